@@ -1,0 +1,40 @@
+"""Self-supervised, rotation-equivariant image denoising for napari.
+
+Importing this package loads neither torch nor napari nor Qt: the public names are resolved on
+first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_redenoise._denoiser import Redenoiser, Result
+    from napari_redenoise.config import Config
+    from napari_redenoise.errors import RedenoiseError
+
+try:
+    __version__ = version("napari-redenoise")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"
+
+__all__ = ["Config", "RedenoiseError", "Redenoiser", "Result", "__version__"]
+
+_LAZY = {
+    "Config": "config",
+    "RedenoiseError": "errors",
+    "Redenoiser": "_denoiser",
+    "Result": "_denoiser",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

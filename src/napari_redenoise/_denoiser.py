@@ -1,0 +1,388 @@
+"""The facade on plain arrays: what scripts, the command line and the widgets all call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import napari_redenoise
+from napari_redenoise.config import Config
+from napari_redenoise.data import (
+    ArrayLike,
+    Normalisation,
+    Planes,
+    default_axes,
+    load_pool,
+    patches,
+)
+from napari_redenoise.errors import ConfigError, DeviceError, InputError
+from napari_redenoise.inference import (
+    Interrupted,
+    TileDone,
+    interruptible,
+    predict,
+    predict_window,
+)
+from napari_redenoise.io import get_device, load_model, save_model, training_dtype
+from napari_redenoise.nn import DenoisingNetwork, receptive_radius, total_stride
+from napari_redenoise.objectives import build_objective
+from napari_redenoise.training import StepDone, TrainingState, start, train
+
+RESULTS = ("denoised", "mask", "standard", "equivariant")
+FIRST_PREVIEW_STEP = 10
+PREVIEW_SHARE = 0.1
+"""Share of the training time that previews may take."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of one sample: what a viewer shows."""
+
+    sample: tuple[int, ...]
+    rows: slice
+    columns: slice
+
+
+@dataclass(frozen=True)
+class PreviewDone:
+    """The averaged network has denoised a window: (channels, rows, columns), grey levels."""
+
+    step: int
+    window: Window
+    denoised: np.ndarray
+    mask: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `Redenoiser.predict` returns.
+
+    Attributes
+    ----------
+    denoised : ndarray, float32
+        In the grey levels and the shape of the image.
+    mask : ndarray, float32, or None
+        Fusion mask, 1 where the standard branch decides and 0 where the equivariant one does;
+        without the channel axis. ``None`` for networks of one branch.
+    standard, equivariant : ndarray, float32, or None
+        The outputs of the branches, where asked for.
+    provenance : dict
+        What was run, as plain values.
+    """
+
+    denoised: np.ndarray
+    mask: np.ndarray | None = None
+    standard: np.ndarray | None = None
+    equivariant: np.ndarray | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+class Redenoiser:
+    """Trains on noisy pixels alone and denoises.
+
+    Parameters
+    ----------
+    config : Config, optional
+    device : str, optional
+        ``"cuda:0"``, ``"mps"``, ``"cpu"``; default the fastest there is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_redenoise import Config, Redenoiser
+    >>> noisy = np.random.default_rng(0).poisson(20.0, (64, 64))
+    >>> model = Redenoiser(Config().changed(**{"training.steps": 2}), device="cpu")
+    >>> result = model.fit(noisy).predict(noisy)
+    >>> result.denoised.shape
+    (64, 64)
+    """
+
+    def __init__(self, config: Config | None = None, device: str | None = None) -> None:
+        self.config = config or Config()
+        self.device = get_device(device)
+        self.normalisation: Normalisation | None = None
+        self.provenance: dict[str, Any] = {}
+        self._network: DenoisingNetwork | None = None
+        self._state: TrainingState | None = None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is anything to predict with."""
+        return self._network is not None
+
+    def fit(self, image: ArrayLike, axes: str | None = None) -> Redenoiser:
+        """Train on an image, from fresh weights; see `fit_events`."""
+        for _ in self.fit_events(image, axes):
+            pass
+        return self
+
+    def fit_events(
+        self,
+        image: ArrayLike,
+        axes: str | None = None,
+        *,
+        view: Callable[[], Window | None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Iterator[StepDone | PreviewDone]:
+        """Train on an image, from fresh weights, as a generator of events.
+
+        Leaving the generator at any event keeps what was learned up to then.
+
+        Parameters
+        ----------
+        image : array-like
+            Noisy pixels of any integer or floating dtype; only ever read.
+        axes : str, optional
+            One letter per axis: Y, X, C (channels denoised together), others are samples.
+            Default ``YX``, ``ZYX``, ``TZYX`` or ``STZYX`` by the number of axes.
+        view : callable, optional
+            Says which window to preview, or None for none; asked between steps.
+        should_stop : callable, optional
+            Ends the training within a step; asked between steps and within a preview.
+
+        Raises
+        ------
+        InputError
+            When the image cannot be trained on.
+        DeviceError
+            When the device's memory does not suffice.
+        """
+        planes = Planes(image, axes or default_axes(len(image.shape)))
+        config = self.config.changed(**{"network.channels": planes.channels})
+        state = start(config, self.device)
+        pool = load_pool(planes, state.generator)
+        training = config.training
+        dtype = training_dtype(self.device, training.precision)
+        self.config, self.normalisation = config, pool.normalisation
+        self._state, self._network = state, state.denoiser
+        batches = patches(pool, training.patch_size, training.batch_size, state.generator)
+        objective = build_objective(config.objective)
+        began = time.perf_counter()
+        previews = _Previews(self, planes, view, should_stop, dtype)
+        try:
+            for step in train(state, batches, objective, training, dtype):
+                self.provenance = self._describe(planes, step, time.perf_counter() - began, dtype)
+                yield step
+                if should_stop is not None and should_stop():
+                    return
+                yield from previews.due(step.step)
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"{self.device} ran out of memory while training: choose a smaller patch or "
+                "batch, or the device 'cpu'"
+            ) from error
+
+    def predict(
+        self,
+        image: ArrayLike,
+        axes: str | None = None,
+        *,
+        branches: bool = False,
+    ) -> Result:
+        """Denoise an image; see `predict_events`.
+
+        Parameters
+        ----------
+        branches : bool
+            Also return the outputs of both branches.
+        """
+        outputs = self.allocate(image, axes, branches=branches)
+        for _ in self.predict_events(image, axes, outputs=outputs):
+            pass
+        return Result(**outputs, provenance=dict(self.provenance))
+
+    def allocate(
+        self, image: ArrayLike, axes: str | None = None, *, branches: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Make the arrays that `predict_events` fills, by name, float32."""
+        planes = self._planes(image, axes)
+        names = ["denoised"]
+        if self.config.network.kind == "adarenet":
+            names += RESULTS[1:] if branches else ["mask"]
+        shapes = {"mask": planes.shape_without_channels}
+        full = tuple(int(size) for size in image.shape)
+        return {name: np.zeros(shapes.get(name, full), np.float32) for name in names}
+
+    def predict_events(
+        self,
+        image: ArrayLike,
+        axes: str | None = None,
+        *,
+        outputs: dict[str, Any],
+        should_stop: Callable[[], bool] | None = None,
+    ) -> Iterator[TileDone]:
+        """Denoise an image tile by tile into ``outputs``, as a generator of events.
+
+        Parameters
+        ----------
+        image, axes
+            As in `fit_events`. Only ever read.
+        outputs : dict
+            Arrays to fill, as `allocate` makes them: numpy, zarr, or anything that can be
+            assigned to.
+        should_stop : callable, optional
+            Ends the prediction, in the middle of a tile if need be.
+
+        Raises
+        ------
+        ConfigError
+            When nothing was trained or loaded.
+        InputError
+            When the image does not fit the model.
+        DeviceError
+            When even the smallest tile does not fit the device's memory.
+        """
+        planes = self._planes(image, axes)
+        if self._network is None or self.normalisation is None:
+            raise ConfigError("this model has not been trained: call fit() or load() first")
+        network = self._network.to(self.device).eval()
+        tile, halo, smallest = self._tiling()
+        context = interruptible(network, should_stop) if should_stop else nullcontext()
+        with context:
+            while True:
+                try:
+                    yield from predict(
+                        network, planes, self.normalisation, outputs, tile=tile, halo=halo
+                    )
+                except torch.OutOfMemoryError as error:
+                    # Tiles only rewrite what they wrote, so starting again is harmless.
+                    tile = tile // 2
+                    if tile < smallest:
+                        raise DeviceError(
+                            f"{self.device} ran out of memory: close other programs that use "
+                            "it, or choose the device 'cpu'"
+                        ) from error
+                    continue
+                except Interrupted:
+                    pass
+                return
+
+    def preview(self, image: ArrayLike, axes: str | None, window: Window) -> PreviewDone:
+        """Denoise a window of an image with what has been learned so far."""
+        planes = self._planes(image, axes)
+        dtype = training_dtype(self.device, self.config.training.precision)
+        return self._preview(planes, window, dtype, len(self._state.losses) if self._state else 0)
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the model as safetensors, with its configuration in the header.
+
+        Raises
+        ------
+        ConfigError
+            When nothing was trained or loaded.
+        OutputError
+            When the file exists and ``overwrite`` is not set.
+        """
+        if self._network is None or self.normalisation is None:
+            raise ConfigError("this model has not been trained: call fit() or load() first")
+        return save_model(
+            path,
+            self._network,
+            self.config,
+            self.normalisation,
+            self.provenance,
+            overwrite=overwrite,
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | None = None) -> Redenoiser:
+        """Read a model that `save` wrote.
+
+        Raises
+        ------
+        ModelFileError
+            When the file is missing, damaged, or not a model of this package.
+        """
+        network, config, normalisation, provenance = load_model(path)
+        model = cls(config, device)
+        model._network, model.normalisation = network, normalisation
+        model.provenance = provenance
+        return model
+
+    def _planes(self, image: ArrayLike, axes: str | None) -> Planes:
+        planes = Planes(image, axes or default_axes(len(image.shape)))
+        expected = self.config.network.channels
+        if self.is_trained and planes.channels != expected:
+            raise InputError(
+                f"the model was trained on {expected} channel(s), the image has "
+                f"{planes.channels}: train on this image, or choose one of the same kind"
+            )
+        return planes
+
+    def _tiling(self) -> tuple[int, int, int]:
+        """Tile, halo and smallest tile, in pixels."""
+        network, tiling = self.config.network, self.config.tiling
+        stride = total_stride(network)
+        halo = receptive_radius(network) if tiling.halo is None else tiling.halo
+        halo = -(-halo // stride) * stride
+        return tiling.tile, halo, 2 * halo + stride
+
+    def _preview(
+        self, planes: Planes, window: Window, dtype: torch.dtype, step: int
+    ) -> PreviewDone:
+        if self._network is None or self.normalisation is None:
+            raise ConfigError("this model has not been trained: call fit() or load() first")
+        pixels = planes.read(window.sample, window.rows, window.columns)
+        arrays = predict_window(self._network.eval(), pixels, self.normalisation, dtype)
+        return PreviewDone(step, window, arrays.denoised, arrays.mask)
+
+    def _describe(
+        self, planes: Planes, step: StepDone, seconds: float, dtype: torch.dtype
+    ) -> dict[str, Any]:
+        return {
+            "version": napari_redenoise.__version__,
+            "config": self.config.model_dump(mode="json"),
+            "axes": planes.axes,
+            "shape": [int(size) for size in planes.array.shape],
+            "steps": step.step,
+            "loss": step.loss,
+            "seconds": round(seconds, 2),
+            "device": str(self.device),
+            "precision": str(dtype).removeprefix("torch."),
+            "torch": torch.__version__,
+        }
+
+
+class _Previews:
+    """Decides when a preview is due, so that previews never take the time that training needs."""
+
+    def __init__(
+        self,
+        model: Redenoiser,
+        planes: Planes,
+        view: Callable[[], Window | None] | None,
+        should_stop: Callable[[], bool] | None,
+        dtype: torch.dtype,
+    ) -> None:
+        self._model, self._planes, self._view, self._dtype = model, planes, view, dtype
+        self._should_stop = should_stop or (lambda: False)
+        self._last_window: Window | None = None
+        self._next = 0.0
+
+    def due(self, step: int) -> Iterator[PreviewDone]:
+        """Yield a preview if the view has changed or enough time has passed."""
+        if self._view is None or step < FIRST_PREVIEW_STEP:
+            return
+        window = self._view()
+        began = time.perf_counter()
+        if window is None or (window == self._last_window and began < self._next):
+            return
+        network = self._model._network
+        if network is None:
+            return
+        try:
+            with interruptible(network, self._should_stop):
+                preview = self._model._preview(self._planes, window, self._dtype, step)
+        except Interrupted:
+            return
+        now = time.perf_counter()
+        self._last_window = window
+        self._next = now + (now - began) / PREVIEW_SHARE
+        yield preview

@@ -1,0 +1,136 @@
+"""The pixels that training sees: blocks read once, normalised, and cut into random patches."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_redenoise.data._axes import Planes
+from napari_redenoise.errors import InputError
+
+BLOCK = 2048
+MOST_PIXELS = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """``(x - mean) / std`` per channel, in the units of the image."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def apply(self, plane: np.ndarray) -> np.ndarray:
+        """Normalise (channels, Y, X) of any dtype to float32."""
+        mean, std = (np.asarray(v, dtype=np.float64)[:, None, None] for v in (self.mean, self.std))
+        return ((plane - mean) / std).astype(np.float32)
+
+    def undo(self, plane: np.ndarray) -> np.ndarray:
+        """Bring (channels, Y, X) back to grey levels, float32."""
+        mean, std = (np.asarray(v, dtype=np.float64)[:, None, None] for v in (self.mean, self.std))
+        return (plane * std + mean).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Normalised blocks, each (channels, height, width) float32, and how they were normalised."""
+
+    blocks: tuple[Tensor, ...]
+    normalisation: Normalisation
+
+
+def load_pool(
+    planes: Planes,
+    generator: torch.Generator,
+    normalisation: Normalisation | None = None,
+    most_pixels: int = MOST_PIXELS,
+) -> Pool:
+    """Read what training needs of an image.
+
+    Small images are read whole. Of large ones random blocks are read, at most ``most_pixels``
+    pixels together: more than the patches of a run can visit.
+
+    Parameters
+    ----------
+    planes : Planes
+    generator : torch.Generator
+        Chooses the blocks.
+    normalisation : Normalisation, optional
+        To be used instead of this image's own.
+
+    Raises
+    ------
+    InputError
+        When every pixel has the same value, or some are not finite.
+    """
+    windows = [
+        (sample, rows, columns)
+        for sample in planes.indices()
+        for rows in _blocks(planes.height)
+        for columns in _blocks(planes.width)
+    ]
+    raw: list[np.ndarray] = []
+    pixels = 0
+    for number in torch.randperm(len(windows), generator=generator).tolist():
+        if raw and pixels >= most_pixels:
+            break
+        raw.append(planes.read(*windows[number]))
+        pixels += raw[-1].size
+    if normalisation is None:
+        normalisation = measure(raw)
+    blocks = tuple(torch.from_numpy(normalisation.apply(block)) for block in raw)
+    return Pool(blocks, normalisation)
+
+
+def measure(blocks: list[np.ndarray]) -> Normalisation:
+    """Mean and standard deviation per channel over all blocks, in float64.
+
+    Raises
+    ------
+    InputError
+        When a channel is constant.
+    """
+    count = sum(block[0].size for block in blocks)
+    mean = sum(block.sum((1, 2), dtype=np.float64) for block in blocks) / count
+    centred = (((block - mean[:, None, None]) ** 2).sum((1, 2)) for block in blocks)
+    std = np.sqrt(sum(centred) / count)
+    if not (std > 0).all():
+        raise InputError("every pixel of the image has the same value: there is nothing to denoise")
+    return Normalisation(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def patches(
+    pool: Pool, patch_size: int, batch_size: int, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Endless batches of random patches, turned by multiples of 90 degrees and mirrored.
+
+    Yields tensors of shape (batch_size, channels, side, side), float32, with ``side`` the patch
+    size or the shortest side of a block, whichever is smaller.
+    """
+    side = min(patch_size, *(min(block.shape[1:]) for block in pool.blocks))
+    area = torch.tensor([float(block[0].numel()) for block in pool.blocks])
+
+    def integer(high: int) -> int:
+        return int(torch.randint(high, (), generator=generator))
+
+    def patch(block: Tensor) -> Tensor:
+        top, left = integer(block.shape[1] - side + 1), integer(block.shape[2] - side + 1)
+        window = block[:, top : top + side, left : left + side]
+        if integer(2):
+            window = window.flip(-1)
+        return torch.rot90(window, integer(4), (1, 2))
+
+    while True:
+        chosen = torch.multinomial(area, batch_size, replacement=True, generator=generator)
+        yield torch.stack([patch(pool.blocks[number]) for number in chosen.tolist()])
+
+
+def _blocks(size: int) -> list[slice]:
+    """Cut an axis into equal blocks of at most `BLOCK`."""
+    count = -(-size // BLOCK)
+    edges = np.linspace(0, size, count + 1).astype(int).tolist()
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]

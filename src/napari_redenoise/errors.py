@@ -1,0 +1,27 @@
+"""What can go wrong, said in words: what was expected, what was got, what to do."""
+
+from __future__ import annotations
+
+
+class RedenoiseError(Exception):
+    """Base of every error that is shown to a user as one sentence with a remedy."""
+
+
+class InputError(RedenoiseError, ValueError):
+    """An image, layer or array that cannot be denoised."""
+
+
+class ConfigError(RedenoiseError, ValueError):
+    """A setting, or a combination of settings, that makes no sense."""
+
+
+class ModelFileError(RedenoiseError):
+    """A model file that is missing, damaged, or not one of ours."""
+
+
+class DeviceError(RedenoiseError):
+    """A compute device that is not there, or that ran out of memory."""
+
+
+class OutputError(RedenoiseError):
+    """A result that cannot be written without harm, for example over an existing file."""

@@ -1,0 +1,17 @@
+"""Prediction of images of any size, tile by tile."""
+
+from napari_redenoise.inference._interrupt import Interrupted, interruptible
+from napari_redenoise.inference._predict import TileDone, predict, predict_window
+from napari_redenoise.inference._tiles import Span, Tile, spans, tiles
+
+__all__ = [
+    "Interrupted",
+    "Span",
+    "Tile",
+    "TileDone",
+    "interruptible",
+    "predict",
+    "predict_window",
+    "spans",
+    "tiles",
+]

@@ -1,0 +1,131 @@
+"""Tiled prediction as a generator of events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_redenoise.data import Normalisation, Planes
+from napari_redenoise.inference._tiles import Span, Tile, tiles
+from napari_redenoise.nn import DenoisingNetwork, Prediction, reflected
+
+
+@dataclass(frozen=True)
+class TileDone:
+    """One tile has been written; ``tile`` counts from 1 over all samples."""
+
+    tile: int
+    tiles: int
+    sample: tuple[int, ...]
+
+
+def predict(
+    network: DenoisingNetwork,
+    planes: Planes,
+    normalisation: Normalisation,
+    outputs: dict[str, Any],
+    *,
+    tile: int,
+    halo: int,
+    dtype: torch.dtype = torch.float32,
+    samples: list[tuple[int, ...]] | None = None,
+) -> Iterator[TileDone]:
+    """Denoise every plane and write the results into ``outputs``.
+
+    Parameters
+    ----------
+    network : DenoisingNetwork
+        In evaluation mode.
+    planes : Planes
+        The noisy image; only ever read.
+    normalisation : Normalisation
+    outputs : dict
+        By name of a field of `Prediction`: arrays of the image's shape, for ``mask`` without the
+        channel axis. Grey levels are those of the image.
+    tile, halo : int
+        Pixels. Tiled and whole prediction agree when the halo is at least the receptive radius.
+    dtype : torch.dtype
+        ``torch.bfloat16`` computes under autocast.
+    samples : list of tuple, optional
+        Sample indices to predict; default all.
+
+    Yields
+    ------
+    TileDone
+        After every tile.
+    """
+    cuts = tiles(planes.height, planes.width, tile, halo, network.stride)
+    chosen = list(planes.indices()) if samples is None else samples
+    done = 0
+    for sample in chosen:
+        for cut in cuts:
+            prediction = predict_window(network, _read(planes, sample, cut), normalisation, dtype)
+            for name, target in outputs.items():
+                part = getattr(prediction, name)[:, cut.rows.crop, cut.columns.crop]
+                rows, columns = cut.rows.write, cut.columns.write
+                planes.write(target, sample, rows, columns, part, channels=name != "mask")
+            done += 1
+            yield TileDone(done, len(cuts) * len(chosen), sample)
+
+
+def predict_window(
+    network: DenoisingNetwork,
+    window: np.ndarray,
+    normalisation: Normalisation,
+    dtype: torch.dtype = torch.float32,
+) -> _Arrays:
+    """Denoise one picture of shape (channels, Y, X), in grey levels in and out."""
+    device = next(network.parameters()).device
+    image = torch.from_numpy(normalisation.apply(window))[None].to(device)
+    image = image.contiguous(memory_format=torch.channels_last)
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
+    ):
+        prediction = network(image)
+    return _to_arrays(prediction, normalisation)
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """A `Prediction` of one picture as arrays (channels, Y, X) in grey levels."""
+
+    denoised: np.ndarray
+    standard: np.ndarray | None
+    equivariant: np.ndarray | None
+    mask: np.ndarray | None
+
+
+def _to_arrays(prediction: Prediction, normalisation: Normalisation) -> _Arrays:
+    def plain(part: torch.Tensor | None) -> np.ndarray | None:
+        return None if part is None else part[0].float().cpu().numpy()
+
+    def grey(part: torch.Tensor | None) -> np.ndarray | None:
+        array = plain(part)
+        return None if array is None else normalisation.undo(array)
+
+    return _Arrays(
+        normalisation.undo(prediction.denoised[0].float().cpu().numpy()),
+        grey(prediction.standard),
+        grey(prediction.equivariant),
+        plain(prediction.mask),
+    )
+
+
+def _read(planes: Planes, sample: tuple[int, ...], cut: Tile) -> np.ndarray:
+    """Read a tile; what lies beyond the image is its reflection."""
+    row_index, rows = _source(cut.rows, planes.height)
+    column_index, columns = _source(cut.columns, planes.width)
+    window = planes.read(sample, rows, columns)
+    return window[:, row_index[:, None], column_index[None, :]]
+
+
+def _source(span: Span, size: int) -> tuple[np.ndarray, slice]:
+    """Pixels to read for a span, and how to pick the span's pixels from them."""
+    index = reflected(*span.read, size)
+    first, last = int(index.min()), int(index.max()) + 1
+    return index - first, slice(first, last)

@@ -1,0 +1,146 @@
+"""Image files: reading with their axes and scale, writing without losing them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skimage.io
+import tifffile
+
+from napari_redenoise.data import default_axes
+from napari_redenoise.errors import InputError, OutputError
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image as read: pixels, axes, and what a TIFF said of scale and units."""
+
+    array: np.ndarray
+    axes: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    resolution: tuple[float, float] | None = None
+    resolution_unit: int | None = None
+
+
+def read_image(path: str | Path, axes: str | None = None) -> ImageFile:
+    """Read a TIFF, PNG or JPEG.
+
+    Parameters
+    ----------
+    path : path
+    axes : str, optional
+        Instead of what the file says, for example ``"TYX"``.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or is no image.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no image file {path}: check the name")
+    try:
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            image = _read_tiff(path)
+        else:
+            array = skimage.io.imread(path)
+            image = ImageFile(array, "YXC" if _is_colour(array) else default_axes(array.ndim))
+    except (tifffile.TiffFileError, OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"{path} cannot be read as an image ({error})") from error
+    if axes is None:
+        return image
+    return ImageFile(
+        image.array, axes.upper(), image.metadata, image.resolution, image.resolution_unit
+    )
+
+
+def write_tiff(
+    path: str | Path, array: np.ndarray, like: ImageFile, *, overwrite: bool = False
+) -> Path:
+    """Write a result as TIFF with the axes, scale and units of its source.
+
+    The file appears under its name only when it is complete.
+
+    Raises
+    ------
+    OutputError
+        When the file exists and ``overwrite`` is not set, or is no TIFF by its name.
+    """
+    path = Path(path)
+    check_output(path, overwrite=overwrite)
+    axes = like.axes if array.ndim == len(like.axes) else like.axes.replace("C", "")
+    colour = axes.endswith("YXC") and array.shape[-1] in (3, 4)
+    metadata: dict[str, Any] = {
+        key: like.metadata[key] for key in ("spacing", "unit", "finterval") if key in like.metadata
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {"photometric": "rgb" if colour else "minisblack"}
+    imagej = array.dtype in (np.uint8, np.uint16, np.float32) and set(axes) <= set("TZCYX")
+    if imagej and not colour:
+        # ImageJ's TIFF has a fixed order of axes and is what Fiji reads scale and axes from.
+        options["imagej"] = True
+        kept = [axis for axis in "TZCYX" if axis in axes]
+        array = array.transpose([axes.index(axis) for axis in kept])
+        axes = "".join(kept)
+    else:
+        axes = axes.replace("C", "S") if colour else axes
+    if like.resolution is not None:
+        options["resolution"] = like.resolution
+        if like.resolution_unit is not None:
+            options["resolutionunit"] = like.resolution_unit
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".redenoise-") as folder:
+        partial = Path(folder) / "image.tif"
+        tifffile.imwrite(partial, array, metadata={"axes": axes, **metadata}, **options)
+        os.replace(partial, path)
+    return path
+
+
+def check_output(path: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse a name under which a result must not or cannot be written.
+
+    Raises
+    ------
+    OutputError
+        When the file exists and ``overwrite`` is not set, or is no TIFF by its name.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        raise OutputError(f"expected a name ending in .tif for the result, got {path.name}")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already: choose another name, or allow overwriting")
+
+
+def _read_tiff(path: Path) -> ImageFile:
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        array = series.asarray()
+        page = file.pages[0]
+        shaped = file.shaped_metadata
+        metadata = dict(file.imagej_metadata or (shaped[0] if shaped else {}))
+        resolution = unit = None
+        if isinstance(page, tifffile.TiffPage) and "XResolution" in page.tags:
+            x, y = (page.tags[name].value for name in ("XResolution", "YResolution"))
+            if 0 not in (*x, *y):
+                resolution = (x[0] / x[1], y[0] / y[1])
+            if "ResolutionUnit" in page.tags:
+                unit = int(page.tags["ResolutionUnit"].value)
+        axes = _known_axes(series.axes, array)
+    return ImageFile(array, axes, metadata, resolution, unit)
+
+
+def _known_axes(axes: str, array: np.ndarray) -> str:
+    """Axes as a TIFF names them; letters that tifffile invents become sample axes."""
+    if axes.endswith("S") and _is_colour(array):
+        return axes[:-1].translate(str.maketrans("IQ", "TZ")) + "C"
+    return axes if {"Y", "X"} <= set(axes) else default_axes(array.ndim)
+
+
+def _is_colour(array: np.ndarray) -> bool:
+    return array.ndim == 3 and array.shape[-1] in (3, 4)

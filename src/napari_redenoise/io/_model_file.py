@@ -1,0 +1,101 @@
+"""Model files: safetensors with the configuration as JSON in the header.
+
+Nothing is unpickled. The filter bases are stored with the weights, whose coefficients mean
+nothing without them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from napari_redenoise.config import Config
+from napari_redenoise.data import Normalisation
+from napari_redenoise.errors import ConfigError, ModelFileError, OutputError
+from napari_redenoise.nn import DenoisingNetwork, build_network
+
+FORMAT = "napari-redenoise/1"
+
+
+def save_model(
+    path: str | Path,
+    network: DenoisingNetwork,
+    config: Config,
+    normalisation: Normalisation,
+    provenance: dict[str, Any] | None = None,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write a network, its configuration and how its images were normalised.
+
+    The file appears under its name only when it is complete.
+
+    Raises
+    ------
+    OutputError
+        When the file exists and ``overwrite`` is not set.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already: choose another name, or allow overwriting")
+    tensors = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
+    header = {
+        "format": FORMAT,
+        "config": config.model_dump_json(),
+        "normalisation": json.dumps(asdict(normalisation)),
+        "provenance": json.dumps(provenance or {}),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".redenoise-") as folder:
+        partial = Path(folder) / "model.safetensors"
+        save_file(tensors, partial, header)
+        os.replace(partial, path)
+    return path
+
+
+def load_model(
+    path: str | Path,
+) -> tuple[DenoisingNetwork, Config, Normalisation, dict[str, Any]]:
+    """Read what `save_model` wrote; the network is on the CPU, in evaluation mode.
+
+    Raises
+    ------
+    ModelFileError
+        When the file is missing, damaged, or not a model of this package.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"there is no model file {path}: check the name")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(
+            f"{path} cannot be read as a safetensors file ({error}): it may be damaged"
+        ) from error
+    if header.get("format") != FORMAT:
+        raise ModelFileError(
+            f"{path} is not a model of this version of napari-redenoise "
+            f"(format {header.get('format')!r}, expected {FORMAT!r}): choose another file"
+        )
+    try:
+        config = Config.from_json(header["config"])
+        normalisation = Normalisation(
+            **{key: tuple(value) for key, value in json.loads(header["normalisation"]).items()}
+        )
+        provenance = json.loads(header["provenance"])
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(config.network)
+        network.load_state_dict(tensors)
+    except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelFileError(f"{path} does not fit its own description: {error}") from error
+    return network.eval(), config, normalisation, provenance

@@ -1,0 +1,120 @@
+"""AdaReNet: a standard and an equivariant U-Net, fused by a learned mask.
+
+References
+----------
+H. Liu, J. Fu, Q. Xie, D. Meng, "Rotation-Equivariant Self-Supervised Method in Image Denoising",
+CVPR 2025, arXiv 2505.19618.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from napari_redenoise.config import NetworkConfig
+from napari_redenoise.nn._group import parse_group
+from napari_redenoise.nn._pad import pad_to_multiple
+from napari_redenoise.nn._unet import EquivariantLayers, StandardLayers, UNet
+
+
+class Prediction(NamedTuple):
+    """What a network says of an image; all of shape (B, channels, H, W), the mask (B, 1, H, W).
+
+    ``mask`` is in 0..1: 1 where the standard branch decides, 0 where the equivariant one does.
+    A network of a single branch has only ``denoised``.
+    """
+
+    denoised: Tensor
+    standard: Tensor | None = None
+    equivariant: Tensor | None = None
+    mask: Tensor | None = None
+
+
+class AdaReNet(nn.Module):
+    """Adaptive rotation-equivariant network.
+
+    ``fused = standard * mask + equivariant * (1 - mask)``,
+    ``denoised = fused + correction_network(fused)``.
+
+    Parameters
+    ----------
+    standard_branch, equivariant_branch : UNet
+        Both with the same channels and stride.
+    channels : int
+        Channels of the image.
+
+    Notes
+    -----
+    The correction network has no final ReLU, with which it could only add light, and starts at
+    zero, so that training begins from the plain fusion.
+    """
+
+    def __init__(self, standard_branch: UNet, equivariant_branch: UNet, channels: int = 1) -> None:
+        super().__init__()
+        self.standard_branch = standard_branch
+        self.equivariant_branch = equivariant_branch
+        self.mask_network = _small_network(channels, 32, 64, 1)
+        self.correction_network = _small_network(channels, 32, channels)
+        last = self.correction_network[-1]
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+        self.stride = standard_branch.stride
+
+    def forward(self, image: Tensor) -> Prediction:
+        image, crop = pad_to_multiple(image, self.stride)
+        mask = torch.sigmoid(self.mask_network(image))
+        standard = self.standard_branch(image)
+        equivariant = self.equivariant_branch(image)
+        fused = standard * mask + equivariant * (1 - mask)
+        denoised = fused + self.correction_network(fused)
+        return Prediction(
+            *(part[..., crop[0], crop[1]] for part in (denoised, standard, equivariant, mask))
+        )
+
+
+class SingleBranch(nn.Module):
+    """One U-Net alone, with the interface of `AdaReNet`."""
+
+    def __init__(self, branch: UNet) -> None:
+        super().__init__()
+        self.branch = branch
+        self.stride = branch.stride
+
+    def forward(self, image: Tensor) -> Prediction:
+        return Prediction(self.branch(image))
+
+
+DenoisingNetwork = AdaReNet | SingleBranch
+
+
+def build_network(config: NetworkConfig) -> DenoisingNetwork:
+    """Make a network with fresh weights, drawn from torch's default generator.
+
+    Use ``torch.random.fork_rng`` around it to leave the caller's generator alone.
+    """
+
+    def branch(layers: StandardLayers | EquivariantLayers) -> UNet:
+        return UNet(
+            layers, config.channels, config.levels, config.encoder_width, config.decoder_width
+        )
+
+    standard = StandardLayers(config.kernel_size)
+    equivariant = EquivariantLayers(parse_group(config.group), config.kernel_size)
+    if config.kind == "standard":
+        return SingleBranch(branch(standard))
+    if config.kind == "equivariant":
+        return SingleBranch(branch(equivariant))
+    return AdaReNet(branch(standard), branch(equivariant), config.channels)
+
+
+def _small_network(*widths: int) -> nn.Sequential:
+    """Ordinary 3x3 convolutions with ReLU between them."""
+    layers = StandardLayers()
+    network = nn.Sequential()
+    for inputs, outputs in itertools.pairwise(widths[:-1]):
+        network.extend([layers.inner(inputs, outputs), nn.ReLU(inplace=True)])
+    network.append(layers.last(widths[-2], widths[-1]))
+    return network

@@ -1,0 +1,41 @@
+"""Symmetric reflection padding: the same rule for a network and for the tiles of an image."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+
+def padding(size: int, multiple: int) -> tuple[int, int]:
+    """Pixels before and after an axis that make its size a multiple.
+
+    Even sizes get the same on both sides, without which a rotation of the image would shift it
+    against the pooling grid and the network would not be equivariant.
+    """
+    total = -size % multiple
+    return total // 2, total - total // 2
+
+
+def reflected(start: int, stop: int, size: int) -> npt.NDArray[np.int64]:
+    """Indices ``start..stop`` of an axis continued by reflection about its end pixels."""
+    index = np.arange(start, stop)
+    if size == 1:
+        return np.zeros_like(index)
+    period = 2 * (size - 1)
+    index = index % period
+    return np.asarray(np.minimum(index, period - index))
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[slice, slice]]:
+    """Pad the last two axes; also returns the slices that crop a result back."""
+    slices = []
+    for axis in (-2, -1):
+        size = x.shape[axis]
+        before, after = padding(size, multiple)
+        if before or after:
+            index = reflected(-before, size + after, size)
+            x = x.index_select(axis, torch.from_numpy(index).to(x.device))
+        slices.append(slice(before, before + size))
+    return x, (slices[0], slices[1])

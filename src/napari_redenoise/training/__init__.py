@@ -1,0 +1,12 @@
+"""Training as a generator of events, over a state that can be stopped and resumed."""
+
+from napari_redenoise.training._loop import (
+    LEARNING_RATES,
+    StepDone,
+    TrainingState,
+    rate_factor,
+    start,
+    train,
+)
+
+__all__ = ["LEARNING_RATES", "StepDone", "TrainingState", "rate_factor", "start", "train"]

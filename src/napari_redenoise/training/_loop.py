@@ -1,0 +1,139 @@
+"""The training loop: a generator of events, so that whoever listens can stop at any yield."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from napari_redenoise.config import Config, TrainingConfig
+from napari_redenoise.nn import DenoisingNetwork, Prediction, build_network
+from napari_redenoise.objectives import Objective, Sample, masked_mse
+
+# Best of {1e-3, 2e-3, 3e-3} for short runs on one image: see docs/benchmarks.md.
+LEARNING_RATES = {"adarenet": 2e-3, "equivariant": 2e-3, "standard": 1e-3}
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimisation step has been made.
+
+    ``loss`` is the mean squared error at masked noisy pixels in units of the image's variance,
+    of the network's output alone, without the branches' share.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass
+class TrainingState:
+    """Everything that training changes."""
+
+    network: DenoisingNetwork
+    average: AveragedModel
+    optimiser: torch.optim.Optimizer
+    generator: torch.Generator
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+
+    @property
+    def denoiser(self) -> DenoisingNetwork:
+        """The averaged network, to predict with; in evaluation mode."""
+        network: DenoisingNetwork = self.average.module  # type: ignore[assignment]
+        return network.eval()
+
+
+def start(config: Config, device: torch.device) -> TrainingState:
+    """Draw fresh weights from the seed; the global generator is left as it was."""
+    training = config.training
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(training.seed)
+        network = build_network(config.network)
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(training.ema_decay))
+    rate = training.learning_rate or LEARNING_RATES[config.network.kind]
+    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, betas=(0.9, 0.99))
+    generator = torch.Generator().manual_seed(training.seed)
+    return TrainingState(network, average, optimiser, generator)
+
+
+def train(
+    state: TrainingState,
+    batches: Iterable[Tensor],
+    objective: Objective,
+    config: TrainingConfig,
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[StepDone]:
+    """Train from ``state.step`` to ``config.steps``.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Changed in place; after a stop it holds what was learned so far.
+    batches : iterable of Tensor
+        Noisy patches, (B, channels, H, W) float32, normalised.
+    objective : Objective
+    config : TrainingConfig
+    dtype : torch.dtype
+        ``torch.bfloat16`` computes the network under autocast.
+
+    Yields
+    ------
+    StepDone
+        After every step.
+    """
+    parameters = list(state.network.parameters())
+    device = parameters[0].device
+    base_rate = state.optimiser.param_groups[0].setdefault(
+        "initial_lr", state.optimiser.param_groups[0]["lr"]
+    )
+    state.network.train()
+    for noisy in batches:
+        if state.step >= config.steps:
+            return
+        began = time.perf_counter()
+        rate = base_rate * rate_factor(state.step, config)
+        state.optimiser.param_groups[0]["lr"] = rate
+        sample = Sample(*(part.to(device) for part in objective(noisy, state.generator)))
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            prediction = state.network(sample.input.contiguous(memory_format=torch.channels_last))
+        main, total = _losses(prediction, sample, config.branch_weight)
+        state.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+        state.optimiser.step()
+        state.average.update_parameters(state.network)
+        state.step += 1
+        state.losses.append(float(main))
+        yield StepDone(
+            state.step, config.steps, state.losses[-1], rate, time.perf_counter() - began
+        )
+
+
+def rate_factor(step: int, config: TrainingConfig) -> float:
+    """Linear warm-up, constant to half of the steps, then a cosine to zero."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    half = config.steps / 2
+    if step < half:
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - half) / half))
+
+
+def _losses(prediction: Prediction, sample: Sample, branch_weight: float) -> tuple[Tensor, Tensor]:
+    """Loss of the output, and the total with both branches, from one forward pass."""
+    main = masked_mse(prediction.denoised, sample)
+    total = main
+    for branch in (prediction.standard, prediction.equivariant):
+        if branch is not None:
+            total = total + branch_weight * masked_mse(branch, sample)
+    return main.detach(), total
