@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 import skimage.io
 import typer
+from skimage.color import rgb2gray
 from tqdm import tqdm
 
 from napari_redenoise import __version__
@@ -142,10 +143,10 @@ def demo(
 
 def demo_picture(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Picture inside the scikit-image wheel, clean and as a camera with few photons saw it."""
-    path = files("skimage") / "data" / "cell.png"
-    clean = skimage.io.imread(str(path)).astype(np.float64)
+    path = files("skimage") / "data" / "ihc.png"
+    clean = 255.0 - rgb2gray(skimage.io.imread(str(path))) * 255.0
     gain, offset, read_noise = 4.0, 100.0, 8.0
-    photons = 2.0 + clean / clean.max() * 60.0
+    photons = 1.0 + clean / clean.max() * 40.0
     rng = np.random.default_rng(seed)
     noisy = poisson_gaussian(photons, rng, gain=gain, offset=offset, read_noise=read_noise)
     return photons * gain + offset, np.clip(np.rint(noisy), 0, 65535).astype(np.uint16)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import numpy as np
 import torch
 
 import napari_redenoise
-from napari_redenoise.config import Config
+from napari_redenoise.config import Config, NetworkConfig, TrainingConfig
 from napari_redenoise.data import (
     ArrayLike,
     Normalisation,
     Planes,
+    Pool,
     default_axes,
     load_pool,
     patches,
@@ -25,10 +27,12 @@ from napari_redenoise.data import (
 from napari_redenoise.errors import ConfigError, DeviceError, InputError
 from napari_redenoise.inference import (
     Interrupted,
+    Tile,
     TileDone,
     interruptible,
     predict,
     predict_window,
+    tiles,
 )
 from napari_redenoise.io import get_device, load_model, save_model, training_dtype
 from napari_redenoise.nn import DenoisingNetwork, receptive_radius, total_stride
@@ -36,7 +40,7 @@ from napari_redenoise.objectives import build_objective
 from napari_redenoise.training import StepDone, TrainingState, start, train
 
 RESULTS = ("denoised", "mask", "standard", "equivariant")
-FIRST_PREVIEW_STEP = 10
+FIRST_PREVIEW_STEP = 20
 PREVIEW_SHARE = 0.1
 """Share of the training time that previews may take."""
 
@@ -156,28 +160,23 @@ class Redenoiser:
         """
         planes = Planes(image, axes or default_axes(len(image.shape)))
         config = self.config.changed(**{"network.channels": planes.channels})
-        state = start(config, self.device)
-        pool = load_pool(planes, state.generator)
         training = config.training
         dtype = training_dtype(self.device, training.precision)
-        self.config, self.normalisation = config, pool.normalisation
-        self._state, self._network = state, state.denoiser
-        batches = patches(pool, training.patch_size, training.batch_size, state.generator)
-        objective = build_objective(config.objective)
-        began = time.perf_counter()
-        previews = _Previews(self, planes, view, should_stop, dtype)
-        try:
+        with _memory_in_words(self.device):
+            state = start(config, self.device)
+            pool = load_pool(planes, state.generator)
+            self.config, self.normalisation = config, pool.normalisation
+            self._state, self._network = state, state.average
+            batches = patches(pool, training.patch_size, training.batch_size, state.generator)
+            objective = build_objective(config.objective)
+            previews = _Previews(self, planes, view, should_stop, dtype)
+            began = time.perf_counter()
             for step in train(state, batches, objective, training, dtype):
                 self.provenance = self._describe(planes, step, time.perf_counter() - began, dtype)
                 yield step
                 if should_stop is not None and should_stop():
                     return
                 yield from previews.due(step.step)
-        except torch.OutOfMemoryError as error:
-            raise DeviceError(
-                f"{self.device} ran out of memory while training: choose a smaller patch or "
-                "batch, or the device 'cpu'"
-            ) from error
 
     def predict(
         self,
@@ -242,7 +241,7 @@ class Redenoiser:
         planes = self._planes(image, axes)
         if self._network is None or self.normalisation is None:
             raise ConfigError("this model has not been trained: call fit() or load() first")
-        network = self._network.to(self.device).eval()
+        network = self._network.to(device=self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         tile, halo, smallest = self._tiling()
         context = interruptible(network, should_stop) if should_stop else nullcontext()
         with context:
@@ -263,6 +262,20 @@ class Redenoiser:
                 except Interrupted:
                     pass
                 return
+
+    def estimate_seconds(self, image: ArrayLike, axes: str | None = None) -> float:
+        """Expected time of `fit` and `predict` together, from a trial of a few steps.
+
+        The trial takes one or two seconds the first time, and is remembered for the process.
+        """
+        planes = Planes(image, axes or default_axes(len(image.shape)))
+        config = self.config.changed(**{"network.channels": planes.channels})
+        per_step, per_pixel = _speed(config.network, config.training, self.device)
+        tile, halo, _ = self._tiling()
+        stride = total_stride(config.network)
+        cuts = tiles(planes.height, planes.width, tile, halo, stride)
+        pixels = sum(_area(cut) for cut in cuts) * len(planes)
+        return config.training.steps * per_step + pixels * per_pixel
 
     def preview(self, image: ArrayLike, axes: str | None, window: Window) -> PreviewDone:
         """Denoise a window of an image with what has been learned so far."""
@@ -348,6 +361,48 @@ class Redenoiser:
             "precision": str(dtype).removeprefix("torch."),
             "torch": torch.__version__,
         }
+
+
+@contextmanager
+def _memory_in_words(device: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"{device} ran out of memory while training: choose a smaller patch or batch, or the "
+            "device 'cpu'"
+        ) from error
+
+
+def _area(tile: Tile) -> int:
+    """Pixels that are read for a tile."""
+    (top, bottom), (left, right) = tile.rows.read, tile.columns.read
+    return (bottom - top) * (right - left)
+
+
+@lru_cache(maxsize=32)
+def _speed(
+    network: NetworkConfig, training: TrainingConfig, device: torch.device
+) -> tuple[float, float]:
+    """Seconds per training step and per predicted pixel on this machine."""
+    config = Config(network=network, training=training.model_copy(update={"steps": 4}))
+    state = start(config, device)
+    side = 256
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn((network.channels, side, side), generator=generator)
+    normalisation = Normalisation((0.0,) * network.channels, (1.0,) * network.channels)
+    batches = patches(
+        Pool((noise,), normalisation), training.patch_size, training.batch_size, generator
+    )
+    dtype = training_dtype(device, training.precision)
+    objective = build_objective(config.objective)
+    # The first steps also pay for the preparation of kernels and memory.
+    per_step = min(
+        step.seconds for step in train(state, batches, objective, config.training, dtype)
+    )
+    began = time.perf_counter()
+    predict_window(state.average, noise.numpy(), normalisation)
+    return per_step, (time.perf_counter() - began) / side**2
 
 
 class _Previews:

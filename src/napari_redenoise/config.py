@@ -122,7 +122,9 @@ class Config(_Frozen):
             target = data
             *path, last = dotted.split(".")
             for part in path:
-                target = target.get(part, {})
+                target = target.setdefault(part, {})
+                if not isinstance(target, dict):
+                    raise ConfigError(f"{dotted}: {part} has no fields of its own")
             target[last] = value
         try:
             return type(self).model_validate(data)

@@ -45,7 +45,7 @@ def default_axes(ndim: int) -> str:
         raise InputError(
             f"expected an image of 2 to 5 axes, got {ndim}: choose another layer or slice it"
         )
-    return "STZYX"[5 - ndim :] if ndim != 3 else "ZYX"
+    return "STZYX"[5 - ndim :]
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ def load_pool(
 ) -> Pool:
     """Read what training needs of an image.
 
-    Small images are read whole. Of large ones random blocks are read, at most ``most_pixels``
-    pixels together: more than the patches of a run can visit.
+    Small images are read whole. Of large ones random blocks are read until they hold
+    ``most_pixels`` pixels together: more than the patches of a run can visit.
 
     Parameters
     ----------
@@ -98,7 +98,10 @@ def measure(blocks: list[np.ndarray]) -> Normalisation:
     mean = sum(block.sum((1, 2), dtype=np.float64) for block in blocks) / count
     centred = (((block - mean[:, None, None]) ** 2).sum((1, 2)) for block in blocks)
     std = np.sqrt(sum(centred) / count)
-    if not (std > 0).all():
+    # Not by the deviation, which rounding of the mean keeps above zero.
+    lowest = np.min([block.min((1, 2)) for block in blocks], axis=0)
+    highest = np.max([block.max((1, 2)) for block in blocks], axis=0)
+    if (lowest == highest).any():
         raise InputError("every pixel of the image has the same value: there is nothing to denoise")
     return Normalisation(tuple(mean.tolist()), tuple(std.tolist()))
 

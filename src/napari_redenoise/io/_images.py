@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import struct
 import tempfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,18 @@ from napari_redenoise.data import default_axes
 from napari_redenoise.errors import InputError, OutputError
 
 TIFF_SUFFIXES = (".tif", ".tiff")
+
+# What the decoders raise for damaged files and for those of other kinds.
+_UNREADABLE = (
+    tifffile.TiffFileError,
+    OSError,
+    ValueError,
+    LookupError,
+    RuntimeError,
+    SyntaxError,
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,7 @@ def read_image(path: str | Path, axes: str | None = None) -> ImageFile:
         else:
             array = skimage.io.imread(path)
             image = ImageFile(array, "YXC" if _is_colour(array) else default_axes(array.ndim))
-    except (tifffile.TiffFileError, OSError, ValueError, SyntaxError) as error:
+    except _UNREADABLE as error:
         raise InputError(f"{path} cannot be read as an image ({error})") from error
     if axes is None:
         return image
@@ -86,6 +100,8 @@ def write_tiff(
     if imagej and not colour:
         # ImageJ's TIFF has a fixed order of axes and is what Fiji reads scale and axes from.
         options["imagej"] = True
+        if "unit" in metadata:
+            metadata["unit"] = _java_escaped(metadata["unit"])
         kept = [axis for axis in "TZCYX" if axis in axes]
         array = array.transpose([axes.index(axis) for axis in kept])
         axes = "".join(kept)
@@ -121,25 +137,53 @@ def _read_tiff(path: Path) -> ImageFile:
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
         array = series.asarray()
-        page = file.pages[0]
-        shaped = file.shaped_metadata
-        metadata = dict(file.imagej_metadata or (shaped[0] if shaped else {}))
+        axes = _known_axes(series.axes, array.ndim)
+        if file.ome_metadata:
+            return ImageFile(array, axes, *_ome_scale(file.ome_metadata))
+        metadata = file.imagej_metadata or next(iter(file.shaped_metadata or ()), {})
         resolution = unit = None
+        page = file.pages[0]
         if isinstance(page, tifffile.TiffPage) and "XResolution" in page.tags:
             x, y = (page.tags[name].value for name in ("XResolution", "YResolution"))
             if 0 not in (*x, *y):
                 resolution = (x[0] / x[1], y[0] / y[1])
             if "ResolutionUnit" in page.tags:
                 unit = int(page.tags["ResolutionUnit"].value)
-        axes = _known_axes(series.axes, array)
-    return ImageFile(array, axes, metadata, resolution, unit)
+    return ImageFile(array, axes, dict(metadata), resolution, unit)
 
 
-def _known_axes(axes: str, array: np.ndarray) -> str:
-    """Axes as a TIFF names them; letters that tifffile invents become sample axes."""
-    if axes.endswith("S") and _is_colour(array):
-        return axes[:-1].translate(str.maketrans("IQ", "TZ")) + "C"
-    return axes if {"Y", "X"} <= set(axes) else default_axes(array.ndim)
+def _ome_scale(xml: str) -> tuple[dict[str, Any], tuple[float, float] | None, int]:
+    """Metadata, resolution and its unit of the first image of an OME-XML, in ImageJ's terms."""
+    images = tifffile.xml2dict(xml)["OME"]["Image"]
+    pixels = (images[0] if isinstance(images, list) else images)["Pixels"]
+    metadata = {
+        "spacing": pixels.get("PhysicalSizeZ"),
+        "unit": pixels.get("PhysicalSizeXUnit", "µm" if "PhysicalSizeX" in pixels else None),
+        "finterval": pixels.get("TimeIncrement"),
+    }
+    sizes = [pixels.get("PhysicalSizeX"), pixels.get("PhysicalSizeY")]
+    resolution = (1 / sizes[0], 1 / sizes[1]) if all(sizes) else None
+    known = {key: value for key, value in metadata.items() if value is not None}
+    return known, resolution, int(tifffile.RESUNIT.NONE)
+
+
+def _java_escaped(text: str) -> str:
+    """ASCII as ImageJ reads it."""
+    return "".join(letter if letter.isascii() else f"\\u{ord(letter):04X}" for letter in str(text))
+
+
+def _known_axes(axes: str, ndim: int) -> str:
+    """Axes as a TIFF names them, with samples of colour as channels and no axis unnamed."""
+    if not {"Y", "X"} <= set(axes):
+        return default_axes(ndim)
+    for samples, channels in (("YXS", "YXC"), ("SYX", "CYX")):
+        if axes.endswith(samples) and "C" not in axes:
+            axes = axes.replace(samples, channels)
+    # What tifffile does not know it calls Q or I, more than once if need be.
+    unnamed = sum(axis in "QI" for axis in axes)
+    free = [letter for letter in "PRSTZ" if letter not in axes]
+    names = iter(free[len(free) - unnamed :])
+    return "".join(next(names) if axis in "QI" else axis for axis in axes)
 
 
 def _is_colour(array: np.ndarray) -> bool:

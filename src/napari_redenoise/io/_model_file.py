@@ -89,13 +89,20 @@ def load_model(
         )
     try:
         config = Config.from_json(header["config"])
-        normalisation = Normalisation(
-            **{key: tuple(value) for key, value in json.loads(header["normalisation"]).items()}
-        )
-        provenance = json.loads(header["provenance"])
+        normalisation = _normalisation(header["normalisation"], config.network.channels)
+        provenance = dict(json.loads(header["provenance"]))
         with torch.random.fork_rng(devices=[]):
             network = build_network(config.network)
         network.load_state_dict(tensors)
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path} does not fit its own description: {error}") from error
     return network.eval(), config, normalisation, provenance
+
+
+def _normalisation(text: str, channels: int) -> Normalisation:
+    """Read a normalisation, one mean and deviation per channel."""
+    values = json.loads(text)
+    mean, std = (tuple(float(value) for value in values[key]) for key in ("mean", "std"))
+    if not len(mean) == len(std) == channels:
+        raise ValueError(f"expected a mean and a deviation for each of {channels} channel(s)")
+    return Normalisation(mean, std)

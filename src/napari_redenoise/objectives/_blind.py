@@ -71,12 +71,13 @@ class Noise2Void:
         mask[..., height // 2, width // 2] |= ~mask.flatten(1).any(1)[:, None]
         # At a border the window moves inside, so it always holds window**2 - 1 other pixels.
         rows, columns = torch.arange(height)[:, None], torch.arange(width)[None, :]
-        top = (rows - self.window // 2).clamp(0, height - self.window)
-        left = (columns - self.window // 2).clamp(0, width - self.window)
-        itself = (rows - top) * self.window + columns - left
-        number = torch.randint(self.window**2 - 1, mask.shape, generator=generator)
+        window = min(self.window, height, width)
+        top = (rows - window // 2).clamp(0, height - window)
+        left = (columns - window // 2).clamp(0, width - window)
+        itself = (rows - top) * window + columns - left
+        number = torch.randint(window**2 - 1, mask.shape, generator=generator)
         number = number + (number >= itself)
-        flat = (top + number // self.window) * width + left + number % self.window
+        flat = (top + number // window) * width + left + number % window
         source = flat.to(noisy.device).expand(batch, channels, height, width).flatten(2)
         replaced = noisy.flatten(2).gather(2, source).reshape(noisy.shape)
         mask = mask.to(noisy.device)

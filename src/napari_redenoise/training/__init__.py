@@ -4,9 +4,18 @@ from napari_redenoise.training._loop import (
     LEARNING_RATES,
     StepDone,
     TrainingState,
+    averaging,
     rate_factor,
     start,
     train,
 )
 
-__all__ = ["LEARNING_RATES", "StepDone", "TrainingState", "rate_factor", "start", "train"]
+__all__ = [
+    "LEARNING_RATES",
+    "StepDone",
+    "TrainingState",
+    "averaging",
+    "rate_factor",
+    "start",
+    "train",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterable, Iterator
@@ -9,7 +10,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from napari_redenoise.config import Config, TrainingConfig
 from napari_redenoise.nn import DenoisingNetwork, Prediction, build_network
@@ -36,20 +36,17 @@ class StepDone:
 
 @dataclass
 class TrainingState:
-    """Everything that training changes."""
+    """Everything that training changes.
+
+    ``average`` is the exponential moving average of the network's weights, to predict with.
+    """
 
     network: DenoisingNetwork
-    average: AveragedModel
+    average: DenoisingNetwork
     optimiser: torch.optim.Optimizer
     generator: torch.Generator
     step: int = 0
     losses: list[float] = field(default_factory=list)
-
-    @property
-    def denoiser(self) -> DenoisingNetwork:
-        """The averaged network, to predict with; in evaluation mode."""
-        network: DenoisingNetwork = self.average.module  # type: ignore[assignment]
-        return network.eval()
 
 
 def start(config: Config, device: torch.device) -> TrainingState:
@@ -59,7 +56,7 @@ def start(config: Config, device: torch.device) -> TrainingState:
         torch.manual_seed(training.seed)
         network = build_network(config.network)
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(training.ema_decay))
+    average = copy.deepcopy(network).eval().requires_grad_(False)
     rate = training.learning_rate or LEARNING_RATES[config.network.kind]
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, betas=(0.9, 0.99))
     generator = torch.Generator().manual_seed(training.seed)
@@ -91,7 +88,8 @@ def train(
     StepDone
         After every step.
     """
-    parameters = list(state.network.parameters())
+    parameters: list[Tensor] = list(state.network.parameters())
+    averages: list[Tensor] = list(state.average.parameters())
     device = parameters[0].device
     base_rate = state.optimiser.param_groups[0].setdefault(
         "initial_lr", state.optimiser.param_groups[0]["lr"]
@@ -111,18 +109,32 @@ def train(
         total.backward()
         nn.utils.clip_grad_norm_(parameters, config.clip_norm)
         state.optimiser.step()
-        state.average.update_parameters(state.network)
         state.step += 1
+        with torch.no_grad():
+            torch._foreach_lerp_(averages, parameters, 1 - averaging(state.step, config))
         state.losses.append(float(main))
         yield StepDone(
             state.step, config.steps, state.losses[-1], rate, time.perf_counter() - began
         )
 
 
+def averaging(step: int, config: TrainingConfig) -> float:
+    """Decay of the moving average at a step, counted from 1.
+
+    It grows with the number of steps, so that early previews are not held back by the weights
+    that training began with.
+    """
+    return min(config.ema_decay, step / (step + 9))
+
+
 def rate_factor(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up, constant to half of the steps, then a cosine to zero."""
-    if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
+    """Linear warm-up, constant to half of the steps, then a cosine to zero.
+
+    The warm-up takes at most a quarter of a short run.
+    """
+    warmup = min(config.warmup_steps, config.steps // 4)
+    if step < warmup:
+        return (step + 1) / warmup
     half = config.steps / 2
     if step < half:
         return 1.0

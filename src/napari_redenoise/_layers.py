@@ -1,0 +1,204 @@
+"""Between layers and plain arrays: what a layer holds, and what a result looks like as layers.
+
+Nothing here imports napari: layers come in by their public attributes and go out as layer data
+tuples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from napari_redenoise._denoiser import Window
+from napari_redenoise.data import Planes
+from napari_redenoise.errors import InputError
+
+LayerData = tuple[Any, dict[str, Any], str]
+
+SPATIAL = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+DISPLAY = ("colormap", "gamma", "contrast_limits", "interpolation2d", "interpolation3d")
+METADATA_KEY = "napari-redenoise"
+MASK_CONTENT = "fusion mask: 1 = standard branch, 0 = equivariant branch"
+
+_AXIS_NAMES = {"T": "time point", "Z": "z-slice", "C": "channel"}
+_ENOUGH_FOR_PERCENTILES = 2**20
+
+
+@dataclass(frozen=True)
+class LayerImage:
+    """An image layer as plain values, safe to hand to another thread.
+
+    Attributes
+    ----------
+    name : str
+    array : array-like
+        Full resolution; colour layers have three channels last, without alpha.
+    axes : str
+        One letter per axis of ``array``.
+    colour : bool
+        Whether the layer is shown in colour.
+    spatial, display : dict
+        Keyword arguments that place and show a layer of the same kind.
+    """
+
+    name: str
+    array: Any
+    axes: str
+    colour: bool = False
+    spatial: dict[str, Any] = field(default_factory=dict)
+    display: dict[str, Any] = field(default_factory=dict)
+
+    def describe(self) -> str:
+        """Say in words what the axes are taken for."""
+        planes = Planes(self.array, self.axes)
+        plane = f"{planes.height} × {planes.width} pixels"
+        if self.colour:
+            plane += " in colour"
+        elif planes.channels > 1:
+            plane += f" in {planes.channels} channels, denoised together"
+        sizes = dict(zip(self.axes, self.array.shape, strict=True))
+        parts = [
+            f"{size} {_AXIS_NAMES.get(axis, 'picture')}{'s' if size != 1 else ''}"
+            for axis, size in sizes.items()
+            if axis not in "CYX"
+        ]
+        return f"{' × '.join(parts)}, each {plane}, used as samples" if parts else plane
+
+
+def is_mask(layer: Any) -> bool:
+    """Whether a layer is a fusion mask that we made, and thus no image to denoise."""
+    made = layer.metadata.get(METADATA_KEY, {})
+    return bool(made.get("content") == MASK_CONTENT)
+
+
+def read_layer(layer: Any) -> LayerImage:
+    """Take what is needed of an image layer; call it on the main thread.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        Or a public proxy of one. The pixels are neither copied nor read.
+
+    Raises
+    ------
+    InputError
+        When the layer cannot be denoised, saying what to do.
+    """
+    array = layer.data[0] if layer.multiscale else layer.data
+    keywords = layer.as_layer_data_tuple()[1]
+    colour = bool(layer.rgb)
+    if colour:
+        if array.ndim != 3:
+            raise InputError(
+                f"'{layer.name}' is a stack of {array.ndim - 1} axes in colour: split its "
+                "channels first (right-click the layer, Split RGB)"
+            )
+        array, axes = array[..., :3], "YXC"
+    else:
+        axes = _axes(array.ndim, tuple(layer.axis_labels), str(layer.name))
+    image = LayerImage(
+        str(layer.name),
+        array,
+        axes,
+        colour,
+        {key: keywords[key] for key in SPATIAL if key in keywords},
+        {} if colour else {key: keywords[key] for key in DISPLAY if key in keywords},
+    )
+    Planes(image.array, image.axes)
+    return image
+
+
+def _axes(ndim: int, labels: tuple[str, ...], name: str) -> str:
+    """Letters for the axes of a layer, from its axis labels where they say something."""
+    if not 2 <= ndim <= 5:
+        raise InputError(
+            f"'{name}' has {ndim} axes, expected 2 to 5: choose an image layer with fewer axes"
+        )
+    letters = ""
+    for label in labels[: ndim - 2]:
+        known = {"t": "T", "time": "T", "z": "Z", "depth": "Z", "c": "C", "channel": "C"}
+        letter = known.get(label.lower(), "")
+        spare = next(spare for spare in "SQPRA" if spare not in letters)
+        letters += letter if letter and letter not in letters else spare
+    return letters + "YX"
+
+
+def make_canvas(source: LayerImage) -> np.ndarray:
+    """Make the array in which a layer shows a result while it comes into being.
+
+    It has the shape of the source. Grey images begin as NaN, which napari shows as transparent;
+    colour images, of which no pixel can be transparent, begin as a copy.
+    """
+    if source.colour:
+        return np.array(source.array)
+    return np.full(tuple(source.array.shape), np.nan, np.float32)
+
+
+def paint(source: LayerImage, canvas: np.ndarray, window: Window, plane: np.ndarray) -> None:
+    """Write a denoised window, shape (channels, rows, columns), into a canvas."""
+    shown = as_shown(plane, source) if source.colour else plane
+    Planes(source.array, source.axes).write(
+        canvas, window.sample, window.rows, window.columns, shown
+    )
+
+
+def denoised_layer(source: LayerImage, canvas: np.ndarray) -> LayerData:
+    """Layer data that show a canvas where and as the source is shown."""
+    keywords = {
+        **source.spatial,
+        **source.display,
+        "name": f"{source.name} preview",
+        "rgb": source.colour,
+    }
+    return canvas, keywords, "image"
+
+
+def denoised_name(source: LayerImage) -> str:
+    """Name of a finished denoised layer."""
+    return f"{source.name} denoised"
+
+
+def provenance_of(source: LayerImage, provenance: dict[str, Any], content: str) -> dict[str, Any]:
+    """Metadata of a result layer: what was run, on which layer, and what it holds."""
+    return {METADATA_KEY: {**provenance, "source": source.name, "content": content}}
+
+
+def mask_layer(source: LayerImage, mask: np.ndarray, provenance: dict[str, Any]) -> LayerData:
+    """Layer data of a fusion mask, hidden at first.
+
+    Contrast is by percentile, because a mask often uses a small part of 0..1.
+    """
+    if "C" in source.axes and not source.colour:
+        # The layer has an axis of channels, for which the mask is the same.
+        axis = source.axes.index("C")
+        mask = np.broadcast_to(np.expand_dims(mask, axis), tuple(source.array.shape))
+    keywords = {
+        **source.spatial,
+        "name": f"{source.name} fusion mask",
+        "rgb": False,
+        "colormap": "viridis",
+        "contrast_limits": percentiles(mask, 1, 99),
+        "visible": False,
+        "metadata": provenance_of(source, provenance, MASK_CONTENT),
+    }
+    return mask, keywords, "image"
+
+
+def as_shown(array: np.ndarray, source: LayerImage) -> np.ndarray:
+    """Colours in the dtype of their source: napari shows other floats than 0..1 wrongly."""
+    dtype = np.dtype(source.array.dtype)
+    if dtype.kind in "ui":
+        limits = np.iinfo(dtype)
+        array = np.clip(np.rint(array), limits.min, limits.max)
+    else:
+        array = np.clip(array, 0, 1)
+    return np.asarray(array.astype(dtype))
+
+
+def percentiles(array: np.ndarray, low: float, high: float) -> list[float]:
+    """Contrast limits by percentile, of a regular sample of a large array; never equal."""
+    step = max(1, array.size // _ENOUGH_FOR_PERCENTILES)
+    first, last = (float(v) for v in np.percentile(array.ravel()[::step], (low, high)))
+    return [first, last if last > first else first + 1e-6]

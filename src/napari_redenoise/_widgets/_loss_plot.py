@@ -1,0 +1,66 @@
+"""The loss curve."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyqtgraph
+from qtpy.QtWidgets import QWidget
+
+SMOOTHING = 0.1
+"""Weight of a new value in the moving average."""
+
+SETTLED = 10
+"""Steps after which losses are on the scale that is shown."""
+
+
+class LossPlot(pyqtgraph.PlotWidget):
+    """Loss at hidden noisy pixels against the step: every value, and their moving average."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent=parent, background=None)
+        self.setMenuEnabled(False)
+        self.setMouseEnabled(False, False)
+        self.hideButtons()
+        self.setMinimumHeight(130)
+        self.setMaximumHeight(220)
+        for side in ("bottom", "left"):
+            self.getAxis(side).enableAutoSIPrefix(False)
+        self.setLabel("bottom", "step")
+        self.setLabel("left", "loss")
+        self.setToolTip(
+            "Error of the prediction at hidden noisy pixels, in units of the image's variance. "
+            "It falls and then flattens out; it does not reach zero, because the noise of the "
+            "hidden pixels cannot be predicted."
+        )
+        self._steps: list[int] = []
+        self._losses: list[float] = []
+        self._averages: list[float] = []
+        self._raw = self.plot(pen=pyqtgraph.mkPen((128, 128, 128, 110), width=1))
+        self._smooth = self.plot(pen=pyqtgraph.mkPen((0, 122, 204), width=2))
+
+    def clear_losses(self) -> None:
+        """Start again."""
+        self._steps, self._losses, self._averages = [], [], []
+        self.redraw()
+
+    def append(self, step: int, loss: float) -> None:
+        """Add a value, drawn at the next `redraw`."""
+        self._steps.append(step)
+        self._losses.append(loss)
+        before = self._averages[-1] if self._averages else loss
+        weight = max(SMOOTHING, 1 / len(self._losses))
+        self._averages.append(before + weight * (loss - before))
+
+    def redraw(self) -> None:
+        """Draw what was added."""
+        self._raw.setData(np.asarray(self._steps), np.asarray(self._losses))
+        self._smooth.setData(np.asarray(self._steps), np.asarray(self._averages))
+        settled = self._losses[SETTLED:] or self._losses
+        if settled:
+            # The first steps are far off the scale of what is of interest.
+            self.setYRange(0, 1.5 * float(np.median(settled)))
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Losses so far."""
+        return tuple(self._losses)

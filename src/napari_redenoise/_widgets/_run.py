@@ -1,0 +1,121 @@
+"""What happens in the worker's thread. It knows arrays and events, and no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+
+import numpy as np
+
+from napari_redenoise._denoiser import PreviewDone, Redenoiser, Window
+from napari_redenoise._layers import LayerImage, as_shown, make_canvas, paint
+from napari_redenoise.inference import TileDone
+from napari_redenoise.training import StepDone
+
+LONGEST_WAIT = 0.5
+"""Seconds to wait for a preview to be drawn."""
+
+
+@dataclass
+class RunControl:
+    """How the viewer's thread talks to a run.
+
+    Attributes
+    ----------
+    stop : Event
+        Ends training; what was learned is used.
+    cancel : Event
+        Ends everything; no result.
+    window : Window or None
+        What the viewer shows now; replaced as a whole, never changed in place.
+    shown : Event
+        Set when the last preview has been drawn. The run waits for it: drawing a layer while all
+        processors compute takes several times longer, and the viewer would freeze meanwhile.
+    """
+
+    stop: Event = field(default_factory=Event)
+    cancel: Event = field(default_factory=Event)
+    window: Window | None = None
+    shown: Event = field(default_factory=Event)
+
+    def abandon(self) -> None:
+        """End training and prediction."""
+        self.stop.set()
+        self.cancel.set()
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The array has been made in which previews and the result appear."""
+
+    canvas: np.ndarray
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The canvas holds the denoised image."""
+
+    mask: np.ndarray | None
+    provenance: dict[str, Any]
+
+
+RunEvent = Begun | StepDone | PreviewDone | TileDone
+
+
+class RunFailed(Exception):
+    """A run ended with an error that nobody foresaw; the error is its cause."""
+
+
+def run(
+    denoiser: Redenoiser, source: LayerImage, control: RunControl
+) -> Generator[RunEvent, None, Finished | None]:
+    """Train on a layer and denoise it; returns None when cancelled.
+
+    Raises
+    ------
+    RunFailed
+        In place of a RuntimeError, of which superqt's workers tell nobody.
+    """
+    try:
+        return (yield from _run(denoiser, source, control))
+    except RuntimeError as error:
+        raise RunFailed(f"{type(error).__name__}: {error}") from error
+
+
+def _run(
+    denoiser: Redenoiser, source: LayerImage, control: RunControl
+) -> Generator[RunEvent, None, Finished | None]:
+    canvas = make_canvas(source)
+    yield Begun(canvas)
+    for event in denoiser.fit_events(
+        source.array,
+        source.axes,
+        view=lambda: control.window,
+        should_stop=control.stop.is_set,
+    ):
+        if isinstance(event, PreviewDone):
+            paint(source, canvas, event.window, event.denoised)
+            control.shown.clear()
+        yield event
+        if isinstance(event, PreviewDone):
+            control.shown.wait(LONGEST_WAIT)
+    if control.cancel.is_set():
+        return None
+    outputs = denoiser.allocate(source.array, source.axes)
+    if not source.colour:
+        outputs["denoised"] = canvas
+    yield from denoiser.predict_events(
+        source.array, source.axes, outputs=outputs, should_stop=control.cancel.is_set
+    )
+    if control.cancel.is_set():
+        return None
+    if source.colour:
+        canvas[...] = as_shown(outputs["denoised"], source)
+    return Finished(outputs.get("mask"), dict(denoiser.provenance))
+
+
+def estimate(denoiser: Redenoiser, source: LayerImage) -> float:
+    """Seconds that a run will take; measures the machine the first time."""
+    return denoiser.estimate_seconds(source.array, source.axes)

@@ -1,0 +1,58 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_redenoise import Config
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """These networks are too small to share: threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def reference_layers() -> dict[str, np.ndarray]:
+    """Filters and outputs of the method's published code: weights, bias, basis, filter, x, y."""
+    with np.load(DATA / "reference_layers.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture
+def use_dtype() -> Iterator[Callable[[torch.dtype], None]]:
+    """Set torch's default dtype for one test."""
+    before = torch.get_default_dtype()
+    yield torch.set_default_dtype
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def tiny() -> Config:
+    """A configuration that trains in a fraction of a second, the same on every machine."""
+    return Config().changed(
+        **{
+            "network.levels": 2,
+            "network.encoder_width": 8,
+            "network.decoder_width": 16,
+            "training.steps": 3,
+            "training.patch_size": 32,
+            "training.batch_size": 2,
+            "training.precision": "float32",
+        }
+    )
+
+
+@pytest.fixture
+def noisy() -> np.ndarray:
+    """Photon counts of a smooth picture, (70, 54), uint16."""
+    y, x = np.mgrid[:70, :54]
+    clean = 40 + 25 * np.sin(y / 7) * np.cos(x / 5)
+    return np.random.default_rng(0).poisson(clean).astype(np.uint16)

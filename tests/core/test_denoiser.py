@@ -1,0 +1,290 @@
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+import zarr
+
+import napari_redenoise._denoiser as denoiser_module
+from napari_redenoise import Config, Redenoiser
+from napari_redenoise._denoiser import PreviewDone, Window
+from napari_redenoise.errors import ConfigError, DeviceError, InputError, OutputError
+from napari_redenoise.training import StepDone
+
+KINDS = ("adarenet", "equivariant", "standard")
+
+
+@pytest.fixture
+def model(tiny: Config) -> Redenoiser:
+    return Redenoiser(tiny, device="cpu")
+
+
+@pytest.fixture
+def trained(model: Redenoiser, noisy: np.ndarray) -> Redenoiser:
+    return model.fit(noisy)
+
+
+def counting(after: int) -> Callable[[], bool]:
+    """Is false ``after`` times, and then true."""
+    calls = itertools.count()
+    return lambda: next(calls) >= after
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape"),
+    [
+        ("YX", (70, 54)),
+        ("YX", (33, 41)),
+        ("TYX", (3, 40, 54)),
+        ("YXC", (40, 54, 3)),
+        ("ZCYX", (2, 2, 40, 54)),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_the_result_has_the_shape_of_the_image_and_is_float32(model, axes, shape, dtype) -> None:
+    image = np.random.default_rng(0).poisson(60, shape).astype(dtype)
+    before = image.copy()
+    result = model.fit(image, axes).predict(image, axes, branches=True)
+    for part in (result.denoised, result.standard, result.equivariant):
+        assert (part.shape, part.dtype) == (shape, np.float32)
+        assert np.isfinite(part).all()
+    without = tuple(size for size, axis in zip(shape, axes, strict=True) if axis != "C")
+    assert (result.mask.shape, result.mask.dtype) == (without, np.float32)
+    assert ((result.mask >= 0) & (result.mask <= 1)).all()
+    np.testing.assert_array_equal(image, before)
+
+
+def test_the_result_is_in_the_grey_levels_of_the_image(tiny: Config, noisy: np.ndarray) -> None:
+    image = noisy.astype(np.float64) * 10 + 5000
+    config = tiny.changed(**{"training.steps": 40, "training.warmup_steps": 5})
+    denoised = Redenoiser(config, "cpu").fit(image).predict(image).denoised
+    assert abs(denoised.mean() - image.mean()) < 0.3 * image.std()
+    assert denoised.std() < 1.2 * image.std()
+
+
+@pytest.mark.parametrize("wrap", [lambda a: da.from_array(a, chunks=32), zarr.array])
+def test_lazy_arrays_give_the_result_of_numpy(tiny: Config, noisy: np.ndarray, wrap) -> None:
+    expected = Redenoiser(tiny, "cpu").fit(noisy).predict(noisy).denoised
+    lazy = wrap(noisy)
+    got = Redenoiser(tiny, "cpu").fit(lazy).predict(lazy).denoised
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_adarenet_has_a_mask_and_branches(tiny: Config, noisy: np.ndarray, kind: str) -> None:
+    model = Redenoiser(tiny.changed(**{"network.kind": kind}), "cpu").fit(noisy)
+    plain, full = model.predict(noisy), model.predict(noisy, branches=True)
+    assert plain.standard is plain.equivariant is None
+    for part in (plain.mask, full.mask, full.standard, full.equivariant):
+        assert (part is not None) == (kind == "adarenet")
+    np.testing.assert_array_equal(plain.denoised, full.denoised)
+
+
+def test_predicting_before_training_is_refused_with_a_remedy(model, noisy, tmp_path) -> None:
+    assert not model.is_trained
+    with pytest.raises(ConfigError, match=r"not been trained: call fit\(\) or load\(\) first"):
+        model.predict(noisy)
+    with pytest.raises(ConfigError, match="not been trained"):
+        model.save(tmp_path / "model.safetensors")
+    with pytest.raises(ConfigError, match="not been trained"):
+        model.preview(noisy, None, Window((), slice(0, 32), slice(0, 32)))
+
+
+def test_an_image_with_other_channels_is_refused_with_a_remedy(trained: Redenoiser) -> None:
+    image = np.zeros((40, 40, 3), np.uint8)
+    with pytest.raises(InputError, match=r"trained on 1 channel.*has 3: train on this image"):
+        trained.predict(image, "YXC")
+
+
+def test_a_model_can_be_trained_again_on_other_channels(trained, noisy) -> None:
+    image = np.stack([noisy, noisy[::-1]])
+    assert trained.fit(image, "CYX").predict(image, "CYX").denoised.shape == image.shape
+
+
+def test_nothing_changes_when_the_image_is_refused(trained: Redenoiser, noisy) -> None:
+    expected = trained.predict(noisy).denoised
+    for wrong in (np.zeros((40, 40)), np.full((40, 40), np.nan), np.zeros((8, 8))):
+        with pytest.raises(InputError):
+            trained.fit(wrong)
+    np.testing.assert_array_equal(trained.predict(noisy).denoised, expected)
+
+
+def test_a_seed_gives_one_result(tiny: Config, noisy: np.ndarray) -> None:
+    first, again, other = (
+        Redenoiser(tiny.changed(**{"training.seed": seed}), "cpu").fit(noisy).predict(noisy)
+        for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first.denoised, again.denoised)
+    assert (first.denoised != other.denoised).any()
+
+
+def test_leaving_the_events_early_keeps_what_was_learned(model: Redenoiser, noisy) -> None:
+    events = model.fit_events(noisy)
+    first = next(events)
+    events.close()
+    assert isinstance(first, StepDone)
+    assert model.provenance["steps"] == 1
+    assert np.isfinite(model.predict(noisy).denoised).all()
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 2])
+def test_stopping_ends_the_training_within_a_step(tiny: Config, noisy, stop_after: int) -> None:
+    model = Redenoiser(tiny.changed(**{"training.steps": 1000}), "cpu")
+    events = list(model.fit_events(noisy, should_stop=counting(stop_after)))
+    assert [event.step for event in events] == list(range(1, stop_after + 2))
+    assert model.predict(noisy).denoised.shape == noisy.shape
+
+
+def test_stopping_interrupts_a_prediction_in_the_middle_of_a_tile(trained, noisy) -> None:
+    outputs = trained.allocate(noisy)
+    outputs["denoised"][:] = -1
+    events = list(trained.predict_events(noisy, outputs=outputs, should_stop=counting(5)))
+    assert events == []
+    assert (outputs["denoised"] == -1).all()
+    # The same network then predicts as if nothing had happened.
+    assert (trained.predict(noisy).denoised != -1).all()
+
+
+def test_stopping_keeps_the_planes_that_are_done(trained: Redenoiser, noisy) -> None:
+    stack = np.stack([noisy] * 3)
+    outputs = trained.allocate(stack)
+    done = []
+    for event in trained.predict_events(stack, outputs=outputs, should_stop=lambda: bool(done)):
+        done.append((event.tile, event.tiles))
+    assert done == [(1, 3)]
+    assert outputs["denoised"].any((1, 2)).tolist() == [True, False, False]
+
+
+def test_results_can_be_written_into_zarr(trained: Redenoiser, noisy) -> None:
+    outputs = {"denoised": zarr.zeros(noisy.shape, dtype="float32", chunks=(16, 16))}
+    list(trained.predict_events(noisy, outputs=outputs))
+    np.testing.assert_array_equal(outputs["denoised"][:], trained.predict(noisy).denoised)
+
+
+@pytest.fixture
+def long(tiny: Config) -> Config:
+    return tiny.changed(**{"training.steps": denoiser_module.FIRST_PREVIEW_STEP + 5})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_previews_show_the_window_that_is_looked_at(long: Config, noisy, kind: str) -> None:
+    stack = np.stack([noisy, noisy[::-1]])
+    window = Window((1,), slice(3, 40), slice(10, 51))
+    model = Redenoiser(long.changed(**{"network.kind": kind}), "cpu")
+    events = list(model.fit_events(stack, "TYX", view=lambda: window))
+    previews = [event for event in events if isinstance(event, PreviewDone)]
+    assert previews
+    assert len(events) - len(previews) == long.training.steps
+    for preview in previews:
+        assert preview.step >= denoiser_module.FIRST_PREVIEW_STEP
+        assert preview.window == window
+        assert preview.denoised.shape == (1, 37, 41)
+        assert (preview.mask is not None) == (kind == "adarenet")
+    # In grey levels, and the preview of the finished model is that of a prediction.
+    last = model.preview(stack, "TYX", window)
+    whole = model.predict(stack[1:, 3:40, 10:51], "TYX").denoised
+    np.testing.assert_allclose(last.denoised, whole, rtol=1e-5)
+
+
+def test_a_changed_view_is_previewed_at_once(long: Config, noisy: np.ndarray) -> None:
+    windows = itertools.cycle([Window((), slice(0, 32), slice(0, 32 + n)) for n in (0, 8)])
+    model = Redenoiser(long, "cpu")
+    events = list(model.fit_events(noisy, view=lambda: next(windows)))
+    widths = [event.denoised.shape[-1] for event in events if isinstance(event, PreviewDone)]
+    assert widths == [32, 40, 32, 40, 32, 40]
+
+
+def test_no_preview_without_a_view(long: Config, noisy: np.ndarray) -> None:
+    events = list(Redenoiser(long, "cpu").fit_events(noisy, view=lambda: None))
+    assert {type(event) for event in events} == {StepDone}
+
+
+def test_previews_do_not_change_what_is_learned(long: Config, noisy: np.ndarray) -> None:
+    window = Window((), slice(0, 32), slice(0, 32))
+    plain, watched = Redenoiser(long, "cpu"), Redenoiser(long, "cpu")
+    plain.fit(noisy)
+    list(watched.fit_events(noisy, view=lambda: window))
+    np.testing.assert_array_equal(plain.predict(noisy).denoised, watched.predict(noisy).denoised)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, largest: int) -> list[int]:
+    """Let prediction run out of memory with tiles above a size; returns the sizes tried."""
+    tried: list[int] = []
+    original = denoiser_module.predict
+
+    def predict(*args, tile: int, **options):
+        tried.append(tile)
+        if tile > largest:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        yield from original(*args, tile=tile, **options)
+
+    monkeypatch.setattr(denoiser_module, "predict", predict)
+    return tried
+
+
+def test_running_out_of_memory_makes_the_tiles_smaller(trained, noisy, monkeypatch) -> None:
+    expected = trained.predict(noisy).denoised
+    tried = failing(monkeypatch, largest=256)
+    np.testing.assert_allclose(trained.predict(noisy).denoised, expected, rtol=1e-5)
+    assert tried == [1024, 512, 256]
+
+
+def test_memory_that_never_suffices_is_reported_with_a_remedy(trained, noisy, monkeypatch) -> None:
+    tried = failing(monkeypatch, largest=0)
+    with pytest.raises(DeviceError, match=r"cpu ran out of memory: close other .* device 'cpu'"):
+        trained.predict(noisy)
+    assert len(tried) > 1
+    assert min(tried) >= trained._tiling()[2]
+
+
+def test_running_out_of_memory_in_training_is_reported_with_a_remedy(
+    model, noisy, monkeypatch
+) -> None:
+    def train(*_: object):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+        yield
+
+    monkeypatch.setattr(denoiser_module, "train", train)
+    with pytest.raises(DeviceError, match="while training: choose a smaller patch or batch"):
+        model.fit(noisy)
+
+
+def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(DeviceError, match=r"'cuda:99' is not available: choose one of .*cpu"):
+        Redenoiser(device="cuda:99")
+
+
+def test_provenance_says_what_was_run_in_plain_json(trained: Redenoiser, noisy) -> None:
+    provenance = trained.predict(noisy).provenance
+    assert json.loads(json.dumps(provenance)) == provenance
+    assert Config.model_validate(provenance["config"]) == trained.config
+    assert provenance["shape"] == [70, 54]
+    assert (provenance["axes"], provenance["steps"]) == ("YX", 3)
+    assert (provenance["device"], provenance["precision"]) == ("cpu", "float32")
+    assert provenance["torch"] == torch.__version__
+    assert provenance["loss"] > 0 < provenance["seconds"]
+
+
+def test_a_saved_model_predicts_the_same(trained: Redenoiser, noisy, tmp_path: Path) -> None:
+    path = trained.save(tmp_path / "model.safetensors")
+    loaded = Redenoiser.load(path, "cpu")
+    result, expected = loaded.predict(noisy), trained.predict(noisy)
+    # Not to the last bit: the memory format of a trained network is another one.
+    np.testing.assert_allclose(result.denoised, expected.denoised, rtol=1e-5)
+    np.testing.assert_allclose(result.mask, expected.mask, atol=1e-5)
+    assert result.provenance == expected.provenance
+    with pytest.raises(OutputError, match="exists already"):
+        loaded.save(path)
+    loaded.save(path, overwrite=True)
+
+
+def test_the_time_expected_grows_with_the_work(model: Redenoiser, noisy, tiny: Config) -> None:
+    little = model.estimate_seconds(noisy)
+    longer = Redenoiser(tiny.changed(**{"training.steps": 3000}), "cpu").estimate_seconds(noisy)
+    stack = model.estimate_seconds(np.broadcast_to(noisy, (500, *noisy.shape)))
+    assert 0 < little < longer
+    assert little < stack

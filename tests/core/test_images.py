@@ -1,0 +1,265 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.io
+import tifffile
+
+from napari_redenoise.data import Planes
+from napari_redenoise.errors import InputError, OutputError
+from napari_redenoise.io import ImageFile, check_output, read_image, write_tiff
+
+
+def pixels(*shape: int, dtype: type = np.uint16) -> np.ndarray:
+    random = np.random.default_rng(0)
+    return random.integers(0, 200, shape).astype(dtype)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return tmp_path / "source.tif"
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    return tmp_path / "result.tif"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64, np.int16])
+def test_a_plain_tiff_is_read_as_a_plane(source: Path, dtype) -> None:
+    array = pixels(20, 30, dtype=dtype)
+    tifffile.imwrite(source, array)
+    image = read_image(source)
+    np.testing.assert_array_equal(image.array, array)
+    assert (image.axes, image.array.dtype) == ("YX", dtype)
+
+
+@pytest.mark.parametrize("shape", [(5, 20, 30), (4, 5, 20, 30), (2, 4, 5, 20, 30)])
+def test_stacks_of_unknown_axes_can_be_denoised(source: Path, shape) -> None:
+    tifffile.imwrite(source, pixels(*shape))
+    image = read_image(source)
+    planes = Planes(image.array, image.axes)
+    assert (planes.sample_shape, planes.channels) == (shape[:-2], 1)
+
+
+@pytest.mark.parametrize(
+    "array", [pixels(20, 30, 3, dtype=np.uint8), pixels(20, 30, dtype=np.uint8)]
+)
+def test_a_png_is_read_grey_or_in_colour(tmp_path: Path, array: np.ndarray) -> None:
+    path = tmp_path / "image.PNG"
+    skimage.io.imsave(path, array, check_contrast=False)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.array, array)
+    assert image.axes == ("YXC" if array.ndim == 3 else "YX")
+
+
+HYPERSTACKS = {
+    "TZCYX": (2, 3, 2, 20, 30),
+    "TYX": (4, 20, 30),
+    "ZYX": (3, 20, 30),
+    "CYX": (2, 20, 30),
+    "ZCYX": (3, 2, 20, 30),
+}
+
+
+@pytest.mark.parametrize("axes", HYPERSTACKS)
+def test_an_imagej_hyperstack_keeps_axes_scale_and_units(source, result, axes: str) -> None:
+    array = pixels(*HYPERSTACKS[axes])
+    metadata = {"axes": axes, "spacing": 0.7, "unit": "um", "finterval": 1.5}
+    tifffile.imwrite(source, array, imagej=True, resolution=(4.0, 5.0), metadata=metadata)
+    image = read_image(source)
+    np.testing.assert_array_equal(image.array, array)
+    assert image.axes == axes
+    assert image.metadata["spacing"] == 0.7
+    denoised = image.array.astype(np.float32) / 3
+    write_tiff(result, denoised, image)
+    with tifffile.TiffFile(result) as file:
+        series = file.series[0]
+        assert (series.axes, series.shape) == (axes, array.shape)
+        np.testing.assert_array_equal(series.asarray(), denoised)
+        assert file.imagej_metadata["spacing"] == 0.7
+        assert file.imagej_metadata["unit"] == "um"
+        assert file.imagej_metadata["finterval"] == 1.5
+        assert file.pages[0].resolution == (4.0, 5.0)
+
+
+def test_what_was_written_reads_back_with_the_same_scale(source: Path, result: Path) -> None:
+    tifffile.imwrite(
+        source,
+        pixels(3, 20, 30),
+        imagej=True,
+        resolution=(9.5, 9.5),
+        metadata={"axes": "ZYX", "spacing": 2.5, "unit": "um"},
+    )
+    first = read_image(source)
+    second = read_image(write_tiff(result, first.array, first))
+    assert second.axes == first.axes
+    assert second.resolution == pytest.approx(first.resolution)
+    assert second.resolution_unit == first.resolution_unit
+    for key in ("spacing", "unit"):
+        assert second.metadata[key] == first.metadata[key]
+
+
+def test_resolution_in_inches_or_centimetres_keeps_its_unit(source: Path, result: Path) -> None:
+    tifffile.imwrite(
+        source, pixels(20, 30), resolution=(300, 300), resolutionunit="CENTIMETER", metadata=None
+    )
+    image = read_image(source)
+    write_tiff(result, image.array, image)
+    with tifffile.TiffFile(result) as file:
+        assert file.pages[0].resolution == (300, 300)
+        assert file.pages[0].resolutionunit == tifffile.RESUNIT.CENTIMETER
+
+
+@pytest.mark.parametrize("shape", [(20, 30, 3), (4, 20, 30, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_colour_pictures_stay_colour_pictures(source, result, shape, dtype) -> None:
+    array = pixels(*shape, dtype=np.uint8)
+    tifffile.imwrite(source, array, photometric="rgb")
+    image = read_image(source)
+    planes = Planes(image.array, image.axes)
+    assert image.axes.endswith("YXC")
+    assert (planes.channels, len(planes)) == (3, 4 if len(shape) == 4 else 1)
+    denoised = image.array.astype(dtype)
+    write_tiff(result, denoised, image)
+    again = read_image(result)
+    np.testing.assert_array_equal(again.array, denoised)
+    assert again.axes == image.axes
+    with tifffile.TiffFile(result) as file:
+        assert file.pages[0].photometric == tifffile.PHOTOMETRIC.RGB
+
+
+def test_planar_colour_pictures_have_channels(source: Path) -> None:
+    array = pixels(3, 20, 30, dtype=np.uint8)
+    tifffile.imwrite(source, array, photometric="rgb", planarconfig="separate")
+    image = read_image(source)
+    np.testing.assert_array_equal(image.array, array)
+    assert image.axes == "CYX"
+
+
+@pytest.mark.parametrize(("axes", "shape"), [("YXC", (20, 30, 3)), ("TZCYX", (2, 3, 2, 20, 30))])
+def test_a_mask_is_written_without_channels(result: Path, axes: str, shape) -> None:
+    array = pixels(*shape, dtype=np.uint8)
+    planes = Planes(array, axes)
+    mask = np.random.default_rng(0).random(planes.shape_without_channels).astype(np.float32)
+    image = read_image(write_tiff(result, mask, ImageFile(array, axes)))
+    assert image.axes == planes.axes_without_channels
+    np.testing.assert_array_equal(image.array, mask)
+
+
+@pytest.mark.parametrize("axes", ["XYZ", "YXT", "CTYX", "YXZC"])
+def test_unusual_orders_of_axes_are_written_in_an_order_that_is_named(result, axes: str) -> None:
+    sizes = {"X": 30, "Y": 20, "Z": 3, "T": 4, "C": 2}
+    array = pixels(*(sizes[axis] for axis in axes), dtype=np.float32)
+    image = read_image(write_tiff(result, array, ImageFile(array, axes)))
+    assert sorted(image.axes) == sorted(axes)
+    expected = array.transpose([axes.index(axis) for axis in image.axes])
+    np.testing.assert_array_equal(image.array, expected)
+
+
+@pytest.mark.parametrize("axes", ["TYX", "ZYX", "STZYX", "PZYX"])
+def test_dtypes_and_axes_that_imagej_lacks_are_written_all_the_same(result, axes: str) -> None:
+    shape = {"S": 2, "P": 2, "T": 3, "Z": 4, "Y": 20, "X": 30}
+    array = pixels(*(shape[axis] for axis in axes), dtype=np.float64)
+    image = read_image(write_tiff(result, array, ImageFile(array, axes)))
+    assert (image.axes, image.array.dtype) == (axes, np.float64)
+    np.testing.assert_array_equal(image.array, array)
+
+
+def test_an_ome_tiff_is_read_with_its_axes_and_pixel_sizes(tmp_path: Path, result: Path) -> None:
+    path = tmp_path / "image.ome.tif"
+    array = pixels(2, 3, 2, 20, 30)
+    metadata = {
+        "axes": "TCZYX",
+        "PhysicalSizeX": 0.25,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": 0.5,
+        "PhysicalSizeYUnit": "µm",
+        "PhysicalSizeZ": 2.0,
+        "PhysicalSizeZUnit": "µm",
+        "TimeIncrement": 3.0,
+    }
+    tifffile.imwrite(path, array, metadata=metadata)
+    image = read_image(path)
+    assert image.axes == "TCZYX"
+    np.testing.assert_array_equal(image.array, array)
+    write_tiff(result, image.array.astype(np.float32), image)
+    with tifffile.TiffFile(result) as file:
+        assert file.series[0].axes == "TZCYX"
+        np.testing.assert_array_equal(file.asarray(), array.swapaxes(1, 2))
+        # ImageJ counts pixels per unit.
+        assert file.pages[0].resolution == (4.0, 2.0)
+        assert file.imagej_metadata["spacing"] == 2.0
+        assert file.imagej_metadata["finterval"] == 3.0
+        assert file.imagej_metadata["unit"] == r"\u00B5m"
+
+
+def test_the_axes_of_a_file_can_be_overruled(source: Path) -> None:
+    tifffile.imwrite(source, pixels(3, 20, 30), imagej=True, metadata={"axes": "ZYX"})
+    image = read_image(source, axes="cyx")
+    assert image.axes == "CYX"
+    assert Planes(image.array, image.axes).channels == 3
+
+
+def test_an_existing_result_is_refused_and_left_intact(result: Path) -> None:
+    result.write_bytes(b"precious")
+    array = pixels(20, 30)
+    with pytest.raises(OutputError, match="exists already: choose another name"):
+        write_tiff(result, array, ImageFile(array, "YX"))
+    assert result.read_bytes() == b"precious"
+    write_tiff(result, array, ImageFile(array, "YX"), overwrite=True)
+    np.testing.assert_array_equal(tifffile.imread(result), array)
+
+
+def test_a_result_that_is_no_tiff_by_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"ending in \.tif for the result, got image\.png"):
+        check_output(tmp_path / "image.png")
+
+
+def test_nothing_but_the_result_is_left_in_a_new_folder(tmp_path: Path) -> None:
+    array = pixels(20, 30)
+    path = write_tiff(tmp_path / "new" / "result.tiff", array, ImageFile(array, "YX"))
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_failed_write_keeps_the_file_that_was_there(
+    result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    result.write_bytes(b"precious")
+    monkeypatch.setattr(tifffile, "imwrite", full)
+    array = pixels(20, 30)
+    with pytest.raises(OSError, match="no space left"):
+        write_tiff(result, array, ImageFile(array, "YX"), overwrite=True)
+    assert result.read_bytes() == b"precious"
+    assert list(result.parent.iterdir()) == [result]
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no image file .*gone\.tif: check the name"):
+        read_image(tmp_path / "gone.tif")
+
+
+@pytest.mark.parametrize("name", ["image.tif", "image.png", "image.jpg", "image.txt", "image"])
+@pytest.mark.parametrize("content", [b"", b"this is no image", bytes(range(256)) * 9, b"II*\0"])
+def test_a_file_that_is_no_image_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read as an image"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("kept", [9, 30, 100, 250, 700, 1000])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("name", ["image.tif", "image.png"])
+def test_a_truncated_image_is_refused(tmp_path: Path, name, compression, kept: int) -> None:
+    path = tmp_path / name
+    if name.endswith("tif"):
+        tifffile.imwrite(path, pixels(40, 30), compression=compression)
+    else:
+        skimage.io.imsave(path, pixels(40, 30, dtype=np.uint8), check_contrast=False)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputError, match="cannot be read as an image"):
+        read_image(path)

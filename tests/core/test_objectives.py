@@ -1,0 +1,234 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from napari_redenoise.config import ObjectiveConfig
+from napari_redenoise.objectives import (
+    Noise2Self,
+    Noise2Void,
+    Sample,
+    build_objective,
+    masked_mse,
+)
+from napari_redenoise.objectives._blind import neighbour_mean
+
+OBJECTIVES = {
+    "grid of 4": Noise2Self(4),
+    "grid of 3": Noise2Self(3),
+    "8 % in windows of 5": Noise2Void(0.08, 5),
+    "30 % in windows of 3": Noise2Void(0.3, 3),
+}
+every_objective = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(shape, generator=generator(seed))
+
+
+def unique_values(batch: int, height: int, width: int) -> torch.Tensor:
+    """Pictures in which every pixel holds its own number."""
+    return torch.arange(float(height * width)).reshape(1, 1, height, width).repeat(batch, 1, 1, 1)
+
+
+@every_objective
+def test_unmasked_pixels_are_untouched_and_masked_ones_replaced(objective) -> None:
+    noisy = noise(4, 3, 33, 41)
+    sample = objective(noisy, generator())
+    masked = (sample.mask == 1).expand_as(noisy)
+    assert set(sample.mask.unique().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(sample.input[~masked], noisy[~masked], rtol=0, atol=0)
+    assert (sample.input[masked] != noisy[masked]).all()
+    torch.testing.assert_close(sample.target, noisy, rtol=0, atol=0)
+
+
+@every_objective
+def test_the_noisy_patches_are_not_modified(objective) -> None:
+    noisy = noise(2, 1, 32, 32)
+    before = noisy.clone()
+    objective(noisy, generator())
+    torch.testing.assert_close(noisy, before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("spacing", [2, 3, 4, 7])
+def test_the_input_of_noise2self_does_not_know_the_pixels_it_is_asked_for(spacing: int) -> None:
+    noisy = noise(4, 2, 29, 34)
+    sample = Noise2Self(spacing)(noisy, generator())
+    other = torch.where(sample.mask == 1, noise(4, 2, 29, 34, seed=2) * 1e3, noisy)
+    again = Noise2Self(spacing)(other, generator())
+    torch.testing.assert_close(again.mask, sample.mask, rtol=0, atol=0)
+    torch.testing.assert_close(again.input, sample.input, rtol=0, atol=0)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**16), st.sampled_from([3, 5, 7]), st.integers(16, 30), st.integers(16, 30))
+def test_noise2void_replaces_a_pixel_by_another_one_of_its_window(
+    seed: int, window: int, height: int, width: int
+) -> None:
+    noisy = unique_values(3, height, width)
+    sample = Noise2Void(0.5, window)(noisy, generator(seed))
+    for number, row, column in (sample.mask[:, 0] == 1).nonzero().tolist():
+        source_row, source_column = divmod(int(sample.input[number, 0, row, column]), width)
+        assert (source_row, source_column) != (row, column)
+        # At a border the window moves inside and keeps its size.
+        top = min(max(row - window // 2, 0), height - window)
+        left = min(max(column - window // 2, 0), width - window)
+        assert top <= source_row < top + window
+        assert left <= source_column < left + window
+
+
+@pytest.mark.parametrize("pixel", [(0, 0), (0, 15), (15, 0), (15, 15), (0, 7), (7, 15), (8, 8)])
+def test_noise2void_draws_every_neighbour_equally_often(pixel: tuple[int, int]) -> None:
+    noisy = unique_values(6000, 16, 16)
+    sample = Noise2Void(0.5, 3)(noisy, generator())
+    row, column = pixel
+    drawn = sample.input[:, 0, row, column][sample.mask[:, 0, row, column] == 1]
+    values, counts = drawn.unique(return_counts=True)
+    assert len(values) == 8
+    assert row * 16 + column not in values
+    # Binomial with p = 1/8: five standard deviations.
+    expected = len(drawn) / 8
+    assert (counts - expected).abs().max() < 5 * np.sqrt(expected * 7 / 8)
+
+
+def test_a_window_larger_than_the_patch_shrinks_to_it() -> None:
+    noisy = unique_values(4, 8, 12)
+    sample = Noise2Void(0.5, 15)(noisy, generator())
+    masked = sample.mask == 1
+    assert (sample.input[masked] != noisy[masked]).all()
+    assert set(sample.input.unique().tolist()) <= set(range(96))
+
+
+def test_noise2void_takes_the_same_neighbour_in_all_channels() -> None:
+    picture = unique_values(2, 20, 20)
+    sample = Noise2Void(0.3, 5)(torch.cat([picture, picture + 1000], 1), generator())
+    torch.testing.assert_close(
+        sample.input[:, 1] - sample.input[:, 0], torch.full((2, 20, 20), 1e3)
+    )
+
+
+def test_noise2void_masks_at_least_one_pixel_of_every_patch() -> None:
+    sample = Noise2Void(1e-6, 3)(noise(5, 1, 16, 16), generator())
+    assert sample.mask.flatten(1).sum(1).tolist() == [1.0] * 5
+
+
+@pytest.mark.parametrize("spacing", [2, 4, 5])
+def test_noise2self_masks_one_pixel_per_square_of_its_grid(spacing: int) -> None:
+    side = 6 * spacing
+    mask = Noise2Self(spacing)(noise(8, 1, side, side), generator()).mask
+    assert mask.flatten(1).sum(1).tolist() == [36.0] * 8
+    for picture in mask[:, 0]:
+        rows, columns = picture.nonzero().T
+        assert len((rows % spacing).unique()) == len((columns % spacing).unique()) == 1
+
+
+@pytest.mark.parametrize("share", [0.04, 0.08, 0.3])
+def test_noise2void_masks_about_the_nominal_share(share: float) -> None:
+    mask = Noise2Void(share, 5)(noise(16, 1, 64, 64), generator()).mask
+    deviation = np.sqrt(share * (1 - share) / mask.numel())
+    assert abs(float(mask.mean()) - share) < 5 * deviation
+
+
+def test_every_phase_of_the_grid_occurs() -> None:
+    mask = Noise2Self(4)(noise(300, 1, 16, 16), generator()).mask
+    phases = {tuple(picture.nonzero()[0].tolist()) for picture in mask[:, 0]}
+    assert phases == {(row, column) for row in range(4) for column in range(4)}
+
+
+def test_neighbour_mean_is_a_weighted_mean_without_the_pixel_itself() -> None:
+    x = noise(2, 3, 17, 23)
+    taps = np.array([[0.5, 1, 0.5], [1, 0, 1], [0.5, 1, 0.5]]) / 6
+    expected = ndimage.convolve(x.double().numpy(), taps[None, None], mode="mirror")
+    np.testing.assert_allclose(neighbour_mean(x).numpy(), expected, atol=1e-6)
+
+
+@every_objective
+def test_samples_are_determined_by_the_generator(objective) -> None:
+    noisy = noise(4, 1, 32, 32)
+    first, again, other = (objective(noisy, generator(seed)) for seed in (5, 5, 6))
+    for part, same in zip(first, again, strict=True):
+        torch.testing.assert_close(part, same, rtol=0, atol=0)
+    assert (first.mask != other.mask).any()
+
+
+@every_objective
+def test_the_global_generator_is_left_alone(objective) -> None:
+    before = torch.get_rng_state()
+    objective(noise(2, 1, 32, 32), generator())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("mask_channels", [1, 3])
+def test_masked_mse_is_the_mean_square_over_the_masked_pixels(mask_channels: int) -> None:
+    prediction, target = noise(2, 3, 6, 5).bfloat16(), noise(2, 3, 6, 5, seed=2)
+    mask = (noise(2, mask_channels, 6, 5, seed=3) > 0).float()
+    loss = masked_mse(prediction, Sample(target, target, mask))
+    chosen = np.broadcast_to(mask.numpy(), target.shape) == 1
+    error = (prediction.double().numpy() - target.double().numpy())[chosen]
+    assert loss.dtype == torch.float32
+    assert float(loss) == pytest.approx(np.mean(error**2), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (ObjectiveConfig(spacing=6), Noise2Self(6)),
+        (
+            ObjectiveConfig(kind="noise2void", masked_fraction=0.2, window=7),
+            Noise2Void(0.2, 7),
+        ),
+    ],
+)
+def test_the_configuration_names_the_objective(config, expected) -> None:
+    assert build_objective(config) == expected
+
+
+SIGMAS = (0.4, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 6.0)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """A clean picture with fine and coarse structure, and the same with noise."""
+    random = np.random.default_rng(3)
+    clean = ndimage.gaussian_filter(random.normal(size=(128, 128)), 2.5)
+    clean /= clean.std()
+    return clean, clean + 0.8 * random.normal(size=clean.shape)
+
+
+def losses(objective, noisy: np.ndarray, target: np.ndarray, draws: int = 16) -> np.ndarray:
+    """Masked loss of Gaussian filters of increasing width, averaged over masks."""
+    batch = torch.from_numpy(noisy).float().expand(draws, 1, *noisy.shape)
+    sample = objective(batch, generator())
+    goal = sample._replace(target=torch.from_numpy(target).float().expand_as(batch))
+    blurred = (
+        torch.from_numpy(ndimage.gaussian_filter(sample.input.numpy(), (0, 0, sigma, sigma)))
+        for sigma in SIGMAS
+    )
+    return np.array([float(masked_mse(prediction, goal)) for prediction in blurred])
+
+
+@pytest.mark.parametrize("objective", [Noise2Self(4), Noise2Void(0.08, 5)], ids=["grid", "random"])
+def test_the_best_filter_for_the_loss_is_the_best_filter_for_the_clean_picture(
+    objective, pictures
+) -> None:
+    clean, noisy = pictures
+    true = [np.mean((ndimage.gaussian_filter(noisy, sigma) - clean) ** 2) for sigma in SIGMAS]
+    best = int(np.argmin(true))
+    assert 0 < best < len(SIGMAS) - 1
+    assert int(np.argmin(losses(objective, noisy, noisy))) == best
+
+
+def test_the_loss_exceeds_the_loss_against_the_clean_picture_by_the_variance_of_the_noise(
+    pictures,
+) -> None:
+    clean, noisy = pictures
+    against_clean = losses(Noise2Self(4), noisy, clean)
+    excess = losses(Noise2Self(4), noisy, noisy) - against_clean
+    np.testing.assert_allclose(excess, 0.8**2, rtol=0.05)
+    assert np.ptp(excess) < 0.1 * np.ptp(against_clean)

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+import torch
+from napari.layers import Image
+from scipy import ndimage
+from superqt.utils import WorkerBase
+
+from napari_redenoise.config import Config
+
+TINY = Config().changed(
+    **{
+        "network.levels": 2,
+        "network.encoder_width": 8,
+        "network.decoder_width": 16,
+        "training.steps": 4,
+        "training.patch_size": 32,
+        "training.batch_size": 2,
+    }
+)
+PATIENCE_MS = 60_000
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    # Networks this small only lose by threads, and lose badly where processors are shared.
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def noisy():
+    rng = np.random.default_rng(0)
+    clean = ndimage.gaussian_filter(rng.normal(size=(72, 90)), 4)
+    return (200 + 800 * clean / clean.std() + rng.normal(0, 300, clean.shape)).astype(np.float32)
+
+
+class Dock:
+    """A viewer with our dock open, and what a user does with them."""
+
+    def __init__(self, viewer, qtbot):
+        self.viewer, self.qtbot = viewer, qtbot
+        self.dock, self.widget = viewer.window.add_plugin_dock_widget("napari-redenoise", "Denoise")
+        self.use()
+
+    def use(self, **changes):
+        self.widget._config = TINY.changed(**changes)
+
+    def press(self):
+        self.widget.button.click()
+
+    def wait(self, condition):
+        self.qtbot.waitUntil(condition, timeout=PATIENCE_MS)
+
+    def wait_for_step(self, step):
+        self.wait(lambda: self.widget._step is not None and self.widget._step.step >= step)
+
+    def wait_for_end(self):
+        self.wait(lambda: self.widget._control is None)
+
+    def run(self):
+        self.press()
+        self.wait_for_end()
+
+    @property
+    def names(self):
+        return [layer.name for layer in self.viewer.layers]
+
+    @property
+    def images(self):
+        return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
+
+
+@pytest.fixture
+def dock(make_napari_viewer_proxy, qtbot, monkeypatch):
+    # A trial of this machine's speed takes longer than the tests themselves.
+    monkeypatch.setattr("napari_redenoise._widgets._denoise.estimate", lambda *_: 5.0)
+    opened = Dock(make_napari_viewer_proxy(), qtbot)
+    yield opened
+    control = opened.widget._control
+    if control is not None:
+        control.abandon()
+    WorkerBase.await_workers(PATIENCE_MS)
+    qtbot.wait(50)

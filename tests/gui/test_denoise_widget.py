@@ -1,0 +1,334 @@
+import json
+import logging
+
+import dask.array as da
+import numpy as np
+import pytest
+from superqt.utils import WorkerBase
+
+from napari_redenoise._denoiser import Redenoiser
+from napari_redenoise._widgets._denoise import DenoiseWidget
+
+KEY = "napari-redenoise"
+
+
+def test_a_press_adds_the_denoised_image_and_the_hidden_mask(dock, noisy):
+    before = noisy.copy()
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    assert dock.names == ["cells", "cells fusion mask", "cells denoised"]
+    denoised, mask = dock.viewer.layers["cells denoised"], dock.viewer.layers["cells fusion mask"]
+    assert denoised.data.shape == mask.data.shape == noisy.shape
+    assert denoised.data.dtype == np.float32
+    assert np.isfinite(denoised.data).all()
+    assert 0 <= mask.data.min() <= mask.data.max() <= 1
+    assert denoised.visible
+    assert not mask.visible
+    np.testing.assert_allclose(
+        mask.contrast_limits, np.percentile(mask.data, (1, 99)), rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_array_equal(noisy, before)
+    assert "Added 'cells denoised' and 'cells fusion mask'" in dock.widget.status.text()
+
+
+def test_the_result_is_what_the_facade_gives_with_the_same_settings(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    expected = Redenoiser(dock.widget._config).fit(noisy).predict(noisy)
+    np.testing.assert_allclose(
+        dock.viewer.layers["cells denoised"].data, expected.denoised, rtol=1e-3, atol=1.0
+    )
+    np.testing.assert_allclose(
+        dock.viewer.layers["cells fusion mask"].data, expected.mask, atol=0.02
+    )
+
+
+def test_results_lie_where_their_source_lies(dock, noisy):
+    stack = np.stack([noisy, noisy + 1, noisy + 2])
+    affine = np.array([[1, 0, 0, 2], [0, 1, 0.1, 5], [0, 0, 1.2, -3], [0, 0, 0, 1]], float)
+    source = dock.viewer.add_image(
+        stack,
+        name="cells",
+        scale=(2, 0.5, 0.25),
+        translate=(1, 10, -20),
+        rotate=[0, 0, 30],
+        shear=[0, 0, 0.2],
+        affine=affine,
+        units=("s", "um", "um"),
+        axis_labels=("t", "y", "x"),
+        colormap="green",
+        gamma=0.8,
+        contrast_limits=(100, 900),
+    )
+    dock.run()
+    for name in ("cells denoised", "cells fusion mask"):
+        layer = dock.viewer.layers[name]
+        for attribute in ("scale", "translate", "rotate", "shear"):
+            np.testing.assert_allclose(getattr(layer, attribute), getattr(source, attribute))
+        np.testing.assert_allclose(layer.affine.affine_matrix, source.affine.affine_matrix)
+        assert layer.units == source.units
+        assert layer.axis_labels == source.axis_labels
+        np.testing.assert_allclose(
+            layer.data_to_world((1, 20, 30)), source.data_to_world((1, 20, 30))
+        )
+    denoised = dock.viewer.layers["cells denoised"]
+    assert denoised.colormap.name == "green"
+    assert denoised.gamma == 0.8
+    assert denoised.contrast_limits == [100, 900]
+
+
+def test_results_say_where_they_come_from(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    for name, content in (("cells denoised", "denoised"), ("cells fusion mask", "fusion mask")):
+        provenance = dock.viewer.layers[name].metadata[KEY]
+        assert json.loads(json.dumps(provenance)) == provenance
+        assert provenance["source"] == "cells"
+        assert provenance["steps"] == 4
+        assert content in provenance["content"]
+        assert provenance["config"]["training"]["seed"] == 0
+
+
+def test_a_second_run_leaves_the_first_results_alone(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    first = {layer.name: layer.data.copy() for layer in dock.viewer.layers}
+    dock.use(**{"training.seed": 1})
+    dock.run()
+    assert len(dock.names) == 5
+    assert len(set(dock.names)) == 5
+    for name, data in first.items():
+        np.testing.assert_array_equal(dock.viewer.layers[name].data, data)
+    assert not np.array_equal(dock.images[-1].data, first["cells denoised"])
+
+
+def test_stop_keeps_what_was_learned(dock, noisy):
+    dock.use(**{"training.steps": 1_000_000})
+    dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    assert "Stop" in dock.widget.button.text()
+    dock.wait_for_step(3)
+    dock.press()
+    dock.wait_for_end()
+    assert "cells denoised" in dock.names
+    steps = dock.viewer.layers["cells denoised"].metadata[KEY]["steps"]
+    assert 3 <= steps < 1_000_000
+    assert dock.widget.denoiser.is_trained
+    assert dock.widget.button.text() == "Denoise"
+
+
+def test_cancel_while_denoising_adds_nothing_and_keeps_the_model(dock, noisy, monkeypatch):
+    reached = []
+    original = Redenoiser.predict_events
+
+    def until_cancelled(self, *args, should_stop, **keywords):
+        yield from original(self, *args, should_stop=None, **keywords)
+        reached.append(True)
+        while not should_stop():
+            pass
+
+    monkeypatch.setattr(Redenoiser, "predict_events", until_cancelled)
+    dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    dock.wait(lambda: dock.widget.button.text() == "Cancel" and bool(reached))
+    dock.press()
+    dock.wait_for_end()
+    assert dock.names == ["cells"]
+    assert "Cancelled" in dock.widget.status.text()
+    assert dock.widget.denoiser.is_trained
+
+
+def test_closing_the_dock_ends_the_run(dock, noisy):
+    dock.use(**{"training.steps": 1_000_000})
+    dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    dock.wait_for_step(2)
+    control = dock.widget._control
+    dock.dock.destroyOnClose()
+    dock.wait(control.cancel.is_set)
+    WorkerBase.await_workers(10_000)
+    # The viewer goes on without us: nothing of ours listens any more.
+    dock.viewer.add_image(noisy, name="other")
+    dock.viewer.layers.selection.active = dock.viewer.layers["cells"]
+    assert dock.names == ["cells", "other"]
+
+
+def test_closing_the_viewer_ends_the_run(dock, noisy):
+    dock.use(**{"training.steps": 1_000_000})
+    dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    dock.wait_for_step(2)
+    control = dock.widget._control
+    dock.viewer.close()
+    dock.wait(control.cancel.is_set)
+    WorkerBase.await_workers(10_000)
+
+
+def rgb(noisy):
+    return np.clip(np.stack([noisy, noisy * 0.5, noisy * 0.2], -1) / 5, 0, 255).astype(np.uint8)
+
+
+KINDS = {
+    "uint8": lambda x: ((x / 8).clip(0, 255).astype(np.uint8), {}),
+    "uint16": lambda x: (x.clip(0).astype(np.uint16), {}),
+    "float64": lambda x: (x.astype(np.float64), {}),
+    "time series": lambda x: (np.stack([x, x, x]), {"axis_labels": ("t", "y", "x")}),
+    "z-stack": lambda x: (np.stack([x, x]).astype(np.uint16), {"axis_labels": ("z", "y", "x")}),
+    "channels": lambda x: (np.stack([x, 2 * x]), {"axis_labels": ("c", "y", "x")}),
+    "four axes": lambda x: (np.stack([[x, x], [x, x]]), {}),
+    "dask": lambda x: (da.from_array(np.stack([x, x]), chunks=(1, 40, 40)), {}),
+    "multiscale": lambda x: ([x, x[::2, ::2]], {"multiscale": True}),
+    "colour": lambda x: (rgb(x), {"rgb": True}),
+    "colour with alpha": lambda x: (np.dstack([rgb(x), 255 * np.ones_like(rgb(x)[..., :1])]), {}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_image_works(dock, noisy, kind):
+    data, keywords = KINDS[kind](noisy)
+    source = dock.viewer.add_image(data, name="cells", **keywords)
+    full = data[0] if source.multiscale else data
+    dock.run()
+    assert dock.names[-1] == "cells denoised", dock.widget.status.text()
+    denoised, mask = dock.viewer.layers["cells denoised"], dock.viewer.layers["cells fusion mask"]
+    colour = kind.startswith("colour")
+    assert denoised.rgb == colour
+    assert denoised.data.shape == ((*full.shape[:2], 3) if colour else full.shape)
+    assert mask.data.shape == (full.shape[:2] if colour else full.shape)
+    assert denoised.data.dtype == (np.uint8 if colour else np.float32)
+    assert np.isfinite(denoised.data).all()
+    assert denoised.ndim == source.ndim
+
+
+def test_the_sentence_says_what_the_axes_are_taken_for(dock, noisy):
+    dock.viewer.add_image(np.stack([noisy] * 4), axis_labels=("t", "y", "x"))
+    assert "4 time points, each 72 × 90 pixels, used as samples" in dock.widget.plan.text()
+    dock.viewer.add_image(rgb(noisy))
+    assert "72 × 90 pixels in colour" in dock.widget.plan.text()
+
+
+def bad(noisy):
+    nan = noisy.copy()
+    nan[3, 4] = np.nan
+    return {
+        "NaN": (nan, "NaN"),
+        "constant": (np.full_like(noisy, 7), "same value"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["NaN", "constant"])
+def test_pixels_that_cannot_be_learned_from_are_refused_in_words(dock, noisy, kind):
+    data, words = bad(noisy)[kind]
+    dock.viewer.add_image(data, name="bad")
+    dock.run()
+    assert words in dock.widget.status.text()
+    assert dock.names == ["bad"]
+    assert dock.widget.button.isEnabled()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (np.zeros((40, 40), bool), "convert"),
+        (np.zeros((8, 8), np.float32), "at least 16"),
+        (np.zeros((1, 1, 1, 1, 20, 20), np.float32), "axes"),
+        (np.zeros((2, 40, 40, 3), np.uint8), "Split RGB"),
+    ],
+)
+def test_layers_that_cannot_be_denoised_are_refused_before_the_press(dock, data, words):
+    dock.viewer.add_image(data, name="bad", rgb=data.shape[-1] == 3)
+    assert words in dock.widget.plan.text()
+    assert not dock.widget.button.isEnabled()
+
+
+def test_without_an_image_the_widget_says_what_to_do(dock):
+    assert "Open an image" in dock.widget.plan.text()
+    assert not dock.widget.button.isEnabled()
+    dock.viewer.add_labels(np.zeros((40, 40), int))
+    assert not dock.widget.button.isEnabled()
+
+
+def test_the_choice_follows_the_selected_image_but_not_our_masks(dock, noisy):
+    first = dock.viewer.add_image(noisy, name="first")
+    second = dock.viewer.add_image(noisy, name="second")
+    assert dock.widget.layer_choice.value == second
+    dock.viewer.layers.selection.active = first
+    assert dock.widget.layer_choice.value == first
+    dock.run()
+    dock.viewer.layers.selection.active = dock.viewer.layers["first fusion mask"]
+    assert dock.widget.layer_choice.value == first
+
+
+def test_the_preview_shows_the_slice_that_is_looked_at(dock, noisy):
+    dock.use(**{"training.steps": 1_000_000})
+    dock.viewer.add_image(np.stack([noisy, noisy, noisy]), name="cells")
+    dock.viewer.dims.set_current_step(0, 0)
+    dock.press()
+    dock.wait(lambda: "cells preview" in dock.names)
+    preview = dock.viewer.layers["cells preview"]
+    assert np.isfinite(preview.data[0]).all()
+    assert np.isnan(preview.data[2]).all()
+    dock.viewer.dims.set_current_step(0, 2)
+    dock.wait(lambda: np.isfinite(preview.data[2]).all())
+    assert np.isnan(preview.data[1]).all()
+    first = preview.data[2].copy()
+    dock.wait(lambda: not np.array_equal(preview.data[2], first))
+    dock.press()
+    dock.wait_for_end()
+    assert dock.names == ["cells", "cells fusion mask", "cells denoised"]
+    assert np.isfinite(dock.viewer.layers["cells denoised"].data).all()
+
+
+def test_layers_may_be_deleted_during_a_run(dock, noisy):
+    dock.use(**{"training.steps": 1_000_000})
+    dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    dock.wait(lambda: "cells preview" in dock.names)
+    dock.viewer.layers.clear()
+    step = dock.widget._step.step
+    dock.wait_for_step(step + 2)
+    dock.press()
+    dock.wait_for_end()
+    assert {"cells denoised", "cells fusion mask"} <= set(dock.names)
+
+
+def test_a_source_renamed_during_a_run_keeps_its_old_name_in_the_results(dock, noisy):
+    source = dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    source.name = "renamed"
+    dock.wait_for_end()
+    assert dock.names == ["renamed", "cells fusion mask", "cells denoised"]
+
+
+def test_the_loss_curve_has_every_step(dock, noisy):
+    dock.viewer.add_image(noisy)
+    dock.run()
+    assert len(dock.widget.loss_plot.values) == 4
+    assert np.isfinite(dock.widget.loss_plot.values).all()
+
+
+def test_an_unexpected_failure_is_told_in_words_and_logged(dock, noisy, monkeypatch, caplog):
+    def broken(*_args, **_keywords):
+        raise RuntimeError("a cable is loose")
+        yield
+
+    monkeypatch.setattr(Redenoiser, "fit_events", broken)
+    dock.viewer.add_image(noisy, name="cells")
+    with caplog.at_level(logging.ERROR):
+        dock.run()
+    assert "a cable is loose" in dock.widget.status.text()
+    assert any(record.exc_info for record in caplog.records)
+    assert dock.names == ["cells"]
+    assert dock.widget.button.isEnabled()
+
+
+def test_two_docks_run_side_by_side(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    second = DenoiseWidget(dock.viewer, dock.widget._config)
+    dock.viewer.window.add_dock_widget(second)
+    dock.press()
+    second.button.click()
+    dock.wait_for_end()
+    dock.wait(lambda: second._control is None)
+    assert sum("denoised" in name for name in dock.names) == 2
+    assert sum("mask" in name for name in dock.names) == 2
