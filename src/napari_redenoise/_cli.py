@@ -19,8 +19,8 @@ from tqdm import tqdm
 from napari_redenoise import __version__
 from napari_redenoise._denoiser import Redenoiser, Result
 from napari_redenoise.config import Config
-from napari_redenoise.errors import RedenoiseError
-from napari_redenoise.io import ImageFile, check_output, read_image, write_tiff
+from napari_redenoise.errors import ConfigError, OutputError, RedenoiseError
+from napari_redenoise.io import ImageFile, check_output, read_image, refuse_existing, write_tiff
 from napari_redenoise.metrics import psnr
 from napari_redenoise.noise import poisson_gaussian
 
@@ -88,14 +88,17 @@ def denoise(
         if path is not None:
             _refuse_source(path, image)
             check_output(path, overwrite=overwrite)
-    source = read_image(image, axes)
+    if save_model is not None:
+        refuse_existing(save_model, overwrite=overwrite)
     if model is not None:
         denoiser = Redenoiser.load(model, device)
     else:
         denoiser = Redenoiser(_config(backbone, steps, seed), device)
-        _train(denoiser, source)
     if mask is not None and denoiser.config.network.kind != "adarenet":
-        raise typer.BadParameter("only the adarenet has a fusion mask", param_hint="--mask")
+        raise ConfigError("only the adarenet has a fusion mask: leave --mask out")
+    source = read_image(image, axes)
+    if model is None:
+        _train(denoiser, source)
     result = _predict(denoiser, source)
     write_tiff(output, result.denoised, source, overwrite=overwrite)
     typer.echo(f"wrote {output}")
@@ -179,7 +182,7 @@ def _predict(denoiser: Redenoiser, source: ImageFile) -> Result:
 def _refuse_source(path: Path, image: Path) -> None:
     """Results never replace the image they come from, not even with ``--overwrite``."""
     if path.exists() and image.exists() and path.samefile(image):
-        raise typer.BadParameter(f"{path} is the noisy image itself: choose another name")
+        raise OutputError(f"{path} is the noisy image itself: choose another name")
 
 
 def _side_by_side(*pictures: np.ndarray) -> np.ndarray:

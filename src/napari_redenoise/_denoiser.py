@@ -41,6 +41,7 @@ from napari_redenoise.training import StepDone, TrainingState, start, train
 
 RESULTS = ("denoised", "mask", "standard", "equivariant")
 FIRST_PREVIEW_STEP = 20
+TRIAL_STEPS = 4
 PREVIEW_SHARE = 0.1
 """Share of the training time that previews may take."""
 
@@ -164,13 +165,15 @@ class Redenoiser:
         dtype = training_dtype(self.device, training.precision)
         with _memory_in_words(self.device):
             state = start(config, self.device)
-            pool = load_pool(planes, state.generator)
+            pool = load_pool(planes, state.generator, should_stop=should_stop)
             self.config, self.normalisation = config, pool.normalisation
-            self._state, self._network = state, state.average
+            self._state, self._network, self.provenance = state, state.average, {}
             batches = patches(pool, training.patch_size, training.batch_size, state.generator)
             objective = build_objective(config.objective)
             previews = _Previews(self, planes, view, should_stop, dtype)
             began = time.perf_counter()
+            if should_stop is not None and should_stop():
+                return
             for step in train(state, batches, objective, training, dtype):
                 self.provenance = self._describe(planes, step, time.perf_counter() - began, dtype)
                 yield step
@@ -270,7 +273,8 @@ class Redenoiser:
         """
         planes = Planes(image, axes or default_axes(len(image.shape)))
         config = self.config.changed(**{"network.channels": planes.channels})
-        per_step, per_pixel = _speed(config.network, config.training, self.device)
+        trial = config.training.model_copy(update={"steps": TRIAL_STEPS})
+        per_step, per_pixel = _speed(config.network, trial, self.device)
         tile, halo, _ = self._tiling()
         stride = total_stride(config.network)
         cuts = tiles(planes.height, planes.width, tile, halo, stride)
@@ -385,7 +389,7 @@ def _speed(
     network: NetworkConfig, training: TrainingConfig, device: torch.device
 ) -> tuple[float, float]:
     """Seconds per training step and per predicted pixel on this machine."""
-    config = Config(network=network, training=training.model_copy(update={"steps": 4}))
+    config = Config(network=network, training=training)
     state = start(config, device)
     side = 256
     generator = torch.Generator().manual_seed(0)

@@ -288,3 +288,29 @@ def test_the_time_expected_grows_with_the_work(model: Redenoiser, noisy, tiny: C
     stack = model.estimate_seconds(np.broadcast_to(noisy, (500, *noisy.shape)))
     assert 0 < little < longer
     assert little < stack
+
+
+def test_stopped_while_reading_nothing_is_learned_and_little_is_read(tiny: Config) -> None:
+    class Counting:
+        shape, dtype, reads = (50, 64, 64), np.dtype(np.float32), 0
+
+        def __getitem__(self, key):
+            self.reads += 1
+            return np.random.default_rng(self.reads).normal(size=(64, 64)).astype(np.float32)
+
+    image = Counting()
+    model = Redenoiser(tiny, "cpu")
+    assert list(model.fit_events(image, should_stop=lambda: True)) == []
+    assert image.reads <= 2
+    assert model.provenance == {}
+
+
+def test_the_expected_time_grows_with_steps_and_pixels(tiny: Config) -> None:
+    def seconds(steps, shape):
+        model = Redenoiser(tiny.changed(**{"training.steps": steps}), "cpu")
+        return model.estimate_seconds(np.zeros(shape, np.float32))
+
+    # The trial is made once per setting of the training, so only rough factors are compared.
+    assert seconds(100_000, (64, 64)) > 100 * seconds(10, (64, 64)) > 0
+    one, many = seconds(1, (64, 64)), seconds(1, (5000, 64, 64))
+    assert many > 100 * one

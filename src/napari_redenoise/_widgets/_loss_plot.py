@@ -47,9 +47,8 @@ class LossPlot(pyqtgraph.PlotWidget):
         """Add a value, drawn at the next `redraw`."""
         self._steps.append(step)
         self._losses.append(loss)
-        before = self._averages[-1] if self._averages else loss
-        weight = max(SMOOTHING, 1 / len(self._losses))
-        self._averages.append(before + weight * (loss - before))
+        before = self._averages[-1] if step > SETTLED and self._averages else loss
+        self._averages.append(before + SMOOTHING * (loss - before))
 
     def redraw(self) -> None:
         """Draw what was added."""

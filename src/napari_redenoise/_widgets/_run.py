@@ -101,7 +101,8 @@ def _run(
         yield event
         if isinstance(event, PreviewDone):
             control.shown.wait(LONGEST_WAIT)
-    if control.cancel.is_set():
+    if control.cancel.is_set() or not denoiser.provenance:
+        # Cancelled, or stopped before anything was learned.
         return None
     outputs = denoiser.allocate(source.array, source.axes)
     if not source.colour:

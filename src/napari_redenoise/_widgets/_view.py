@@ -29,7 +29,11 @@ def current_window(viewer: Any, layer: Any, source: LayerImage) -> Window | None
         for number, (axis, size) in enumerate(zip(leading, source.array.shape, strict=False))
         if axis != "C"
     )
-    corners = np.asarray(layer.corner_pixels)[:, -2:]
+    corners = np.asarray(layer.corner_pixels)
+    if layer.multiscale:
+        # They count pixels of the level that is shown, the source is the finest one.
+        corners = corners * np.asarray(layer.downsample_factors)[layer.data_level]
+    corners = corners[:, -2:]
     rows = _side(corners[:, 0], planes.height)
     columns = _side(corners[:, 1], planes.width)
     return Window(sample, rows, columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,7 @@ def load_pool(
     generator: torch.Generator,
     normalisation: Normalisation | None = None,
     most_pixels: int = MOST_PIXELS,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Pool:
     """Read what training needs of an image.
 
@@ -61,6 +62,8 @@ def load_pool(
         Chooses the blocks.
     normalisation : Normalisation, optional
         To be used instead of this image's own.
+    should_stop : callable, optional
+        Ends the reading after a block; what has been read makes the pool.
 
     Raises
     ------
@@ -76,7 +79,7 @@ def load_pool(
     raw: list[np.ndarray] = []
     pixels = 0
     for number in torch.randperm(len(windows), generator=generator).tolist():
-        if raw and pixels >= most_pixels:
+        if raw and (pixels >= most_pixels or (should_stop is not None and should_stop())):
             break
         raw.append(planes.read(*windows[number]))
         pixels += raw[-1].size

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import tempfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ import tifffile
 
 from napari_redenoise.data import default_axes
 from napari_redenoise.errors import InputError, OutputError
+from napari_redenoise.io._files import refuse_existing, whole_file
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 
@@ -65,7 +64,11 @@ def read_image(path: str | Path, axes: str | None = None) -> ImageFile:
             image = _read_tiff(path)
         else:
             array = skimage.io.imread(path)
-            image = ImageFile(array, "YXC" if _is_colour(array) else default_axes(array.ndim))
+            if _is_colour(array):
+                # Transparency is no measurement: it would only be refused as constant.
+                image = ImageFile(array[..., :3], "YXC")
+            else:
+                image = ImageFile(array, default_axes(array.ndim))
     except _UNREADABLE as error:
         raise InputError(f"{path} cannot be read as an image ({error})") from error
     if axes is None:
@@ -94,7 +97,6 @@ def write_tiff(
     metadata: dict[str, Any] = {
         key: like.metadata[key] for key in ("spacing", "unit", "finterval") if key in like.metadata
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {"photometric": "rgb" if colour else "minisblack"}
     imagej = array.dtype in (np.uint8, np.uint16, np.float32) and set(axes) <= set("TZCYX")
     if imagej and not colour:
@@ -111,10 +113,8 @@ def write_tiff(
         options["resolution"] = like.resolution
         if like.resolution_unit is not None:
             options["resolutionunit"] = like.resolution_unit
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".redenoise-") as folder:
-        partial = Path(folder) / "image.tif"
+    with whole_file(path) as partial:
         tifffile.imwrite(partial, array, metadata={"axes": axes, **metadata}, **options)
-        os.replace(partial, path)
     return path
 
 
@@ -129,8 +129,7 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> None:
     path = Path(path)
     if path.suffix.lower() not in TIFF_SUFFIXES:
         raise OutputError(f"expected a name ending in .tif for the result, got {path.name}")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already: choose another name, or allow overwriting")
+    refuse_existing(path, overwrite=overwrite)
 
 
 def _read_tiff(path: Path) -> ImageFile:

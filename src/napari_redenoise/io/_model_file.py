@@ -7,8 +7,6 @@ nothing without them.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,8 @@ from safetensors.torch import save_file
 
 from napari_redenoise.config import Config
 from napari_redenoise.data import Normalisation
-from napari_redenoise.errors import ConfigError, ModelFileError, OutputError
+from napari_redenoise.errors import ConfigError, ModelFileError
+from napari_redenoise.io._files import refuse_existing, whole_file
 from napari_redenoise.nn import DenoisingNetwork, build_network
 
 FORMAT = "napari-redenoise/1"
@@ -44,8 +43,7 @@ def save_model(
         When the file exists and ``overwrite`` is not set.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already: choose another name, or allow overwriting")
+    refuse_existing(path, overwrite=overwrite)
     tensors = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
     header = {
         "format": FORMAT,
@@ -53,11 +51,8 @@ def save_model(
         "normalisation": json.dumps(asdict(normalisation)),
         "provenance": json.dumps(provenance or {}),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".redenoise-") as folder:
-        partial = Path(folder) / "model.safetensors"
+    with whole_file(path) as partial:
         save_file(tensors, partial, header)
-        os.replace(partial, path)
     return path
 
 

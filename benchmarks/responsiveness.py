@@ -1,0 +1,108 @@
+"""How the viewer behaves during a run: ticks of a timer, Stop, steps in the worker's thread.
+
+Needs a display; on a machine without a screen: ``xvfb-run -a python benchmarks/responsiveness.py``.
+"""
+
+import statistics
+import time
+
+import napari
+import numpy as np
+from _report import machine, publish, step_seconds, table
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
+
+from napari_redenoise.config import Config
+
+NAME = "responsiveness"
+TICK_MS = 20
+SAMPLES = {
+    "one picture, 512 × 512": "noisy_cells",
+    "time series, 10 × 256 × 256": "noisy_time_series",
+}
+STEPS = 60
+
+
+def main() -> None:
+    """Drive the widget on both samples and write the table."""
+    viewer = napari.Viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-redenoise", "Denoise")
+    lines = []
+    for name, sample in SAMPLES.items():
+        viewer.layers.clear()
+        viewer.open_sample("napari-redenoise", sample)
+        noisy = np.asarray(viewer.layers[-1].data)
+        wait_until(lambda: not widget._estimating)
+        widget._config = Config().changed(**{"training.steps": STEPS})
+        gaps, steps = watched_run(widget)
+        alone = step_seconds(noisy, {})
+        widget._config = Config().changed(**{"training.steps": 10_000})
+        stop = seconds_to_stop(widget)
+        lines.append(
+            [
+                name,
+                len(gaps),
+                f"{1000 * max(gaps):.0f}",
+                f"{1000 * statistics.median(gaps):.0f}",
+                f"{stop:.2f}",
+                f"{statistics.median(steps[5:]) / alone:.2f}",
+            ]
+        )
+    header = [
+        "run",
+        "ticks",
+        "longest gap, ms",
+        "median gap, ms",
+        "Stop: s until training has ended",
+        "step in the viewer / in a script",
+    ]
+    publish(NAME, table(header, lines) + f"\n\n{machine()}, napari {napari.__version__}.")
+    viewer.close()
+
+
+def watched_run(widget) -> tuple[list[float], list[float]]:
+    """Run to the end; seconds between ticks of a 20 ms timer, and seconds of every step."""
+    gaps, steps, last = [], [], [None]
+
+    def tick() -> None:
+        now = time.perf_counter()
+        if last[0] is not None:
+            gaps.append(now - last[0])
+        last[0] = now
+
+    timer = QTimer()
+    timer.setInterval(TICK_MS)
+    timer.timeout.connect(tick)
+    timer.start()
+    widget.button.click()
+    widget._worker.yielded.connect(
+        lambda e: steps.append(e.seconds) if hasattr(e, "loss") else None
+    )
+    wait_until(lambda: widget._control is None)
+    timer.stop()
+    return gaps, steps
+
+
+def seconds_to_stop(widget) -> float:
+    """Start, press Stop after some steps, and time until the last step has ended."""
+    widget.button.click()
+    wait_until(lambda: widget._step is not None and widget._step.step >= 30)
+    steps = [widget._step]
+    began = time.perf_counter()
+    widget.button.click()
+    wait_until(lambda: widget.button.text() == "Cancel" or widget._control is None)
+    ended = time.perf_counter() - began
+    wait_until(lambda: widget._control is None)
+    assert steps
+    return ended
+
+
+def wait_until(condition) -> None:
+    """Let the viewer live until a condition holds."""
+    while not condition():
+        QApplication.processEvents()
+        time.sleep(0.002)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""Writing files so that nothing of a user's is lost."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_redenoise.errors import OutputError
+
+
+def refuse_existing(path: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse to write over a file.
+
+    Raises
+    ------
+    OutputError
+        When the file exists and ``overwrite`` is not set.
+    """
+    if Path(path).exists() and not overwrite:
+        raise OutputError(f"{path} exists already: choose another name, or allow overwriting")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its name when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".redenoise-") as folder:
+        partial = Path(folder) / path.name
+        yield partial
+        os.replace(partial, path)

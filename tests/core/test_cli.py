@@ -1,0 +1,149 @@
+import sys
+
+import numpy as np
+import pytest
+import skimage.io
+import tifffile
+from scipy import ndimage
+
+from napari_redenoise import __version__, _cli
+
+
+@pytest.fixture
+def noisy(tmp_path):
+    rng = np.random.default_rng(0)
+    clean = 1000 + 300 * ndimage.gaussian_filter(rng.normal(size=(2, 48, 56)), (0, 3, 3))
+    path = tmp_path / "noisy.tif"
+    image = (clean + rng.normal(0, 50, clean.shape)).astype(np.uint16)
+    tifffile.imwrite(
+        path,
+        image,
+        imagej=True,
+        resolution=(4.0, 4.0),
+        metadata={"axes": "TYX", "unit": "um", "finterval": 0.5},
+    )
+    return path
+
+
+@pytest.fixture
+def redenoise(monkeypatch, capsys):
+    """Run the command as the shell does; returns exit status, output and errors."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["redenoise", *map(str, arguments)])
+        try:
+            _cli.main()
+            status = 0
+        except SystemExit as exit_:
+            status = exit_.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def test_an_image_is_denoised_with_its_axes_and_scale(redenoise, noisy, tmp_path):
+    before = noisy.read_bytes()
+    out, mask, model = tmp_path / "out.tif", tmp_path / "mask.tif", tmp_path / "m.safetensors"
+    status, said, _ = redenoise(
+        "denoise", noisy, out, "--steps", 1, "--mask", mask, "--save-model", model
+    )
+    assert status == 0
+    assert str(out) in said
+    with tifffile.TiffFile(out) as file:
+        assert file.series[0].axes == "TYX"
+        assert file.series[0].shape == (2, 48, 56)
+        assert file.series[0].dtype == np.float32
+        assert file.imagej_metadata["unit"] == "um"
+        assert file.imagej_metadata["finterval"] == 0.5
+        assert file.pages[0].tags["XResolution"].value[0] / file.pages[0].tags["XResolution"].value[
+            1
+        ] == pytest.approx(4.0)
+    values = tifffile.imread(mask)
+    assert values.shape == (2, 48, 56)
+    assert 0 <= values.min() <= values.max() <= 1
+    assert noisy.read_bytes() == before
+
+    again = tmp_path / "again.tif"
+    assert redenoise("denoise", noisy, again, "--model", model)[0] == 0
+    np.testing.assert_allclose(tifffile.imread(again), tifffile.imread(out), rtol=1e-4, atol=1e-2)
+
+
+def test_an_existing_result_is_kept_unless_told_otherwise(redenoise, noisy, tmp_path):
+    out = tmp_path / "out.tif"
+    out.write_bytes(b"precious")
+    status, _, said = redenoise("denoise", noisy, out, "--steps", 1)
+    assert status == 1
+    assert "exists already" in said
+    assert out.read_bytes() == b"precious"
+    assert redenoise("denoise", noisy, out, "--steps", 1, "--overwrite")[0] == 0
+    assert tifffile.imread(out).shape == (2, 48, 56)
+
+
+def test_the_source_is_never_overwritten(redenoise, noisy):
+    before = noisy.read_bytes()
+    status, _, said = redenoise("denoise", noisy, noisy, "--steps", 1, "--overwrite")
+    assert status != 0
+    assert "noisy image itself" in said
+    assert noisy.read_bytes() == before
+
+
+def test_an_existing_model_stops_the_command_before_the_training(redenoise, noisy, tmp_path):
+    model, out = tmp_path / "m.safetensors", tmp_path / "out.tif"
+    model.write_bytes(b"precious")
+    status, _, said = redenoise("denoise", noisy, out, "--steps", 1, "--save-model", model)
+    assert status == 1
+    assert "exists already" in said
+    assert model.read_bytes() == b"precious"
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("denoise", "missing.tif", "out.tif"), "there is no image file"),
+        (("denoise", "{noisy}", "out.png"), ".tif"),
+        (("denoise", "{noisy}", "out.tif", "--axes", "YX"), "axes"),
+        (("denoise", "{noisy}", "out.tif", "--model", "missing.safetensors"), "no model file"),
+        (("denoise", "{noisy}", "out.tif", "--device", "abacus"), "not available"),
+        (
+            ("denoise", "{noisy}", "out.tif", "--backbone", "standard", "--mask", "m.tif"),
+            "fusion mask",
+        ),
+    ],
+)
+def test_mistakes_are_answered_with_one_sentence(
+    redenoise, noisy, tmp_path, monkeypatch, arguments, words
+):
+    monkeypatch.chdir(tmp_path)
+    status, _, said = redenoise(*(argument.format(noisy=noisy) for argument in arguments))
+    assert status != 0
+    assert words in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_the_version_is_shown(redenoise):
+    assert redenoise("--version")[1].strip() == __version__
+
+
+def test_the_demo_writes_its_layers_and_a_picture(redenoise, tmp_path):
+    status, said, _ = redenoise("demo", "--out", tmp_path / "demo", "--steps", 1, "--no-viewer")
+    assert status == 0
+    assert "dB noisy" in said
+    names = sorted(path.name for path in (tmp_path / "demo").iterdir())
+    assert names == ["before-after.png", "denoised.tif", "fusion-mask.tif", "noisy.tif"]
+    noisy = tifffile.imread(tmp_path / "demo" / "noisy.tif")
+    picture = skimage.io.imread(tmp_path / "demo" / "before-after.png")
+    assert picture.shape == (noisy.shape[0], 3 * noisy.shape[1])
+    assert picture.std() > 10
+
+
+def test_the_demo_opens_napari_where_there_is_a_display(redenoise, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(_cli, "_has_display", lambda: True)
+    monkeypatch.setattr(_cli, "find_spec", lambda name: name == "napari")
+    monkeypatch.setattr(_cli.subprocess, "run", lambda command, check: calls.append(command))
+    redenoise("demo", "--out", tmp_path, "--steps", 1)
+    assert calls[0][:3] == [sys.executable, "-m", "napari"]
+    assert str(tmp_path / "denoised.tif") in calls[0]
