@@ -141,7 +141,8 @@ def demo(
         typer.echo(f"wrote {path}")
     typer.echo(f"PSNR against the clean picture: {before:.2f} dB noisy, {after:.2f} dB denoised")
     if viewer and _has_display() and find_spec("napari") is not None:
-        subprocess.run([sys.executable, "-m", "napari", *map(str, paths)], check=True)
+        dock = ["--with", "napari-redenoise", "Denoise"]
+        subprocess.run([sys.executable, "-m", "napari", *map(str, paths), *dock], check=True)
 
 
 def demo_picture(seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -59,7 +59,7 @@ class TrainingConfig(_Frozen):
     ``auto`` uses bfloat16 autocast where the device computes it faster than float32.
     """
 
-    steps: int = Field(300, ge=1)
+    steps: int = Field(270, ge=1)
     batch_size: int = Field(8, ge=1)
     patch_size: int = Field(64, ge=8)
     learning_rate: float | None = Field(None, gt=0)
