@@ -85,10 +85,12 @@ def test_a_constant_image_is_refused(value: float, shape) -> None:
         load_pool(Planes(np.full(shape, value), "YX"), generator())
 
 
-def test_an_image_with_one_constant_channel_is_refused(noisy: np.ndarray) -> None:
+def test_an_unused_channel_stays_what_it_is(noisy: np.ndarray) -> None:
     image = np.stack([noisy, np.full_like(noisy, 12)])
-    with pytest.raises(InputError, match="same value: there is nothing to denoise"):
-        load_pool(Planes(image, "CYX"), generator())
+    pool = load_pool(Planes(image, "CYX"), generator())
+    assert pool.blocks[0][1].abs().max() == 0
+    np.testing.assert_allclose(pool.normalisation.undo(np.zeros((2, 1, 1)))[1], 12)
+    assert pool.blocks[0][0].std() == pytest.approx(1, rel=1e-3)
 
 
 def test_nan_is_refused() -> None:

@@ -95,7 +95,7 @@ def measure(blocks: list[np.ndarray]) -> Normalisation:
     Raises
     ------
     InputError
-        When a channel is constant.
+        When every channel is constant.
     """
     count = sum(block[0].size for block in blocks)
     mean = sum(block.sum((1, 2), dtype=np.float64) for block in blocks) / count
@@ -104,8 +104,14 @@ def measure(blocks: list[np.ndarray]) -> Normalisation:
     # Not by the deviation, which rounding of the mean keeps above zero.
     lowest = np.min([block.min((1, 2)) for block in blocks], axis=0)
     highest = np.max([block.max((1, 2)) for block in blocks], axis=0)
-    if (lowest == highest).any():
-        raise InputError("every pixel of the image has the same value: there is nothing to denoise")
+    constant = lowest == highest
+    if constant.all():
+        raise InputError(
+            "every pixel of the image has the same value: there is nothing to denoise, choose "
+            "another image"
+        )
+    # An unused channel, such as the blue of a red-green overlay, passes through as it is.
+    std[constant] = 1.0
     return Normalisation(tuple(mean.tolist()), tuple(std.tolist()))
 
 

@@ -86,8 +86,7 @@ def load_model(
         config = Config.from_json(header["config"])
         normalisation = _normalisation(header["normalisation"], config.network.channels)
         provenance = dict(json.loads(header["provenance"]))
-        with torch.random.fork_rng(devices=[]):
-            network = build_network(config.network)
+        network = build_network(config.network, torch.Generator())
         network.load_state_dict(tensors)
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path} does not fit its own description: {error}") from error

@@ -45,6 +45,8 @@ class AdaReNet(nn.Module):
         Both with the same channels and stride.
     channels : int
         Channels of the image.
+    generator : torch.Generator, optional
+        Draws the initial weights of the two small networks; default torch's own.
 
     Notes
     -----
@@ -52,12 +54,19 @@ class AdaReNet(nn.Module):
     zero, so that training begins from the plain fusion.
     """
 
-    def __init__(self, standard_branch: UNet, equivariant_branch: UNet, channels: int = 1) -> None:
+    def __init__(
+        self,
+        standard_branch: UNet,
+        equivariant_branch: UNet,
+        channels: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         self.standard_branch = standard_branch
         self.equivariant_branch = equivariant_branch
-        self.mask_network = _small_network(channels, 32, 64, 1)
-        self.correction_network = _small_network(channels, 32, channels)
+        layers = StandardLayers(generator=generator)
+        self.mask_network = _small_network(layers, channels, 32, 64, 1)
+        self.correction_network = _small_network(layers, channels, 32, channels)
         last = self.correction_network[-1]
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
@@ -90,29 +99,27 @@ class SingleBranch(nn.Module):
 DenoisingNetwork = AdaReNet | SingleBranch
 
 
-def build_network(config: NetworkConfig) -> DenoisingNetwork:
-    """Make a network with fresh weights, drawn from torch's default generator.
-
-    Use ``torch.random.fork_rng`` around it to leave the caller's generator alone.
-    """
+def build_network(
+    config: NetworkConfig, generator: torch.Generator | None = None
+) -> DenoisingNetwork:
+    """Make a network with fresh weights, drawn from a generator (default torch's own)."""
 
     def branch(layers: StandardLayers | EquivariantLayers) -> UNet:
         return UNet(
             layers, config.channels, config.levels, config.encoder_width, config.decoder_width
         )
 
-    standard = StandardLayers(config.kernel_size)
-    equivariant = EquivariantLayers(parse_group(config.group), config.kernel_size)
+    standard = StandardLayers(config.kernel_size, generator)
+    equivariant = EquivariantLayers(parse_group(config.group), config.kernel_size, generator)
     if config.kind == "standard":
         return SingleBranch(branch(standard))
     if config.kind == "equivariant":
         return SingleBranch(branch(equivariant))
-    return AdaReNet(branch(standard), branch(equivariant), config.channels)
+    return AdaReNet(branch(standard), branch(equivariant), config.channels, generator)
 
 
-def _small_network(*widths: int) -> nn.Sequential:
+def _small_network(layers: StandardLayers, *widths: int) -> nn.Sequential:
     """Ordinary 3x3 convolutions with ReLU between them."""
-    layers = StandardLayers()
     network = nn.Sequential()
     for inputs, outputs in itertools.pairwise(widths[:-1]):
         network.extend([layers.inner(inputs, outputs), nn.ReLU(inplace=True)])

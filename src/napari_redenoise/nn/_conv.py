@@ -36,6 +36,7 @@ class _FourierConv2d(nn.Module):
         kernel_size: int,
         relative_orientations: int,
         in_orientations: int,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.group = group
@@ -52,9 +53,11 @@ class _FourierConv2d(nn.Module):
             torch.empty(out_fields, in_fields, relative_orientations, self.basis.shape[1])
         )
         self.bias = nn.Parameter(torch.empty(out_fields))
-        self.reset_parameters()
+        self.reset_parameters(generator=generator)
 
-    def reset_parameters(self, gain: float = math.sqrt(2.0)) -> None:
+    def reset_parameters(
+        self, gain: float = math.sqrt(2.0), generator: torch.Generator | None = None
+    ) -> None:
         """Draw coefficients so that ``Var(output) = gain**2 * E[input**2]``; biases are zero.
 
         With the default gain a ReLU network keeps its variance through depth (He et al. 2015).
@@ -65,7 +68,7 @@ class _FourierConv2d(nn.Module):
             energy = (self.basis**2).sum(2).mean(0)
             fan_in = self.in_fields * self._in_orientations * (self.damping**2 * energy).sum()
             std = gain / torch.sqrt(fan_in)
-            self.weight.normal_().mul_(self.damping * std)
+            self.weight.normal_(generator=generator).mul_(self.damping * std)
             self.bias.zero_()
 
     def filters(self) -> Tensor:
@@ -97,12 +100,21 @@ class LiftingConv2d(_FourierConv2d):
     group : Group
     in_channels, out_fields : int
     kernel_size : int, odd
+    generator : torch.Generator, optional
+        Draws the initial weights; default torch's own.
 
     Input (B, in_channels, H, W), output (B, out_fields * len(group), H, W).
     """
 
-    def __init__(self, group: Group, in_channels: int, out_fields: int, kernel_size: int = 3):
-        super().__init__(group, in_channels, out_fields, kernel_size, 1, 1)
+    def __init__(
+        self,
+        group: Group,
+        in_channels: int,
+        out_fields: int,
+        kernel_size: int = 3,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(group, in_channels, out_fields, kernel_size, 1, 1, generator)
 
     def filters(self) -> Tensor:
         """Plain filters, shape (out_fields * |G|, in_channels, k, k)."""
@@ -118,14 +130,25 @@ class GroupConv2d(_FourierConv2d):
     group : Group
     in_fields, out_fields : int
     kernel_size : int, odd
+    generator : torch.Generator, optional
+        Draws the initial weights; default torch's own.
 
     Input (B, in_fields * len(group), H, W), output (B, out_fields * len(group), H, W).
     """
 
     relative: Tensor
 
-    def __init__(self, group: Group, in_fields: int, out_fields: int, kernel_size: int = 3):
-        super().__init__(group, in_fields, out_fields, kernel_size, len(group), len(group))
+    def __init__(
+        self,
+        group: Group,
+        in_fields: int,
+        out_fields: int,
+        kernel_size: int = 3,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(
+            group, in_fields, out_fields, kernel_size, len(group), len(group), generator
+        )
         self.register_buffer("relative", torch.tensor(group.relative.ravel()), persistent=False)
 
     def filters(self) -> Tensor:
@@ -145,12 +168,21 @@ class ProjectionConv2d(_FourierConv2d):
     group : Group
     in_fields, out_channels : int
     kernel_size : int, odd
+    generator : torch.Generator, optional
+        Draws the initial weights; default torch's own.
 
     Input (B, in_fields * len(group), H, W), output (B, out_channels, H, W).
     """
 
-    def __init__(self, group: Group, in_fields: int, out_channels: int, kernel_size: int = 3):
-        super().__init__(group, in_fields, out_channels, kernel_size, 1, len(group))
+    def __init__(
+        self,
+        group: Group,
+        in_fields: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(group, in_fields, out_channels, kernel_size, 1, len(group), generator)
 
     def filters(self) -> Tensor:
         """Plain filters, shape (out_channels, in_fields * |G|, k, k)."""

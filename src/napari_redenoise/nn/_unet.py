@@ -25,9 +25,13 @@ _TAIL = (64, 32)
 
 @dataclass(frozen=True)
 class StandardLayers:
-    """Ordinary convolutions: every channel is trivial."""
+    """Ordinary convolutions: every channel is trivial.
+
+    ``generator`` draws the initial weights; default torch's own.
+    """
 
     kernel_size: int = 3
+    generator: torch.Generator | None = None
 
     def width(self, channels: int) -> int:
         """Fields for a nominal number of channels: here the channels themselves."""
@@ -52,8 +56,11 @@ class StandardLayers:
     def _conv(
         self, inputs: int, outputs: int, nonlinearity: Literal["relu", "linear"]
     ) -> nn.Conv2d:
-        conv = nn.Conv2d(inputs, outputs, self.kernel_size, padding=self.kernel_size // 2)
-        nn.init.kaiming_normal_(conv.weight, nonlinearity=nonlinearity)
+        # Without the constructor's own weights, which it would draw from the global generator.
+        conv: nn.Conv2d = nn.utils.skip_init(
+            nn.Conv2d, inputs, outputs, self.kernel_size, padding=self.kernel_size // 2
+        )
+        nn.init.kaiming_normal_(conv.weight, nonlinearity=nonlinearity, generator=self.generator)
         if conv.bias is not None:
             nn.init.zeros_(conv.bias)
         return conv
@@ -61,10 +68,14 @@ class StandardLayers:
 
 @dataclass(frozen=True)
 class EquivariantLayers:
-    """Fourier-series convolutions of one group; widths count plain channels."""
+    """Fourier-series convolutions of one group; widths count plain channels.
+
+    ``generator`` draws the initial weights; default torch's own.
+    """
 
     group: Group
     kernel_size: int = 3
+    generator: torch.Generator | None = None
 
     def width(self, channels: int) -> int:
         """Fields for a nominal number of channels, at least one."""
@@ -72,16 +83,16 @@ class EquivariantLayers:
 
     def first(self, channels: int, fields: int) -> nn.Module:
         """Lifting convolution from the image."""
-        return LiftingConv2d(self.group, channels, fields, self.kernel_size)
+        return LiftingConv2d(self.group, channels, fields, self.kernel_size, self.generator)
 
     def inner(self, in_fields: int, out_fields: int) -> nn.Module:
         """Group convolution between regular feature maps."""
-        return GroupConv2d(self.group, in_fields, out_fields, self.kernel_size)
+        return GroupConv2d(self.group, in_fields, out_fields, self.kernel_size, self.generator)
 
     def last(self, fields: int, channels: int) -> nn.Module:
         """Projection to the image, initialised for no non-linearity."""
-        conv = ProjectionConv2d(self.group, fields, channels, self.kernel_size)
-        conv.reset_parameters(gain=1.0)
+        conv = ProjectionConv2d(self.group, fields, channels, self.kernel_size, self.generator)
+        conv.reset_parameters(1.0, self.generator)
         return conv
 
     def lift(self, image: Tensor) -> Tensor:

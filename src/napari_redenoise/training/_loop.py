@@ -50,16 +50,14 @@ class TrainingState:
 
 
 def start(config: Config, device: torch.device) -> TrainingState:
-    """Draw fresh weights from the seed; the global generator is left as it was."""
+    """Draw fresh weights from the seed; torch's global generator is not used."""
     training = config.training
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(training.seed)
-        network = build_network(config.network)
+    generator = torch.Generator().manual_seed(training.seed)
+    network = build_network(config.network, generator)
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval().requires_grad_(False)
     rate = training.learning_rate or LEARNING_RATES[config.network.kind]
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, betas=(0.9, 0.99))
-    generator = torch.Generator().manual_seed(training.seed)
     return TrainingState(network, average, optimiser, generator)
 
 
