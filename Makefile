@@ -30,7 +30,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## denoise a sample image into demo-output/; opens napari where there is a display
-	$(VENV)/bin/redenoise demo --out demo-output
+	$(VENV)/bin/redenoise demo --out demo-output --overwrite
 
 test: system-libraries $(VENV)/.tox ## lint and run all tests, in environments of their own
 	$(TOX) run
@@ -43,7 +43,7 @@ format: $(VENV)/.tox ## rewrite the files in the project's style
 	$(TOX) exec -e lint -- ruff format .
 
 bench: $(VENV)/.demo ## run the benchmarks
-	@set -e; for script in benchmarks/*.py; do \
+	@set -e; for script in benchmarks/[a-z]*.py; do \
 		if [ ! -e "$$script" ]; then echo "benchmarks/ holds no script"; break; fi; \
 		echo "$$script"; $(VENV)/bin/python "$$script"; \
 	done

@@ -32,11 +32,11 @@ def main() -> None:
         viewer.layers.clear()
         viewer.open_sample("napari-redenoise", sample)
         noisy = np.asarray(viewer.layers[-1].data)
-        wait_until(lambda: not widget._estimating)
-        widget._config = Config().changed(**{"training.steps": STEPS})
+        wait_until(lambda: not widget.is_measuring)
+        widget.config = Config().changed(**{"training.steps": STEPS})
         gaps, steps = watched_run(widget)
         alone = step_seconds(noisy, {})
-        widget._config = Config().changed(**{"training.steps": 10_000})
+        widget.config = Config().changed(**{"training.steps": 10_000})
         stop = seconds_to_stop(widget)
         lines.append(
             [
@@ -75,10 +75,8 @@ def watched_run(widget) -> tuple[list[float], list[float]]:
     timer.timeout.connect(tick)
     timer.start()
     widget.button.click()
-    widget._worker.yielded.connect(
-        lambda e: steps.append(e.seconds) if hasattr(e, "loss") else None
-    )
-    wait_until(lambda: widget._control is None)
+    widget.run.stepped.connect(lambda step: steps.append(step.seconds))
+    wait_until(lambda: widget.run is None)
     timer.stop()
     return gaps, steps
 
@@ -86,14 +84,16 @@ def watched_run(widget) -> tuple[list[float], list[float]]:
 def seconds_to_stop(widget) -> float:
     """Start, press Stop after some steps, and time until the last step has ended."""
     widget.button.click()
-    wait_until(lambda: widget._step is not None and widget._step.step >= 30)
-    steps = [widget._step]
+    wait_until(
+        lambda: (
+            widget.run is not None and widget.run.step is not None and widget.run.step.step >= 30
+        )
+    )
     began = time.perf_counter()
     widget.button.click()
-    wait_until(lambda: widget.button.text() == "Cancel" or widget._control is None)
+    wait_until(lambda: widget.button.text() == "Cancel" or widget.run is None)
     ended = time.perf_counter() - began
-    wait_until(lambda: widget._control is None)
-    assert steps
+    wait_until(lambda: widget.run is None)
     return ended
 
 

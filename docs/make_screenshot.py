@@ -19,9 +19,9 @@ def main() -> None:
     viewer.window.resize(1366, 768)
     viewer.open_sample("napari-redenoise", "noisy_cells")
     _, widget = viewer.window.add_plugin_dock_widget("napari-redenoise", "Denoise")
-    wait_until(lambda: not widget._estimating)
+    wait_until(lambda: not widget.is_measuring)
     widget.button.click()
-    wait_until(lambda: widget._control is None)
+    wait_until(lambda: widget.run is None)
     for layer in list(viewer.layers):
         if not layer.visible:
             viewer.layers.remove(layer)

@@ -20,7 +20,14 @@ from napari_redenoise import __version__
 from napari_redenoise._denoiser import Redenoiser, Result
 from napari_redenoise.config import Config
 from napari_redenoise.errors import ConfigError, OutputError, RedenoiseError
-from napari_redenoise.io import ImageFile, check_output, read_image, refuse_existing, write_tiff
+from napari_redenoise.io import (
+    ImageFile,
+    check_folder,
+    check_output,
+    read_image,
+    refuse_existing,
+    write_tiff,
+)
 from napari_redenoise.metrics import psnr
 from napari_redenoise.noise import poisson_gaussian
 
@@ -34,8 +41,10 @@ app = typer.Typer(
 Backbone = Literal["adarenet", "equivariant", "standard"]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 Device = Annotated[str | None, typer.Option(help="cuda:0, mps or cpu; default the fastest.")]
-Seed = Annotated[int, typer.Option(help="Seed of weights, patches and masks.")]
-Steps = Annotated[int | None, typer.Option(help="Training steps.", min=1)]
+Seed = Annotated[
+    int | None, typer.Option(help="Seed of weights, patches and masks; default 0.", min=0)
+]
+Steps = Annotated[int | None, typer.Option(help="Training steps; default 270.", min=1)]
 
 
 def main() -> None:
@@ -77,20 +86,19 @@ def denoise(
     save_model: Annotated[
         Path | None, typer.Option(help="Keep the trained model: .safetensors")
     ] = None,
-    backbone: Annotated[Backbone, typer.Option(help="Network.")] = "adarenet",
+    backbone: Annotated[Backbone | None, typer.Option(help="Network; default adarenet.")] = None,
     steps: Steps = None,
-    seed: Seed = 0,
+    seed: Seed = None,
     device: Device = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train on the noisy pixels of IMAGE and write the denoised image to OUTPUT."""
-    for path in (output, mask):
-        if path is not None:
-            _refuse_source(path, image)
-            check_output(path, overwrite=overwrite)
-    if save_model is not None:
-        refuse_existing(save_model, overwrite=overwrite)
+    _check_targets(image, [output, mask], save_model, overwrite=overwrite)
     if model is not None:
+        if steps is not None or backbone is not None or seed is not None or save_model is not None:
+            raise ConfigError(
+                "--model does not train: leave --backbone, --steps, --seed and --save-model out"
+            )
         denoiser = Redenoiser.load(model, device)
     else:
         denoiser = Redenoiser(_config(backbone, steps, seed), device)
@@ -99,50 +107,57 @@ def denoise(
     source = read_image(image, axes)
     if model is None:
         _train(denoiser, source)
+    if save_model is not None:
+        typer.echo(f"wrote {denoiser.save(save_model, overwrite=overwrite)}")
     result = _predict(denoiser, source)
     write_tiff(output, result.denoised, source, overwrite=overwrite)
     typer.echo(f"wrote {output}")
     if mask is not None and result.mask is not None:
         write_tiff(mask, result.mask, source, overwrite=overwrite)
         typer.echo(f"wrote {mask}")
-    if save_model is not None:
-        typer.echo(f"wrote {denoiser.save(save_model, overwrite=overwrite)}")
 
 
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo-output"),
     steps: Steps = None,
-    seed: Seed = 0,
+    seed: Seed = None,
     device: Device = None,
+    overwrite: Overwrite = False,
     viewer: Annotated[
         bool, typer.Option(help="Open napari with the results where there is a display.")
     ] = True,
 ) -> None:
-    """Add noise to a picture of scikit-image, denoise it, and write before and after.
-
-    Results of an earlier demo in the same folder are replaced.
-    """
-    clean, noisy = demo_picture(seed)
+    """Add noise to a picture of scikit-image, denoise it, and write before and after."""
+    names = ("noisy", "denoised", "fusion-mask")
+    paths = [out / f"{name}.tif" for name in names]
+    picture = out / "before-after.png"
+    for path in [*paths, picture]:
+        refuse_existing(path, overwrite=overwrite)
+        check_folder(path)
+    clean, noisy = demo_picture(seed or 0)
     source = ImageFile(noisy, "YX")
-    denoiser = Redenoiser(_config("adarenet", steps, seed), device)
+    denoiser = Redenoiser(_config(None, steps, seed), device)
     _train(denoiser, source)
     result = _predict(denoiser, source)
-    layers = {"noisy": noisy, "denoised": result.denoised, "fusion-mask": result.mask}
-    paths = []
-    for name, array in layers.items():
-        if array is not None:
-            paths.append(write_tiff(out / f"{name}.tif", array, source, overwrite=True))
+    for path, array in zip(paths, (noisy, result.denoised, result.mask), strict=True):
+        write_tiff(path, np.asarray(array), source, overwrite=overwrite)
     scale = float(clean.max() - clean.min())
-    before, after = (psnr(picture, clean, scale) for picture in (noisy, result.denoised))
-    picture = out / "before-after.png"
+    before, after = (psnr(shown, clean, scale) for shown in (noisy, result.denoised))
     skimage.io.imsave(picture, _side_by_side(noisy, result.denoised, clean), check_contrast=False)
     for path in [*paths, picture]:
         typer.echo(f"wrote {path}")
     typer.echo(f"PSNR against the clean picture: {before:.2f} dB noisy, {after:.2f} dB denoised")
     if viewer and _has_display() and find_spec("napari") is not None:
-        dock = ["--with", "napari-redenoise", "Denoise"]
-        subprocess.run([sys.executable, "-m", "napari", *map(str, paths), *dock], check=True)
+        _open_napari(paths)
+
+
+def _open_napari(paths: list[Path]) -> None:
+    """Show files in napari, in a process of its own: this module knows no Qt."""
+    dock = ["--with", "napari-redenoise", "Denoise"]
+    done = subprocess.run([sys.executable, "-m", "napari", *map(str, paths), *dock], check=False)
+    if done.returncode:
+        typer.echo("napari could not open a window here; the files are complete.", err=True)
 
 
 def demo_picture(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -156,11 +171,9 @@ def demo_picture(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return photons * gain + offset, np.clip(np.rint(noisy), 0, 65535).astype(np.uint16)
 
 
-def _config(backbone: str, steps: int | None, seed: int) -> Config:
-    changes: dict[str, object] = {"network.kind": backbone, "training.seed": seed}
-    if steps is not None:
-        changes["training.steps"] = steps
-    return Config().changed(**changes)
+def _config(backbone: str | None, steps: int | None, seed: int | None) -> Config:
+    given = {"network.kind": backbone, "training.steps": steps, "training.seed": seed}
+    return Config().changed(**{name: value for name, value in given.items() if value is not None})
 
 
 def _train(denoiser: Redenoiser, source: ImageFile) -> None:
@@ -180,10 +193,24 @@ def _predict(denoiser: Redenoiser, source: ImageFile) -> Result:
     return Result(**outputs, provenance=denoiser.provenance)
 
 
-def _refuse_source(path: Path, image: Path) -> None:
-    """Results never replace the image they come from, not even with ``--overwrite``."""
-    if path.exists() and image.exists() and path.samefile(image):
-        raise OutputError(f"{path} is the noisy image itself: choose another name")
+def _check_targets(
+    image: Path, results: list[Path | None], model: Path | None, *, overwrite: bool
+) -> None:
+    """Refuse, before any work, names under which something would be lost or not written."""
+    images = [path for path in results if path is not None]
+    targets = [*images, *([model] if model is not None else [])]
+    if len({path.resolve() for path in targets}) < len(targets):
+        raise OutputError("two results have the same name: give each its own")
+    for path in targets:
+        # Not even with --overwrite.
+        if path.resolve() == image.resolve() or (
+            path.exists() and image.exists() and path.samefile(image)
+        ):
+            raise OutputError(f"{path} is the noisy image itself: choose another name")
+        if path in images:
+            check_output(path, overwrite=overwrite)
+        refuse_existing(path, overwrite=overwrite)
+        check_folder(path)
 
 
 def _side_by_side(*pictures: np.ndarray) -> np.ndarray:

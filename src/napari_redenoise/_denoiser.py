@@ -34,7 +34,14 @@ from napari_redenoise.inference import (
     predict_window,
     tiles,
 )
-from napari_redenoise.io import get_device, load_model, save_model, training_dtype
+from napari_redenoise.io import (
+    get_device,
+    is_out_of_memory,
+    load_model,
+    result_array,
+    save_model,
+    training_dtype,
+)
 from napari_redenoise.nn import DenoisingNetwork, receptive_radius, total_stride
 from napari_redenoise.objectives import build_objective
 from napari_redenoise.training import StepDone, TrainingState, start, train
@@ -159,7 +166,7 @@ class Redenoiser:
         DeviceError
             When the device's memory does not suffice.
         """
-        planes = Planes(image, axes or default_axes(len(image.shape)))
+        planes = _as_planes(image, axes)
         config = self.config.changed(**{"network.channels": planes.channels})
         training = config.training
         dtype = training_dtype(self.device, training.precision)
@@ -201,16 +208,35 @@ class Redenoiser:
         return Result(**outputs, provenance=dict(self.provenance))
 
     def allocate(
-        self, image: ArrayLike, axes: str | None = None, *, branches: bool = False
-    ) -> dict[str, np.ndarray]:
-        """Make the arrays that `predict_events` fills, by name, float32."""
+        self,
+        image: ArrayLike,
+        axes: str | None = None,
+        *,
+        branches: bool = False,
+        denoised: Any = None,
+    ) -> dict[str, Any]:
+        """Make the arrays that `predict_events` fills, by name, float32.
+
+        Large ones are zarr arrays in a temporary folder.
+
+        Parameters
+        ----------
+        image, axes
+            As in `predict_events`.
+        branches : bool
+            Also the outputs of both branches.
+        denoised : array-like, optional
+            Takes the denoised image, instead of a new array.
+        """
         planes = self._planes(image, axes)
         names = ["denoised"]
         if self.config.network.kind == "adarenet":
             names += RESULTS[1:] if branches else ["mask"]
-        shapes = {"mask": planes.shape_without_channels}
-        full = tuple(int(size) for size in image.shape)
-        return {name: np.zeros(shapes.get(name, full), np.float32) for name in names}
+        outputs = {} if denoised is None else {"denoised": denoised}
+        for name in names:
+            if name not in outputs:
+                outputs[name] = planes_array(planes, channels=name != "mask")
+        return outputs
 
     def predict_events(
         self,
@@ -242,18 +268,19 @@ class Redenoiser:
             When even the smallest tile does not fit the device's memory.
         """
         planes = self._planes(image, axes)
-        if self._network is None or self.normalisation is None:
-            raise ConfigError("this model has not been trained: call fit() or load() first")
-        network = self._network.to(device=self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        network, normalisation = self._trained()
+        network = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         tile, halo, smallest = self._tiling()
         context = interruptible(network, should_stop) if should_stop else nullcontext()
         with context:
             while True:
                 try:
                     yield from predict(
-                        network, planes, self.normalisation, outputs, tile=tile, halo=halo
+                        network, planes, normalisation, outputs, tile=tile, halo=halo
                     )
-                except torch.OutOfMemoryError as error:
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
                     # Tiles only rewrite what they wrote, so starting again is harmless.
                     tile = tile // 2
                     if tile < smallest:
@@ -271,7 +298,7 @@ class Redenoiser:
 
         The trial takes one or two seconds the first time, and is remembered for the process.
         """
-        planes = Planes(image, axes or default_axes(len(image.shape)))
+        planes = _as_planes(image, axes)
         config = self.config.changed(**{"network.channels": planes.channels})
         trial = config.training.model_copy(update={"steps": TRIAL_STEPS})
         per_step, per_pixel = _speed(config.network, trial, self.device)
@@ -297,15 +324,9 @@ class Redenoiser:
         OutputError
             When the file exists and ``overwrite`` is not set.
         """
-        if self._network is None or self.normalisation is None:
-            raise ConfigError("this model has not been trained: call fit() or load() first")
+        network, normalisation = self._trained()
         return save_model(
-            path,
-            self._network,
-            self.config,
-            self.normalisation,
-            self.provenance,
-            overwrite=overwrite,
+            path, network, self.config, normalisation, self.provenance, overwrite=overwrite
         )
 
     @classmethod
@@ -324,7 +345,7 @@ class Redenoiser:
         return model
 
     def _planes(self, image: ArrayLike, axes: str | None) -> Planes:
-        planes = Planes(image, axes or default_axes(len(image.shape)))
+        planes = _as_planes(image, axes)
         expected = self.config.network.channels
         if self.is_trained and planes.channels != expected:
             raise InputError(
@@ -332,6 +353,11 @@ class Redenoiser:
                 f"{planes.channels}: train on this image, or choose one of the same kind"
             )
         return planes
+
+    def _trained(self) -> tuple[DenoisingNetwork, Normalisation]:
+        if self._network is None or self.normalisation is None:
+            raise ConfigError("this model has not been trained: call fit() or load() first")
+        return self._network.eval(), self.normalisation
 
     def _tiling(self) -> tuple[int, int, int]:
         """Tile, halo and smallest tile, in pixels."""
@@ -344,10 +370,9 @@ class Redenoiser:
     def _preview(
         self, planes: Planes, window: Window, dtype: torch.dtype, step: int
     ) -> PreviewDone:
-        if self._network is None or self.normalisation is None:
-            raise ConfigError("this model has not been trained: call fit() or load() first")
+        network, normalisation = self._trained()
         pixels = planes.read(window.sample, window.rows, window.columns)
-        arrays = predict_window(self._network.eval(), pixels, self.normalisation, dtype)
+        arrays = predict_window(network, pixels, normalisation, dtype)
         return PreviewDone(step, window, arrays.denoised, arrays.mask)
 
     def _describe(
@@ -367,11 +392,19 @@ class Redenoiser:
         }
 
 
+def _as_planes(image: ArrayLike, axes: str | None) -> Planes:
+    if not hasattr(image, "shape"):
+        image = np.asarray(image)
+    return Planes(image, axes or default_axes(len(image.shape)))
+
+
 @contextmanager
 def _memory_in_words(device: torch.device) -> Iterator[None]:
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise DeviceError(
             f"{device} ran out of memory while training: choose a smaller patch or batch, or the "
             "device 'cpu'"
@@ -407,6 +440,18 @@ def _speed(
     began = time.perf_counter()
     predict_window(state.average, noise.numpy(), normalisation)
     return per_step, (time.perf_counter() - began) / side**2
+
+
+def planes_array(planes: Planes, *, channels: bool = True, fill_value: float = 0.0) -> Any:
+    """Make a float32 array for a result of an image, see `napari_redenoise.io.result_array`.
+
+    ``channels=False`` leaves the channel axis out, as a mask does.
+    """
+    axes = planes.axes if channels else planes.axes_without_channels
+    shape = tuple(int(size) for size in planes.array.shape)
+    shape = shape if channels else planes.shape_without_channels
+    plane_axes = tuple(number for number, axis in enumerate(axes) if axis in "CYX")
+    return result_array(shape, plane_axes, fill_value)
 
 
 class _Previews:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_redenoise._denoiser import Window
+from napari_redenoise._denoiser import Window, planes_array
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
 
@@ -23,7 +23,6 @@ METADATA_KEY = "napari-redenoise"
 MASK_CONTENT = "fusion mask: 1 = standard branch, 0 = equivariant branch"
 
 _AXIS_NAMES = {"T": "time point", "Z": "z-slice", "C": "channel"}
-_ENOUGH_FOR_PERCENTILES = 2**20
 
 
 @dataclass(frozen=True)
@@ -116,24 +115,44 @@ def _axes(ndim: int, labels: tuple[str, ...], name: str) -> str:
         raise InputError(
             f"'{name}' has {ndim} axes, expected 2 to 5: choose an image layer with fewer axes"
         )
+    known = {"t": "T", "time": "T", "z": "Z", "depth": "Z", "c": "C", "channel": "C"}
+    plane = [label.lower() for label in labels[-2:]]
+    elsewhere = {label.lower() for label in labels[:-2]} & {"y", "x"}
+    if elsewhere or known.keys() & set(plane) or plane == ["x", "y"]:
+        raise InputError(
+            f"'{name}' has the axes {', '.join(labels)}, but the last two must be y and x: "
+            "transpose the layer (viewer.add_image(layer.data.transpose(...)))"
+        )
     letters = ""
     for label in labels[: ndim - 2]:
-        known = {"t": "T", "time": "T", "z": "Z", "depth": "Z", "c": "C", "channel": "C"}
         letter = known.get(label.lower(), "")
         spare = next(spare for spare in "SQPRA" if spare not in letters)
         letters += letter if letter and letter not in letters else spare
     return letters + "YX"
 
 
-def make_canvas(source: LayerImage) -> np.ndarray:
+def make_canvas(source: LayerImage) -> Any:
     """Make the array in which a layer shows a result while it comes into being.
 
     It has the shape of the source. Grey images begin as NaN, which napari shows as transparent;
-    colour images, of which no pixel can be transparent, begin as a copy.
+    colour images, of which no pixel can be transparent, begin as a copy. What is large lies on
+    disk, see `napari_redenoise.io.result_array`.
+
+    Raises
+    ------
+    InputError
+        For floating-point colours beyond 0..1, which napari would not show.
     """
-    if source.colour:
-        return np.array(source.array)
-    return np.full(tuple(source.array.shape), np.nan, np.float32)
+    if not source.colour:
+        planes = Planes(source.array, source.axes)
+        return planes_array(planes, fill_value=float("nan"))
+    canvas = np.array(source.array)
+    if canvas.dtype.kind == "f" and np.nanmax(canvas) > 1:
+        raise InputError(
+            f"'{source.name}' has colours from 0 to {np.nanmax(canvas):.3g}, and floating-point "
+            "colours must be from 0 to 1: divide the layer's data first"
+        )
+    return canvas
 
 
 def paint(source: LayerImage, canvas: np.ndarray, window: Window, plane: np.ndarray) -> None:
@@ -170,6 +189,7 @@ def mask_layer(source: LayerImage, mask: np.ndarray, provenance: dict[str, Any])
 
     Contrast is by percentile, because a mask often uses a small part of 0..1.
     """
+    limits = percentiles(mask, 1, 99)
     if "C" in source.axes and not source.colour:
         # The layer has an axis of channels, for which the mask is the same.
         axis = source.axes.index("C")
@@ -179,7 +199,7 @@ def mask_layer(source: LayerImage, mask: np.ndarray, provenance: dict[str, Any])
         "name": f"{source.name} fusion mask",
         "rgb": False,
         "colormap": "viridis",
-        "contrast_limits": percentiles(mask, 1, 99),
+        "contrast_limits": limits,
         "visible": False,
         "metadata": provenance_of(source, provenance, MASK_CONTENT),
     }
@@ -197,8 +217,8 @@ def as_shown(array: np.ndarray, source: LayerImage) -> np.ndarray:
     return np.asarray(array.astype(dtype))
 
 
-def percentiles(array: np.ndarray, low: float, high: float) -> list[float]:
-    """Contrast limits by percentile, of a regular sample of a large array; never equal."""
-    step = max(1, array.size // _ENOUGH_FOR_PERCENTILES)
-    first, last = (float(v) for v in np.percentile(array.ravel()[::step], (low, high)))
+def percentiles(array: Any, low: float, high: float) -> list[float]:
+    """Contrast limits by percentile, of the middle plane of a stack; never equal."""
+    middle = np.asarray(array[tuple(size // 2 for size in array.shape[:-2])])
+    first, last = (float(value) for value in np.nanpercentile(middle, (low, high)))
     return [first, last if last > first else first + 1e-6]

@@ -31,7 +31,7 @@ def noisy_time_series() -> list[LayerData]:
     rng = np.random.default_rng(2)
     still = cells(SIZE // 2 + 4 * FRAMES, rng)
     frames = [
-        ndimage.shift(still, (0.0, -1.5 * t), order=1)[20:-20, 40 : 40 + SIZE // 2]
+        ndimage.shift(still, (0.0, -1.5 * t), order=1)[20:-20, 20 : 20 + SIZE // 2]
         for t in range(FRAMES)
     ]
     return _layers(np.stack(frames), "Noisy time series", rng)

@@ -123,6 +123,48 @@ def test_mistakes_are_answered_with_one_sentence(
     assert not (tmp_path / "out.tif").exists()
 
 
+def test_no_two_results_share_a_name(redenoise, noisy, tmp_path):
+    out = tmp_path / "out.tif"
+    status, _, said = redenoise("denoise", noisy, out, "--mask", out, "--overwrite")
+    assert status == 1
+    assert "same name" in said
+
+
+def test_the_source_is_never_replaced_by_a_model(redenoise, noisy, tmp_path):
+    before = noisy.read_bytes()
+    out = tmp_path / "out.tif"
+    status, _, said = redenoise("denoise", noisy, out, "--save-model", noisy, "--overwrite")
+    assert status == 1
+    assert "noisy image itself" in said
+    assert noisy.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_training(
+    redenoise, noisy, tmp_path
+):
+    (tmp_path / "file").write_text("not a folder")
+    status, said, errors = redenoise("denoise", noisy, tmp_path / "file" / "out.tif")
+    assert status == 1
+    assert "cannot be written" in errors
+    assert "training" not in said + errors
+
+
+def test_settings_of_a_training_are_refused_where_there_is_none(redenoise, noisy, tmp_path):
+    status, _, said = redenoise(
+        "denoise", noisy, tmp_path / "out.tif", "--model", "m.safetensors", "--steps", 3
+    )
+    assert status == 1
+    assert "--model does not train" in said
+
+
+def test_the_demo_replaces_nothing_unless_told_to(redenoise, tmp_path):
+    (tmp_path / "noisy.tif").write_bytes(b"precious")
+    status, _, said = redenoise("demo", "--out", tmp_path, "--steps", 1, "--no-viewer")
+    assert status == 1
+    assert "exists already" in said
+    assert (tmp_path / "noisy.tif").read_bytes() == b"precious"
+
+
 def test_the_version_is_shown(redenoise):
     assert redenoise("--version")[1].strip() == __version__
 
@@ -143,7 +185,14 @@ def test_the_demo_opens_napari_where_there_is_a_display(redenoise, tmp_path, mon
     calls = []
     monkeypatch.setattr(_cli, "_has_display", lambda: True)
     monkeypatch.setattr(_cli, "find_spec", lambda name: name == "napari")
-    monkeypatch.setattr(_cli.subprocess, "run", lambda command, check: calls.append(command))
-    redenoise("demo", "--out", tmp_path, "--steps", 1)
+
+    def run(command, check):
+        calls.append(command)
+        return _cli.subprocess.CompletedProcess(command, 1)
+
+    monkeypatch.setattr(_cli.subprocess, "run", run)
+    status, _, said = redenoise("demo", "--out", tmp_path, "--steps", 1)
+    assert status == 0
+    assert "could not open" in said
     assert calls[0][:3] == [sys.executable, "-m", "napari"]
     assert str(tmp_path / "denoised.tif") in calls[0]

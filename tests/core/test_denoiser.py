@@ -314,3 +314,53 @@ def test_the_expected_time_grows_with_steps_and_pixels(tiny: Config) -> None:
     assert seconds(100_000, (64, 64)) > 100 * seconds(10, (64, 64)) > 0
     one, many = seconds(1, (64, 64)), seconds(1, (5000, 64, 64))
     assert many > 100 * one
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_pixels_that_are_not_finite_stay_as_they_are_and_harm_no_others(
+    tiny: Config, noisy: np.ndarray, value: float
+) -> None:
+    image = noisy.astype(np.float32)
+    image[5:9, 7] = value
+    result = Redenoiser(tiny, "cpu").fit(image).predict(image)
+    np.testing.assert_array_equal(np.isfinite(result.denoised), np.isfinite(image))
+    np.testing.assert_array_equal(result.denoised[5:9, 7], image[5:9, 7])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        MemoryError(),
+    ],
+)
+def test_memory_that_does_not_suffice_is_said_in_words_on_every_device(
+    trained: Redenoiser, noisy, monkeypatch, error
+) -> None:
+    def full(*_args, **_keywords):
+        raise error
+        yield
+
+    monkeypatch.setattr(denoiser_module, "predict", full)
+    with pytest.raises(DeviceError, match="ran out of memory"):
+        trained.predict(noisy)
+    monkeypatch.setattr(denoiser_module, "train", full)
+    with pytest.raises(DeviceError, match="ran out of memory"):
+        trained.fit(noisy)
+
+
+def test_a_large_result_is_a_zarr_array_with_the_same_values(
+    trained: Redenoiser, noisy, monkeypatch
+) -> None:
+    stack = np.stack([noisy, noisy[::-1]])
+    expected = trained.predict(stack)
+    monkeypatch.setattr("napari_redenoise.io._arrays.MOST_BYTES_IN_MEMORY", 100)
+    result = trained.predict(stack)
+    assert isinstance(result.denoised, zarr.Array)
+    np.testing.assert_array_equal(result.denoised[:], expected.denoised)
+    np.testing.assert_array_equal(result.mask[:], expected.mask)
+
+
+def test_a_list_of_lists_is_an_image_too(tiny: Config, noisy: np.ndarray) -> None:
+    model = Redenoiser(tiny, "cpu").fit(noisy.tolist())
+    assert model.predict(noisy.tolist()).denoised.shape == noisy.shape

@@ -112,14 +112,3 @@ def zeros(*shape: int, dtype: Any = np.uint8) -> np.ndarray:
 def test_what_cannot_be_denoised_is_refused_with_a_remedy(array, axes, message) -> None:
     with pytest.raises(InputError, match=message):
         Planes(array, axes)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_refused_with_a_remedy(value: float) -> None:
-    array = np.zeros((2, 20, 20), np.float32)
-    array[1, 3, 4] = value
-    planes = Planes(array, "TYX")
-    assert planes.read((0,), WHOLE, WHOLE).shape == (1, 20, 20)
-    assert planes.read((1,), slice(4, 20), WHOLE).shape == (1, 16, 20)
-    with pytest.raises(InputError, match=r"NaN or infinite values: replace them .*nan_to_num"):
-        planes.read((1,), WHOLE, WHOLE)

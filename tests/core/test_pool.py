@@ -93,11 +93,20 @@ def test_an_unused_channel_stays_what_it_is(noisy: np.ndarray) -> None:
     assert pool.blocks[0][0].std() == pytest.approx(1, rel=1e-3)
 
 
-def test_nan_is_refused() -> None:
-    image = np.zeros((20, 20))
-    image[3, 3] = np.nan
-    with pytest.raises(InputError, match="NaN"):
-        load_pool(Planes(image, "YX"), generator())
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_does_not_count(noisy: np.ndarray, value: float) -> None:
+    image = noisy.astype(np.float32)
+    image[:9] = value
+    pool = load_pool(Planes(image, "YX"), generator())
+    np.testing.assert_allclose(pool.normalisation.mean, image[9:].mean(), rtol=1e-5)
+    np.testing.assert_allclose(pool.normalisation.std, image[9:].std(), rtol=1e-5)
+    assert (pool.blocks[0][:, :9] == 0).all()
+    assert torch.isfinite(pool.blocks[0]).all()
+
+
+def test_an_image_without_finite_pixels_is_refused() -> None:
+    with pytest.raises(InputError, match="no finite pixels"):
+        load_pool(Planes(np.full((20, 20), np.nan), "YX"), generator())
 
 
 def test_the_image_is_bit_identical_afterwards(noisy: np.ndarray) -> None:

@@ -45,7 +45,7 @@ class Dock:
         self.use()
 
     def use(self, **changes):
-        self.widget._config = TINY.changed(**changes)
+        self.widget.config = TINY.changed(**changes)
 
     def press(self):
         self.widget.button.click()
@@ -54,14 +54,19 @@ class Dock:
         self.qtbot.waitUntil(condition, timeout=PATIENCE_MS)
 
     def wait_for_step(self, step):
-        self.wait(lambda: self.widget._step is not None and self.widget._step.step >= step)
+        self.wait(lambda: self.step >= step)
 
     def wait_for_end(self):
-        self.wait(lambda: self.widget._control is None)
+        self.wait(lambda: self.widget.run is None)
 
     def run(self):
         self.press()
         self.wait_for_end()
+
+    @property
+    def step(self):
+        run = self.widget.run
+        return 0 if run is None or run.step is None else run.step.step
 
     @property
     def names(self):
@@ -78,8 +83,7 @@ def dock(make_napari_viewer_proxy, qtbot, monkeypatch):
     monkeypatch.setattr("napari_redenoise._widgets._denoise.estimate", lambda *_: 5.0)
     opened = Dock(make_napari_viewer_proxy(), qtbot)
     yield opened
-    control = opened.widget._control
-    if control is not None:
-        control.abandon()
+    if opened.widget.run is not None:
+        opened.widget.run.control.abandon()
     WorkerBase.await_workers(PATIENCE_MS)
     qtbot.wait(50)

@@ -1,3 +1,4 @@
+import gc
 import json
 import logging
 
@@ -7,6 +8,7 @@ import pytest
 from superqt.utils import WorkerBase
 
 from napari_redenoise._denoiser import Redenoiser
+from napari_redenoise._widgets import _layer_run
 from napari_redenoise._widgets._denoise import DenoiseWidget
 
 KEY = "napari-redenoise"
@@ -34,7 +36,7 @@ def test_a_press_adds_the_denoised_image_and_the_hidden_mask(dock, noisy):
 def test_the_result_is_what_the_facade_gives_with_the_same_settings(dock, noisy):
     dock.viewer.add_image(noisy, name="cells")
     dock.run()
-    expected = Redenoiser(dock.widget._config).fit(noisy).predict(noisy)
+    expected = Redenoiser(dock.widget.config).fit(noisy).predict(noisy)
     np.testing.assert_allclose(
         dock.viewer.layers["cells denoised"].data, expected.denoised, rtol=1e-3, atol=1.0
     )
@@ -142,11 +144,13 @@ def test_closing_the_dock_ends_the_run(dock, noisy):
     dock.use(**{"training.steps": 1_000_000})
     dock.viewer.add_image(noisy, name="cells")
     dock.press()
-    dock.wait_for_step(2)
-    control = dock.widget._control
+    dock.wait(lambda: "cells preview" in dock.names)
+    control = dock.widget.run.control
     dock.dock.destroyOnClose()
     dock.wait(control.cancel.is_set)
     WorkerBase.await_workers(10_000)
+    dock.wait(lambda: not _layer_run._running)
+    assert gc.get_freeze_count() == 0
     # The viewer goes on without us: nothing of ours listens any more.
     dock.viewer.add_image(noisy, name="other")
     dock.viewer.layers.selection.active = dock.viewer.layers["cells"]
@@ -158,7 +162,7 @@ def test_closing_the_viewer_ends_the_run(dock, noisy):
     dock.viewer.add_image(noisy, name="cells")
     dock.press()
     dock.wait_for_step(2)
-    control = dock.widget._control
+    control = dock.widget.run.control
     dock.viewer.close()
     dock.wait(control.cancel.is_set)
     WorkerBase.await_workers(10_000)
@@ -207,23 +211,71 @@ def test_the_sentence_says_what_the_axes_are_taken_for(dock, noisy):
     assert "72 × 90 pixels in colour" in dock.widget.plan.text()
 
 
-def bad(noisy):
-    nan = noisy.copy()
-    nan[3, 4] = np.nan
-    return {
-        "NaN": (nan, "NaN"),
-        "constant": (np.full_like(noisy, 7), "same value"),
-    }
+def test_pixels_without_a_value_stay_without_one(dock, noisy):
+    noisy[10:20, :] = np.nan
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    denoised = dock.viewer.layers["cells denoised"].data
+    np.testing.assert_array_equal(np.isnan(denoised), np.isnan(noisy))
 
 
-@pytest.mark.parametrize("kind", ["NaN", "constant"])
-def test_pixels_that_cannot_be_learned_from_are_refused_in_words(dock, noisy, kind):
-    data, words = bad(noisy)[kind]
-    dock.viewer.add_image(data, name="bad")
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (np.full((40, 40), 7.0), "same value"),
+        (np.full((40, 40), np.nan), "no finite pixels"),
+        (np.random.default_rng(0).uniform(0, 255, (40, 40, 3)), "divide"),
+    ],
+)
+def test_pixels_that_cannot_be_learned_from_are_refused_in_words(dock, data, words):
+    dock.viewer.add_image(data, name="bad", rgb=data.ndim == 3, contrast_limits=(0, 1))
     dock.run()
     assert words in dock.widget.status.text()
     assert dock.names == ["bad"]
     assert dock.widget.button.isEnabled()
+
+
+def test_axes_in_another_order_are_refused_in_words(dock, noisy):
+    dock.viewer.add_image(np.stack([noisy, noisy], -1), axis_labels=("y", "x", "t"))
+    assert "transpose" in dock.widget.plan.text()
+    assert not dock.widget.button.isEnabled()
+
+
+def test_the_selection_stays_where_the_user_works(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    labels = dock.viewer.add_labels(np.zeros(noisy.shape, int))
+    dock.viewer.layers.selection.active = labels
+    dock.wait_for_end()
+    assert "cells denoised" in dock.names
+    assert dock.viewer.layers.selection.active == labels
+
+
+def test_results_larger_than_memory_should_hold_lie_on_disk(dock, noisy, monkeypatch):
+    monkeypatch.setattr("napari_redenoise.io._arrays.MOST_BYTES_IN_MEMORY", 1000)
+    dock.use(**{"training.steps": 30})
+    dock.viewer.add_image(np.stack([noisy, noisy]), name="cells")
+    dock.run()
+    for name in ("cells denoised", "cells fusion mask"):
+        data = dock.viewer.layers[name].data
+        assert not isinstance(data, np.ndarray)
+        assert np.isfinite(np.asarray(data[:])).all()
+
+
+def test_a_speed_trial_that_fails_is_not_repeated(dock, noisy, monkeypatch):
+    calls = []
+
+    def broken(*_):
+        calls.append(1)
+        raise RuntimeError("no kernel image")
+
+    monkeypatch.setattr("napari_redenoise._widgets._denoise.estimate", broken)
+    dock.viewer.add_image(noisy[:40], name="cells")
+    dock.wait(lambda: bool(calls) and not dock.widget.is_measuring)
+    dock.qtbot.wait(300)
+    assert len(calls) == 1
+    assert dock.widget.button.isEnabled()
+    assert "Runs on" in dock.widget.plan.text()
 
 
 @pytest.mark.parametrize(
@@ -285,7 +337,7 @@ def test_layers_may_be_deleted_during_a_run(dock, noisy):
     dock.press()
     dock.wait(lambda: "cells preview" in dock.names)
     dock.viewer.layers.clear()
-    step = dock.widget._step.step
+    step = dock.step
     dock.wait_for_step(step + 2)
     dock.press()
     dock.wait_for_end()
@@ -324,11 +376,11 @@ def test_an_unexpected_failure_is_told_in_words_and_logged(dock, noisy, monkeypa
 
 def test_two_docks_run_side_by_side(dock, noisy):
     dock.viewer.add_image(noisy, name="cells")
-    second = DenoiseWidget(dock.viewer, dock.widget._config)
+    second = DenoiseWidget(dock.viewer, dock.widget.config)
     dock.viewer.window.add_dock_widget(second)
     dock.press()
     second.button.click()
     dock.wait_for_end()
-    dock.wait(lambda: second._control is None)
+    dock.wait(lambda: second.run is None)
     assert sum("denoised" in name for name in dock.names) == 2
     assert sum("mask" in name for name in dock.names) == 2

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
-import numpy as np
-
 from napari_redenoise._denoiser import PreviewDone, Redenoiser, Window
 from napari_redenoise._layers import LayerImage, as_shown, make_canvas, paint
 from napari_redenoise.inference import TileDone
@@ -50,14 +48,14 @@ class RunControl:
 class Begun:
     """The array has been made in which previews and the result appear."""
 
-    canvas: np.ndarray
+    canvas: Any
 
 
 @dataclass(frozen=True)
 class Finished:
     """The canvas holds the denoised image."""
 
-    mask: np.ndarray | None
+    mask: Any
     provenance: dict[str, Any]
 
 
@@ -104,9 +102,8 @@ def _run(
     if control.cancel.is_set() or not denoiser.provenance:
         # Cancelled, or stopped before anything was learned.
         return None
-    outputs = denoiser.allocate(source.array, source.axes)
-    if not source.colour:
-        outputs["denoised"] = canvas
+    target = None if source.colour else canvas
+    outputs = denoiser.allocate(source.array, source.axes, denoised=target)
     yield from denoiser.predict_events(
         source.array, source.axes, outputs=outputs, should_stop=control.cancel.is_set
     )

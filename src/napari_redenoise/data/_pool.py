@@ -25,9 +25,10 @@ class Normalisation:
     std: tuple[float, ...]
 
     def apply(self, plane: np.ndarray) -> np.ndarray:
-        """Normalise (channels, Y, X) of any dtype to float32."""
+        """Normalise (channels, Y, X) of any dtype to float32; what is not finite becomes 0."""
         mean, std = (np.asarray(v, dtype=np.float64)[:, None, None] for v in (self.mean, self.std))
-        return ((plane - mean) / std).astype(np.float32)
+        normalised = ((plane - mean) / std).astype(np.float32)
+        return np.nan_to_num(normalised, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
     def undo(self, plane: np.ndarray) -> np.ndarray:
         """Bring (channels, Y, X) back to grey levels, float32."""
@@ -68,7 +69,7 @@ def load_pool(
     Raises
     ------
     InputError
-        When every pixel has the same value, or some are not finite.
+        When every finite pixel has the same value.
     """
     windows = [
         (sample, rows, columns)
@@ -90,20 +91,25 @@ def load_pool(
 
 
 def measure(blocks: list[np.ndarray]) -> Normalisation:
-    """Mean and standard deviation per channel over all blocks, in float64.
+    """Mean and standard deviation per channel over the finite pixels of all blocks, in float64.
 
     Raises
     ------
     InputError
-        When every channel is constant.
+        When every channel is constant, or one has no finite pixel.
     """
-    count = sum(block[0].size for block in blocks)
-    mean = sum(block.sum((1, 2), dtype=np.float64) for block in blocks) / count
-    centred = (((block - mean[:, None, None]) ** 2).sum((1, 2)) for block in blocks)
-    std = np.sqrt(sum(centred) / count)
+    channels = range(blocks[0].shape[0])
+    found = [[block[c][np.isfinite(block[c])] for block in blocks] for c in channels]
+    if not all(any(part.size for part in parts) for parts in found):
+        raise InputError("the image holds no finite pixels: choose another image")
+    count = np.array([sum(part.size for part in parts) for parts in found])
+    total = [sum(part.sum(dtype=np.float64) for part in parts) for parts in found]
+    mean = np.array(total) / count
+    square = [sum(((part - mean[c]) ** 2).sum() for part in parts) for c, parts in enumerate(found)]
+    std = np.sqrt(np.array(square) / count)
     # Not by the deviation, which rounding of the mean keeps above zero.
-    lowest = np.min([block.min((1, 2)) for block in blocks], axis=0)
-    highest = np.max([block.max((1, 2)) for block in blocks], axis=0)
+    lowest = np.array([min(part.min() for part in parts if part.size) for parts in found])
+    highest = np.array([max(part.max() for part in parts if part.size) for parts in found])
     constant = lowest == highest
     if constant.all():
         raise InputError(

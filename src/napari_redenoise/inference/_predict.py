@@ -87,7 +87,14 @@ def predict_window(
         torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
     ):
         prediction = network(image)
-    return _to_arrays(prediction, normalisation)
+    arrays = _to_arrays(prediction, normalisation)
+    finite = np.isfinite(window)
+    if not finite.all():
+        # Nothing is known of such pixels, and nothing is invented.
+        for part in (arrays.denoised, arrays.standard, arrays.equivariant):
+            if part is not None:
+                part[~finite] = window[~finite]
+    return arrays
 
 
 @dataclass(frozen=True)

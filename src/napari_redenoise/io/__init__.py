@@ -1,18 +1,27 @@
 """Files and devices."""
 
-from napari_redenoise.io._devices import available_devices, get_device, training_dtype
-from napari_redenoise.io._files import refuse_existing
+from napari_redenoise.io._arrays import result_array
+from napari_redenoise.io._devices import (
+    available_devices,
+    get_device,
+    is_out_of_memory,
+    training_dtype,
+)
+from napari_redenoise.io._files import check_folder, refuse_existing
 from napari_redenoise.io._images import ImageFile, check_output, read_image, write_tiff
 from napari_redenoise.io._model_file import load_model, save_model
 
 __all__ = [
     "ImageFile",
     "available_devices",
+    "check_folder",
     "check_output",
     "get_device",
+    "is_out_of_memory",
     "load_model",
     "read_image",
     "refuse_existing",
+    "result_array",
     "save_model",
     "training_dtype",
     "write_tiff",

@@ -41,6 +41,17 @@ def get_device(name: str | None = None) -> torch.device:
     return torch.device(chosen)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of any device, does not suffice.
+
+    Only CUDA has a class for it; the allocators of CPU and MPS say it in words.
+    """
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
 def training_dtype(device: torch.device, precision: str = "auto") -> torch.dtype:
     """Precision of the network's computations during training.
 

@@ -142,6 +142,7 @@ def _read_tiff(path: Path) -> ImageFile:
         metadata = file.imagej_metadata or next(iter(file.shaped_metadata or ()), {})
         resolution = unit = None
         page = file.pages[0]
+        array = _without_alpha(array, axes, page)
         if isinstance(page, tifffile.TiffPage) and "XResolution" in page.tags:
             x, y = (page.tags[name].value for name in ("XResolution", "YResolution"))
             if 0 not in (*x, *y):
@@ -149,6 +150,17 @@ def _read_tiff(path: Path) -> ImageFile:
             if "ResolutionUnit" in page.tags:
                 unit = int(page.tags["ResolutionUnit"].value)
     return ImageFile(array, axes, dict(metadata), resolution, unit)
+
+
+def _without_alpha(array: np.ndarray, axes: str, page: Any) -> np.ndarray:
+    """Colours alone: transparency is no measurement."""
+    if page.photometric == tifffile.PHOTOMETRIC.RGB and "C" in axes:
+        return (
+            array.take(range(3), axis=axes.index("C"))
+            if array.shape[axes.index("C")] > 3
+            else array
+        )
+    return array
 
 
 def _ome_scale(xml: str) -> tuple[dict[str, Any], tuple[float, float] | None, int]:

@@ -1,0 +1,229 @@
+"""The life of one run on one layer, as the viewer's thread sees it."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from typing import Any
+
+from napari.layers import Image
+from qtpy.QtCore import QObject, QTimer, Signal
+from superqt.utils import create_worker
+
+from napari_redenoise._denoiser import PreviewDone, Redenoiser
+from napari_redenoise._layers import (
+    LayerImage,
+    denoised_layer,
+    denoised_name,
+    mask_layer,
+    provenance_of,
+)
+from napari_redenoise._widgets._run import (
+    Begun,
+    Finished,
+    RunControl,
+    RunEvent,
+    RunFailed,
+    run,
+)
+from napari_redenoise._widgets._view import current_window
+from napari_redenoise._widgets._words import duration
+from napari_redenoise.errors import RedenoiseError
+from napari_redenoise.training import StepDone
+
+logger = logging.getLogger(__name__)
+
+PAINT_MS = 30
+"""Time that a new layer is given to appear before the run goes on."""
+
+REFRESH_MS = 150
+"""How often the view is looked at and progress told."""
+
+_running: set[LayerRun] = set()
+
+
+class LayerRun(QObject):
+    """Trains on a layer, shows previews, and adds the result to the viewer.
+
+    Layers come as public-only proxies, a new one at every access: they are compared by equality.
+    """
+
+    stepped = Signal(object)
+    """A `StepDone`."""
+
+    progressed = Signal(str, int, int)
+    """A sentence, how much is done, and of how much; of 0 when that is not known."""
+
+    denoising = Signal()
+    """Training is over: from now on, there is something to cancel and nothing to keep."""
+
+    ended = Signal(str)
+    """A sentence on how it ended."""
+
+    def __init__(self, viewer: Any, layer: Image, source: LayerImage, denoiser: Redenoiser) -> None:
+        super().__init__()
+        self.control = RunControl()
+        self.denoiser = denoiser
+        self.result: Image | None = None
+        self.step: StepDone | None = None
+        self._viewer, self._layer, self._source = viewer, layer, source
+        self._canvas: Any = None
+        self._finished: Finished | None = None
+        self._mask_name = ""
+        self._sentence = "Cancelled; no layers were added."
+        self._abandoned = False
+        self._timer = QTimer(self)
+        self._timer.setInterval(REFRESH_MS)
+        self._timer.timeout.connect(self._refresh)
+
+    def start(self) -> None:
+        """Begin; the run keeps itself alive until it has ended."""
+        _running.add(self)
+        # A full garbage collection takes a third of a second with torch and napari loaded, in
+        # whatever thread it comes, and the viewer stands still: it passes over frozen objects.
+        gc.freeze()
+        self._refresh()
+        self._timer.start()
+        self._worker = create_worker(
+            run,
+            self.denoiser,
+            self._source,
+            self.control,
+            _connect={
+                "yielded": self._on_event,
+                "returned": self._on_returned,
+                "errored": self._on_errored,
+                "finished": self._on_worker_finished,
+            },
+        )
+
+    def stop(self) -> None:
+        """End the training and keep what was learned; afterwards, end everything."""
+        if self.control.stop.is_set():
+            self.control.cancel.set()
+        else:
+            self.control.stop.set()
+
+    def abandon(self, *, viewer_is_open: bool) -> None:
+        """End without a result: the dock or the viewer is gone, and with it whoever asked."""
+        self._abandoned = True
+        self.control.abandon()
+        self._timer.stop()
+        if viewer_is_open:
+            self._remove_result()
+
+    # -- while the worker works ---------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        present = self._layer in self._viewer.layers
+        self.control.window = (
+            current_window(self._viewer, self._layer, self._source) if present else None
+        )
+        step = self.step
+        if step is not None and not self.control.stop.is_set():
+            left = duration((step.steps - step.step) * step.seconds)
+            sentence = f"Training: step {step.step} of {step.steps}, about {left} left."
+            self.progressed.emit(sentence, step.step, step.steps)
+
+    def _on_event(self, event: RunEvent) -> None:
+        if self._abandoned:
+            return
+        if isinstance(event, StepDone):
+            self.step = event
+            self.stepped.emit(event)
+        elif isinstance(event, PreviewDone):
+            self._show()
+            QTimer.singleShot(PAINT_MS, self.control.shown.set)
+        elif isinstance(event, Begun):
+            self._canvas = event.canvas
+        elif not self.control.cancel.is_set():
+            if event.tile == 1:
+                self.control.stop.set()
+                self.denoising.emit()
+            sentence = f"Denoising: part {event.tile} of {event.tiles}."
+            self.progressed.emit(sentence, event.tile, event.tiles)
+
+    def _show(self) -> None:
+        """Draw what the canvas holds now; a layer that was deleted comes back."""
+        if self.result is not None and self.result in self._viewer.layers:
+            self.result.refresh()
+            return
+        data, keywords, _ = denoised_layer(self._source, self._canvas)
+        self.result = self._add(data, keywords)
+
+    def _add(self, data: Any, keywords: dict[str, Any]) -> Image:
+        """Add a layer and leave the selection where it is: the user may be at work in it."""
+        active = self._viewer.layers.selection.active
+        layer = self._viewer.add_image(data, **keywords)
+        self._viewer.layers.selection.active = active
+        return layer
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def _on_returned(self, finished: Finished | None) -> None:
+        self._finished = finished
+
+    def _on_errored(self, error: Exception) -> None:
+        if isinstance(error, RedenoiseError):
+            self._sentence = f"{error}."
+            return
+        logger.error("denoising failed", exc_info=error)
+        what = str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
+        self._sentence = (
+            f"Something unexpected went wrong ({what}). Your layers are unchanged; the log has "
+            "the details."
+        )
+
+    def _on_worker_finished(self) -> None:
+        self._timer.stop()
+        if self._finished is None and not self._abandoned:
+            # Removed and not emptied: nobody asked for half a picture.
+            self._remove_result()
+        if self._finished is None or self._abandoned:
+            self._end()
+        else:
+            self._add_mask()
+
+    # One layer per turn of the event loop, so that the viewer never stands still for long.
+
+    def _add_mask(self) -> None:
+        finished = self._finished
+        if finished is not None and finished.mask is not None:
+            data, keywords, _ = mask_layer(self._source, finished.mask, finished.provenance)
+            mask = self._add(data, keywords)
+            layers = self._viewer.layers
+            if self.result in layers:
+                # Below the denoised image, which then is what the eye button next to it shows.
+                layers.move(layers.index(mask), layers.index(self.result))
+            self._mask_name = mask.name
+        QTimer.singleShot(PAINT_MS, self._complete)
+
+    def _complete(self) -> None:
+        finished = self._finished
+        if finished is not None and not self._abandoned:
+            self._show()
+            if self.result is not None:
+                self.result.name = denoised_name(self._source)
+                self.result.metadata = provenance_of(
+                    self._source, finished.provenance, "denoised image"
+                )
+                self._sentence = self._success(finished.provenance, self.result.name)
+        self._end()
+
+    def _success(self, provenance: dict[str, Any], name: str) -> str:
+        mask = f" and '{self._mask_name}'" if self._mask_name else ""
+        return (
+            f"Done: {provenance['steps']} training steps in {duration(provenance['seconds'])}. "
+            f"Added '{name}'{mask}."
+        )
+
+    def _remove_result(self) -> None:
+        if self.result is not None and self.result in self._viewer.layers:
+            self._viewer.layers.remove(self.result)
+
+    def _end(self) -> None:
+        _running.discard(self)
+        if not _running:
+            gc.unfreeze()
+        if not self._abandoned:
+            self.ended.emit(self._sentence)
