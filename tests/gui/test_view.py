@@ -1,0 +1,66 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from napari_redenoise._layers import LayerImage
+from napari_redenoise._widgets._view import MOST_PREVIEWED, current_window
+
+
+def shown(shape, axes, corners, point=None, *, ndisplay=2, levels=None, colour=False):
+    """The window of a layer of which the corners are seen."""
+    source = LayerImage("cells", np.zeros(shape, np.uint8), axes, colour)
+    layer = SimpleNamespace(
+        multiscale=levels is not None,
+        corner_pixels=np.asarray(corners),
+        downsample_factors=levels,
+        data_level=0 if levels is None else len(levels) - 1,
+        world_to_data=lambda position: position,
+    )
+    ndim = len(shape) - colour
+    point = np.zeros(ndim) if point is None else point
+    return current_window(
+        SimpleNamespace(dims=SimpleNamespace(ndisplay=ndisplay, point=point)), layer, source
+    )
+
+
+def test_a_small_plane_is_previewed_whole_wherever_the_camera_looks():
+    window = shown((300, 200), "YX", [(280, 190), (299, 199)])
+    assert (window.sample, window.rows, window.columns) == ((), slice(0, 300), slice(0, 200))
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"), [((0, 100), 0), ((900, 1100), 1000 - MOST_PREVIEWED // 2)]
+)
+def test_of_a_large_plane_the_middle_of_the_view_is_previewed(seen, expected):
+    window = shown((2000, 300), "YX", [(seen[0], 0), (seen[1], 299)])
+    assert window.rows == slice(expected, expected + MOST_PREVIEWED)
+    assert window.columns == slice(0, 300)
+
+
+def test_the_preview_never_leaves_the_plane():
+    window = shown((2000, 2000), "YX", [(1990, 1990), (5000, 5000)])
+    assert window.rows == window.columns == slice(2000 - MOST_PREVIEWED, 2000)
+
+
+def test_corners_of_a_coarse_level_are_brought_to_the_finest():
+    levels = [(1, 1), (4, 4)]
+    window = shown((4000, 4000), "YX", [(240, 490), (260, 510)], levels=levels)
+    assert window.rows.start == 1000 - MOST_PREVIEWED // 2
+    assert window.columns.start == 2000 - MOST_PREVIEWED // 2
+
+
+def test_the_slice_is_the_nearest_and_within_the_stack():
+    corners = [(0, 0, 0), (0, 29, 39)]
+    assert shown((5, 30, 40), "TYX", corners, (2.6, 0, 0)).sample == (3,)
+    assert shown((5, 30, 40), "TYX", corners, (99.0, 0, 0)).sample == (4,)
+
+
+def test_channels_and_colours_are_no_samples():
+    corners = [(0, 0, 0, 0), (0, 0, 29, 39)]
+    window = shown((5, 2, 30, 40), "TCYX", corners, (3.0, 1.0, 0, 0))
+    assert window.sample == (3,)
+    assert shown((30, 40, 3), "YXC", [(0, 0), (29, 39)], colour=True).sample == ()
+
+
+def test_nothing_is_previewed_while_volumes_are_shown():
+    assert shown((5, 30, 40), "ZYX", [(0, 0, 0), (4, 29, 39)], ndisplay=3) is None
