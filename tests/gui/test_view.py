@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from napari_redenoise._layers import LayerImage
 from napari_redenoise._widgets._view import MOST_PREVIEWED, current_window
 
