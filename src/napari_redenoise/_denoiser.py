@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ import numpy as np
 import torch
 
 import napari_redenoise
-from napari_redenoise.config import Config, NetworkConfig, TrainingConfig
+from napari_redenoise._previews import PreviewDone, Previews, Window
+from napari_redenoise._speed import run_seconds
+from napari_redenoise.config import Config
 from napari_redenoise.data import (
     ArrayLike,
     Normalisation,
     Planes,
-    Pool,
     default_axes,
     load_pool,
     patches,
@@ -27,12 +27,11 @@ from napari_redenoise.data import (
 from napari_redenoise.errors import ConfigError, DeviceError, InputError
 from napari_redenoise.inference import (
     Interrupted,
-    Tile,
     TileDone,
     interruptible,
     predict,
     predict_window,
-    tiles,
+    tile_sizes,
 )
 from napari_redenoise.io import (
     get_device,
@@ -42,34 +41,11 @@ from napari_redenoise.io import (
     save_model,
     training_dtype,
 )
-from napari_redenoise.nn import DenoisingNetwork, receptive_radius, total_stride
+from napari_redenoise.nn import DenoisingNetwork
 from napari_redenoise.objectives import build_objective
 from napari_redenoise.training import StepDone, TrainingState, start, train
 
 RESULTS = ("denoised", "mask", "standard", "equivariant")
-FIRST_PREVIEW_STEP = 20
-TRIAL_STEPS = 4
-PREVIEW_SHARE = 0.1
-"""Share of the training time that previews may take."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """A part of one sample: what a viewer shows."""
-
-    sample: tuple[int, ...]
-    rows: slice
-    columns: slice
-
-
-@dataclass(frozen=True)
-class PreviewDone:
-    """The averaged network has denoised a window: (channels, rows, columns), grey levels."""
-
-    step: int
-    window: Window
-    denoised: np.ndarray
-    mask: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -177,7 +153,12 @@ class Redenoiser:
             self._state, self._network, self.provenance = state, state.average, {}
             batches = patches(pool, training.patch_size, training.batch_size, state.generator)
             objective = build_objective(config.objective)
-            previews = _Previews(self, planes, view, should_stop, dtype)
+            previews = Previews(
+                state.average,
+                lambda window, step: self._preview(planes, window, dtype, step),
+                view,
+                should_stop,
+            )
             began = time.perf_counter()
             if should_stop is not None and should_stop():
                 return
@@ -235,7 +216,7 @@ class Redenoiser:
         outputs = {} if denoised is None else {"denoised": denoised}
         for name in names:
             if name not in outputs:
-                outputs[name] = planes_array(planes, channels=name != "mask")
+                outputs[name] = result_array(planes, channels=name != "mask")
         return outputs
 
     def predict_events(
@@ -270,7 +251,7 @@ class Redenoiser:
         planes = self._planes(image, axes)
         network, normalisation = self._trained()
         network = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        tile, halo, smallest = self._tiling()
+        tile, halo, smallest = tile_sizes(self.config.network, self.config.tiling)
         context = interruptible(network, should_stop) if should_stop else nullcontext()
         with context:
             while True:
@@ -298,15 +279,7 @@ class Redenoiser:
 
         The trial takes one or two seconds the first time, and is remembered for the process.
         """
-        planes = _as_planes(image, axes)
-        config = self.config.changed(**{"network.channels": planes.channels})
-        trial = config.training.model_copy(update={"steps": TRIAL_STEPS})
-        per_step, per_pixel = _speed(config.network, trial, self.device)
-        tile, halo, _ = self._tiling()
-        stride = total_stride(config.network)
-        cuts = tiles(planes.height, planes.width, tile, halo, stride)
-        pixels = sum(_area(cut) for cut in cuts) * len(planes)
-        return config.training.steps * per_step + pixels * per_pixel
+        return run_seconds(self.config, _as_planes(image, axes), self.device)
 
     def preview(self, image: ArrayLike, axes: str | None, window: Window) -> PreviewDone:
         """Denoise a window of an image with what has been learned so far."""
@@ -359,14 +332,6 @@ class Redenoiser:
             raise ConfigError("this model has not been trained: call fit() or load() first")
         return self._network.eval(), self.normalisation
 
-    def _tiling(self) -> tuple[int, int, int]:
-        """Tile, halo and smallest tile, in pixels."""
-        network, tiling = self.config.network, self.config.tiling
-        stride = total_stride(network)
-        halo = receptive_radius(network) if tiling.halo is None else tiling.halo
-        halo = -(-halo // stride) * stride
-        return tiling.tile, halo, 2 * halo + stride
-
     def _preview(
         self, planes: Planes, window: Window, dtype: torch.dtype, step: int
     ) -> PreviewDone:
@@ -409,84 +374,3 @@ def _memory_in_words(device: torch.device) -> Iterator[None]:
             f"{device} ran out of memory while training: choose a smaller patch or batch, or the "
             "device 'cpu'"
         ) from error
-
-
-def _area(tile: Tile) -> int:
-    """Pixels that are read for a tile."""
-    (top, bottom), (left, right) = tile.rows.read, tile.columns.read
-    return (bottom - top) * (right - left)
-
-
-@lru_cache(maxsize=32)
-def _speed(
-    network: NetworkConfig, training: TrainingConfig, device: torch.device
-) -> tuple[float, float]:
-    """Seconds per training step and per predicted pixel on this machine."""
-    config = Config(network=network, training=training)
-    state = start(config, device)
-    side = 256
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn((network.channels, side, side), generator=generator)
-    normalisation = Normalisation((0.0,) * network.channels, (1.0,) * network.channels)
-    batches = patches(
-        Pool((noise,), normalisation), training.patch_size, training.batch_size, generator
-    )
-    dtype = training_dtype(device, training.precision)
-    objective = build_objective(config.objective)
-    # The first steps also pay for the preparation of kernels and memory.
-    per_step = min(
-        step.seconds for step in train(state, batches, objective, config.training, dtype)
-    )
-    began = time.perf_counter()
-    predict_window(state.average, noise.numpy(), normalisation)
-    return per_step, (time.perf_counter() - began) / side**2
-
-
-def planes_array(planes: Planes, *, channels: bool = True, fill_value: float = 0.0) -> Any:
-    """Make a float32 array for a result of an image, see `napari_redenoise.io.result_array`.
-
-    ``channels=False`` leaves the channel axis out, as a mask does.
-    """
-    axes = planes.axes if channels else planes.axes_without_channels
-    shape = tuple(int(size) for size in planes.array.shape)
-    shape = shape if channels else planes.shape_without_channels
-    plane_axes = tuple(number for number, axis in enumerate(axes) if axis in "CYX")
-    return result_array(shape, plane_axes, fill_value)
-
-
-class _Previews:
-    """Decides when a preview is due, so that previews never take the time that training needs."""
-
-    def __init__(
-        self,
-        model: Redenoiser,
-        planes: Planes,
-        view: Callable[[], Window | None] | None,
-        should_stop: Callable[[], bool] | None,
-        dtype: torch.dtype,
-    ) -> None:
-        self._model, self._planes, self._view, self._dtype = model, planes, view, dtype
-        self._should_stop = should_stop or (lambda: False)
-        self._last_window: Window | None = None
-        self._next = 0.0
-
-    def due(self, step: int) -> Iterator[PreviewDone]:
-        """Yield a preview if the view has changed or enough time has passed."""
-        if self._view is None or step < FIRST_PREVIEW_STEP:
-            return
-        window = self._view()
-        began = time.perf_counter()
-        if window is None or (window == self._last_window and began < self._next):
-            return
-        network = self._model._network
-        if network is None:
-            return
-        try:
-            with interruptible(network, self._should_stop):
-                preview = self._model._preview(self._planes, window, self._dtype, step)
-        except Interrupted:
-            return
-        now = time.perf_counter()
-        self._last_window = window
-        self._next = now + (now - began) / PREVIEW_SHARE
-        yield preview

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from napari_redenoise._denoiser import Window, planes_array
+from napari_redenoise._previews import Window
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
+from napari_redenoise.io import result_array
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -144,8 +145,7 @@ def make_canvas(source: LayerImage) -> Any:
         For floating-point colours beyond 0..1, which napari would not show.
     """
     if not source.colour:
-        planes = Planes(source.array, source.axes)
-        return planes_array(planes, fill_value=float("nan"))
+        return result_array(Planes(source.array, source.axes), fill_value=float("nan"))
     canvas = np.array(source.array)
     if canvas.dtype.kind == "f" and np.nanmax(canvas) > 1:
         raise InputError(

@@ -11,8 +11,9 @@ import zarr
 
 import napari_redenoise._denoiser as denoiser_module
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise._denoiser import PreviewDone, Window
+from napari_redenoise._previews import FIRST_STEP, PreviewDone, Window
 from napari_redenoise.errors import ConfigError, DeviceError, InputError, OutputError
+from napari_redenoise.inference import tile_sizes
 from napari_redenoise.training import StepDone
 
 KINDS = ("adarenet", "equivariant", "standard")
@@ -167,7 +168,7 @@ def test_results_can_be_written_into_zarr(trained: Redenoiser, noisy) -> None:
 
 @pytest.fixture
 def long(tiny: Config) -> Config:
-    return tiny.changed(**{"training.steps": denoiser_module.FIRST_PREVIEW_STEP + 5})
+    return tiny.changed(**{"training.steps": FIRST_STEP + 5})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -180,7 +181,7 @@ def test_previews_show_the_window_that_is_looked_at(long: Config, noisy, kind: s
     assert previews
     assert len(events) - len(previews) == long.training.steps
     for preview in previews:
-        assert preview.step >= denoiser_module.FIRST_PREVIEW_STEP
+        assert preview.step >= FIRST_STEP
         assert preview.window == window
         assert preview.denoised.shape == (1, 37, 41)
         assert (preview.mask is not None) == (kind == "adarenet")
@@ -238,7 +239,7 @@ def test_memory_that_never_suffices_is_reported_with_a_remedy(trained, noisy, mo
     with pytest.raises(DeviceError, match=r"cpu ran out of memory: close other .* device 'cpu'"):
         trained.predict(noisy)
     assert len(tried) > 1
-    assert min(tried) >= trained._tiling()[2]
+    assert min(tried) >= tile_sizes(trained.config.network, trained.config.tiling)[2]
 
 
 def test_running_out_of_memory_in_training_is_reported_with_a_remedy(

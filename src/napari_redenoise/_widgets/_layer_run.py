@@ -10,7 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
 from superqt.utils import create_worker
 
-from napari_redenoise._denoiser import PreviewDone, Redenoiser
+from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._layers import (
     LayerImage,
     denoised_layer,
@@ -18,6 +18,7 @@ from napari_redenoise._layers import (
     mask_layer,
     provenance_of,
 )
+from napari_redenoise._previews import PreviewDone
 from napari_redenoise._widgets._run import (
     Begun,
     Finished,

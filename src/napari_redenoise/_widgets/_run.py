@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
-from napari_redenoise._denoiser import PreviewDone, Redenoiser, Window
+from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._layers import LayerImage, as_shown, make_canvas, paint
+from napari_redenoise._previews import PreviewDone, Window
 from napari_redenoise.inference import TileDone
 from napari_redenoise.training import StepDone
 

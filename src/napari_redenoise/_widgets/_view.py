@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_redenoise._denoiser import Window
 from napari_redenoise._layers import LayerImage
+from napari_redenoise._previews import Window
 from napari_redenoise.data import Planes
 
 MOST_PREVIEWED = 640

@@ -2,7 +2,7 @@
 
 from napari_redenoise.inference._interrupt import Interrupted, interruptible
 from napari_redenoise.inference._predict import TileDone, predict, predict_window
-from napari_redenoise.inference._tiles import Span, Tile, spans, tiles
+from napari_redenoise.inference._tiles import Span, Tile, spans, tile_sizes, tiles
 
 __all__ = [
     "Interrupted",
@@ -13,5 +13,6 @@ __all__ = [
     "predict",
     "predict_window",
     "spans",
+    "tile_sizes",
     "tiles",
 ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+from napari_redenoise.config import NetworkConfig, TilingConfig
 from napari_redenoise.errors import ConfigError
+from napari_redenoise.nn import padding, receptive_radius, total_stride
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ def spans(size: int, tile: int, halo: int, stride: int) -> list[Span]:
     ConfigError
         When a tile has no room left between its halos.
     """
-    before = (-size % stride) // 2
-    padded = size + -size % stride
+    before, after = padding(size, stride)
+    padded = before + size + after
     if padded <= tile:
         return [Span((-before, padded - before), slice(before, before + size), slice(0, size))]
     halo = -(-halo // stride) * stride
@@ -67,6 +69,14 @@ def spans(size: int, tile: int, halo: int, stride: int) -> list[Span]:
                 )
             )
     return found
+
+
+def tile_sizes(network: NetworkConfig, tiling: TilingConfig) -> tuple[int, int, int]:
+    """Tile, halo, and the smallest tile that has room for its halos, in pixels."""
+    stride = total_stride(network)
+    halo = receptive_radius(network) if tiling.halo is None else tiling.halo
+    halo = -(-halo // stride) * stride
+    return tiling.tile, halo, 2 * halo + stride
 
 
 def tiles(height: int, width: int, tile: int, halo: int, stride: int) -> list[Tile]:
