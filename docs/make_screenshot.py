@@ -25,9 +25,8 @@ def main() -> None:
     for layer in list(viewer.layers):
         if not layer.visible:
             viewer.layers.remove(layer)
-    viewer.grid.enabled = True
-    viewer.grid.stride = -1
-    viewer.grid.shape = (1, 2)
+    viewer.canvas.grid.enabled = True
+    viewer.canvas.grid.shape = (1, 2)
     viewer.reset_view()
     settled = time.monotonic() + 1
     wait_until(lambda: time.monotonic() > settled)

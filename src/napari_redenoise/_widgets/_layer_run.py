@@ -25,6 +25,7 @@ from napari_redenoise._widgets._run import (
     RunControl,
     RunEvent,
     RunFailed,
+    Trained,
     run,
 )
 from napari_redenoise._widgets._view import current_window
@@ -38,7 +39,10 @@ PAINT_MS = 30
 """Time that a new layer is given to appear before the run goes on."""
 
 REFRESH_MS = 150
-"""How often the view is looked at and progress told."""
+"""How often the view is looked at."""
+
+TELL_MS = 450
+"""How often progress is told: every change in the window has all of it drawn again."""
 
 _running: set[LayerRun] = set()
 
@@ -73,9 +77,12 @@ class LayerRun(QObject):
         self._mask_name = ""
         self._sentence = "Cancelled; no layers were added."
         self._abandoned = False
-        self._timer = QTimer(self)
-        self._timer.setInterval(REFRESH_MS)
-        self._timer.timeout.connect(self._refresh)
+        self._timers = []
+        for interval, slot in ((REFRESH_MS, self._refresh), (TELL_MS, self._tell)):
+            timer = QTimer(self)
+            timer.setInterval(interval)
+            timer.timeout.connect(slot)
+            self._timers.append(timer)
 
     def start(self) -> None:
         """Begin; the run keeps itself alive until it has ended."""
@@ -84,7 +91,8 @@ class LayerRun(QObject):
         # whatever thread it comes, and the viewer stands still: it passes over frozen objects.
         gc.freeze()
         self._refresh()
-        self._timer.start()
+        for timer in self._timers:
+            timer.start()
         self._worker = create_worker(
             run,
             self.denoiser,
@@ -109,7 +117,7 @@ class LayerRun(QObject):
         """End without a result: the dock or the viewer is gone, and with it whoever asked."""
         self._abandoned = True
         self.control.abandon()
-        self._timer.stop()
+        self._stop_timers()
         if viewer_is_open:
             self._remove_result()
 
@@ -120,6 +128,8 @@ class LayerRun(QObject):
         self.control.window = (
             current_window(self._viewer, self._layer, self._source) if present else None
         )
+
+    def _tell(self) -> None:
         step = self.step
         if step is not None and not self.control.stop.is_set():
             left = duration((step.steps - step.step) * step.seconds)
@@ -137,10 +147,11 @@ class LayerRun(QObject):
             QTimer.singleShot(PAINT_MS, self.control.shown.set)
         elif isinstance(event, Begun):
             self._canvas = event.canvas
+        elif isinstance(event, Trained):
+            self.control.stop.set()
+            self.denoising.emit()
+            self.progressed.emit("Denoising the layer.", 0, 0)
         elif not self.control.cancel.is_set():
-            if event.tile == 1:
-                self.control.stop.set()
-                self.denoising.emit()
             sentence = f"Denoising: part {event.tile} of {event.tiles}."
             self.progressed.emit(sentence, event.tile, event.tiles)
 
@@ -175,8 +186,12 @@ class LayerRun(QObject):
             "the details."
         )
 
+    def _stop_timers(self) -> None:
+        for timer in self._timers:
+            timer.stop()
+
     def _on_worker_finished(self) -> None:
-        self._timer.stop()
+        self._stop_timers()
         if self._finished is None and not self._abandoned:
             # Removed and not emptied: nobody asked for half a picture.
             self._remove_result()
