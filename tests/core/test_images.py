@@ -263,3 +263,13 @@ def test_a_truncated_image_is_refused(tmp_path: Path, name, compression, kept: i
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(InputError, match="cannot be read as an image"):
         read_image(path)
+
+
+def test_transparency_is_left_out_of_a_colour_tiff(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 255, (20, 30, 4), dtype=np.uint8)
+    array[..., 3] = 255
+    path = tmp_path / "rgba.tif"
+    tifffile.imwrite(path, array, photometric="rgb", extrasamples=["unassalpha"])
+    image = read_image(path)
+    assert image.axes == "YXC"
+    np.testing.assert_array_equal(image.array, array[..., :3])

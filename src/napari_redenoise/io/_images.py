@@ -154,13 +154,9 @@ def _read_tiff(path: Path) -> ImageFile:
 
 def _without_alpha(array: np.ndarray, axes: str, page: Any) -> np.ndarray:
     """Colours alone: transparency is no measurement."""
-    if page.photometric == tifffile.PHOTOMETRIC.RGB and "C" in axes:
-        return (
-            array.take(range(3), axis=axes.index("C"))
-            if array.shape[axes.index("C")] > 3
-            else array
-        )
-    return array
+    if page.photometric != tifffile.PHOTOMETRIC.RGB or "C" not in axes:
+        return array
+    return array[(*[slice(None)] * axes.index("C"), slice(3))]
 
 
 def _ome_scale(xml: str) -> tuple[dict[str, Any], tuple[float, float] | None, int]:
