@@ -180,8 +180,8 @@ def _train(denoiser: Redenoiser, source: ImageFile) -> None:
     steps = denoiser.config.training.steps
     with tqdm(total=steps, desc=f"training on {denoiser.device}", unit="step") as bar:
         for _ in denoiser.fit_events(source.array, source.axes):
+            bar.set_postfix(loss=f"{denoiser.provenance['loss']:.4f}", refresh=False)
             bar.update()
-            bar.set_postfix(loss=f"{denoiser.provenance['loss']:.4f}")
 
 
 def _predict(denoiser: Redenoiser, source: ImageFile) -> Result:
