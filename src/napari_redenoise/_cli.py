@@ -149,11 +149,12 @@ def demo(
         typer.echo(f"wrote {path}")
     typer.echo(f"PSNR against the clean picture: {before:.2f} dB noisy, {after:.2f} dB denoised")
     if viewer and _has_display() and find_spec("napari") is not None:
-        _open_napari(paths)
+        noisy_path, denoised_path, mask_path = paths
+        _open_napari([mask_path, noisy_path, denoised_path])
 
 
 def _open_napari(paths: list[Path]) -> None:
-    """Show files in napari, in a process of its own: this module knows no Qt."""
+    """Show files in napari, the last on top, in a process of its own: there is no Qt here."""
     dock = ["--with", "napari-redenoise", "Denoise"]
     done = subprocess.run([sys.executable, "-m", "napari", *map(str, paths), *dock], check=False)
     if done.returncode:
