@@ -8,7 +8,7 @@ import pytest
 from superqt.utils import WorkerBase
 
 from napari_redenoise._denoiser import Redenoiser
-from napari_redenoise._widgets import _layer_run
+from napari_redenoise._widgets import _layer_run, _run
 from napari_redenoise._widgets._denoise import DenoiseWidget
 
 KEY = "napari-redenoise"
@@ -384,3 +384,10 @@ def test_two_docks_run_side_by_side(dock, noisy):
     dock.wait(lambda: second.run is None)
     assert sum("denoised" in name for name in dock.names) == 2
     assert sum("mask" in name for name in dock.names) == 2
+
+
+def test_the_expected_time_is_said_and_holds_the_previews(dock, noisy, monkeypatch):
+    monkeypatch.setattr("napari_redenoise._widgets._denoise.estimate", _run.estimate)
+    monkeypatch.setattr(Redenoiser, "estimate_seconds", lambda *_: 1000.0 / 1.1)
+    dock.viewer.add_image(noisy[:50], name="cells")
+    dock.wait(lambda: "Takes about 17 min" in dock.widget.plan.text())

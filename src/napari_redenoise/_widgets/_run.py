@@ -10,6 +10,7 @@ from typing import Any
 
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._layers import LayerImage, as_shown, make_canvas, paint
+from napari_redenoise._previews import SHARE as PREVIEW_SHARE
 from napari_redenoise._previews import PreviewDone, Window
 from napari_redenoise.inference import TileDone
 from napari_redenoise.training import StepDone
@@ -123,10 +124,11 @@ def _run(
 
 
 def estimate(denoiser: Redenoiser, source: LayerImage) -> float:
-    """Seconds that a run will take; measures the machine the first time.
+    """Seconds that a run will take, with its previews; measures the machine the first time.
 
     In a thread of its own, which ends: with it go its OpenMP threads. While two threads of a
     process have such teams, both compute about a quarter slower.
     """
     with ThreadPoolExecutor(1) as executor:
-        return executor.submit(denoiser.estimate_seconds, source.array, source.axes).result()
+        seconds = executor.submit(denoiser.estimate_seconds, source.array, source.axes).result()
+    return seconds * (1 + PREVIEW_SHARE)
