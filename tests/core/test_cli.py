@@ -7,6 +7,7 @@ import tifffile
 from scipy import ndimage
 
 from napari_redenoise import __version__, _cli
+from napari_redenoise._cli import _demo
 
 
 @pytest.fixture
@@ -183,14 +184,14 @@ def test_the_demo_writes_its_layers_and_a_picture(redenoise, tmp_path):
 
 def test_the_demo_opens_napari_where_there_is_a_display(redenoise, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(_cli, "_has_display", lambda: True)
-    monkeypatch.setattr(_cli, "find_spec", lambda name: name == "napari")
+    monkeypatch.setattr(_demo, "_has_display", lambda: True)
+    monkeypatch.setattr(_demo, "find_spec", lambda name: name == "napari")
 
     def run(command, check):
         calls.append(command)
-        return _cli.subprocess.CompletedProcess(command, 1)
+        return _demo.subprocess.CompletedProcess(command, 1)
 
-    monkeypatch.setattr(_cli.subprocess, "run", run)
+    monkeypatch.setattr(_demo.subprocess, "run", run)
     status, _, said = redenoise("demo", "--out", tmp_path, "--steps", 1)
     assert status == 0
     assert "could not open" in said

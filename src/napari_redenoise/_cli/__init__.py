@@ -1,0 +1,25 @@
+"""The command line: ``redenoise``."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from napari_redenoise._cli import _demo, _denoise
+from napari_redenoise._cli._app import app
+from napari_redenoise.errors import RedenoiseError
+
+__all__ = ["app", "main"]
+
+# Imported for the commands that they add to the application.
+_COMMANDS = (_denoise, _demo)
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend end it with one sentence."""
+    try:
+        app()
+    except RedenoiseError as error:
+        typer.echo(f"redenoise: {error}", err=True)
+        sys.exit(1)

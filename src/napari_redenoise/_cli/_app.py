@@ -1,0 +1,87 @@
+"""The application, its options, and what its commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from tqdm import tqdm
+
+from napari_redenoise import __version__
+from napari_redenoise._denoiser import Redenoiser, Result
+from napari_redenoise.config import Config
+from napari_redenoise.errors import OutputError
+from napari_redenoise.io import ImageFile, check_folder, check_output, refuse_existing
+
+app = typer.Typer(
+    help="Denoise microscopy images with networks trained on their own noisy pixels.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Backbone = Literal["adarenet", "equivariant", "standard"]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
+Device = Annotated[str | None, typer.Option(help="cuda:0, mps or cpu; default the fastest.")]
+Seed = Annotated[
+    int | None, typer.Option(help="Seed of weights, patches and masks; default 0.", min=0)
+]
+Steps = Annotated[int | None, typer.Option(help="Training steps; default 270.", min=1)]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def make_config(backbone: str | None, steps: int | None, seed: int | None) -> Config:
+    given = {"network.kind": backbone, "training.steps": steps, "training.seed": seed}
+    return Config().changed(**{name: value for name, value in given.items() if value is not None})
+
+
+def train_on(denoiser: Redenoiser, source: ImageFile) -> None:
+    steps = denoiser.config.training.steps
+    with tqdm(total=steps, desc=f"training on {denoiser.device}", unit="step") as bar:
+        for _ in denoiser.fit_events(source.array, source.axes):
+            bar.set_postfix(loss=f"{denoiser.provenance['loss']:.4f}", refresh=False)
+            bar.update()
+
+
+def predict_all(denoiser: Redenoiser, source: ImageFile) -> Result:
+    outputs = denoiser.allocate(source.array, source.axes)
+    with tqdm(desc="denoising", unit="tile") as bar:
+        for event in denoiser.predict_events(source.array, source.axes, outputs=outputs):
+            bar.total = event.tiles
+            bar.update(event.tile - bar.n)
+    return Result(**outputs, provenance=denoiser.provenance)
+
+
+def check_targets(
+    image: Path, results: list[Path | None], model: Path | None, *, overwrite: bool
+) -> None:
+    """Refuse, before any work, names under which something would be lost or not written."""
+    images = [path for path in results if path is not None]
+    targets = [*images, *([model] if model is not None else [])]
+    if len({path.resolve() for path in targets}) < len(targets):
+        raise OutputError("two results have the same name: give each its own")
+    for path in targets:
+        # Not even with --overwrite.
+        if path.resolve() == image.resolve() or (
+            path.exists() and image.exists() and path.samefile(image)
+        ):
+            raise OutputError(f"{path} is the noisy image itself: choose another name")
+        if path in images:
+            check_output(path, overwrite=overwrite)
+        refuse_existing(path, overwrite=overwrite)
+        check_folder(path)
