@@ -11,7 +11,7 @@ from napari_redenoise.objectives import (
     Noise2Void,
     Sample,
     build_objective,
-    masked_mse,
+    masked_loss,
 )
 from napari_redenoise.objectives._blind import neighbour_mean
 
@@ -72,9 +72,14 @@ def test_noise2void_replaces_a_pixel_by_another_one_of_its_window(
     seed: int, window: int, height: int, width: int
 ) -> None:
     noisy = unique_values(3, height, width)
-    sample = Noise2Void(0.5, window)(noisy, generator(seed))
-    for number, row, column in (sample.mask[:, 0] == 1).nonzero().tolist():
-        source_row, source_column = divmod(int(sample.input[number, 0, row, column]), width)
+    noisy += 1.0  # 0 stands for no neighbour at all
+    sample = Noise2Void(0.3, window)(noisy, generator(seed))
+    hidden = sample.mask[:, 0] == 1
+    for number, row, column in hidden.nonzero().tolist():
+        if sample.input[number, 0, row, column] == 0:
+            continue
+        source_row, source_column = divmod(int(sample.input[number, 0, row, column]) - 1, width)
+        assert not hidden[number, source_row, source_column]
         assert (source_row, source_column) != (row, column)
         # At a border the window moves inside and keeps its size.
         top = min(max(row - window // 2, 0), height - window)
@@ -85,13 +90,13 @@ def test_noise2void_replaces_a_pixel_by_another_one_of_its_window(
 
 @pytest.mark.parametrize("pixel", [(0, 0), (0, 15), (15, 0), (15, 15), (0, 7), (7, 15), (8, 8)])
 def test_noise2void_draws_every_neighbour_equally_often(pixel: tuple[int, int]) -> None:
-    noisy = unique_values(6000, 16, 16)
-    sample = Noise2Void(0.5, 3)(noisy, generator())
+    noisy = unique_values(6000, 16, 16) + 1
+    sample = Noise2Void(0.2, 3)(noisy, generator())
     row, column = pixel
     drawn = sample.input[:, 0, row, column][sample.mask[:, 0, row, column] == 1]
     values, counts = drawn.unique(return_counts=True)
     assert len(values) == 8
-    assert row * 16 + column not in values
+    assert row * 16 + column + 1 not in values
     # Binomial with p = 1/8: five standard deviations.
     expected = len(drawn) / 8
     assert (counts - expected).abs().max() < 5 * np.sqrt(expected * 7 / 8)
@@ -165,10 +170,10 @@ def test_the_global_generator_is_left_alone(objective) -> None:
 
 
 @pytest.mark.parametrize("mask_channels", [1, 3])
-def test_masked_mse_is_the_mean_square_over_the_masked_pixels(mask_channels: int) -> None:
+def test_masked_loss_is_the_mean_square_over_the_masked_pixels(mask_channels: int) -> None:
     prediction, target = noise(2, 3, 6, 5).bfloat16(), noise(2, 3, 6, 5, seed=2)
     mask = (noise(2, mask_channels, 6, 5, seed=3) > 0).float()
-    loss = masked_mse(prediction, Sample(target, target, mask))
+    loss = masked_loss(prediction, Sample(target, target, mask))
     chosen = np.broadcast_to(mask.numpy(), target.shape) == 1
     error = (prediction.double().numpy() - target.double().numpy())[chosen]
     assert loss.dtype == torch.float32
@@ -210,7 +215,7 @@ def losses(objective, noisy: np.ndarray, target: np.ndarray, draws: int = 16) ->
         torch.from_numpy(ndimage.gaussian_filter(sample.input.numpy(), (0, 0, sigma, sigma)))
         for sigma in SIGMAS
     )
-    return np.array([float(masked_mse(prediction, goal)) for prediction in blurred])
+    return np.array([float(masked_loss(prediction, goal)) for prediction in blurred])
 
 
 @pytest.mark.parametrize("objective", [Noise2Self(4), Noise2Void(0.08, 5)], ids=["grid", "random"])
