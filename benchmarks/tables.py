@@ -171,6 +171,106 @@ def natural(run: Run):
     )
 
 
+def report() -> str:
+    """All tables, as far as they have rows."""
+    parts = [
+        ("Rates (Noise2Void; one picture of Set12, one of W2S, in no other table)", rate_table()),
+        (
+            f"A. Natural pictures (Set12 {', '.join(NATURAL)}, 256 × 256, one noisy image of "
+            f"Gaussian noise {SIGMA:g}; seeds {', '.join(map(str, SEEDS))})",
+            table_a(),
+        ),
+        ("B. Real microscopy, Noise2Void", table_b()),
+        ("Noise2Noise on real shots (W2S fields 036 and 037 are the same)", table_shots()),
+        ("Objectives on real photon noise, C4", table_objectives()),
+    ]
+    return "\n\n".join(f"### {title}\n\n{text}" for title, text in parts) + f"\n\n{machine()}."
+
+
+def mean_of(name: str = "psnr", **wanted: str) -> str:
+    """Mean over the rows that match, or a dash."""
+    mine = [
+        float(row[name])
+        for row in rows(NAME)
+        if row[name] and all(row[key] == value for key, value in wanted.items())
+    ]
+    return f"{statistics.mean(mine):.2f}" if mine else "-"
+
+
+def rate_table() -> str:
+    """PSNR by backbone and rate, and the rate taken."""
+    best = best_rates()
+    lines = [
+        [
+            backbone,
+            *(mean_of(table="rate", backbone=backbone, rate=f"{rate:g}") for rate in RATES),
+            f"{best[backbone]:g}" if backbone in best else "-",
+        ]
+        for backbone in BACKBONES
+    ]
+    return table(["backbone", *(f"{rate:g}" for rate in RATES), "taken"], lines)
+
+
+def table_a() -> str:
+    """Objectives by backbones, and by how much the equivariant ones lead."""
+    lines = []
+    for objective in ("N2V", "N2N", "R2R"):
+        cells = [mean_of(table="A", objective=objective, backbone=backbone) for backbone in PAPER]
+        branches = [
+            mean_of(name, table="A", objective=objective, backbone="AdaReNet")
+            for name in ("standard", "equivariant")
+        ]
+        lead = "-" if "-" in cells[:2] else f"{float(cells[1]) - float(cells[0]):+.2f}"
+        spread = [
+            mean_of(table="A", objective=objective, backbone="C4", seed=str(seed)) for seed in SEEDS
+        ]
+        lines.append([objective, *cells, lead, *branches, " / ".join(spread)])
+    header = ["objective", *PAPER, "C4 − standard", "AdaReNet's standard branch"]
+    return table([*header, "its equivariant branch", "C4 by seed"], lines)
+
+
+def table_b() -> str:
+    """Pictures by backbones."""
+    lines = [
+        [name, mean_of("noisy", table="B", picture=name)]
+        + [mean_of(table="B", picture=name, backbone=backbone) for backbone in BACKBONES]
+        for name in REAL
+    ]
+    means = [mean_of(table="B", backbone=backbone) for backbone in BACKBONES]
+    lines.append(["**mean**", mean_of("noisy", table="B"), *means])
+    return table(["picture", "noisy", *BACKBONES], lines)
+
+
+def table_shots() -> str:
+    """Noise2Noise with the second shot against Noise2Void without."""
+    lines = [
+        [
+            name,
+            *(
+                mean_of(table="N2N", picture=name, objective=objective, backbone=backbone)
+                for objective in ("N2N", "N2V")
+                for backbone in PAPER
+            ),
+        ]
+        for name in SHOTS
+    ]
+    columns = [f"{objective}, {backbone}" for objective in ("N2N", "N2V") for backbone in PAPER]
+    return table(["picture", *columns], lines)
+
+
+def table_objectives() -> str:
+    """Objectives by pictures, with the equivariant network."""
+
+    def cell(objective: str, **wanted: str) -> str:
+        name = "B" if objective == "N2V" else "objectives"
+        return mean_of(table=name, objective=objective, backbone="C4", **wanted)
+
+    chosen = ("N2V", "N2S", "Neighbor2Neighbor", "R2R")
+    lines = [[name, *(cell(objective, picture=name) for objective in chosen)] for name in REAL]
+    lines.append(["**mean**", *(cell(objective) for objective in chosen)])
+    return table(["picture", *chosen], lines)
+
+
 def best_rates() -> dict[str, float]:
     """Of every backbone that has been tried at all rates: the best on average."""
     found = [row for row in rows(NAME) if row["table"] == "rate"]
