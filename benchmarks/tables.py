@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import skimage.io
-from _report import append, bench_data, publish, rows, scoring
+from _report import append, bench_data, machine, publish, rows, scoring, table
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.metrics import psnr
