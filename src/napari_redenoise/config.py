@@ -16,6 +16,8 @@ from napari_redenoise.errors import ConfigError
 NetworkKind = Literal["adarenet", "equivariant", "standard"]
 ObjectiveKind = Literal["noise2self", "noise2void", "noise2noise", "r2r", "neighbor2neighbor"]
 
+NoiseKind = Literal["gaussian", "poisson", "poisson-gaussian"]
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -134,6 +136,30 @@ class TilingConfig(_Frozen):
 
     tile: int = Field(1024, ge=64)
     halo: int | None = Field(None, ge=0)
+
+
+class FolderConfig(_Frozen):
+    """How a network is trained on a folder of clean pictures, as in the paper: noise is added.
+
+    Grey levels are counted from 0 to 255, whatever the files hold. ``noise_param`` is the UPPER
+    END of a level that is drawn uniformly for every picture: the standard deviation of Gaussian
+    noise, the gain (grey levels per photon) of photon noise, or both at once.
+    ``valid_noise_param`` is the level of validation, the same for all pictures; ``None`` takes
+    the middle of the training's.
+    """
+
+    epochs: int = Field(40, ge=1)
+    train_size: int = Field(50000, ge=1, description="at most so many pictures of the folder")
+    valid_size: int = Field(24, ge=1, description="at most so many pictures of the folder")
+    noise_type: NoiseKind = "gaussian"
+    noise_param: float = Field(50.0, gt=0, le=255)
+    valid_noise_param: float | None = Field(None, gt=0, le=255)
+    clean_targets: bool = False
+
+    @property
+    def valid_level(self) -> float:
+        """Noise level of validation."""
+        return self.valid_noise_param or self.noise_param / 2
 
 
 class Config(_Frozen):

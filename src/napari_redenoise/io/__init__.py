@@ -7,9 +7,10 @@ from napari_redenoise.io._devices import (
     is_out_of_memory,
     training_dtype,
 )
-from napari_redenoise.io._files import check_folder, refuse_existing
+from napari_redenoise.io._files import check_folder, refuse_existing, whole_file
 from napari_redenoise.io._images import ImageFile, check_output, read_image, write_tiff
 from napari_redenoise.io._model_file import load_model, save_model
+from napari_redenoise.io._state_file import load_state, save_state
 
 __all__ = [
     "ImageFile",
@@ -19,10 +20,13 @@ __all__ = [
     "get_device",
     "is_out_of_memory",
     "load_model",
+    "load_state",
     "read_image",
     "refuse_existing",
     "result_array",
     "save_model",
+    "save_state",
     "training_dtype",
+    "whole_file",
     "write_tiff",
 ]

@@ -7,6 +7,7 @@ the input. For photons this is thinning: every photon goes one way or the other.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,17 +15,25 @@ from torch import Tensor
 
 from napari_redenoise.objectives._sample import Objective, Sample
 
+Figure = tuple[float, ...] | tuple[tuple[float, ...], ...]
+
 
 @dataclass(frozen=True)
 class NoiseFigures:
     """Noise in the units of the patches: ``variance(m) = gain * (m - offset) + read_noise**2``.
 
-    One value per channel each, or one for all.
+    Per channel, or per patch and channel.
     """
 
-    gain: tuple[float, ...]
-    offset: tuple[float, ...]
-    read_noise: tuple[float, ...]
+    gain: Figure
+    offset: Figure
+    read_noise: Figure
+
+    @classmethod
+    def of_patches(cls, patches: Sequence[NoiseFigures]) -> NoiseFigures:
+        """Figures of patches whose noise differs, one of each per channel."""
+        names = ("gain", "offset", "read_noise")
+        return cls(*(tuple(getattr(patch, name) for patch in patches) for name in names))
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class R2R(Objective):
     def _split(self, noisy: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         alpha = self.recorruption**2 / (1 + self.recorruption**2)
         gain, offset, read_noise = (
-            torch.tensor(values, dtype=noisy.dtype)[:, None, None]
+            torch.tensor(values, dtype=noisy.dtype)[..., None, None]
             for values in (self.noise.gain, self.noise.offset, self.noise.read_noise)
         )
         y = noisy.cpu()

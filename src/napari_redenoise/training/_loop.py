@@ -5,18 +5,22 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from napari_redenoise.config import Config, TrainingConfig
 from napari_redenoise.nn import DenoisingNetwork, Prediction, build_network
-from napari_redenoise.objectives import Objective, Sample, masked_loss
+from napari_redenoise.objectives import Sample, masked_loss
 
 # Best of {1e-3, 2e-3, 3e-3} for short runs on one image: see docs/benchmarks.md.
 LEARNING_RATES = {"adarenet": 2e-3, "equivariant": 2e-3, "standard": 1e-3}
+
+
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,8 @@ def start(config: Config, device: torch.device) -> TrainingState:
 
 def train(
     state: TrainingState,
-    batches: Iterable[Tensor],
-    objective: Objective,
+    batches: Iterable[Batch],
+    objective: Callable[[Batch, torch.Generator], Sample],
     config: TrainingConfig,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[StepDone]:
@@ -74,9 +78,10 @@ def train(
     ----------
     state : TrainingState
         Changed in place; after a stop it holds what was learned so far.
-    batches : iterable of Tensor
-        Noisy patches, (B, shots * channels, H, W) float32, normalised.
+    batches : iterable
+        What the objective takes: noisy patches, (B, shots * channels, H, W) float32, normalised.
     objective : Objective
+        Or any callable that turns a batch into a `Sample`.
     config : TrainingConfig
     dtype : torch.dtype
         ``torch.bfloat16`` computes the network under autocast.
