@@ -18,6 +18,9 @@ ObjectiveKind = Literal["noise2self", "noise2void", "noise2noise", "r2r", "neigh
 
 NoiseKind = Literal["gaussian", "poisson", "poisson-gaussian"]
 
+MASK_SHAPES = {"pixel": ("1",), "horizontal": ("1" * 9,), "vertical": ("1",) * 9}
+"""Mask shapes that have a name."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -183,10 +186,10 @@ class Config(_Frozen):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the text"
+            where, what = _first(error)
             raise ConfigError(
-                f"the configuration is not valid at {where}: {first['msg']}; correct or remove it"
+                f"the configuration is not valid at {where or 'the text'}: {what}; correct or "
+                "remove it"
             ) from error
 
     def changed(self, **sections: object) -> Config:
@@ -209,6 +212,11 @@ class Config(_Frozen):
         try:
             return type(self).model_validate(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(f"{where}: {first['msg']}") from error
+            where, what = _first(error)
+            raise ConfigError(f"{where}: {what}") from error
+
+
+def _first(error: ValidationError) -> tuple[str, str]:
+    """Where the first mistake is, dotted, and what it is."""
+    first = error.errors()[0]
+    return ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
