@@ -18,32 +18,12 @@ NAME = "folders"
 OBJECTIVES = ("noise2noise", "noise2void", "r2r")
 BACKBONES = ("standard", "equivariant", "adarenet")
 SIGMA = 25
-TRAINING = [
-    "--train-size",
-    "50000",
-    "--valid-size",
-    "4",
-    "--nb-epochs",
-    "100",
-    "--batch-size",
-    "4",
-    "--loss",
-    "l2",
-    "--noise-type",
-    "gaussian",
-    "--noise-param",
-    "50",
-    "--seed",
-    "1",
-    "--crop-size",
-    "96",
-    "--plot-stats",
-    "--report-interval",
-    "1250",
-    "--ckpt-overwrite",
-    "--device",
-    "cpu",
-]
+TRAINING = (
+    *("--train-size", 50000, "--valid-size", 4, "--nb-epochs", 100, "--batch-size", 4),
+    *("--loss", "l2", "--noise-type", "gaussian", "--noise-param", 50, "--seed", 1),
+    *("--crop-size", 96, "--plot-stats", "--report-interval", 1250, "--ckpt-overwrite"),
+    *("--device", "cpu"),
+)
 
 
 def main() -> None:
