@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
-import zipfile
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,20 @@ from napari_redenoise.errors import ConfigError, ModelFileError
 from napari_redenoise.nn import DenoisingNetwork, authors_config, load_authors_checkpoint
 
 _REMEDY = "save the network's state_dict() alone, with torch.save"
+_ZIP = b"PK\x03\x04"
+# What damaged archives and damaged pickles have been seen to raise in torch.
+_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 def load_authors_model(
@@ -46,7 +60,7 @@ def load_authors_model(
     try:
         network, config = load_authors_checkpoint(checkpoint), authors_config(checkpoint)
     except ModelFileError as error:
-        raise ModelFileError(f"{path} does not fit: {error}") from error
+        raise ModelFileError(f"{path}: {error}") from error
     channels = config.channels
     normalisation = Normalisation((0.0,) * channels, (float(grey_range),) * channels)
     provenance = {"imported_from": path.name, "grey_range": float(grey_range)}
@@ -57,21 +71,22 @@ def _read(path: Path) -> Mapping[str, object]:
     """Load tensors and plain containers; whatever else a pickle can hold is refused."""
     if not path.is_file():
         raise ModelFileError(f"there is no checkpoint {path}: check the name")
-    # Only the zip archives of torch 1.6 and later: weights_only is not safe for the older tar
-    # files in the releases before torch 2.6 (CVE-2025-32434).
-    if not zipfile.is_zipfile(path):
-        raise ModelFileError(
-            f"{path} is not a file of torch.save, or it is damaged: copy it again, or {_REMEDY}"
-        )
     try:
+        with path.open("rb") as file:
+            # Only the zip archives of torch 1.6 and later, known as torch knows them: with the
+            # tar files before them weights_only is not safe up to torch 2.5 (CVE-2025-32434).
+            if file.read(len(_ZIP)) != _ZIP:
+                raise ValueError("not a zip archive")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelFileError(
-            f"{path} holds more than weights, which would have to be unpickled and could run "
-            f"any program: {_REMEDY}"
+            f"{path} holds more than weights, whose unpickling could run any program, or is "
+            f"damaged: {_REMEDY}"
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError) as error:
-        raise ModelFileError(f"{path} cannot be read: copy it again, or {_REMEDY}") from error
+    except _DAMAGE as error:
+        raise ModelFileError(
+            f"{path} cannot be read as a file of torch.save: copy it again, or {_REMEDY}"
+        ) from error
     if not isinstance(checkpoint, Mapping):
         raise ModelFileError(f"{path} holds no state_dict: {_REMEDY}")
     return checkpoint
