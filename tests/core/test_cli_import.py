@@ -1,7 +1,9 @@
 import io
 import pickle
+import re
 import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from torch import nn
 from napari_redenoise import Redenoiser, _cli
 from napari_redenoise.io import load_model
 from napari_redenoise.nn import load_authors_checkpoint
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference.md"
 
 
 @pytest.fixture
@@ -196,3 +200,19 @@ def test_a_range_that_is_no_grey_level_is_refused(redenoise, checkpoint, tmp_pat
     assert status == 1
     assert "give the grey level of white" in said
     assert not model.exists()
+
+
+def test_the_page_s_commands_and_python_run(redenoise, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 40)).astype(np.uint8)
+    write_picture(tmp_path / "noisy.tif", pixels)
+    commands = re.findall(r"^redenoise (.+)$", PAGE.read_text(), re.M)
+    assert len(commands) == 2
+    for command in commands:
+        assert redenoise(*command.split())[0] == 0
+    by_command = tifffile.imread("denoised.tif")
+    Path("model.safetensors").unlink()
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
+    names = {"noisy": pixels}
+    exec(compile(block, PAGE.name, "exec"), names)
+    np.testing.assert_allclose(names["result"].denoised, by_command, rtol=1e-4, atol=1e-2)

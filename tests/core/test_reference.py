@@ -385,6 +385,15 @@ def test_fresh_weights_are_spread_as_published() -> None:
     assert small.bias.any()
 
 
+def test_fresh_coefficients_are_damped_where_a_function_turns_badly() -> None:
+    layer = fresh(kind="equivariant", group="C8").branch.decoder[1][0]
+    largest = layer.weight.detach().abs().amax((0, 1, 2)).numpy()
+    bound = 0.4 * math.sqrt(6 / (layer.weight.shape[1] * layer.weight.shape[3]))
+    damping = filter_basis(3, CyclicGroup(8))[1]
+    np.testing.assert_allclose(largest, bound * damping, rtol=0.02)
+    assert damping.min() < 0.9
+
+
 def test_fresh_reference_weights_come_from_the_seed_alone() -> None:
     before = torch.get_rng_state()
     first, again, other = (
