@@ -99,10 +99,10 @@ def table(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     return "\n".join(text)
 
 
-def publish(name: str, text: str) -> None:
-    """Replace a section of docs/benchmarks.md between its two markers."""
+def publish(name: str, text: str, page: Path = DOCS) -> None:
+    """Replace a section of a page, docs/benchmarks.md by default, between its two markers."""
     begin, end = f"<!-- {name} begins: written by benchmarks/{name}.py -->", f"<!-- {name} ends -->"
-    document = DOCS.read_text()
+    document = page.read_text()
     before, rest = document.split(begin)
     _, after = rest.split(end)
-    DOCS.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}")

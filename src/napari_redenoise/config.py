@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from napari_redenoise.errors import ConfigError
 
 NetworkKind = Literal["adarenet", "equivariant", "standard"]
+NetworkVariant = Literal["default", "reference"]
 ObjectiveKind = Literal["noise2self", "noise2void", "noise2noise", "r2r", "neighbor2neighbor"]
 
 NoiseKind = Literal["gaussian", "poisson", "poisson-gaussian"]
@@ -30,10 +31,12 @@ class NetworkConfig(_Frozen):
     """The network that denoises.
 
     ``kind`` is ``adarenet`` (a standard and an equivariant U-Net fused by a learned mask),
-    ``equivariant`` or ``standard`` (one of the two branches alone).
+    ``equivariant`` or ``standard`` (one of the two branches alone). ``variant`` ``reference`` is
+    the network as the method's authors published it: see docs/reference.md.
     """
 
     kind: NetworkKind = "adarenet"
+    variant: NetworkVariant = "default"
     group: str = Field("C4", description="symmetry group: C4, C8, ... or D4, D8, ...")
     channels: int = Field(1, ge=1, le=16, description="channels of the image (1 grey, 3 RGB)")
     kernel_size: Literal[3, 5, 7] = 3

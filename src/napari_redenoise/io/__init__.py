@@ -1,6 +1,7 @@
 """Files and devices."""
 
 from napari_redenoise.io._arrays import result_array
+from napari_redenoise.io._authors_file import load_authors_model
 from napari_redenoise.io._devices import (
     available_devices,
     get_device,
@@ -19,6 +20,7 @@ __all__ = [
     "check_output",
     "get_device",
     "is_out_of_memory",
+    "load_authors_model",
     "load_model",
     "load_state",
     "read_image",

@@ -8,6 +8,7 @@ from napari_redenoise.nn._adarenet import (
     build_network,
 )
 from napari_redenoise.nn._basis import filter_basis
+from napari_redenoise.nn._checkpoint import authors_config, load_authors_checkpoint
 from napari_redenoise.nn._conv import GroupConv2d, LiftingConv2d, ProjectionConv2d, lift
 from napari_redenoise.nn._group import CyclicGroup, DihedralGroup, Group, parse_group
 from napari_redenoise.nn._pad import pad_to_multiple, padding, reflected
@@ -28,9 +29,11 @@ __all__ = [
     "SingleBranch",
     "StandardLayers",
     "UNet",
+    "authors_config",
     "build_network",
     "filter_basis",
     "lift",
+    "load_authors_checkpoint",
     "pad_to_multiple",
     "padding",
     "parse_group",
