@@ -44,10 +44,15 @@ def draw_variance(axes: Any, report: NoiseReport) -> None:
     ends = np.array([min(model.offset, level.min()), level.max()])
     text = f"{model.gain:.3g} (level − {model.offset:.4g}) + {model.read_noise:.3g}²"
     axes.plot(ends, model.variance(ends), color=ORANGE, label=text)
+    low, high = report.offset_range
     axes.axvline(model.offset, color=GREY, linestyle=":", linewidth=1, label="offset")
-    for share, limit in zip(report.clipped, report.limits, strict=True):
-        if share > 0:
-            axes.axvline(limit, color=ORANGE, linestyle="--", linewidth=1, label="clipped")
+    if low > level.min() - np.ptp(level):
+        axes.axvspan(low, high, color=GREY, alpha=0.15, linewidth=0, label="offsets that fit")
+    ends_cut = [limit for share, limit in zip(report.clipped, report.limits, strict=True) if share]
+    for number, limit in enumerate(ends_cut):
+        if abs(limit - level.mean()) < 2 * np.ptp(level):
+            label = None if number else "clipped"
+            axes.axvline(limit, color=ORANGE, linestyle="--", linewidth=1, label=label)
     axes.set_xlabel("grey level")
     axes.set_ylabel("noise variance (grey levels²)")
     axes.set_ylim(bottom=0)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from scipy import ndimage
 
 from napari_redenoise.noise._blocks import SIDE, Blocks, Chosen
 from napari_redenoise.noise._model import Autocorrelation
-from napari_redenoise.noise._windows import Plane
+from napari_redenoise.noise._windows import MOST_PIXELS, Plane
 
 LAGS = 8
 _OUTLIER = 4.0
@@ -19,11 +17,23 @@ _CERTAIN = 6.0
 # details finer than an optical system passes at the usual sampling.
 _DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / np.sqrt(70.0)
 
+Residual = tuple[Plane, Chosen]
+"""Noise of a plane over its local scale, 0 outside of a mask, and the mask."""
+
 
 def measure_autocorrelation(
-    planes: list[Plane], blocks: Blocks, used: Chosen, lags: int = LAGS
+    planes: list[Plane], blocks: Blocks, calm: Chosen, used: Chosen, lags: int = LAGS
 ) -> Autocorrelation:
-    """Correlation of the noise of single images, over chosen blocks.
+    """Correlation of the noise of single images.
+
+    Parameters
+    ----------
+    planes, blocks
+    calm : array of bool
+        Blocks without structure, from which the coefficients are taken.
+    used : array of bool
+        More blocks, from which offsets of whole rows and columns are: these need long rows.
+    lags : int
 
     Notes
     -----
@@ -31,36 +41,50 @@ def measure_autocorrelation(
     correlation along this one as it is when the two are independent. The residual is divided by
     its local scale, so bright regions do not decide alone.
     """
-    masks = _masks(planes, blocks, used)
-    along = []
-    for axis in (-2, -1):
-        residuals = []
-        for plane, mask in zip(planes, masks, strict=True):
-            filled = np.where(np.isfinite(plane), plane, 0.0)
-            residual = ndimage.convolve1d(filled, _DIFFERENCE, axis=-3 - axis)
-            residuals.append((_scaled(residual, mask), mask))
-        along.append(_along(residuals, axis, lags))
-    return _together(*along)
+    few, many = (_masks(planes, blocks, chosen) for chosen in (calm, used))
+    (y, error_y), (x, error_x) = (
+        _coefficients(_residuals(planes, few, axis), axis, lags) for axis in (-2, -1)
+    )
+    columns, rows = (
+        _line_offsets(_residuals(planes, many, axis), axis, along)
+        for axis, along in ((-2, y), (-1, x))
+    )
+    return Autocorrelation(y, x, max(error_y, error_x), rows, columns)
 
 
 def repeats_autocorrelation(windows: list[Plane], lags: int = LAGS) -> Autocorrelation:
     """Correlation of the noise of repeated acquisitions (N, Y, X): deviations from their mean."""
     residuals = []
+    most = max(2, MOST_PIXELS // sum(window[0].size for window in windows))
     for window in windows:
         mask: Chosen = np.asarray(np.isfinite(window).all(0))
         residual = np.where(mask, window, 0.0)
         residual = residual - residual.mean(0)
         residual -= residual.mean((1, 2), keepdims=True)
-        residuals += [(_scaled(frame, mask), mask) for frame in residual]
-    return _together(_along(residuals, -2, lags), _along(residuals, -1, lags))
+        residuals += [(_scaled(frame, mask), mask) for frame in residual[:most]]
+    (y, error_y), (x, error_x) = (_coefficients(residuals, axis, lags) for axis in (-2, -1))
+    rows, columns = _line_offsets(residuals, -1, x), _line_offsets(residuals, -2, y)
+    return Autocorrelation(y, x, max(error_y, error_x), rows, columns)
 
 
-def _masks(planes: list[Plane], blocks: Blocks, used: Chosen) -> list[Chosen]:
+def _masks(planes: list[Plane], blocks: Blocks, chosen: Chosen) -> list[Chosen]:
     """Pixels of the chosen blocks."""
     masks: list[Chosen] = [np.zeros(plane.shape, bool) for plane in planes]
-    for window, row, column in blocks.place[used]:
+    for window, row, column in blocks.place[chosen]:
         masks[window][row : row + SIDE, column : column + SIDE] = True
     return masks
+
+
+def _residuals(planes: list[Plane], masks: list[Chosen], axis: int) -> list[Residual]:
+    """Noise that is left across an axis, where the filter sees pixels of the mask alone."""
+    across, reach = -3 - axis, len(_DIFFERENCE)
+    residuals = []
+    for plane, mask in zip(planes, masks, strict=True):
+        filled = np.where(np.isfinite(plane), plane, 0.0)
+        residual = ndimage.convolve1d(filled, _DIFFERENCE, axis=across)
+        inner = ndimage.minimum_filter1d(mask, reach, axis=across)
+        residuals.append((_scaled(residual, inner), inner))
+    return residuals
 
 
 def _scaled(residual: Plane, mask: Chosen) -> Plane:
@@ -72,38 +96,38 @@ def _scaled(residual: Plane, mask: Chosen) -> Plane:
     return np.asarray(np.clip(scaled, -_OUTLIER, _OUTLIER))
 
 
-def _along(
-    residuals: Iterable[tuple[Plane, Chosen]], axis: int, lags: int
-) -> tuple[tuple[float, ...], float, float]:
-    """Coefficients along an axis, their error, and the strength of offsets of whole lines."""
+def _coefficients(
+    residuals: list[Residual], axis: int, lags: int
+) -> tuple[tuple[float, ...], float]:
+    """Correlation coefficients along an axis, and their standard error."""
     products, pairs = np.zeros(lags + 1), np.zeros(lags + 1)
-    squares = lines = length = 0.0
     for residual, mask in residuals:
         values, inside = np.moveaxis(residual, axis, -1), np.moveaxis(mask, axis, -1)
         for lag in range(min(lags + 1, values.shape[-1])):
             stop = values.shape[-1] - lag
             products[lag] += (values[..., lag:] * values[..., :stop]).sum()
             pairs[lag] += (inside[..., lag:] & inside[..., :stop]).sum()
-        count = inside.sum(-1)
+    means = products / np.maximum(pairs, 1.0)
+    if means[0] <= 0:
+        return (0.0,) * lags, 1.0
+    # The filter has made neighbours across the axis alike: they count half.
+    return tuple((means[1:] / means[0]).tolist()), float(np.sqrt(2 / pairs[0]))
+
+
+def _line_offsets(residuals: list[Residual], axis: int, along: tuple[float, ...]) -> float:
+    """Standard deviation of what whole lines along an axis share, 0 where chance explains it.
+
+    The sum of n values of noise has n times their variance; offsets of lines add n times n.
+    """
+    total, lines, length, power = 0.0, 0, 0, 0.0
+    for residual, mask in residuals:
+        count = mask.sum(axis)
         long = count >= SIDE
-        squares += (values.sum(-1)[long] ** 2 / count[long]).sum()
-        lines, length = lines + long.sum(), length + count[long].sum()
-    power = products[0] / max(pairs[0], 1.0)
-    if power <= 0:
-        return (0.0,) * lags, 1.0, 0.0
-    coefficients = products[1:] / np.maximum(pairs[1:], 1.0) / power
-    error = float(np.sqrt(2 / max(pairs[0], 1.0)))
-    excess = squares / max(lines, 1.0) / power - (1 + 2 * coefficients.sum())
-    if excess < _CERTAIN * np.sqrt(4 / max(lines, 1.0)):
-        excess = 0.0
-    offsets = float(np.sqrt(max(excess, 0.0) * lines / max(length, 1.0)))
-    return tuple(coefficients.tolist()), error, offsets
-
-
-def _together(
-    along_y: tuple[tuple[float, ...], float, float], along_x: tuple[tuple[float, ...], float, float]
-) -> Autocorrelation:
-    # Offsets of rows are found along x, and those of columns along y.
-    return Autocorrelation(
-        along_y[0], along_x[0], max(along_y[1], along_x[1]), along_x[2], along_y[2]
-    )
+        total += float((residual.sum(axis)[long] ** 2 / count[long]).sum())
+        lines, length = lines + int(long.sum()), length + int(count[long].sum())
+        power += float((residual**2).sum(axis)[long].sum())
+    if not lines or power <= 0:
+        return 0.0
+    excess = total / lines / (power / length) - (1 + 2 * sum(along))
+    certain = excess > _CERTAIN * np.sqrt(4 / lines)
+    return float(np.sqrt(excess * lines / length)) if certain else 0.0

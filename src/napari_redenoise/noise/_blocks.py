@@ -133,7 +133,7 @@ def _spectrum(coefficients: tuple[float, ...]) -> Values:
     row[1 : 1 + known] = coefficients[:known]
     transform = fft.dct(np.eye(SIDE), axis=0, norm="ortho")
     energy = np.einsum("vi,ij,vj->v", transform, row[distance], transform)
-    return np.asarray(np.maximum(energy, 0.05))
+    return np.asarray(np.maximum(energy, 0.005))
 
 
 def _step(pixels: int) -> int:

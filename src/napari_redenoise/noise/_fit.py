@@ -192,7 +192,8 @@ def _better_line(
     mean = np.average(level, weights=weight)
     scatter = float(np.average((level - mean) ** 2, weights=weight))
     own = float(np.average(expected, weights=weight)) / blocks.averaged
-    flattened = plain.slope * own / max(scatter - own, 0.01 * own)
+    # Where half of the scatter is noise, the flattening is not small, and not known well.
+    flattened = plain.slope * own / (scatter - own) if scatter > 2 * own else np.inf
     by_level = Fit(plain.slope, plain.intercept, float(np.hypot(plain.error * double, flattened)))
     steady = weighted_line(level, variance, weight, around)
     by_around = Fit(steady.slope, steady.intercept, steady.error * double)

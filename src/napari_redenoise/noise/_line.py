@@ -71,5 +71,5 @@ def lower_line(x: Values, y: Values, size: Values) -> Fit:
 
 def variance_floor(variance: Values, size: Values | None = None) -> float:
     """Smallest variance that a weight may be made from, so that none is infinite."""
-    least = float(np.sqrt(np.finfo(float).tiny))
+    least: float = float(np.finfo(float).tiny) ** 0.25
     return max(0.05 * float(np.average(variance, weights=size)), least)

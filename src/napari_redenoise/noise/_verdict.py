@@ -66,7 +66,7 @@ def describe(report: NoiseReport) -> tuple[Finding, ...]:
         f"The noise is {_number(report.noise_std)} grey levels RMS, at a mean level of "
         f"{_number(report.mean)}.",
     )
-    if report.noise_std == 0:
+    if _is_clean(report):
         return (Finding("strength", "No noise was found: there is nothing to remove."),)
     return (
         strength,
@@ -85,6 +85,8 @@ def recommend(report: NoiseReport) -> Recommendation:
     not, the blind spot has to reach as far as the correlation does (Broaddus et al., "Removing
     Structured Noise with Self-Supervised Blind-Spot Networks", ISBI 2020).
     """
+    if _is_clean(report):
+        return Recommendation("noise2self", ("1",), "no noise was found")
     reach = reach_y, reach_x = correlation_reach(report)
     if reach == (0, 0):
         reason = "the noise is independent from pixel to pixel"
@@ -114,6 +116,11 @@ def blind_spot(reach_y: int, reach_x: int) -> tuple[str, ...]:
     y, x = np.mgrid[-reach_y : reach_y + 1, -reach_x : reach_x + 1]
     inside = (y / (reach_y + 0.5)) ** 2 + (x / (reach_x + 0.5)) ** 2 <= 1
     return tuple("".join("1" if pixel else "0" for pixel in row) for row in inside)
+
+
+def _is_clean(report: NoiseReport) -> bool:
+    """Whether there is no more than the rounding of the arithmetic."""
+    return report.noise_std <= 1e-9 * max(abs(limit) for limit in report.limits)
 
 
 def _photons(report: NoiseReport) -> Finding:
@@ -205,6 +212,14 @@ def _doubts(report: NoiseReport) -> list[Finding]:
                 "(gamma, sharpening, compression), or things moved.",
             )
         )
+    if min(report.autocorrelation.y[0], report.autocorrelation.x[0]) > 0.5 and report.frames == 1:
+        said.append(
+            Finding(
+                "structure",
+                "Noise that is so smooth in all directions cannot be told from structure in one "
+                "image: there is probably more of it than this.",
+            )
+        )
     if report.homogeneous < _FEW_HOMOGENEOUS and report.frames == 1:
         said.append(
             Finding(
@@ -219,5 +234,5 @@ def _number(value: float) -> str:
     """Three digits, and no exponent for the sizes that grey levels have."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:.{digits}f}"
+    digits = 2 - math.floor(math.log10(abs(value)))
+    return f"{value:.{max(0, digits)}f}" if digits < 7 else f"{value:.3g}"

@@ -41,7 +41,7 @@ def read_planes(image: ArrayLike) -> list[Plane]:
     check_image(image, (2, 3))
     stack = len(image.shape) == 3
     count = int(image.shape[0]) if stack else 1
-    keys = [(n, window) for n in range(count) for window in _windows(image.shape[-2:])]
+    keys = [(n, window) for n in range(count) for window in _windows(image.shape[-2:], MOST_PIXELS)]
     pixels = int(np.prod(image.shape))
     parts = -(-pixels // len(keys))
     planes = []
@@ -68,9 +68,9 @@ def read_repeats(frames: ArrayLike) -> list[Plane]:
             "estimate from the single image"
         )
     chosen = np.linspace(0, frames.shape[0] - 1, min(frames.shape[0], MOST_FRAMES)).astype(int)
-    windows = _windows(frames.shape[-2:])
+    windows = _windows(frames.shape[-2:], 2 * MOST_PIXELS // len(chosen))
     pixels = int(np.prod(frames.shape[-2:])) * len(chosen)
-    most = max(1, 4 * MOST_PIXELS * len(windows) // pixels)
+    most = max(1, 2 * MOST_PIXELS * len(windows) // pixels)
     planes = [
         np.stack([np.asarray(frames[(n, *windows[number])], np.float64) for n in chosen])
         for number in _spread(len(windows), most)
@@ -103,9 +103,9 @@ def check_image(image: ArrayLike, dimensions: tuple[int, ...]) -> None:
         )
 
 
-def _windows(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
-    """Cut a plane into windows of about `WINDOW`; small planes stay whole."""
-    if shape[0] * shape[1] <= MOST_PIXELS:
+def _windows(shape: tuple[int, ...], most: int) -> list[tuple[slice, slice]]:
+    """Cut a plane into windows of about `WINDOW`; planes of at most so many pixels stay whole."""
+    if shape[0] * shape[1] <= most:
         return [(slice(0, shape[0]), slice(0, shape[1]))]
     edges = [
         np.linspace(0, size, max(2, size // WINDOW + 1)).astype(int).tolist() for size in shape
