@@ -8,7 +8,24 @@ from napari_redenoise.nn._adarenet import (
     build_network,
 )
 from napari_redenoise.nn._basis import filter_basis
-from napari_redenoise.nn._conv import GroupConv2d, LiftingConv2d, ProjectionConv2d, lift
+from napari_redenoise.nn._conv import (
+    GroupConv2d,
+    GroupConvTranspose2d,
+    Lift,
+    LiftingConv2d,
+    LiftingConvTranspose2d,
+    ProjectionConv2d,
+    ProjectionConvTranspose2d,
+    lift,
+)
+from napari_redenoise.nn._fields import (
+    FieldBatchNorm2d,
+    FieldDropout2d,
+    FieldGroupNorm,
+    FieldInstanceNorm2d,
+    FieldPReLU,
+    GroupPool,
+)
 from napari_redenoise.nn._group import CyclicGroup, DihedralGroup, Group, parse_group
 from napari_redenoise.nn._pad import pad_to_multiple, padding, reflected
 from napari_redenoise.nn._receptive import receptive_radius, total_stride
@@ -20,11 +37,21 @@ __all__ = [
     "DenoisingNetwork",
     "DihedralGroup",
     "EquivariantLayers",
+    "FieldBatchNorm2d",
+    "FieldDropout2d",
+    "FieldGroupNorm",
+    "FieldInstanceNorm2d",
+    "FieldPReLU",
     "Group",
     "GroupConv2d",
+    "GroupConvTranspose2d",
+    "GroupPool",
+    "Lift",
     "LiftingConv2d",
+    "LiftingConvTranspose2d",
     "Prediction",
     "ProjectionConv2d",
+    "ProjectionConvTranspose2d",
     "SingleBranch",
     "StandardLayers",
     "UNet",
