@@ -18,6 +18,8 @@ from napari_redenoise.nn._conv import (
     ProjectionConvTranspose2d,
     lift,
 )
+from napari_redenoise.nn._convert import to_equivariant
+from napari_redenoise.nn._export import export
 from napari_redenoise.nn._fields import (
     FieldBatchNorm2d,
     FieldDropout2d,
@@ -56,6 +58,7 @@ __all__ = [
     "StandardLayers",
     "UNet",
     "build_network",
+    "export",
     "filter_basis",
     "lift",
     "pad_to_multiple",
@@ -63,5 +66,6 @@ __all__ = [
     "parse_group",
     "receptive_radius",
     "reflected",
+    "to_equivariant",
     "total_stride",
 ]
