@@ -103,14 +103,16 @@ def to_equivariant(
     traced = _trace(module)
     width = (lambda channels: channels) if keep_fields else _plain_width(group)
     plan = Plan(traced, width)
-    _raise_if_any(plan)
     convert = _Conversion(plan, group, kernel_size, widen, generator)
+    convert.check()
+    _raise_if_any(plan)
     specs = {node: convert.spec(node) for node in list(plan.channels)}
     _raise_if_any(plan)
     for node, spec in specs.items():
         convert.apply(node, spec)
     traced.graph.lint()
     traced.delete_all_unused_submodules()
+    _copy_modes(module, traced)
     traced.recompile()
     return traced
 
@@ -140,6 +142,16 @@ class _Conversion:
 
     def __post_init__(self) -> None:
         self._made: dict[str, _Spec] = {}
+
+    def check(self) -> None:
+        """Note the convolutions that cannot be converted whatever their maps are."""
+        for node, role in self.plan.roles.items():
+            if role is Role.CONVOLUTION:
+                module = self.plan.module(node)
+                try:
+                    self._geometry(module, isinstance(module, nn.ConvTranspose2d))
+                except Unknown as reason:
+                    self.plan.problems[node] = str(reason)
 
     def spec(self, node: fx.Node) -> _Spec | None:
         """Layer that takes the place of a node's, if any; what cannot be is noted in the plan."""
@@ -267,13 +279,13 @@ class _Conversion:
             return  # shared, and replaced already
         old = self.plan.traced.get_submodule(target)
         like = next((p for p in old.parameters()), None)
-        new = self._build(spec).train(old.training)
+        new = self._build(spec)
         self.plan.traced.add_submodule(target, new if like is None else new.to(like))
 
     def _replace_function(self, node: fx.Node, spec: _Spec) -> None:
         traced = self.plan.traced
         name = _free_name(traced, node.name)
-        traced.add_submodule(name, self._build(spec).train(traced.training))
+        traced.add_submodule(name, self._build(spec))
         with traced.graph.inserting_before(node):
             layer = traced.graph.call_module(name, (self.plan.inputs(node)[0],))
         node.replace_all_uses_with(layer)
@@ -301,6 +313,13 @@ def _trace(module: nn.Module) -> fx.GraphModule:
         ) from error
     traced.graph.eliminate_dead_code()
     return traced
+
+
+def _copy_modes(module: nn.Module, traced: fx.GraphModule) -> None:
+    """Training or evaluation of every part as in the original, which tracing forgets."""
+    modes = {name: part.training for name, part in module.named_modules()}
+    for name, part in traced.named_modules():
+        part.training = modes.get(name, module.training)
 
 
 def _raise_if_any(plan: Plan) -> None:
