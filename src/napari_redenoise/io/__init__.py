@@ -10,12 +10,15 @@ from napari_redenoise.io._devices import (
 from napari_redenoise.io._files import check_folder, refuse_existing
 from napari_redenoise.io._images import ImageFile, check_output, read_image, write_tiff
 from napari_redenoise.io._model_file import load_model, save_model
+from napari_redenoise.io._plain_file import check_program, export_model
 
 __all__ = [
     "ImageFile",
     "available_devices",
     "check_folder",
     "check_output",
+    "check_program",
+    "export_model",
     "get_device",
     "is_out_of_memory",
     "load_model",

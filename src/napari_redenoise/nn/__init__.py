@@ -19,6 +19,7 @@ from napari_redenoise.nn._conv import (
     lift,
 )
 from napari_redenoise.nn._convert import to_equivariant
+from napari_redenoise.nn._deployed import Deployed
 from napari_redenoise.nn._export import export
 from napari_redenoise.nn._fields import (
     FieldBatchNorm2d,
@@ -37,6 +38,7 @@ __all__ = [
     "AdaReNet",
     "CyclicGroup",
     "DenoisingNetwork",
+    "Deployed",
     "DihedralGroup",
     "EquivariantLayers",
     "FieldBatchNorm2d",

@@ -28,7 +28,7 @@ def export(module: _Network) -> _Network:
 
     Filters are computed once and kept: what remains are `torch.nn.Conv2d` and
     `torch.nn.ConvTranspose2d`, and batch norms with their parameters repeated, so the result runs
-    faster, can be traced, scripted and exported, and its ``state_dict`` holds no basis.
+    faster, can be traced and exported, and its ``state_dict`` holds no basis.
 
     Parameters
     ----------
