@@ -3,6 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import nn
 from torch.nn import functional
 
@@ -245,3 +246,38 @@ def test_networks_of_every_group_are_equivariant(name: str) -> None:
     x = torch.randn(1, 1, 20, 26, generator=torch.Generator().manual_seed(1))
     assert_equivariant(lambda x: network(x).denoised, x, parse_group(name))
     assert network(x).denoised.std() > 1e-3
+
+
+def error_at_45_degrees(kernel_size: int) -> float:
+    """Median relative error of small C8 networks on a smooth picture turned without resampling."""
+    generator = np.random.default_rng(0)
+    places, widths = generator.uniform(-18, 18, (40, 2)), generator.uniform(2, 4, 40)
+    heights = generator.normal(size=40)
+    y, x = np.mgrid[-32:33, -32:33].astype(float)
+    u, v = (x - y) / np.sqrt(2), (x + y) / np.sqrt(2)
+
+    def picture(x: np.ndarray, y: np.ndarray) -> torch.Tensor:
+        squared = (x[..., None] - places[:, 0]) ** 2 + (y[..., None] - places[:, 1]) ** 2
+        return torch.tensor(np.exp(-squared / 2 / widths**2) @ heights)[None, None].float()
+
+    errors = []
+    for seed in range(6):
+        draw, group = torch.Generator().manual_seed(seed), parse_group("C8")
+        network = nn.Sequential(
+            LiftingConv2d(group, 1, 8, kernel_size, draw),
+            nn.ReLU(),
+            ProjectionConv2d(group, 8, 1, kernel_size, draw),
+        )
+        with torch.no_grad():
+            before, after = (network(picture(*at))[0, 0].numpy() for at in ((x, y), (u, v)))
+        expected = ndimage.map_coordinates(before, [v + 32, u + 32], order=5, mode="nearest")
+        disc = x**2 + y**2 < 20**2
+        errors.append(np.linalg.norm((after - expected)[disc]) / np.linalg.norm(expected[disc]))
+    return float(np.median(errors))
+
+
+def test_turns_of_45_degrees_hold_approximately_and_better_with_larger_kernels() -> None:
+    three, five, seven = (error_at_45_degrees(kernel_size) for kernel_size in (3, 5, 7))
+    assert five < 0.1
+    assert seven < 0.2
+    assert max(five, seven) < three / 2
