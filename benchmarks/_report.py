@@ -23,12 +23,17 @@ BASELINE_SECONDS = 30.0
 """400 training steps of a plain U-Net (8 x 64 x 64 pixels) count as 30 s on any machine."""
 
 
-def scoring() -> ModuleType:
-    """Load the scoring rule that lies beside the benchmark data."""
+def bench_data() -> Path:
+    """The folder of the benchmark images."""
     folder = os.environ.get("REDENOISE_BENCH_DATA")
     if not folder:
         sys.exit("Set REDENOISE_BENCH_DATA to the folder of the benchmark images.")
-    path = Path(folder).resolve().parent / "scoring.py"
+    return Path(folder).resolve()
+
+
+def scoring() -> ModuleType:
+    """Load the scoring rule that lies beside the benchmark data."""
+    path = bench_data().parent / "scoring.py"
     spec = importlib.util.spec_from_file_location("scoring", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules["scoring"] = module
@@ -94,10 +99,10 @@ def table(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     return "\n".join(text)
 
 
-def publish(name: str, text: str) -> None:
-    """Replace a section of docs/benchmarks.md between its two markers."""
+def publish(name: str, text: str, page: Path = DOCS) -> None:
+    """Replace a section of a page, docs/benchmarks.md by default, between its two markers."""
     begin, end = f"<!-- {name} begins: written by benchmarks/{name}.py -->", f"<!-- {name} ends -->"
-    document = DOCS.read_text()
+    document = page.read_text()
     before, rest = document.split(begin)
     _, after = rest.split(end)
-    DOCS.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}")

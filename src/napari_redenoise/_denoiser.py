@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import napari_redenoise
+from napari_redenoise._learning import draws_of, make_objective, shots_of
 from napari_redenoise._previews import PreviewDone, Previews, Window
 from napari_redenoise._speed import run_seconds
 from napari_redenoise.config import Config
@@ -26,6 +27,7 @@ from napari_redenoise.data import (
 )
 from napari_redenoise.errors import ConfigError, DeviceError, InputError
 from napari_redenoise.inference import (
+    Draws,
     Interrupted,
     TileDone,
     interruptible,
@@ -42,7 +44,6 @@ from napari_redenoise.io import (
     training_dtype,
 )
 from napari_redenoise.nn import DenoisingNetwork
-from napari_redenoise.objectives import build_objective
 from napari_redenoise.training import StepDone, TrainingState, start, train
 
 RESULTS = ("denoised", "mask", "standard", "equivariant")
@@ -105,9 +106,11 @@ class Redenoiser:
         """Whether there is anything to predict with."""
         return self._network is not None
 
-    def fit(self, image: ArrayLike, axes: str | None = None) -> Redenoiser:
+    def fit(
+        self, image: ArrayLike, axes: str | None = None, *, second: ArrayLike | None = None
+    ) -> Redenoiser:
         """Train on an image, from fresh weights; see `fit_events`."""
-        for _ in self.fit_events(image, axes):
+        for _ in self.fit_events(image, axes, second=second):
             pass
         return self
 
@@ -116,6 +119,7 @@ class Redenoiser:
         image: ArrayLike,
         axes: str | None = None,
         *,
+        second: ArrayLike | None = None,
         view: Callable[[], Window | None] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> Iterator[StepDone | PreviewDone]:
@@ -130,6 +134,9 @@ class Redenoiser:
         axes : str, optional
             One letter per axis: Y, X, C (channels denoised together), others are samples.
             Default ``YX``, ``ZYX``, ``TZYX`` or ``STZYX`` by the number of axes.
+        second : array-like, optional
+            Another shot of the same scene, of the same shape and axes, for Noise2Noise, which
+            otherwise takes neighbouring frames of a stack.
         view : callable, optional
             Says which window to preview, or None for none; asked between steps.
         should_stop : callable, optional
@@ -139,20 +146,25 @@ class Redenoiser:
         ------
         InputError
             When the image cannot be trained on.
+        ConfigError
+            When the objective does not go with the image.
         DeviceError
             When the device's memory does not suffice.
         """
         planes = _as_planes(image, axes)
+        other = None if second is None else _as_planes(second, planes.axes)
         config = self.config.changed(**{"network.channels": planes.channels})
+        shots = shots_of(planes, other, config.objective)
         training = config.training
         dtype = training_dtype(self.device, training.precision)
         with _memory_in_words(self.device):
             state = start(config, self.device)
-            pool = load_pool(planes, state.generator, should_stop=should_stop)
+            pool = load_pool(shots, state.generator, should_stop=should_stop)
+            objective = make_objective(config.objective, pool.normalisation)
             self.config, self.normalisation = config, pool.normalisation
             self._state, self._network, self.provenance = state, state.average, {}
-            batches = patches(pool, training.patch_size, training.batch_size, state.generator)
-            objective = build_objective(config.objective)
+            side = training.patch_size * objective.scale
+            batches = patches(pool, side, training.batch_size, state.generator, objective.turns)
             previews = Previews(
                 state.average,
                 lambda window, step: self._preview(planes, window, dtype, step),
@@ -257,7 +269,13 @@ class Redenoiser:
             while True:
                 try:
                     yield from predict(
-                        network, planes, normalisation, outputs, tile=tile, halo=halo
+                        network,
+                        planes,
+                        normalisation,
+                        outputs,
+                        tile=tile,
+                        halo=halo,
+                        draws=self._draws(self.config.objective.draws),
                     )
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
@@ -337,8 +355,17 @@ class Redenoiser:
     ) -> PreviewDone:
         network, normalisation = self._trained()
         pixels = planes.read(window.sample, window.rows, window.columns)
-        arrays = predict_window(network, pixels, normalisation, dtype)
+        arrays = predict_window(network, pixels, normalisation, dtype, self._draws(1))
         return PreviewDone(step, window, arrays.denoised, arrays.mask)
+
+    def _draws(self, count: int) -> Draws | None:
+        """What is shown of a picture, where that is not the picture itself."""
+        if self.normalisation is None:
+            return None
+        objective = make_objective(self.config.objective, self.normalisation)
+        if not objective.recorrupts:
+            return None
+        return draws_of(objective, count, self.config.training.seed)
 
     def _describe(
         self, planes: Planes, step: StepDone, seconds: float, dtype: torch.dtype

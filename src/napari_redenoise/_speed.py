@@ -7,16 +7,17 @@ from functools import lru_cache
 
 import torch
 
-from napari_redenoise.config import Config, NetworkConfig, TrainingConfig
+from napari_redenoise._learning import draws_of, make_objective
+from napari_redenoise.config import Config, NoiseConfig
 from napari_redenoise.data import Normalisation, Planes, Pool, patches
 from napari_redenoise.inference import Tile, predict_window, tile_sizes, tiles
 from napari_redenoise.io import training_dtype
 from napari_redenoise.nn import total_stride
-from napari_redenoise.objectives import build_objective
 from napari_redenoise.training import start, train
 
 TRIAL_STEPS = 4
 TRIAL_SIDE = 256
+_ANY_NOISE = NoiseConfig(gain=(1.0,), offset=(-1.0,))
 
 
 def run_seconds(config: Config, planes: Planes, device: torch.device) -> float:
@@ -26,7 +27,10 @@ def run_seconds(config: Config, planes: Planes, device: torch.device) -> float:
     """
     network = config.network.model_copy(update={"channels": planes.channels})
     trial = config.training.model_copy(update={"steps": TRIAL_STEPS})
-    per_step, per_pixel = _speed(network, trial, device)
+    objective = config.objective.model_copy(update={"noise": _ANY_NOISE})
+    per_step, per_pixel = _speed(
+        Config(network=network, training=trial, objective=objective), device
+    )
     tile, halo, _ = tile_sizes(network, config.tiling)
     cuts = tiles(planes.height, planes.width, tile, halo, total_stride(network))
     pixels = sum(_area(cut) for cut in cuts) * len(planes)
@@ -40,21 +44,22 @@ def _area(tile: Tile) -> int:
 
 
 @lru_cache(maxsize=32)
-def _speed(
-    network: NetworkConfig, training: TrainingConfig, device: torch.device
-) -> tuple[float, float]:
+def _speed(config: Config, device: torch.device) -> tuple[float, float]:
     """Seconds per training step and per predicted pixel."""
-    config = Config(network=network, training=training)
+    channels, training = config.network.channels, config.training
     state = start(config, device)
-    shape = (network.channels, TRIAL_SIDE, TRIAL_SIDE)
+    normalisation = Normalisation((0.0,) * channels, (1.0,) * channels)
+    objective = make_objective(config.objective, normalisation)
+    shape = (objective.shots * channels, TRIAL_SIDE, TRIAL_SIDE)
     noise = torch.randn(shape, generator=state.generator)
-    normalisation = Normalisation((0.0,) * network.channels, (1.0,) * network.channels)
     pool = Pool((noise,), normalisation)
-    batches = patches(pool, training.patch_size, training.batch_size, state.generator)
+    side = training.patch_size * objective.scale
+    batches = patches(pool, side, training.batch_size, state.generator)
     dtype = training_dtype(device, training.precision)
-    steps = train(state, batches, build_objective(config.objective), training, dtype)
+    steps = train(state, batches, objective, training, dtype)
     # The first steps also pay for the preparation of kernels and memory.
     per_step = min(step.seconds for step in steps)
+    draws = draws_of(objective, config.objective.draws if objective.recorrupts else 1, 0)
     began = time.perf_counter()
-    predict_window(state.average, noise.numpy(), normalisation)
+    predict_window(state.average, noise[:channels].numpy(), normalisation, draws=draws)
     return per_step, (time.perf_counter() - began) / TRIAL_SIDE**2

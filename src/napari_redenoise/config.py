@@ -14,7 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from napari_redenoise.errors import ConfigError
 
 NetworkKind = Literal["adarenet", "equivariant", "standard"]
-ObjectiveKind = Literal["noise2self", "noise2void"]
+NetworkVariant = Literal["default", "reference"]
+ObjectiveKind = Literal["noise2self", "noise2void", "noise2noise", "r2r", "neighbor2neighbor"]
+
+NoiseKind = Literal["gaussian", "poisson", "poisson-gaussian"]
+
+MASK_SHAPES = {"pixel": ("1",), "horizontal": ("1" * 9,), "vertical": ("1",) * 9}
+"""Mask shapes that have a name."""
 
 
 class _Frozen(BaseModel):
@@ -25,10 +31,12 @@ class NetworkConfig(_Frozen):
     """The network that denoises.
 
     ``kind`` is ``adarenet`` (a standard and an equivariant U-Net fused by a learned mask),
-    ``equivariant`` or ``standard`` (one of the two branches alone).
+    ``equivariant`` or ``standard`` (one of the two branches alone). ``variant`` ``reference`` is
+    the network as the method's authors published it: see docs/reference.md.
     """
 
     kind: NetworkKind = "adarenet"
+    variant: NetworkVariant = "default"
     group: str = Field("C4", description="symmetry group: C4, C8, ... or D4, D8, ...")
     channels: int = Field(1, ge=1, le=16, description="channels of the image (1 grey, 3 RGB)")
     kernel_size: Literal[3, 5, 7] = 3
@@ -43,13 +51,66 @@ class NetworkConfig(_Frozen):
         return self
 
 
+class NoiseConfig(_Frozen):
+    """Noise of a camera, in grey levels: ``variance(m) = gain * (m - offset) + read_noise**2``.
+
+    One value for all channels, or one per channel. A gain of 0 is purely Gaussian noise, with the
+    standard deviation ``read_noise``; a ``read_noise`` of 0 purely photon noise.
+    """
+
+    gain: tuple[Annotated[float, Field(ge=0)], ...] = (0.0,)
+    offset: tuple[float, ...] = (0.0,)
+    read_noise: tuple[Annotated[float, Field(ge=0)], ...] = (0.0,)
+
+    @model_validator(mode="after")
+    def _there_is_noise(self) -> NoiseConfig:
+        sizes = {len(self.gain), len(self.offset), len(self.read_noise)} - {1}
+        if len(sizes) > 1 or 0 in sizes:
+            raise ValueError("give one gain, offset and read noise, or one of each per channel")
+        if not any(self.gain) and not any(self.read_noise):
+            raise ValueError("gain and read noise are both 0: one of them must be positive")
+        return self
+
+
 class ObjectiveConfig(_Frozen):
-    """What is learned from noisy pixels alone."""
+    """What is learned from noisy pixels alone.
+
+    ``mask_shape`` draws the blind spot of Noise2Void in rows of 0 and 1, its centre in the
+    middle: ``("1",)`` one pixel, ``("11111",)`` a horizontal bar. ``noise`` is what R2R draws
+    from; ``None`` estimates it from the image.
+    """
 
     kind: ObjectiveKind = "noise2self"
     spacing: int = Field(4, ge=2, le=16, description="Noise2Self: one pixel in spacing^2 is masked")
     masked_fraction: float = Field(0.08, gt=0, le=0.5, description="Noise2Void: share masked")
     window: int = Field(5, ge=3, le=15, description="Noise2Void: width of the neighbourhood")
+    replacement: Literal["uniform", "median"] = Field(
+        "uniform", description="Noise2Void: a random neighbour, or the median of the neighbours"
+    )
+    mask_shape: tuple[str, ...] = Field(("1",), description="Noise2Void: what is masked together")
+    noise: NoiseConfig | None = Field(None, description="R2R: gain, offset and read noise")
+    recorruption: float = Field(0.5, gt=0, le=4, description="R2R: share of the noise added")
+    draws: int = Field(8, ge=1, le=64, description="R2R: noise draws that a prediction averages")
+    regularisation: float = Field(
+        2.0, ge=0, description="Neighbor2Neighbor: weight of the regulariser at the last step"
+    )
+
+    @model_validator(mode="after")
+    def _mask_shape_is_a_drawing(self) -> ObjectiveConfig:
+        rows = self.mask_shape
+        sides = {len(row) for row in rows}
+        drawn = len(rows) % 2 == 1 and len(sides) == 1 and min(sides) % 2 == 1
+        if not drawn or set("".join(rows)) - {"0", "1"}:
+            raise ValueError(
+                "the mask shape needs an odd number of rows, of one odd length, of 0 and 1"
+            )
+        if rows[len(rows) // 2][len(rows[0]) // 2] != "1":
+            raise ValueError("the mask shape needs a 1 in its middle: the pixel itself")
+        if max(len(rows), *sides) > 31:
+            raise ValueError("the mask shape is at most 31 pixels long")
+        if self.kind != "noise2void" and rows != ("1",):
+            raise ValueError("only noise2void has a mask shape: choose it as the objective")
+        return self
 
 
 class TrainingConfig(_Frozen):
@@ -66,6 +127,7 @@ class TrainingConfig(_Frozen):
     warmup_steps: int = Field(30, ge=0)
     ema_decay: float = Field(0.98, ge=0, lt=1)
     clip_norm: float = Field(1.0, gt=0)
+    loss: Literal["l2", "l1"] = "l2"
     branch_weight: float = Field(0.1, ge=0, description="weight of each branch's loss (AdaReNet)")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
@@ -80,6 +142,30 @@ class TilingConfig(_Frozen):
 
     tile: int = Field(1024, ge=64)
     halo: int | None = Field(None, ge=0)
+
+
+class FolderConfig(_Frozen):
+    """How a network is trained on a folder of clean pictures, as in the paper: noise is added.
+
+    Grey levels are counted from 0 to 255, whatever the files hold. ``noise_param`` is the UPPER
+    END of a level that is drawn uniformly for every picture: the standard deviation of Gaussian
+    noise, the gain (grey levels per photon) of photon noise, or both at once.
+    ``valid_noise_param`` is the level of validation, the same for all pictures; ``None`` takes
+    the middle of the training's.
+    """
+
+    epochs: int = Field(40, ge=1)
+    train_size: int = Field(50000, ge=1, description="at most so many pictures of the folder")
+    valid_size: int = Field(24, ge=1, description="at most so many pictures of the folder")
+    noise_type: NoiseKind = "gaussian"
+    noise_param: float = Field(50.0, gt=0, le=255)
+    valid_noise_param: float | None = Field(None, gt=0, le=255)
+    clean_targets: bool = False
+
+    @property
+    def valid_level(self) -> float:
+        """Noise level of validation."""
+        return self.valid_noise_param or self.noise_param / 2
 
 
 class Config(_Frozen):
@@ -103,10 +189,10 @@ class Config(_Frozen):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the text"
+            where, what = _first(error)
             raise ConfigError(
-                f"the configuration is not valid at {where}: {first['msg']}; correct or remove it"
+                f"the configuration is not valid at {where or 'the text'}: {what}; correct or "
+                "remove it"
             ) from error
 
     def changed(self, **sections: object) -> Config:
@@ -129,6 +215,11 @@ class Config(_Frozen):
         try:
             return type(self).model_validate(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(f"{where}: {first['msg']}") from error
+            where, what = _first(error)
+            raise ConfigError(f"{where}: {what}") from error
+
+
+def _first(error: ValidationError) -> tuple[str, str]:
+    """Where the first mistake is, dotted, and what it is."""
+    first = error.errors()[0]
+    return ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")

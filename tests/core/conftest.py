@@ -26,6 +26,26 @@ def reference_layers() -> dict[str, np.ndarray]:
         return dict(file)
 
 
+@pytest.fixture(scope="session")
+def golden(bench_data: Path) -> dict[str, np.ndarray]:
+    """The published AdaReNet: its weights under ``state_dict/``, an input and four outputs."""
+    path = bench_data.parent / "golden" / "reference_adarenet.npz"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    with np.load(path) as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="session")
+def golden_checkpoint(golden: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """The published ``state_dict``, as saved in training mode."""
+    return {
+        name.removeprefix("state_dict/"): torch.from_numpy(value)
+        for name, value in golden.items()
+        if name.startswith("state_dict/")
+    }
+
+
 @pytest.fixture
 def use_dtype() -> Iterator[Callable[[torch.dtype], None]]:
     """Set torch's default dtype for one test."""

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from napari_redenoise import __version__, _cli
 from napari_redenoise._cli import _demo
+from napari_redenoise.io import load_model
 
 
 @pytest.fixture
@@ -197,3 +198,61 @@ def test_the_demo_opens_napari_where_there_is_a_display(redenoise, tmp_path, mon
     assert "could not open" in said
     assert calls[0][:3] == [sys.executable, "-m", "napari"]
     assert str(tmp_path / "denoised.tif") in calls[0]
+
+
+def config_of(path):
+    return load_model(path)[1]
+
+
+def test_objectives_are_chosen_and_their_settings_kept(redenoise, noisy, tmp_path):
+    def run(name, *options):
+        out, model = tmp_path / f"{name}.tif", tmp_path / f"{name}.safetensors"
+        status, _, said = redenoise(
+            "denoise", noisy, out, "--steps", 1, "--save-model", model, *options
+        )
+        assert status == 0, said
+        return config_of(model).objective
+
+    second = tmp_path / "second.tif"
+    tifffile.imwrite(second, tifffile.imread(noisy) + 1, imagej=True, metadata={"axes": "TYX"})
+    assert run("a").kind == "noise2self"
+    assert run("b", "--objective", "noise2noise").kind == "noise2noise"
+    assert run("c", "--objective", "noise2noise", "--second", second).kind == "noise2noise"
+    found = run("d", "--objective", "r2r", "--noise", "2.5,900,8").noise
+    assert (found.gain, found.offset, found.read_noise) == ((2.5,), (900.0,), (8.0,))
+    shapes = {
+        "horizontal": ("111111111",),
+        "vertical": ("1",) * 9,
+        "010/111/010": ("010", "111", "010"),
+    }
+    for number, (text, shape) in enumerate(shapes.items()):
+        options = ("--objective", "noise2void", "--mask-shape", text)
+        assert run(f"e{number}", *options).mask_shape == shape
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--objective", "noise2noise", "--second", "small"), "the same scene"),
+        (("--second", "small"), "leave the second out"),
+        (("--mask-shape", "horizontal"), "only noise2void"),
+        (("--objective", "noise2void", "--mask-shape", "01"), "odd"),
+        (("--objective", "r2r", "--noise", "2"), "gain, offset and read noise"),
+        (("--objective", "r2r", "--noise", "0,0,0"), "both 0"),
+        (("--model", "small", "--objective", "r2r"), "does not train"),
+        (("--model", "small", "--second", "small"), "does not train"),
+    ],
+)
+def test_objectives_that_cannot_be_are_refused_in_one_sentence(
+    redenoise, noisy, tmp_path, options, words
+):
+    small = tmp_path / "small.tif"
+    tifffile.imwrite(small, tifffile.imread(noisy)[:, :40], imagej=True, metadata={"axes": "TYX"})
+    options = [small if option == "small" else option for option in options]
+    status, _, said = redenoise("denoise", noisy, tmp_path / "out.tif", "--steps", 1, *options)
+    assert status == 1
+    assert words in said
+    assert said.splitlines()[-1].startswith("redenoise: ")
+    assert "Traceback" not in said
+    assert "Value error" not in said
+    assert not (tmp_path / "out.tif").exists()

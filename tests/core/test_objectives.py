@@ -7,11 +7,13 @@ from scipy import ndimage
 
 from napari_redenoise.config import ObjectiveConfig
 from napari_redenoise.objectives import (
+    Neighbor2Neighbor,
+    Noise2Noise,
     Noise2Self,
     Noise2Void,
     Sample,
     build_objective,
-    masked_mse,
+    masked_loss,
 )
 from napari_redenoise.objectives._blind import neighbour_mean
 
@@ -20,6 +22,13 @@ OBJECTIVES = {
     "grid of 3": Noise2Self(3),
     "8 % in windows of 5": Noise2Void(0.08, 5),
     "30 % in windows of 3": Noise2Void(0.3, 3),
+    "medians": Noise2Void(0.1, 5, "median"),
+}
+SHAPES = {
+    "bar along x": ("11111",),
+    "bar along y": ("1",) * 7,
+    "cross": ("010", "111", "010"),
+    "hook": ("00000", "00011", "00110", "00100", "00000"),
 }
 every_objective = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
 
@@ -56,6 +65,60 @@ def test_the_noisy_patches_are_not_modified(objective) -> None:
     torch.testing.assert_close(noisy, before, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("replacement", ["uniform", "median"])
+def test_noise2void_hides_what_the_shape_covers_and_lets_nothing_of_it_through(
+    shape: tuple[str, ...], replacement: str
+) -> None:
+    objective = Noise2Void(0.05, 5, replacement, shape)
+    noisy = noise(3, 2, 40, 37)
+    sample = objective(noisy, generator())
+    drawing = np.array([[cell == "1" for cell in row] for row in shape])
+    centres = sample.mask[:, 0].numpy() == 1
+    hidden = np.stack([ndimage.binary_dilation(one, drawing) for one in centres])
+    hidden = torch.from_numpy(hidden)[:, None].expand_as(noisy)
+    torch.testing.assert_close(sample.input[~hidden], noisy[~hidden], rtol=0, atol=0)
+    assert (sample.input[hidden] != noisy[hidden]).all()
+    other = torch.where(hidden, 1e3 * noise(3, 2, 40, 37, seed=2), noisy)
+    again = objective(other, generator())
+    torch.testing.assert_close(again.input, sample.input, rtol=0, atol=0)
+    assert 0.02 < hidden.float().mean() < 0.35
+
+
+def test_noise2void_takes_the_median_of_the_pixels_that_are_not_hidden() -> None:
+    noisy = noise(2, 3, 20, 24)
+    sample = Noise2Void(0.2, 5, "median")(noisy, generator())
+    hidden = sample.mask[:, 0].numpy() == 1
+    for number, row, column in np.argwhere(hidden):
+        top, left = min(max(row - 2, 0), 15), min(max(column - 2, 0), 19)
+        window = (number, slice(None), slice(top, top + 5), slice(left, left + 5))
+        seen = noisy[window].numpy()[:, ~hidden[number, top : top + 5, left : left + 5]]
+        # torch takes the lower of two middle values.
+        expected = np.quantile(seen, 0.5, axis=1, method="lower")
+        np.testing.assert_array_equal(sample.input[number, :, row, column], expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        (("1",), 8),
+        (("010", "111", "010"), 8),
+        (("111",), 4),
+        (("1", "1", "1"), 4),
+        (("001", "010", "100"), 4),
+        (("000", "011", "010"), 2),
+        (("00000", "00011", "00110", "00000", "00000"), 1),
+    ],
+)
+def test_patches_are_only_turned_in_ways_that_leave_the_shape_as_it_is(shape, expected) -> None:
+    turns = Noise2Void(mask_shape=shape).turns
+    drawing = np.array([[cell == "1" for cell in row] for row in shape])
+    assert len(turns) == len(set(turns)) == expected
+    for mirrored, quarters in turns:
+        turned = np.rot90(drawing[:, ::-1] if mirrored else drawing, quarters)
+        np.testing.assert_array_equal(turned, drawing)
+
+
 @pytest.mark.parametrize("spacing", [2, 3, 4, 7])
 def test_the_input_of_noise2self_does_not_know_the_pixels_it_is_asked_for(spacing: int) -> None:
     noisy = noise(4, 2, 29, 34)
@@ -72,9 +135,14 @@ def test_noise2void_replaces_a_pixel_by_another_one_of_its_window(
     seed: int, window: int, height: int, width: int
 ) -> None:
     noisy = unique_values(3, height, width)
-    sample = Noise2Void(0.5, window)(noisy, generator(seed))
-    for number, row, column in (sample.mask[:, 0] == 1).nonzero().tolist():
-        source_row, source_column = divmod(int(sample.input[number, 0, row, column]), width)
+    noisy += 1.0  # 0 stands for no neighbour at all
+    sample = Noise2Void(0.3, window)(noisy, generator(seed))
+    hidden = sample.mask[:, 0] == 1
+    for number, row, column in hidden.nonzero().tolist():
+        if sample.input[number, 0, row, column] == 0:
+            continue
+        source_row, source_column = divmod(int(sample.input[number, 0, row, column]) - 1, width)
+        assert not hidden[number, source_row, source_column]
         assert (source_row, source_column) != (row, column)
         # At a border the window moves inside and keeps its size.
         top = min(max(row - window // 2, 0), height - window)
@@ -85,13 +153,13 @@ def test_noise2void_replaces_a_pixel_by_another_one_of_its_window(
 
 @pytest.mark.parametrize("pixel", [(0, 0), (0, 15), (15, 0), (15, 15), (0, 7), (7, 15), (8, 8)])
 def test_noise2void_draws_every_neighbour_equally_often(pixel: tuple[int, int]) -> None:
-    noisy = unique_values(6000, 16, 16)
-    sample = Noise2Void(0.5, 3)(noisy, generator())
+    noisy = unique_values(6000, 16, 16) + 1
+    sample = Noise2Void(0.2, 3)(noisy, generator())
     row, column = pixel
     drawn = sample.input[:, 0, row, column][sample.mask[:, 0, row, column] == 1]
     values, counts = drawn.unique(return_counts=True)
     assert len(values) == 8
-    assert row * 16 + column not in values
+    assert row * 16 + column + 1 not in values
     # Binomial with p = 1/8: five standard deviations.
     expected = len(drawn) / 8
     assert (counts - expected).abs().max() < 5 * np.sqrt(expected * 7 / 8)
@@ -164,15 +232,17 @@ def test_the_global_generator_is_left_alone(objective) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("kind", ["l2", "l1"])
 @pytest.mark.parametrize("mask_channels", [1, 3])
-def test_masked_mse_is_the_mean_square_over_the_masked_pixels(mask_channels: int) -> None:
+def test_the_loss_is_the_mean_error_over_the_masked_pixels(mask_channels: int, kind: str) -> None:
     prediction, target = noise(2, 3, 6, 5).bfloat16(), noise(2, 3, 6, 5, seed=2)
     mask = (noise(2, mask_channels, 6, 5, seed=3) > 0).float()
-    loss = masked_mse(prediction, Sample(target, target, mask))
+    loss = masked_loss(prediction, Sample(target, target, mask), kind)
     chosen = np.broadcast_to(mask.numpy(), target.shape) == 1
     error = (prediction.double().numpy() - target.double().numpy())[chosen]
     assert loss.dtype == torch.float32
-    assert float(loss) == pytest.approx(np.mean(error**2), rel=1e-5)
+    expected = np.mean(error**2) if kind == "l2" else np.mean(np.abs(error))
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +253,12 @@ def test_masked_mse_is_the_mean_square_over_the_masked_pixels(mask_channels: int
             ObjectiveConfig(kind="noise2void", masked_fraction=0.2, window=7),
             Noise2Void(0.2, 7),
         ),
+        (
+            ObjectiveConfig(kind="noise2void", replacement="median", mask_shape=("111",)),
+            Noise2Void(0.08, 5, "median", ("111",)),
+        ),
+        (ObjectiveConfig(kind="noise2noise"), Noise2Noise()),
+        (ObjectiveConfig(kind="neighbor2neighbor", regularisation=1), Neighbor2Neighbor(1)),
     ],
 )
 def test_the_configuration_names_the_objective(config, expected) -> None:
@@ -210,7 +286,7 @@ def losses(objective, noisy: np.ndarray, target: np.ndarray, draws: int = 16) ->
         torch.from_numpy(ndimage.gaussian_filter(sample.input.numpy(), (0, 0, sigma, sigma)))
         for sigma in SIGMAS
     )
-    return np.array([float(masked_mse(prediction, goal)) for prediction in blurred])
+    return np.array([float(masked_loss(prediction, goal)) for prediction in blurred])
 
 
 @pytest.mark.parametrize("objective", [Noise2Self(4), Noise2Void(0.08, 5)], ids=["grid", "random"])
@@ -232,3 +308,15 @@ def test_the_loss_exceeds_the_loss_against_the_clean_picture_by_the_variance_of_
     excess = losses(Noise2Self(4), noisy, noisy) - against_clean
     np.testing.assert_allclose(excess, 0.8**2, rtol=0.05)
     assert np.ptp(excess) < 0.1 * np.ptp(against_clean)
+
+
+def test_noise_along_x_needs_a_mask_along_x(pictures) -> None:
+    """With correlated noise a blind pixel prefers narrow filters; a blind bar does not."""
+    clean, _ = pictures
+    white = np.random.default_rng(5).normal(size=clean.shape)
+    noisy = clean + 0.9 * ndimage.uniform_filter1d(white, 3, axis=1, mode="wrap") * np.sqrt(3)
+    true = [np.mean((ndimage.gaussian_filter(noisy, sigma) - clean) ** 2) for sigma in SIGMAS]
+    best = int(np.argmin(true))
+    assert int(np.argmin(losses(Noise2Void(0.05, 5), noisy, noisy))) < best
+    bar = Noise2Void(0.05, 9, "uniform", ("11111",))
+    assert int(np.argmin(losses(bar, noisy, noisy))) == best

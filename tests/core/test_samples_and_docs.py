@@ -1,11 +1,14 @@
 import doctest
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from napari_redenoise import _denoiser, _sample_data
+from napari_redenoise._cli import app
 from napari_redenoise.noise import poisson_gaussian
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,13 +53,19 @@ def test_the_readme_s_python_runs(tmp_path, monkeypatch):
     assert (tmp_path / "model.safetensors").exists()
 
 
-def test_the_readme_s_commands_exist():
-    commands = re.findall(r"^redenoise (\w+)", (ROOT / "README.md").read_text(), re.M)
-    from napari_redenoise._cli import app
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-    known = {command.callback.__name__ for command in app.registered_commands}
-    assert commands
-    assert set(commands) <= known
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_commands_in_the_docs_have_the_options_that_they_are_shown_with(page):
+    known = typer.main.get_command(app).commands
+    text = page.read_text().replace("\\\n", " ")
+    for line in re.findall(r"^redenoise .*", text, re.M):
+        name, *arguments = shlex.split(line, comments=True)[1:]
+        assert name in known, line
+        options = {option for parameter in known[name].params for option in parameter.opts}
+        given = {argument for argument in arguments if argument.startswith("--")}
+        assert given <= options, line
 
 
 def test_the_facade_s_example_runs():

@@ -6,14 +6,14 @@ import sys
 
 import typer
 
-from napari_redenoise._cli import _demo, _denoise, _export
+from napari_redenoise._cli import _demo, _denoise, _evaluate, _export, _import, _train
 from napari_redenoise._cli._app import app
 from napari_redenoise.errors import RedenoiseError
 
 __all__ = ["app", "main"]
 
 # Imported for the commands that they add to the application.
-_COMMANDS = (_denoise, _demo, _export)
+_COMMANDS = (_denoise, _train, _evaluate, _import, _export, _demo)
 
 
 def main() -> None:

@@ -45,15 +45,16 @@ def _options(
     pass
 
 
-def make_config(backbone: str | None, steps: int | None, seed: int | None) -> Config:
-    given = {"network.kind": backbone, "training.steps": steps, "training.seed": seed}
+def make_config(**given: object) -> Config:
+    """The default configuration with dotted fields changed, those that are None left out."""
     return Config().changed(**{name: value for name, value in given.items() if value is not None})
 
 
-def train_on(denoiser: Redenoiser, source: ImageFile) -> None:
+def train_on(denoiser: Redenoiser, source: ImageFile, second: ImageFile | None = None) -> None:
     steps = denoiser.config.training.steps
     with tqdm(total=steps, desc=f"training on {denoiser.device}", unit="step") as bar:
-        for _ in denoiser.fit_events(source.array, source.axes):
+        other = None if second is None else second.array
+        for _ in denoiser.fit_events(source.array, source.axes, second=other):
             bar.set_postfix(loss=f"{denoiser.provenance['loss']:.4f}", refresh=False)
             bar.update()
 

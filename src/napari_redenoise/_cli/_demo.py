@@ -51,7 +51,7 @@ def demo(
         check_folder(path)
     clean, noisy = demo_picture(seed or 0)
     source = ImageFile(noisy, "YX")
-    denoiser = Redenoiser(make_config(None, steps, seed), device)
+    denoiser = Redenoiser(make_config(**{"training.steps": steps, "training.seed": seed}), device)
     train_on(denoiser, source)
     result = predict_all(denoiser, source)
     for path, array in zip(paths, (noisy, result.denoised, result.mask), strict=True):

@@ -20,6 +20,7 @@ from napari_redenoise._cli._app import (
     train_on,
 )
 from napari_redenoise._denoiser import Redenoiser
+from napari_redenoise.config import MASK_SHAPES, ObjectiveKind
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import read_image, write_tiff
 
@@ -40,6 +41,26 @@ def denoise(
         Path | None, typer.Option(help="Keep the trained model: .safetensors")
     ] = None,
     backbone: Annotated[Backbone | None, typer.Option(help="Network; default adarenet.")] = None,
+    objective: Annotated[
+        ObjectiveKind | None, typer.Option(help="What is learned; default noise2self.")
+    ] = None,
+    second: Annotated[
+        Path | None,
+        typer.Option(
+            help="noise2noise: another shot of the same scene; default neighbouring frames."
+        ),
+    ] = None,
+    mask_shape: Annotated[
+        str | None,
+        typer.Option(
+            help="noise2void: what is hidden together; horizontal, vertical, or rows such as "
+            "010/111/010."
+        ),
+    ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(help="r2r: GAIN,OFFSET,READ_NOISE in grey levels; default estimated."),
+    ] = None,
     steps: Steps = None,
     seed: Seed = None,
     device: Device = None,
@@ -47,19 +68,27 @@ def denoise(
 ) -> None:
     """Train on the noisy pixels of IMAGE and write the denoised image to OUTPUT."""
     check_targets(image, [output, mask], save_model, overwrite=overwrite)
+    settings = {
+        "network.kind": backbone,
+        "training.steps": steps,
+        "training.seed": seed,
+        "objective.kind": objective,
+        "objective.mask_shape": None if mask_shape is None else _drawing(mask_shape),
+        "objective.noise": None if noise is None else _noise(noise),
+    }
     if model is not None:
-        if steps is not None or backbone is not None or seed is not None or save_model is not None:
+        if any(value is not None for value in (*settings.values(), save_model, second)):
             raise ConfigError(
-                "--model does not train: leave --backbone, --steps, --seed and --save-model out"
+                "--model does not train: leave --save-model and all that concerns training out"
             )
         denoiser = Redenoiser.load(model, device)
     else:
-        denoiser = Redenoiser(make_config(backbone, steps, seed), device)
+        denoiser = Redenoiser(make_config(**settings), device)
     if mask is not None and denoiser.config.network.kind != "adarenet":
         raise ConfigError("only the adarenet has a fusion mask: leave --mask out")
     source = read_image(image, axes)
     if model is None:
-        train_on(denoiser, source)
+        train_on(denoiser, source, None if second is None else read_image(second, source.axes))
     if save_model is not None:
         typer.echo(f"wrote {denoiser.save(save_model, overwrite=overwrite)}")
     result = predict_all(denoiser, source)
@@ -68,3 +97,19 @@ def denoise(
     if mask is not None and result.mask is not None:
         write_tiff(mask, result.mask, source, overwrite=overwrite)
         typer.echo(f"wrote {mask}")
+
+
+def _drawing(text: str) -> tuple[str, ...]:
+    """Rows of a mask's shape, from its name or as they are."""
+    return MASK_SHAPES.get(text) or tuple(text.split("/"))
+
+
+def _noise(text: str) -> dict[str, tuple[float]]:
+    """Gain, offset and read noise from three numbers."""
+    try:
+        gain, offset, read_noise = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"--noise {text} is not understood: give gain, offset and read noise, as in 2.1,100,5"
+        ) from None
+    return {"gain": (gain,), "offset": (offset,), "read_noise": (read_noise,)}

@@ -1,6 +1,22 @@
-"""Axes, normalisation and patches."""
+"""Axes, normalisation, pairs of shots and patches."""
 
 from napari_redenoise.data._axes import ArrayLike, Planes, default_axes
-from napari_redenoise.data._pool import Normalisation, Pool, load_pool, patches
+from napari_redenoise.data._folder import FULL_SCALE, PictureFolder
+from napari_redenoise.data._pairs import NeighbouringFrames, Shots, TwoImages
+from napari_redenoise.data._pool import Normalisation, Pool, load_pool, measure, patches
 
-__all__ = ["ArrayLike", "Normalisation", "Planes", "Pool", "default_axes", "load_pool", "patches"]
+__all__ = [
+    "FULL_SCALE",
+    "ArrayLike",
+    "NeighbouringFrames",
+    "Normalisation",
+    "PictureFolder",
+    "Planes",
+    "Pool",
+    "Shots",
+    "TwoImages",
+    "default_axes",
+    "load_pool",
+    "measure",
+    "patches",
+]

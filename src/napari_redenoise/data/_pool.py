@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from napari_redenoise.data._axes import Planes
+from napari_redenoise.data._pairs import Shots
 from napari_redenoise.errors import InputError
 
 BLOCK = 2048
@@ -25,8 +25,12 @@ class Normalisation:
     std: tuple[float, ...]
 
     def apply(self, plane: np.ndarray) -> np.ndarray:
-        """Normalise (channels, Y, X) of any dtype to float32; what is not finite becomes 0."""
-        mean, std = (np.asarray(v, dtype=np.float64)[:, None, None] for v in (self.mean, self.std))
+        """Normalise (shots * channels, Y, X) of any dtype to float32; not finite becomes 0."""
+        shots = len(plane) // len(self.mean)
+        mean, std = (
+            np.tile(np.asarray(v, dtype=np.float64), shots)[:, None, None]
+            for v in (self.mean, self.std)
+        )
         normalised = ((plane - mean) / std).astype(np.float32)
         return np.nan_to_num(normalised, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
@@ -45,7 +49,7 @@ class Pool:
 
 
 def load_pool(
-    planes: Planes,
+    planes: Shots,
     generator: torch.Generator,
     normalisation: Normalisation | None = None,
     most_pixels: int = MOST_PIXELS,
@@ -58,7 +62,8 @@ def load_pool(
 
     Parameters
     ----------
-    planes : Planes
+    planes : Shots
+        An image (`Planes`), or pairs of images of the same scene.
     generator : torch.Generator
         Chooses the blocks.
     normalisation : Normalisation, optional
@@ -85,7 +90,8 @@ def load_pool(
         raw.append(planes.read(*windows[number]))
         pixels += raw[-1].size
     if normalisation is None:
-        normalisation = measure(raw)
+        shots = [shot for block in raw for shot in np.split(block, len(block) // planes.channels)]
+        normalisation = measure(shots)
     blocks = tuple(torch.from_numpy(normalisation.apply(block)) for block in raw)
     return Pool(blocks, normalisation)
 
@@ -121,13 +127,31 @@ def measure(blocks: list[np.ndarray]) -> Normalisation:
     return Normalisation(tuple(mean.tolist()), tuple(std.tolist()))
 
 
+ALL_TURNS = tuple(itertools.product((False, True), range(4)))
+
+
 def patches(
-    pool: Pool, patch_size: int, batch_size: int, generator: torch.Generator
+    pool: Pool,
+    patch_size: int,
+    batch_size: int,
+    generator: torch.Generator,
+    turns: Sequence[tuple[bool, int]] = ALL_TURNS,
 ) -> Iterator[Tensor]:
     """Endless batches of random patches, turned by multiples of 90 degrees and mirrored.
 
-    Yields tensors of shape (batch_size, channels, side, side), float32, with ``side`` the patch
-    size or the shortest side of a block, whichever is smaller.
+    Parameters
+    ----------
+    pool : Pool
+    patch_size, batch_size : int
+    generator : torch.Generator
+    turns : sequence of (bool, int)
+        Whether mirrored along x, and then by how many quarter turns: one is drawn per patch.
+
+    Yields
+    ------
+    Tensor
+        Shape (batch_size, channels, side, side), float32, with ``side`` the patch size or the
+        shortest side of a block, whichever is smaller.
     """
     side = min(patch_size, *(min(block.shape[1:]) for block in pool.blocks))
     area = torch.tensor([float(block[0].numel()) for block in pool.blocks])
@@ -138,9 +162,8 @@ def patches(
     def patch(block: Tensor) -> Tensor:
         top, left = integer(block.shape[1] - side + 1), integer(block.shape[2] - side + 1)
         window = block[:, top : top + side, left : left + side]
-        if integer(2):
-            window = window.flip(-1)
-        return torch.rot90(window, integer(4), (1, 2))
+        mirrored, quarters = turns[integer(len(turns))]
+        return torch.rot90(window.flip(-1) if mirrored else window, quarters, (1, 2))
 
     while True:
         chosen = torch.multinomial(area, batch_size, replacement=True, generator=generator)

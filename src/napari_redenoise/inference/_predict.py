@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from napari_redenoise.data import Normalisation, Planes
 from napari_redenoise.inference._tiles import Span, Tile, tiles
 from napari_redenoise.nn import DenoisingNetwork, Prediction, reflected
+
+Draws = Callable[[Tensor], Sequence[Tensor]]
+"""Of a normalised picture (1, channels, Y, X): what the network is shown of it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ def predict(
     halo: int,
     dtype: torch.dtype = torch.float32,
     samples: list[tuple[int, ...]] | None = None,
+    draws: Draws | None = None,
 ) -> Iterator[TileDone]:
     """Denoise every plane and write the results into ``outputs``.
 
@@ -52,6 +57,8 @@ def predict(
         ``torch.bfloat16`` computes under autocast.
     samples : list of tuple, optional
         Sample indices to predict; default all.
+    draws : Draws, optional
+        What the network is shown instead of the picture itself; the predictions are averaged.
 
     Yields
     ------
@@ -63,7 +70,8 @@ def predict(
     done = 0
     for sample in chosen:
         for cut in cuts:
-            prediction = predict_window(network, _read(planes, sample, cut), normalisation, dtype)
+            window = _read(planes, sample, cut)
+            prediction = predict_window(network, window, normalisation, dtype, draws)
             for name, target in outputs.items():
                 part = getattr(prediction, name)[:, cut.rows.crop, cut.columns.crop]
                 rows, columns = cut.rows.write, cut.columns.write
@@ -77,16 +85,18 @@ def predict_window(
     window: np.ndarray,
     normalisation: Normalisation,
     dtype: torch.dtype = torch.float32,
+    draws: Draws | None = None,
 ) -> _Arrays:
     """Denoise one picture of shape (channels, Y, X), in grey levels in and out."""
     device = next(network.parameters()).device
-    image = torch.from_numpy(normalisation.apply(window))[None].to(device)
-    image = image.contiguous(memory_format=torch.channels_last)
+    image = torch.from_numpy(normalisation.apply(window))[None]
+    shown = [image] if draws is None else draws(image)
     with (
         torch.inference_mode(),
         torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
     ):
-        prediction = network(image)
+        pictures = (part.to(device).contiguous(memory_format=torch.channels_last) for part in shown)
+        prediction = _mean(network(picture) for picture in pictures)
     arrays = _to_arrays(prediction, normalisation)
     finite = np.isfinite(window)
     if not finite.all():
@@ -95,6 +105,24 @@ def predict_window(
             if part is not None:
                 part[~finite] = window[~finite]
     return arrays
+
+
+def _mean(predictions: Iterable[Prediction]) -> Prediction:
+    """Mean of predictions, field by field, in float32."""
+    total: list[Tensor | None] = []
+    count = 0
+    for prediction in predictions:
+        parts = [None if part is None else part.float() for part in prediction]
+        total = parts if count == 0 else list(map(_sum, total, parts))
+        count += 1
+    denoised, *others = (None if part is None else part / count for part in total)
+    if denoised is None:
+        raise ValueError("there are no predictions to average")
+    return Prediction(denoised, *others)
+
+
+def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    return None if one is None or other is None else one + other
 
 
 @dataclass(frozen=True)
@@ -108,10 +136,10 @@ class _Arrays:
 
 
 def _to_arrays(prediction: Prediction, normalisation: Normalisation) -> _Arrays:
-    def plain(part: torch.Tensor | None) -> np.ndarray | None:
+    def plain(part: Tensor | None) -> np.ndarray | None:
         return None if part is None else part[0].float().cpu().numpy()
 
-    def grey(part: torch.Tensor | None) -> np.ndarray | None:
+    def grey(part: Tensor | None) -> np.ndarray | None:
         array = plain(part)
         return None if array is None else normalisation.undo(array)
 

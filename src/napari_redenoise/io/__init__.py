@@ -1,16 +1,18 @@
 """Files and devices."""
 
 from napari_redenoise.io._arrays import result_array
+from napari_redenoise.io._authors_file import load_authors_model
 from napari_redenoise.io._devices import (
     available_devices,
     get_device,
     is_out_of_memory,
     training_dtype,
 )
-from napari_redenoise.io._files import check_folder, refuse_existing
+from napari_redenoise.io._files import check_folder, refuse_existing, whole_file
 from napari_redenoise.io._images import ImageFile, check_output, read_image, write_tiff
 from napari_redenoise.io._model_file import load_model, save_model
 from napari_redenoise.io._plain_file import check_program, export_model
+from napari_redenoise.io._state_file import load_state, save_state
 
 __all__ = [
     "ImageFile",
@@ -21,11 +23,15 @@ __all__ = [
     "export_model",
     "get_device",
     "is_out_of_memory",
+    "load_authors_model",
     "load_model",
+    "load_state",
     "read_image",
     "refuse_existing",
     "result_array",
     "save_model",
+    "save_state",
     "training_dtype",
+    "whole_file",
     "write_tiff",
 ]

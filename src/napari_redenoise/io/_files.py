@@ -38,7 +38,11 @@ def whole_file(path: Path) -> Iterator[Path]:
         tempfile.TemporaryDirectory(dir=path.parent, prefix=".redenoise-") as folder,
     ):
         partial = Path(folder) / path.name
+        # Some writers make files that nobody else may read: take the usual permissions.
+        partial.touch()
+        mode = partial.stat().st_mode
         yield partial
+        partial.chmod(mode)
         os.replace(partial, path)
 
 

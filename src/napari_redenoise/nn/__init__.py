@@ -8,6 +8,7 @@ from napari_redenoise.nn._adarenet import (
     build_network,
 )
 from napari_redenoise.nn._basis import filter_basis
+from napari_redenoise.nn._checkpoint import authors_config, load_authors_checkpoint
 from napari_redenoise.nn._conv import (
     GroupConv2d,
     GroupConvTranspose2d,
@@ -59,10 +60,12 @@ __all__ = [
     "SingleBranch",
     "StandardLayers",
     "UNet",
+    "authors_config",
     "build_network",
     "export",
     "filter_basis",
     "lift",
+    "load_authors_checkpoint",
     "pad_to_multiple",
     "padding",
     "parse_group",

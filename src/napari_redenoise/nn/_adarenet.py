@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from napari_redenoise.config import NetworkConfig
 from napari_redenoise.nn._group import parse_group
 from napari_redenoise.nn._pad import pad_to_multiple
+from napari_redenoise.nn._reference import ReferenceLayers, reset_small_network, reset_unet
 from napari_redenoise.nn._unet import EquivariantLayers, StandardLayers, UNet
 
 
@@ -47,6 +48,8 @@ class AdaReNet(nn.Module):
         Channels of the image.
     generator : torch.Generator, optional
         Draws the initial weights of the two small networks; default torch's own.
+    reference : bool
+        As in the published code: the correction network ends in a ReLU and starts at random.
 
     Notes
     -----
@@ -60,6 +63,8 @@ class AdaReNet(nn.Module):
         equivariant_branch: UNet,
         channels: int = 1,
         generator: torch.Generator | None = None,
+        *,
+        reference: bool = False,
     ) -> None:
         super().__init__()
         self.standard_branch = standard_branch
@@ -67,9 +72,13 @@ class AdaReNet(nn.Module):
         layers = StandardLayers(generator=generator)
         self.mask_network = _small_network(layers, channels, 32, 64, 1)
         self.correction_network = _small_network(layers, channels, 32, channels)
-        last = self.correction_network[-1]
-        for parameter in last.parameters():
-            nn.init.zeros_(parameter)
+        if reference:
+            reset_small_network(self.mask_network, generator)
+            reset_small_network(self.correction_network, generator)
+            self.correction_network.append(nn.ReLU())
+        else:
+            for parameter in self.correction_network[-1].parameters():
+                nn.init.zeros_(parameter)
         self.stride = standard_branch.stride
 
     def forward(self, image: Tensor) -> Prediction:
@@ -103,19 +112,26 @@ def build_network(
     config: NetworkConfig, generator: torch.Generator | None = None
 ) -> DenoisingNetwork:
     """Make a network with fresh weights, drawn from a generator (default torch's own)."""
+    reference = config.variant == "reference"
 
     def branch(layers: StandardLayers | EquivariantLayers) -> UNet:
-        return UNet(
+        unet = UNet(
             layers, config.channels, config.levels, config.encoder_width, config.decoder_width
         )
+        if reference:
+            reset_unet(unet, generator)
+        return unet
 
     standard = StandardLayers(config.kernel_size, generator)
-    equivariant = EquivariantLayers(parse_group(config.group), config.kernel_size, generator)
+    fourier = ReferenceLayers if reference else EquivariantLayers
+    equivariant = fourier(parse_group(config.group), config.kernel_size, generator)
     if config.kind == "standard":
         return SingleBranch(branch(standard))
     if config.kind == "equivariant":
         return SingleBranch(branch(equivariant))
-    return AdaReNet(branch(standard), branch(equivariant), config.channels, generator)
+    return AdaReNet(
+        branch(standard), branch(equivariant), config.channels, generator, reference=reference
+    )
 
 
 def _small_network(layers: StandardLayers, *widths: int) -> nn.Sequential:

@@ -45,6 +45,10 @@ class StandardLayers:
         """Convolution between feature maps, initialised for ReLU."""
         return self._conv(in_fields, out_fields, "relu")
 
+    def beside_image(self, fields: int, channels: int, out_fields: int) -> nn.Module:
+        """Convolution of feature maps concatenated with what `lift` makes of the image."""
+        return self.inner(fields + channels, out_fields)
+
     def last(self, fields: int, channels: int) -> nn.Module:
         """Convolution to the image, initialised for no non-linearity."""
         return self._conv(fields, channels, "linear")
@@ -88,6 +92,10 @@ class EquivariantLayers:
     def inner(self, in_fields: int, out_fields: int) -> nn.Module:
         """Group convolution between regular feature maps."""
         return GroupConv2d(self.group, in_fields, out_fields, self.kernel_size, self.generator)
+
+    def beside_image(self, fields: int, channels: int, out_fields: int) -> nn.Module:
+        """Group convolution of feature maps concatenated with what `lift` makes of the image."""
+        return self.inner(fields + channels, out_fields)
 
     def last(self, fields: int, channels: int) -> nn.Module:
         """Projection to the image, initialised for no non-linearity."""
@@ -142,7 +150,7 @@ class UNet(nn.Module):
             )
             below = decoder
         wide, narrow = (layers.width(width) for width in _TAIL)
-        self.tail = _chain(layers.inner(below + channels, wide), layers.inner(wide, narrow))
+        self.tail = _chain(layers.beside_image(below, channels, wide), layers.inner(wide, narrow))
         self.last = layers.last(narrow, channels)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -1,14 +1,52 @@
 """Self-supervised objectives: each turns noisy patches into an input, a target and a mask."""
 
 from napari_redenoise.config import ObjectiveConfig
+from napari_redenoise.errors import ConfigError
 from napari_redenoise.objectives._blind import Noise2Self, Noise2Void
-from napari_redenoise.objectives._sample import Objective, Sample, masked_mse
+from napari_redenoise.objectives._pairs import Neighbor2Neighbor, Noise2Noise, Supervised
+from napari_redenoise.objectives._recorrupted import R2R, NoiseFigures
+from napari_redenoise.objectives._sample import Objective, Sample, masked_loss
 
-__all__ = ["Noise2Self", "Noise2Void", "Objective", "Sample", "build_objective", "masked_mse"]
+__all__ = [
+    "R2R",
+    "Neighbor2Neighbor",
+    "Noise2Noise",
+    "Noise2Self",
+    "Noise2Void",
+    "NoiseFigures",
+    "Objective",
+    "Sample",
+    "Supervised",
+    "build_objective",
+    "masked_loss",
+]
 
 
-def build_objective(config: ObjectiveConfig) -> Objective:
-    """Make the objective that a configuration names."""
-    if config.kind == "noise2void":
-        return Noise2Void(config.masked_fraction, config.window)
+def build_objective(config: ObjectiveConfig, noise: NoiseFigures | None = None) -> Objective:
+    """Make the objective that a configuration names.
+
+    Parameters
+    ----------
+    config : ObjectiveConfig
+    noise : NoiseFigures, optional
+        The configured noise in the units of the patches, which R2R needs.
+
+    Raises
+    ------
+    ConfigError
+        When R2R is not told the noise.
+    """
+    match config.kind:
+        case "noise2void":
+            return Noise2Void(
+                config.masked_fraction, config.window, config.replacement, config.mask_shape
+            )
+        case "noise2noise":
+            return Noise2Noise()
+        case "neighbor2neighbor":
+            return Neighbor2Neighbor(config.regularisation)
+        case "r2r":
+            if noise is None:
+                raise ConfigError("R2R draws from the noise: give its gain, offset and read noise")
+            return R2R(noise, config.recorruption)
     return Noise2Self(config.spacing)

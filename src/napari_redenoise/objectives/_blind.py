@@ -1,26 +1,34 @@
 """Blind-spot objectives: predict a pixel from its neighbours alone.
 
-Both assume noise that is independent from pixel to pixel and zero on average given the signal.
+All assume that the noise is zero on average given the signal, and that the noise of a pixel is
+independent of the noise of those it is predicted from: of all others, or of those outside the
+mask's shape.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_redenoise.objectives._sample import Sample
+from napari_redenoise.objectives._sample import ALL_TURNS, Objective, Sample
+
+MOST_BLIND = 0.3
+"""Largest share of a patch that mask shapes of several pixels may hide."""
 
 
 @dataclass(frozen=True)
-class Noise2Self:
+class Noise2Self(Objective):
     """Grid masks: one pixel in ``spacing**2`` is replaced by the mean of its neighbours.
 
     The phase of the grid is random for every patch. The replacement does not depend on the
     pixel itself, so the network is J-invariant on the grid and the loss differs from the loss
     against the clean image by a constant, in expectation.
+
+    Noise: independent from pixel to pixel, zero on average given the signal.
 
     References
     ----------
@@ -49,36 +57,103 @@ def neighbour_mean(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Noise2Void:
-    """Random masks: a share of the pixels is replaced by random neighbours.
+class Noise2Void(Objective):
+    """Random masks: a share of the pixels is replaced from their neighbourhood.
 
-    A replacement is drawn uniformly from the window around the pixel, never the pixel itself,
-    and is the same neighbour in all channels.
+    Parameters
+    ----------
+    masked_fraction : float
+        Share of the pixels that are predicted; less where large shapes would hide more than
+        30 % of a patch.
+    window : int
+        Side of the neighbourhood; the window of a pixel near the border moves inside.
+    replacement : {"uniform", "median"}
+        One of the neighbours by chance (the same in all channels), or the median of all of them.
+        No neighbour is itself hidden, so that nothing of a hidden pixel reaches the network.
+    mask_shape : tuple of str
+        What is hidden together with a pixel, drawn in rows of 0 and 1 around it.
+
+    Notes
+    -----
+    Noise: zero on average given the signal, independent between pixels whose distance the mask's
+    shape does not hold.
 
     References
     ----------
     A. Krull, T.-O. Buchholz, F. Jug, "Noise2Void - Learning Denoising From Single Noisy Images",
     CVPR 2019.
+    C. Broaddus et al., "Removing Structured Noise with Self-Supervised Blind-Spot Networks",
+    ISBI 2020 (mask shapes).
+    E. Höck et al., "N2V2 - Fixing Noise2Void Checkerboard Artifacts", ECCV workshops 2022
+    (median).
     """
 
     masked_fraction: float = 0.08
     window: int = 5
+    replacement: Literal["uniform", "median"] = "uniform"
+    mask_shape: tuple[str, ...] = ("1",)
+
+    @property
+    def turns(self) -> tuple[tuple[bool, int], ...]:
+        """Those that leave the mask's shape as it is: noise along x is not noise along y."""
+        shape = self._drawing()
+        return tuple(
+            (mirrored, quarters)
+            for mirrored, quarters in ALL_TURNS
+            if torch.equal(torch.rot90(shape.flip(-1) if mirrored else shape, quarters), shape)
+        )
 
     def __call__(self, noisy: Tensor, generator: torch.Generator) -> Sample:
         """Mask patches of shape (B, channels, H, W); the mask is (B, 1, H, W)."""
-        batch, channels, height, width = noisy.shape
-        mask = torch.rand((batch, 1, height, width), generator=generator) < self.masked_fraction
+        batch, _, height, width = noisy.shape
+        shape = self._drawing()
+        share, hides = self.masked_fraction, int(shape.sum())
+        if hides > 1:
+            share = min(share, MOST_BLIND / hides)
+        mask = torch.rand((batch, 1, height, width), generator=generator) < share
         mask[..., height // 2, width // 2] |= ~mask.flatten(1).any(1)[:, None]
-        # At a border the window moves inside, so it always holds window**2 - 1 other pixels.
-        rows, columns = torch.arange(height)[:, None], torch.arange(width)[None, :]
-        window = min(self.window, height, width)
-        top = (rows - window // 2).clamp(0, height - window)
-        left = (columns - window // 2).clamp(0, width - window)
-        itself = (rows - top) * window + columns - left
-        number = torch.randint(window**2 - 1, mask.shape, generator=generator)
-        number = number + (number >= itself)
-        flat = (top + number // window) * width + left + number % window
-        source = flat.to(noisy.device).expand(batch, channels, height, width).flatten(2)
-        replaced = noisy.flatten(2).gather(2, source).reshape(noisy.shape)
-        mask = mask.to(noisy.device)
-        return Sample(torch.where(mask, replaced, noisy), noisy, mask.to(noisy.dtype))
+        hidden = _dilate(mask, shape).to(noisy.device)
+        replaced = self._replaced(noisy, hidden, generator)
+        return Sample(replaced, noisy, mask.to(noisy))
+
+    def _drawing(self) -> Tensor:
+        return torch.tensor([[cell == "1" for cell in row] for row in self.mask_shape])
+
+    def _replaced(self, noisy: Tensor, hidden: Tensor, generator: torch.Generator) -> Tensor:
+        """The patches with hidden pixels (B, 1, H, W) replaced from those that are not."""
+        number, _, row, column = hidden.nonzero().T
+        source = _window(row, column, min(self.window, *noisy.shape[-2:]), noisy.shape[-2:])
+        usable = ~hidden.flatten(1)[number[:, None], source]
+        # (hidden pixels, channels, neighbours)
+        values = noisy.flatten(2)[number[:, None], :, source].transpose(1, 2)
+        if self.replacement == "median":
+            values = values.masked_fill(~usable[:, None], torch.nan).nanmedian(-1).values
+        else:
+            lots = torch.rand(usable.shape, generator=generator).to(noisy.device)
+            drawn = lots.masked_fill(~usable, -1.0).argmax(-1)
+            values = values.gather(2, drawn[:, None, None].expand(-1, values.shape[1], 1))[..., 0]
+        # Without any neighbour to take: the mean of a normalised picture.
+        values = torch.where(usable.any(-1)[:, None], values, 0.0)
+        replaced = noisy.clone()
+        replaced[number, :, row, column] = values
+        return replaced
+
+
+def _dilate(mask: Tensor, shape: Tensor) -> Tensor:
+    """Pixels that a shape, drawn around every masked pixel, covers."""
+    if shape.numel() == 1:
+        return mask
+    # A correlation with the turned drawing puts the drawing itself around every pixel.
+    kernel = shape.flip(0, 1).float()[None, None]
+    reach = (shape.shape[0] // 2, shape.shape[1] // 2)
+    return functional.conv2d(mask.float(), kernel, padding=reach) > 0.5
+
+
+def _window(row: Tensor, column: Tensor, side: int, size: torch.Size) -> Tensor:
+    """Flat indices (pixels, side**2) of the neighbourhoods, which lie inside the patch."""
+    height, width = size
+    top = (row - side // 2).clamp(0, height - side)
+    left = (column - side // 2).clamp(0, width - side)
+    step = torch.arange(side, device=row.device)
+    flat = (top[:, None] + step)[:, :, None] * width + (left[:, None] + step)[:, None, :]
+    return flat.flatten(1)

@@ -5,26 +5,30 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from napari_redenoise.config import Config, TrainingConfig
 from napari_redenoise.nn import DenoisingNetwork, Prediction, build_network
-from napari_redenoise.objectives import Objective, Sample, masked_mse
+from napari_redenoise.objectives import Sample, masked_loss
 
 # Best of {1e-3, 2e-3, 3e-3} for short runs on one image: see docs/benchmarks.md.
 LEARNING_RATES = {"adarenet": 2e-3, "equivariant": 2e-3, "standard": 1e-3}
+
+
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
 class StepDone:
     """One optimisation step has been made.
 
-    ``loss`` is the mean squared error at masked noisy pixels in units of the image's variance,
-    of the network's output alone, without the branches' share.
+    ``loss`` is the error that the objective measures, of the network's output alone, without the
+    branches' share; mean squared errors are in units of the image's variance.
     """
 
     step: int
@@ -63,8 +67,8 @@ def start(config: Config, device: torch.device) -> TrainingState:
 
 def train(
     state: TrainingState,
-    batches: Iterable[Tensor],
-    objective: Objective,
+    batches: Iterable[Batch],
+    objective: Callable[[Batch, torch.Generator], Sample],
     config: TrainingConfig,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[StepDone]:
@@ -74,9 +78,10 @@ def train(
     ----------
     state : TrainingState
         Changed in place; after a stop it holds what was learned so far.
-    batches : iterable of Tensor
-        Noisy patches, (B, channels, H, W) float32, normalised.
+    batches : iterable
+        What the objective takes: noisy patches, (B, shots * channels, H, W) float32, normalised.
     objective : Objective
+        Or any callable that turns a batch into a `Sample`.
     config : TrainingConfig
     dtype : torch.dtype
         ``torch.bfloat16`` computes the network under autocast.
@@ -92,6 +97,14 @@ def train(
     base_rate = state.optimiser.param_groups[0].setdefault(
         "initial_lr", state.optimiser.param_groups[0]["lr"]
     )
+
+    def forward(noisy: Tensor) -> Prediction:
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            prediction: Prediction = state.network(
+                noisy.contiguous(memory_format=torch.channels_last)
+            )
+        return prediction
+
     state.network.train()
     for noisy in batches:
         if state.step >= config.steps:
@@ -99,10 +112,14 @@ def train(
         began = time.perf_counter()
         rate = base_rate * rate_factor(state.step, config)
         state.optimiser.param_groups[0]["lr"] = rate
-        sample = Sample(*(part.to(device) for part in objective(noisy, state.generator)))
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            prediction = state.network(sample.input.contiguous(memory_format=torch.channels_last))
-        main, total = _losses(prediction, sample, config.branch_weight)
+        sample = objective(noisy, state.generator).to(device)
+        prediction = forward(sample.input)
+        main, total = _losses(prediction, sample, config)
+        if sample.penalty is not None:
+            progress = (state.step + 1) / config.steps
+            total = total + sample.penalty(
+                prediction.denoised, lambda noisy: forward(noisy.to(device)).denoised, progress
+            )
         state.optimiser.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(parameters, config.clip_norm)
@@ -139,11 +156,13 @@ def rate_factor(step: int, config: TrainingConfig) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - half) / half))
 
 
-def _losses(prediction: Prediction, sample: Sample, branch_weight: float) -> tuple[Tensor, Tensor]:
+def _losses(
+    prediction: Prediction, sample: Sample, config: TrainingConfig
+) -> tuple[Tensor, Tensor]:
     """Loss of the output, and the total with both branches, from one forward pass."""
-    main = masked_mse(prediction.denoised, sample)
+    main = masked_loss(prediction.denoised, sample, config.loss)
     total = main
     for branch in (prediction.standard, prediction.equivariant):
         if branch is not None:
-            total = total + branch_weight * masked_mse(branch, sample)
+            total = total + config.branch_weight * masked_loss(branch, sample, config.loss)
     return main.detach(), total

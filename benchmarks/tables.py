@@ -1,0 +1,294 @@
+"""Objectives and backbones side by side: tables A and B, and Noise2Noise on real shots.
+
+A row per run goes to results/tables.csv; finished rows are skipped, so an interrupted run goes on
+where it stopped. ``tables.py 0/2`` and ``tables.py 1/2`` share the work between two processes;
+each waits for nothing, so run ``tables.py`` once more at the end to write the tables. About two
+hours on two cores in all.
+"""
+
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import skimage.io
+from _report import append, bench_data, machine, publish, rows, scoring, table
+
+from napari_redenoise import Config, Redenoiser
+from napari_redenoise.metrics import psnr
+
+NAME = "tables"
+STEPS = 400
+SIGMA = 25.0
+RATES = (1e-3, 2e-3, 3e-3)
+BACKBONES = {
+    "standard": {"network.kind": "standard"},
+    "C4": {"network.kind": "equivariant", "network.group": "C4"},
+    "AdaReNet": {"network.kind": "adarenet"},
+    "D4": {"network.kind": "equivariant", "network.group": "D4"},
+    "C8": {"network.kind": "equivariant", "network.group": "C8"},
+}
+PAPER = ("standard", "C4", "AdaReNet")
+OBJECTIVES = {
+    "N2V": "noise2void",
+    "N2N": "noise2noise",
+    "R2R": "r2r",
+    "N2S": "noise2self",
+    "Neighbor2Neighbor": "neighbor2neighbor",
+}
+NATURAL = ("01", "02", "03", "04")
+REAL = ("003_0", "036_1", "101_2", "confocal_mice", "actin-60x-noise1", "mito-20x-noise1")
+SHOTS = ("036_0", "036_1", "036_2")
+# Rates are chosen on pictures that no table holds.
+FOR_RATES = ("07", "069_1")
+SEEDS = (0, 1)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training and what it is scored on."""
+
+    table: str
+    picture: str
+    objective: str
+    backbone: str
+    seed: int = 0
+    rate: float | None = None
+
+    def key(self) -> dict[str, str]:
+        """What tells its row from others."""
+        names = ("table", "picture", "objective", "backbone", "seed")
+        key = {name: str(getattr(self, name)) for name in names}
+        return key if self.rate is None else {**key, "rate": f"{self.rate:g}"}
+
+
+def runs_for_rates() -> Iterator[Run]:
+    """One picture of either kind, every backbone, every rate."""
+    for picture in FOR_RATES:
+        for backbone in BACKBONES:
+            for rate in RATES:
+                yield Run("rate", picture, "N2V", backbone, rate=rate)
+
+
+def runs() -> Iterator[Run]:
+    """All rows of the tables, those that say most first."""
+    for seed in SEEDS:
+        for picture in NATURAL:
+            for objective in ("N2V", "N2N", "R2R"):
+                for backbone in PAPER:
+                    yield Run("A", picture, objective, backbone, seed)
+        if seed == 0:
+            yield from _real()
+
+
+def _real() -> Iterator[Run]:
+    for picture in REAL:
+        for backbone in BACKBONES:
+            yield Run("B", picture, "N2V", backbone)
+    for picture in SHOTS:
+        for backbone in PAPER:
+            for objective in ("N2N", "N2V"):
+                yield Run("N2N", picture, objective, backbone)
+    for picture in REAL:
+        for objective in ("N2S", "Neighbor2Neighbor", "R2R"):
+            yield Run("objectives", picture, objective, "C4")
+
+
+def main() -> None:
+    """Run what is missing and write the tables."""
+    part, parts = map(int, (sys.argv[1] if len(sys.argv) > 1 else "0/1").split("/"))
+    rule = scoring()
+    for number, run in enumerate(runs_for_rates()):
+        if number % parts == part:
+            do(run, rule)
+    rates = best_rates()
+    for number, run in enumerate(runs()):
+        if number % parts == part and run.backbone in rates:
+            do(run, rule, rates[run.backbone])
+    publish(NAME, report())
+
+
+def do(run: Run, rule, rate: float | None = None) -> None:
+    """Train, score, and keep the row, unless it is there already."""
+    if any(all(row[k] == v for k, v in run.key().items()) for row in rows(NAME)):
+        return
+    rate = run.rate or rate
+    noisy, second, score = picture(run, rule)
+    config = Config().changed(
+        **{
+            "training.steps": STEPS,
+            "training.seed": run.seed,
+            "training.learning_rate": rate,
+            "training.precision": "bfloat16",
+            "objective.kind": OBJECTIVES[run.objective],
+            **BACKBONES[run.backbone],
+        }
+    )
+    if run.table == "A" and run.objective == "R2R":
+        config = config.changed(**{"objective.noise": {"read_noise": (SIGMA,)}})
+    model = Redenoiser(config, "cpu").fit(noisy, second=second)
+    result = model.predict(noisy, branches=True)
+    row = {
+        **run.key(),
+        "rate": f"{rate:g}",
+        "steps": STEPS,
+        "noisy": f"{score(noisy):.3f}",
+        "psnr": f"{score(result.denoised):.3f}",
+        **{
+            name: "" if image is None else f"{score(image):.3f}"
+            for name, image in (("standard", result.standard), ("equivariant", result.equivariant))
+        },
+    }
+    append(NAME, row)
+    print(row, flush=True)
+
+
+def picture(run: Run, rule):
+    """The noisy picture, another shot for Noise2Noise, and the rule by which it is scored."""
+    if run.picture in NATURAL or run.picture == FOR_RATES[0]:
+        return natural(run)
+    pairs = {pair.id: pair for pair in rule.pairs("w2s_dev", "fmd_dev", "hagen_dev")}
+    pair = pairs[run.picture]
+    second = None
+    if run.objective == "N2N":
+        second = pairs[run.picture.replace("036", "037")].noisy
+    return pair.noisy, second, lambda image: rule.score(image, pair)
+
+
+def natural(run: Run):
+    """A picture of Set12 with Gaussian noise, drawn from the seed and the picture's number."""
+    path = bench_data() / "clean_natural_dev" / "Set12" / f"{run.picture}.png"
+    clean = skimage.io.imread(path).astype(np.float32)
+    rng = np.random.default_rng([run.seed, int(run.picture)])
+    noisy, second = (
+        (clean + rng.normal(0.0, SIGMA, clean.shape)).astype(np.float32) for _ in range(2)
+    )
+    return (
+        noisy,
+        second if run.objective == "N2N" else None,
+        lambda image: psnr(image, clean, 255.0),
+    )
+
+
+def report() -> str:
+    """All tables, as far as they have rows."""
+    parts = [
+        ("Rates (Noise2Void; one picture of Set12, one of W2S, in no other table)", rate_table()),
+        (
+            f"A. Natural pictures (Set12 {', '.join(NATURAL)}, 256 × 256, one noisy image of "
+            f"Gaussian noise {SIGMA:g}; seeds {', '.join(map(str, SEEDS))})",
+            table_a(),
+        ),
+        ("B. Real microscopy, Noise2Void", table_b()),
+        ("Noise2Noise on real shots (W2S fields 036 and 037 are the same)", table_shots()),
+        ("Objectives on real photon noise, C4", table_objectives()),
+    ]
+    return "\n\n".join(f"### {title}\n\n{text}" for title, text in parts) + f"\n\n{machine()}."
+
+
+def mean_of(name: str = "psnr", **wanted: str) -> str:
+    """Mean over the rows that match, or a dash."""
+    mine = [
+        float(row[name])
+        for row in rows(NAME)
+        if row[name] and all(row[key] == value for key, value in wanted.items())
+    ]
+    return f"{statistics.mean(mine):.2f}" if mine else "-"
+
+
+def rate_table() -> str:
+    """PSNR by backbone and rate, and the rate taken."""
+    best = best_rates()
+    lines = [
+        [
+            backbone,
+            *(mean_of(table="rate", backbone=backbone, rate=f"{rate:g}") for rate in RATES),
+            f"{best[backbone]:g}" if backbone in best else "-",
+        ]
+        for backbone in BACKBONES
+    ]
+    return table(["backbone", *(f"{rate:g}" for rate in RATES), "taken"], lines)
+
+
+def table_a() -> str:
+    """Objectives by backbones, and by how much the equivariant ones lead."""
+    lines = []
+    for objective in ("N2V", "N2N", "R2R"):
+        cells = [mean_of(table="A", objective=objective, backbone=backbone) for backbone in PAPER]
+        branches = [
+            mean_of(name, table="A", objective=objective, backbone="AdaReNet")
+            for name in ("standard", "equivariant")
+        ]
+        lead = "-" if "-" in cells[:2] else f"{float(cells[1]) - float(cells[0]):+.2f}"
+        spread = [
+            mean_of(table="A", objective=objective, backbone="C4", seed=str(seed)) for seed in SEEDS
+        ]
+        lines.append([objective, *cells, lead, *branches, " / ".join(spread)])
+    header = ["objective", *PAPER, "C4 − standard", "AdaReNet's standard branch"]
+    return table([*header, "its equivariant branch", "C4 by seed"], lines)
+
+
+def table_b() -> str:
+    """Pictures by backbones."""
+    lines = [
+        [name, mean_of("noisy", table="B", picture=name)]
+        + [mean_of(table="B", picture=name, backbone=backbone) for backbone in BACKBONES]
+        for name in REAL
+    ]
+    means = [mean_of(table="B", backbone=backbone) for backbone in BACKBONES]
+    lines.append(["**mean**", mean_of("noisy", table="B"), *means])
+    return table(["picture", "noisy", *BACKBONES], lines)
+
+
+def table_shots() -> str:
+    """Noise2Noise with the second shot against Noise2Void without."""
+    lines = [
+        [
+            name,
+            *(
+                mean_of(table="N2N", picture=name, objective=objective, backbone=backbone)
+                for objective in ("N2N", "N2V")
+                for backbone in PAPER
+            ),
+        ]
+        for name in SHOTS
+    ]
+    columns = [f"{objective}, {backbone}" for objective in ("N2N", "N2V") for backbone in PAPER]
+    return table(["picture", *columns], lines)
+
+
+def table_objectives() -> str:
+    """Objectives by pictures, with the equivariant network."""
+
+    def cell(objective: str, **wanted: str) -> str:
+        name = "B" if objective == "N2V" else "objectives"
+        return mean_of(table=name, objective=objective, backbone="C4", **wanted)
+
+    chosen = ("N2V", "N2S", "Neighbor2Neighbor", "R2R")
+    lines = [[name, *(cell(objective, picture=name) for objective in chosen)] for name in REAL]
+    lines.append(["**mean**", *(cell(objective) for objective in chosen)])
+    return table(["picture", *chosen], lines)
+
+
+def best_rates() -> dict[str, float]:
+    """Of every backbone that has been tried at all rates: the best on average."""
+    found = [row for row in rows(NAME) if row["table"] == "rate"]
+    best = {}
+    for backbone in BACKBONES:
+        scores = {}
+        for rate in RATES:
+            mine = [
+                float(row["psnr"])
+                for row in found
+                if row["backbone"] == backbone and row["rate"] == f"{rate:g}"
+            ]
+            if len(mine) == len(FOR_RATES):
+                scores[rate] = statistics.mean(mine)
+        if len(scores) == len(RATES):
+            best[backbone] = max(scores, key=scores.get)
+    return best
+
+
+if __name__ == "__main__":
+    main()

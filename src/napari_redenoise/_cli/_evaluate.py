@@ -1,0 +1,99 @@
+"""``redenoise evaluate``: a model on clean pictures with added noise, in numbers and pictures."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import skimage.io
+import typer
+
+from napari_redenoise._cli._app import Device, Overwrite, app
+from napari_redenoise._folders import PictureDone, evaluate, noise_config
+from napari_redenoise.config import NoiseKind
+from napari_redenoise.data import FULL_SCALE, PictureFolder
+from napari_redenoise.errors import OutputError
+from napari_redenoise.io import check_folder, get_device, load_model, refuse_existing, whole_file
+
+TABLE = "table.csv"
+
+
+@app.command("evaluate")
+def evaluate_model(
+    model: Annotated[Path, typer.Argument(help="Trained model: .safetensors")],
+    test_dir: Annotated[Path, typer.Option(help="Folder of clean pictures: png, jpg, tif.")],
+    noise_param: Annotated[
+        float, typer.Option(help="Noise level, the same for all pictures.", min=0.0, max=255.0)
+    ],
+    noise_type: Annotated[NoiseKind, typer.Option(help="Noise that is added.")] = "gaussian",
+    test_size: Annotated[int, typer.Option(help="At most so many pictures.", min=1)] = 1000,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the table and a montage per picture.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.", min=0)] = 0,
+    device: Device = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Add noise to clean pictures, denoise them with MODEL, and compare: PSNR and SSIM."""
+    network, config, normalisation, _ = load_model(model)
+    network = network.to(get_device(device))
+    pictures = PictureFolder.open(test_dir, test_size, config.network.channels)
+    montages = _montage_names(pictures.paths)
+    if out is not None and out.resolve() == test_dir.resolve():
+        raise OutputError(f"{out} holds the clean pictures themselves: choose another folder")
+    if out is not None:
+        for name in (TABLE, *montages.values()):
+            refuse_existing(out / name, overwrite=overwrite)
+        check_folder(out / TABLE)
+    width = max(len(path.name) for path in pictures.paths)
+    typer.echo(f"{noise_type} noise of level {noise_param:g}, seed {seed}")
+    typer.echo(f"{'':{width}}   PSNR (dB)           SSIM")
+    typer.echo(f"{'picture':{width}}   noisy  denoised   noisy  denoised")
+    rows = []
+    noise = noise_config(noise_type, noise_param)
+    for done in evaluate(network, config, normalisation, pictures, noise, seed):
+        scores = (done.noisy_psnr, done.psnr, done.noisy_ssim, done.ssim)
+        rows.append((done.path.name, *scores))
+        typer.echo(_line(done.path.name, scores, width))
+        if out is not None:
+            with whole_file(out / montages[done.path]) as partial:
+                skimage.io.imsave(partial, montage(done), check_contrast=False)
+    means = tuple(float(np.mean([row[part] for row in rows])) for part in range(1, 5))
+    typer.echo(_line("mean", means, width))
+    if out is not None:
+        _write_table(out / TABLE, [*rows, ("mean", *means)])
+        typer.echo(f"wrote {out}")
+
+
+def montage(done: PictureDone) -> np.ndarray:
+    """Noisy, denoised and clean picture in one row, uint8, on the grey scale of the files."""
+    gap = np.full((*done.clean.shape[:2], 4), FULL_SCALE, np.float32)
+    row = np.concatenate([done.noisy, gap, done.denoised, gap, done.clean], axis=2)
+    shown: np.ndarray = np.clip(np.rint(row), 0, FULL_SCALE).astype(np.uint8)
+    return shown[0] if len(shown) == 1 else shown.transpose(1, 2, 0)
+
+
+def _montage_names(paths: tuple[Path, ...]) -> dict[Path, str]:
+    """A name for every picture; those that differ in their ending alone keep it."""
+    stems = [path.stem for path in paths]
+    return {
+        path: f"{path.stem if stems.count(path.stem) == 1 else path.name}.png" for path in paths
+    }
+
+
+def _line(name: str, scores: tuple[float, ...], width: int) -> str:
+    noisy, denoised, noisy_ssim, denoised_ssim = scores
+    return (
+        f"{name:{width}}   {noisy:5.2f}     {denoised:5.2f}   {noisy_ssim:.3f}     "
+        f"{denoised_ssim:.3f}"
+    )
+
+
+def _write_table(path: Path, rows: list[tuple[str | float, ...]]) -> None:
+    header = ("picture", "noisy_psnr", "psnr", "noisy_ssim", "ssim")
+    with whole_file(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([name, *(f"{score:.4f}" for score in scores)] for name, *scores in rows)

@@ -1,0 +1,217 @@
+"""``redenoise train``: a network for a folder of clean pictures, to which noise is added."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from tqdm import tqdm
+
+from napari_redenoise._cli._app import Backbone, Device, app
+from napari_redenoise._folders import EpochDone, FolderTraining
+from napari_redenoise.config import Config, FolderConfig, NoiseKind, ObjectiveKind
+from napari_redenoise.errors import ConfigError, OutputError
+from napari_redenoise.io import check_folder, whole_file
+from napari_redenoise.training import StepDone
+
+STATE = "training-state.safetensors"
+MODEL = "model.safetensors"
+STATISTICS = "statistics.csv"
+PLOTS = {"loss": "loss.png", "psnr": "psnr.png"}
+COLUMNS = ("epoch", "loss", "noisy_psnr", "psnr", "learning_rate", "seconds")
+
+
+@app.command()
+def train(
+    train_dir: Annotated[Path, typer.Option(help="Folder of clean pictures: png, jpg, tif.")],
+    ckpt_save_path: Annotated[Path, typer.Option(help="Folder for models and statistics.")],
+    train_size: Annotated[int, typer.Option(help="At most so many pictures.", min=1)] = 50000,
+    valid_dir: Annotated[Path | None, typer.Option(help="Clean pictures to validate on.")] = None,
+    valid_size: Annotated[int, typer.Option(help="At most so many of them.", min=1)] = 24,
+    ckpt_overwrite: Annotated[
+        bool, typer.Option(help="Keep the model of the last epoch, not one per epoch.")
+    ] = False,
+    nb_epochs: Annotated[int, typer.Option(help="Epochs: one crop of every picture.", min=1)] = 40,
+    batch_size: Annotated[int, typer.Option(help="Crops per step.", min=1)] = 4,
+    crop_size: Annotated[int, typer.Option(help="Side of the crops in pixels.", min=8)] = 256,
+    loss: Annotated[Literal["l1", "l2"], typer.Option(help="Error that is minimised.")] = "l2",
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Default 2e-3, for the standard backbone 1e-3.")
+    ] = None,
+    noise_type: Annotated[NoiseKind, typer.Option(help="Noise that is added.")] = "gaussian",
+    noise_param: Annotated[
+        float,
+        typer.Option(
+            help="UPPER END of the noise level, drawn for every crop: deviation (gaussian), grey "
+            "levels per photon (poisson), or both; pictures count from 0 to 255."
+        ),
+    ] = 50.0,
+    valid_noise_param: Annotated[
+        float | None,
+        typer.Option(help="Noise level of the validation; default half of --noise-param."),
+    ] = None,
+    clean_targets: Annotated[
+        bool, typer.Option("--clean-targets", help="Learn from the clean pictures themselves.")
+    ] = False,
+    objective: Annotated[
+        ObjectiveKind, typer.Option(help="What is learned from the noisy crops.")
+    ] = "noise2noise",
+    backbone: Annotated[Backbone, typer.Option(help="Network.")] = "adarenet",
+    group: Annotated[str, typer.Option(help="Its symmetry: C4, C8, D4, ...")] = "C4",
+    seed: Annotated[int, typer.Option(help="Of weights, crops and noise.", min=0)] = 0,
+    cuda: Annotated[bool, typer.Option("--cuda", help="Compute on the first CUDA device.")] = False,
+    device: Device = None,
+    plot_stats: Annotated[
+        bool, typer.Option("--plot-stats", help="Also plot loss and PSNR by epoch.")
+    ] = False,
+    report_interval: Annotated[
+        int, typer.Option(help="Steps between two lines on the loss.", min=1)
+    ] = 1250,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the training in --ckpt-save-path.")
+    ] = False,
+) -> None:
+    """Train on a folder of clean pictures with added noise, as in the AdaReNet paper."""
+    if cuda and device is not None:
+        raise ConfigError("--cuda and --device both name a device: leave one of them out")
+    config = Config().changed(
+        **{
+            "network.kind": backbone,
+            "network.group": group,
+            "objective.kind": objective,
+            "training.batch_size": batch_size,
+            "training.patch_size": crop_size,
+            "training.loss": loss,
+            "training.learning_rate": learning_rate,
+            "training.seed": seed,
+        }
+    )
+    folder = FolderConfig(
+        epochs=nb_epochs,
+        train_size=train_size,
+        valid_size=valid_size,
+        noise_type=noise_type,
+        noise_param=noise_param,
+        valid_noise_param=valid_noise_param,
+        clean_targets=clean_targets,
+    )
+    training = FolderTraining(config, folder, train_dir, valid_dir, "cuda" if cuda else device)
+    _prepare(training, ckpt_save_path, resume=resume)
+    _introduce(training)
+    try:
+        _run(training, ckpt_save_path, report_interval, one_model=ckpt_overwrite, plot=plot_stats)
+    except KeyboardInterrupt:
+        training.save_state(ckpt_save_path / STATE)
+        typer.echo(f"stopped at step {training.state.step}; go on with --resume", err=True)
+        raise typer.Exit(130) from None
+
+
+def _prepare(training: FolderTraining, folder: Path, *, resume: bool) -> None:
+    """Refuse to mix two trainings in one folder."""
+    check_folder(folder / STATE)
+    if resume:
+        training.resume(folder / STATE)
+        finished = training.state.step // training.steps_per_epoch
+        _write_statistics(
+            folder, [row for row in _statistics(folder) if int(row["epoch"]) <= finished]
+        )
+        return
+    if any((folder / name).exists() for name in (STATE, STATISTICS, MODEL, *PLOTS.values())):
+        raise OutputError(
+            f"{folder} holds a training already: choose another folder, or add --resume to go on "
+            "with it"
+        )
+
+
+def _introduce(training: FolderTraining) -> None:
+    folder, config = training.folder, training.config
+    pictures, steps = len(training.pictures), config.training.steps
+    typer.echo(
+        f"{pictures} pictures of {training.pictures.channels} channel(s), "
+        f"{training.steps_per_epoch} steps per epoch, {steps} in all; "
+        f"{config.objective.kind}, {config.network.kind}, on {training.device}"
+    )
+    typer.echo(
+        f"{folder.noise_type} noise of a level from 0 to {folder.noise_param:g} in training, "
+        f"{folder.valid_level:g} in validation"
+    )
+
+
+def _run(
+    training: FolderTraining, folder: Path, interval: int, *, one_model: bool, plot: bool
+) -> None:
+    config = training.config.training
+    with tqdm(total=config.steps, initial=training.state.step, unit="step") as bar:
+        for event in training.events():
+            if isinstance(event, StepDone):
+                bar.update()
+                if event.step % interval == 0:
+                    recent = training.state.losses[-interval:]
+                    tqdm.write(f"step {event.step}: loss {sum(recent) / len(recent):.4f}")
+                continue
+            tqdm.write(_sentence(event))
+            _keep(training, event, folder, one_model=one_model)
+            if plot:
+                plot_statistics(folder)
+    typer.echo(f"wrote {folder}")
+
+
+def _sentence(event: EpochDone) -> str:
+    valid = (
+        ""
+        if math.isnan(event.psnr)
+        else f", PSNR {event.noisy_psnr:.2f} dB noisy, {event.psnr:.2f} dB denoised"
+    )
+    return (
+        f"epoch {event.epoch} of {event.epochs}: loss {event.loss:.4f}{valid}, "
+        f"{event.seconds:.0f} s"
+    )
+
+
+def _keep(training: FolderTraining, event: EpochDone, folder: Path, *, one_model: bool) -> None:
+    """Model, statistics, and last the state, from which an interrupted training goes on."""
+    name = MODEL if one_model else f"epoch-{event.epoch:03d}.safetensors"
+    training.save_model(folder / name, overwrite=True)
+    row = {column: f"{getattr(event, column):.6g}" for column in COLUMNS}
+    _write_statistics(folder, [*_statistics(folder), row])
+    training.save_state(folder / STATE)
+
+
+def _statistics(folder: Path) -> list[dict[str, str]]:
+    path = folder / STATISTICS
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _write_statistics(folder: Path, rows: list[dict[str, str]]) -> None:
+    with whole_file(folder / STATISTICS) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def plot_statistics(folder: Path) -> None:
+    """Draw loss and PSNR by epoch from the statistics."""
+    # Here, because it takes longer to load than most commands take to run.
+    from matplotlib.figure import Figure
+
+    found = _statistics(folder)
+    epochs = [float(row["epoch"]) for row in found]
+    for name, columns, label in (
+        ("loss", ("loss",), "training loss"),
+        ("psnr", ("noisy_psnr", "psnr"), "PSNR of the validation pictures (dB)"),
+    ):
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.add_subplot(xlabel="epoch", ylabel=label)
+        for column, words in zip(columns, ("noisy", "denoised"), strict=False):
+            values = [float(row[column]) for row in found]
+            axes.plot(epochs, values, marker="o", markersize=3, label=words)
+        if len(columns) > 1:
+            axes.legend(frameon=False)
+        axes.grid(alpha=0.3)
+        figure.savefig(folder / PLOTS[name], dpi=150)

@@ -1,0 +1,396 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.io
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from napari_redenoise._cli import app
+from napari_redenoise._folders import EpochDone, FolderTraining, evaluate, noise_config
+from napari_redenoise.config import Config, FolderConfig
+from napari_redenoise.data import PictureFolder
+from napari_redenoise.errors import ConfigError, InputError, ModelFileError
+from napari_redenoise.io import load_model
+from napari_redenoise.metrics import psnr, ssim
+from napari_redenoise.training import StepDone
+
+
+def scene(seed: int, size: tuple[int, int] = (48, 40)) -> np.ndarray:
+    """A smooth clean picture, uint8."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    picture = 120 + 60 * np.sin(y / (5 + seed)) + 50 * np.cos(x / (7 + seed))
+    return picture.astype(np.uint8)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(5):
+        suffix = (".png", ".tif", ".jpg")[number % 3]
+        skimage.io.imsave(folder / f"{number}{suffix}", scene(number), check_contrast=False)
+    (folder / "notes.txt").write_text("no picture")
+    (folder / ".hidden.png").write_text("no picture")
+    return folder
+
+
+@pytest.fixture
+def small(tiny: Config) -> Config:
+    return tiny.changed(**{"training.patch_size": 24, "objective.kind": "noise2noise"})
+
+
+def run_of(config: Config, pictures: Path, **settings) -> FolderTraining:
+    folder = FolderConfig(**{"epochs": 2, **settings})
+    return FolderTraining(config, folder, pictures, pictures, "cpu")
+
+
+# Reading
+
+
+def test_pictures_are_listed_by_name_and_brought_to_0_to_255(pictures: Path) -> None:
+    folder = PictureFolder.open(pictures, 4)
+    assert [path.name for path in folder.paths] == ["0.png", "1.tif", "2.jpg", "3.png"]
+    assert folder.channels == 1
+    np.testing.assert_allclose(folder.read(0), scene(0)[None], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [(np.uint8, 1.0), (np.uint16, 257.0), (np.float32, 1 / 255)]
+)
+def test_every_dtype_has_the_same_grey_scale(tmp_path: Path, dtype, scale: float) -> None:
+    skimage.io.imsave(tmp_path / "a.tif", (scene(0) * scale).astype(dtype), check_contrast=False)
+    np.testing.assert_allclose(PictureFolder.open(tmp_path, 1).read(0)[0], scene(0), atol=1e-3)
+
+
+def test_colour_and_grey_follow_the_first_picture(tmp_path: Path) -> None:
+    colour = np.stack([scene(0), scene(1), scene(2)], axis=-1)
+    skimage.io.imsave(tmp_path / "a.png", colour, check_contrast=False)
+    skimage.io.imsave(tmp_path / "b.png", scene(3), check_contrast=False)
+    folder = PictureFolder.open(tmp_path, 2)
+    assert folder.channels == 3
+    np.testing.assert_allclose(folder.read(0), colour.transpose(2, 0, 1), atol=1e-4)
+    np.testing.assert_allclose(folder.read(1), np.stack([scene(3)] * 3), atol=1e-4)
+    grey = PictureFolder.open(tmp_path, 2, channels=1).read(0)
+    # Weights of Rec. 709.
+    expected = 0.2125 * colour[..., 0] + 0.7154 * colour[..., 1] + 0.0721 * colour[..., 2]
+    np.testing.assert_allclose(grey[0], expected, atol=1e-3)
+
+
+def test_folders_that_cannot_be_read_are_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no folder"):
+        PictureFolder.open(tmp_path / "none", 3)
+    with pytest.raises(InputError, match="holds no pictures"):
+        PictureFolder.open(tmp_path, 3)
+    (tmp_path / "a.png").write_bytes(b"not a picture")
+    with pytest.raises(InputError, match=r"a\.png cannot be read"):
+        PictureFolder.open(tmp_path, 3)
+
+
+@pytest.mark.parametrize(
+    ("picture", "words"),
+    [
+        (np.full((20, 20), 300.0, np.float32), "from 300 to 300"),
+        (np.zeros((3, 4, 20, 20), np.uint8), "redenoise denoise"),
+    ],
+)
+def test_pictures_of_unknown_scale_or_shape_are_refused(tmp_path, picture, words) -> None:
+    skimage.io.imsave(tmp_path / "a.tif", picture, check_contrast=False)
+    with pytest.raises(InputError, match=words):
+        PictureFolder.open(tmp_path, 1).read(0)
+
+
+# Batches
+
+
+def batches_of(training: FolderTraining, count: int) -> list:
+    stream = training._batches()
+    return [next(stream) for _ in range(count)]
+
+
+def test_an_epoch_shows_every_picture_once(small: Config, pictures: Path) -> None:
+    training = run_of(small, pictures, noise_param=1e-3)
+    assert training.steps_per_epoch == 3  # five pictures, two a step, the last step full
+    assert training.config.training.steps == 6
+    seen = []
+    for batch in batches_of(training, 3):
+        for crop in batch.noisy[:, 0]:
+            grey = training.normalisation.undo(crop[None].numpy())[0]
+            fits = [
+                number
+                for number in range(5)
+                for clean in [training.pictures.read(number)[0]]
+                for windows in [np.lib.stride_tricks.sliding_window_view(clean, grey.shape)]
+                if np.abs(windows - grey).max((2, 3)).min() < 0.1
+            ]
+            assert len(fits) == 1
+            seen += fits
+    assert len(seen) == 6
+    assert set(seen) == set(range(5))
+
+
+def test_the_noise_level_is_uniform_up_to_its_upper_end(small: Config, pictures: Path) -> None:
+    config = small.changed(**{"training.batch_size": 5, "training.patch_size": 40})
+    training = run_of(config, pictures, noise_param=50)
+    (std,) = training.normalisation.std
+    stated, found = [], []
+    for batch in batches_of(training, 60):
+        first, second = batch.noisy.chunk(2, 1)
+        # Two draws of the same scene differ by noise alone.
+        found += (((first - second).std((1, 2, 3)) / np.sqrt(2)) * std).tolist()
+        stated += [sigma * std for (sigma,) in batch.noise.read_noise]
+    np.testing.assert_allclose(found, stated, rtol=0.15)
+    assert 0 < min(stated) < 2
+    assert 48 < max(stated) <= 50
+    assert np.mean(stated) == pytest.approx(25, abs=5 * 50 / np.sqrt(12 * 300))
+
+
+@pytest.mark.parametrize("kind", ["poisson", "poisson-gaussian"])
+def test_photon_noise_has_the_stated_variance(small: Config, pictures: Path, kind: str) -> None:
+    config = small.changed(**{"training.batch_size": 5, "training.patch_size": 40})
+    training = run_of(config, pictures, noise_type=kind, noise_param=20)
+    (mean,), (std,) = training.normalisation.mean, training.normalisation.std
+    ratios = []
+    for batch in batches_of(training, 20):
+        first, second = batch.noisy.chunk(2, 1)
+        for number in range(5):
+            variance = float((first - second)[number].var()) / 2 * std**2
+            level = float((first + second)[number].mean()) / 2 * std + mean
+            gain, read_noise = (
+                getattr(batch.noise, name)[number][0] * std for name in ("gain", "read_noise")
+            )
+            assert (read_noise > 0) == (kind == "poisson-gaussian")
+            ratios.append(variance / (gain * level + read_noise**2))
+    assert np.mean(ratios) == pytest.approx(1, abs=0.05)
+
+
+def test_clean_targets_are_clean(small: Config, pictures: Path) -> None:
+    training = run_of(small, pictures, clean_targets=True, noise_param=50)
+    (batch,) = batches_of(training, 1)
+    sample = training._objective()(batch, torch.Generator())
+    for target in training.normalisation.undo(sample.target[:, 0].numpy()[:, None][0]):
+        windows = [
+            np.lib.stride_tricks.sliding_window_view(
+                training.pictures.read(number)[0], target.shape
+            )
+            for number in range(5)
+        ]
+        assert min(np.abs(window - target).max((2, 3)).min() for window in windows) < 1e-2
+
+
+def test_clean_targets_with_another_objective_are_refused(small: Config, pictures: Path) -> None:
+    with pytest.raises(ConfigError, match="leave --clean-targets out"):
+        run_of(small.changed(**{"objective.kind": "noise2void"}), pictures, clean_targets=True)
+
+
+# Training
+
+
+@pytest.mark.parametrize("kind", ["noise2noise", "noise2void", "r2r", "neighbor2neighbor"])
+@pytest.mark.parametrize("backbone", ["standard", "equivariant", "adarenet"])
+def test_every_objective_and_backbone_trains_on_a_folder(
+    small: Config, pictures: Path, kind: str, backbone: str
+) -> None:
+    config = small.changed(**{"objective.kind": kind, "network.kind": backbone})
+    events = list(run_of(config, pictures, epochs=1).events())
+    assert [type(event) for event in events] == [StepDone] * 3 + [EpochDone]
+    assert np.isfinite([events[-1].loss, events[-1].psnr]).all()
+
+
+def test_training_makes_the_validation_pictures_better(small: Config, pictures: Path) -> None:
+    config = small.changed(**{"network.kind": "standard", "training.batch_size": 5})
+    training = run_of(config, pictures, epochs=60, noise_param=50)
+    epochs = [event for event in training.events() if isinstance(event, EpochDone)]
+    assert [event.epoch for event in epochs] == list(range(1, 61))
+    assert epochs[-1].noisy_psnr == pytest.approx(20.2, abs=0.3)  # 20 log10(255 / 25)
+    assert epochs[-1].psnr > epochs[-1].noisy_psnr + 3
+    assert epochs[-1].psnr > epochs[0].psnr
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4])
+def test_a_resumed_training_ends_as_one_that_was_not_interrupted(
+    small: Config, pictures: Path, tmp_path: Path, stop: int
+) -> None:
+    whole = run_of(small, pictures)
+    losses = [event.loss for event in whole.events() if isinstance(event, StepDone)]
+    first = run_of(small, pictures)
+    for event in first.events():
+        if isinstance(event, StepDone) and event.step == stop:
+            break
+    first.save_state(tmp_path / "state.safetensors")
+    second = run_of(small, pictures)
+    second.resume(tmp_path / "state.safetensors")
+    rest = [event.loss for event in second.events() if isinstance(event, StepDone)]
+    assert rest == losses[stop:]
+    assert second.state.losses == losses
+    for name, value in whole.state.average.state_dict().items():
+        torch.testing.assert_close(
+            second.state.average.state_dict()[name], value, rtol=0, atol=0, msg=name
+        )
+
+
+def test_a_state_of_other_settings_is_refused_by_their_names(
+    small: Config, pictures: Path, tmp_path: Path
+) -> None:
+    run_of(small, pictures).save_state(tmp_path / "state.safetensors")
+    other = run_of(small.changed(**{"training.loss": "l1"}), pictures, noise_param=30)
+    with pytest.raises(ModelFileError, match=r"config\.training\.loss, folder\.noise_param"):
+        other.resume(tmp_path / "state.safetensors")
+    with pytest.raises(ModelFileError, match="no training to go on with"):
+        other.resume(tmp_path / "none.safetensors")
+    run_of(small, pictures).save_model(tmp_path / "model.safetensors")
+    with pytest.raises(ModelFileError, match="not the state of a training"):
+        other.resume(tmp_path / "model.safetensors")
+
+
+def test_evaluation_compares_with_the_clean_picture(small: Config, pictures: Path) -> None:
+    training = run_of(small, pictures)
+    folder = PictureFolder.open(pictures, 2)
+    network = training.state.average
+    noise = noise_config("gaussian", 25.0)
+    found = list(evaluate(network, small, training.normalisation, folder, noise, seed=3))
+    again = list(evaluate(network, small, training.normalisation, folder, noise, seed=3))
+    assert len(found) == 2
+    for done, same in zip(found, again, strict=True):
+        np.testing.assert_array_equal(done.noisy, same.noisy)
+        assert float((done.noisy - done.clean).std()) == pytest.approx(25, rel=0.1)
+        assert done.psnr == psnr(done.denoised, done.clean, 255)
+        assert done.noisy_ssim == pytest.approx(ssim(done.noisy[0], done.clean[0], 255))
+    assert (found[0].noisy - found[0].clean != found[1].noisy - found[1].clean).all()
+
+
+# Command line
+
+RUN = ["--nb-epochs", "2", "--batch-size", "4", "--crop-size", "24", "--backbone", "standard"]
+
+
+def invoke(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def train_into(folder: Path, pictures: Path, *more: str):
+    return invoke("train", "--train-dir", pictures, "--ckpt-save-path", folder, *RUN, *more)
+
+
+def test_the_command_line_of_the_paper_trains_and_its_models_are_evaluated(
+    pictures: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkpoints"
+    # Word for word, apart from the folders, the sizes and --cuda.
+    line = (
+        f"--train-dir {pictures} --train-size 50000 --valid-dir {pictures} --valid-size 3 "
+        f"--ckpt-save-path {folder} --nb-epochs 2 --batch-size 4 --loss l2 --noise-type gaussian "
+        "--noise-param 50 --seed 1 --crop-size 24 --plot-stats --report-interval 2"
+    )
+    done = invoke("train", *line.split())
+    assert done.exit_code == 0, done.output
+    assert "level from 0 to 50 in training, 25 in validation" in done.output
+    assert "adarenet" in done.output
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "epoch-001.safetensors",
+        "epoch-002.safetensors",
+        "loss.png",
+        "psnr.png",
+        "statistics.csv",
+        "training-state.safetensors",
+    }
+    with (folder / "statistics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[0]["noisy_psnr"]) == pytest.approx(20.2, abs=0.5)
+    _, config, _, provenance = load_model(folder / "epoch-002.safetensors")
+    assert config.training.seed == 1
+    assert provenance["folder"]["noise_param"] == 50
+
+    out = tmp_path / "evaluation"
+    model = folder / "epoch-002.safetensors"
+    line = f"evaluate {model} --test-dir {pictures} --noise-param 25 --out {out}"
+    done = invoke(*line.split())
+    assert done.exit_code == 0, done.output
+    with (out / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["picture"] for row in rows] == ["0.png", "1.tif", "2.jpg", "3.png", "4.tif", "mean"]
+    values = [float(row["psnr"]) for row in rows]
+    assert values[-1] == pytest.approx(np.mean(values[:-1]), abs=1e-3)
+    assert f"{values[-1]:.2f}" in done.output
+    picture = skimage.io.imread(out / "0.png")
+    np.testing.assert_array_equal(picture[:, -40:], scene(0))
+    refused = invoke(*line.split())
+    assert "exists already" in str(refused.exception)
+
+
+def test_ckpt_overwrite_keeps_the_last_model_alone(pictures: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert train_into(folder, pictures, "--ckpt-overwrite").exit_code == 0
+    models = [path.name for path in folder.glob("*.safetensors")]
+    assert sorted(models) == ["model.safetensors", "training-state.safetensors"]
+
+
+def test_a_folder_that_holds_a_training_is_not_written_to(pictures: Path, tmp_path: Path) -> None:
+    assert train_into(tmp_path / "run", pictures).exit_code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    again = train_into(tmp_path / "run", pictures)
+    assert "holds a training already" in str(again.exception)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_an_interrupted_command_goes_on_with_resume(
+    pictures: Path, tmp_path: Path, monkeypatch
+) -> None:
+    whole = tmp_path / "whole"
+    assert train_into(whole, pictures).exit_code == 0
+
+    validate = FolderTraining.validate
+    monkeypatch.setattr(
+        FolderTraining, "validate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    stopped = train_into(tmp_path / "run", pictures)
+    assert stopped.exit_code == 130
+    assert "go on with --resume" in stopped.output
+    monkeypatch.setattr(FolderTraining, "validate", validate)
+    # A row of an epoch that the state does not hold, as a kill between two writes leaves it.
+    statistics = tmp_path / "run" / "statistics.csv"
+    statistics.write_text((whole / "statistics.csv").read_text())
+    assert train_into(tmp_path / "run", pictures, "--resume").exit_code == 0
+    with statistics.open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+    name = "epoch-002.safetensors"
+    tensors, expected = (load_file(folder / name) for folder in (tmp_path / "run", whole))
+    for key, value in expected.items():
+        torch.testing.assert_close(tensors[key], value, rtol=0, atol=0)
+
+
+def test_cuda_where_there_is_none_is_refused_in_words(pictures: Path, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    done = train_into(tmp_path / "run", pictures, "--cuda")
+    assert "not available: choose one of" in str(done.exception)
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_names_for_the_device_are_refused(pictures: Path, tmp_path: Path) -> None:
+    done = train_into(tmp_path / "run", pictures, "--cuda", "--device", "cpu")
+    assert "leave one of them out" in str(done.exception)
+
+
+def test_the_clean_pictures_are_never_written_over(pictures: Path, tmp_path: Path) -> None:
+    assert train_into(tmp_path / "run", pictures).exit_code == 0
+    before = {path: path.read_bytes() for path in pictures.iterdir()}
+    model = tmp_path / "run" / "epoch-002.safetensors"
+    line = f"evaluate {model} --test-dir {pictures} --noise-param 25 --out {pictures} --overwrite"
+    assert "choose another folder" in str(invoke(*line.split()).exception)
+    assert {path: path.read_bytes() for path in pictures.iterdir()} == before
+
+
+def test_pictures_that_differ_in_their_ending_alone_have_montages_of_their_own(
+    pictures: Path, tmp_path: Path
+) -> None:
+    skimage.io.imsave(pictures / "0.tif", scene(9), check_contrast=False)
+    assert train_into(tmp_path / "run", pictures).exit_code == 0
+    model, out = tmp_path / "run" / "epoch-002.safetensors", tmp_path / "evaluation"
+    invoke(*f"evaluate {model} --test-dir {pictures} --noise-param 25 --out {out}".split())
+    assert len(list(out.glob("*.png"))) == 6
+    np.testing.assert_array_equal(skimage.io.imread(out / "0.tif.png")[:, -40:], scene(9))
