@@ -80,6 +80,8 @@ def runs() -> Iterator[Run]:
                     yield Run("A", picture, objective, backbone, seed)
         if seed == 0:
             yield from _real()
+    for picture in REAL:
+        yield Run("objectives", picture, "R2R", "C4")
 
 
 def _real() -> Iterator[Run]:
@@ -91,7 +93,7 @@ def _real() -> Iterator[Run]:
             for objective in ("N2N", "N2V"):
                 yield Run("N2N", picture, objective, backbone)
     for picture in REAL:
-        for objective in ("N2S", "Neighbor2Neighbor", "R2R"):
+        for objective in ("N2S", "Neighbor2Neighbor"):
             yield Run("objectives", picture, objective, "C4")
 
 
