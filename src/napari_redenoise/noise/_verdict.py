@@ -158,7 +158,7 @@ def _correlations(report: NoiseReport) -> list[Finding]:
         for axis, along, reach in axes
         if reach
     ]
-    return said or [Finding("correlation", "White: the pixels' noise is independent.")]
+    return said or [Finding("correlation", "White: the noise of neighbouring pixels is independent.")]
 
 
 def _lines(report: NoiseReport) -> list[Finding]:
