@@ -94,8 +94,9 @@ def as_text(report: NoiseReport) -> str:
     model, found = report.model, report.autocorrelation
     low, high = report.offset_range
     also = f"  (any from {low:.4g} to {high:.4g} fits)" if low < high else ""
+    gain = f"{model.gain:.4g} ± {report.gain_error:.2g} grey levels per photon"
     lines = [
-        f"  gain         {model.gain:.4g} ± {report.gain_error:.2g} grey levels per photon",
+        f"  gain         {gain if model.gain else 'none found'}",
         f"  offset       {model.offset:.4g} grey levels{also}",
         f"  read noise   {model.read_noise:.4g} grey levels",
         f"  correlation  along y {_coefficients(found.y)}; along x {_coefficients(found.x)}",

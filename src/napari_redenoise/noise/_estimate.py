@@ -80,9 +80,9 @@ def estimate_noise(image: ArrayLike) -> NoiseReport:
     bins = level_bins(blocks.level)
     calm = calm_blocks(blocks, bins)
     found = measure_autocorrelation(planes, blocks, calm, calm)
-    line = fit_line(blocks, bins, greys.limits[0], _shares(found))
+    line = fit_line(blocks, bins, greys, _shares(found))
     found = measure_autocorrelation(planes, blocks, calmest_blocks(blocks, line), line.used)
-    line = fit_line(blocks, bins, greys.limits[0], _shares(found))
+    line = fit_line(blocks, bins, greys, _shares(found))
     return _report(greys, blocks, line, found, _shares(found)[1], 1)
 
 
@@ -112,7 +112,7 @@ def estimate_noise_from_repeats(frames: ArrayLike) -> NoiseReport:
     windows = read_repeats(frames)
     greys = grey_levels(windows)
     blocks = repeats_blocks(windows, greys.limits)
-    line = fit_line(blocks, level_bins(blocks.level), greys.limits[0], (1.0, 1.0))
+    line = fit_line(blocks, level_bins(blocks.level), greys, (1.0, 1.0))
     found = repeats_autocorrelation(windows)
     return _report(greys, blocks, line, found, 1.0, int(frames.shape[0]))
 
@@ -147,7 +147,7 @@ def noise_autocorrelation(image: ArrayLike, lags: int = LAGS) -> Autocorrelation
     bins = level_bins(blocks.level)
     calm = calm_blocks(blocks, bins)
     found = measure_autocorrelation(planes, blocks, calm, calm)
-    line = fit_line(blocks, bins, greys.limits[0], _shares(found))
+    line = fit_line(blocks, bins, greys, _shares(found))
     return measure_autocorrelation(planes, blocks, calmest_blocks(blocks, line), line.used, lags)
 
 
@@ -182,7 +182,7 @@ def _report(
         autocorrelation=found,
         points=points,
         misfit=_misfit(model, points),
-        homogeneous=float(line.used.mean()),
+        homogeneous=line.homogeneous,
         clipped=(low, high),
         limits=greys.limits,
         step=greys.step,

@@ -14,6 +14,7 @@ import numpy as np
 from napari_redenoise.noise._blocks import COARSE, PIXELS, Blocks, Chosen
 from napari_redenoise.noise._line import Fit, Values, lower_line, variance_floor, weighted_line
 from napari_redenoise.noise._model import VariancePoint
+from napari_redenoise.noise._pixels import Greys
 
 _ROUNDS = 10
 _BINS = 40
@@ -21,10 +22,11 @@ _LEAST_IN_BIN = 40
 _CALM_SHARE = 0.3
 _LEAST_SHARE = 0.02
 _ENOUGH_PIXELS = 40_000
+_UNCERTAIN = 0.15
 _COARSE_FREEDOM = float(COARSE.sum())
 
-# Shares of a level's pixels, of its expected variance, of its photon noise, and of the blocks.
-_CLIPPED_SHARE, _CUT, _EXCESS, _LEAST_FREE = 0.02, 0.92, 1.3, 0.1
+# Shares of a level's pixels, of its expected variance, of that of counts, and of the blocks.
+_CLIPPED_SHARE, _CUT, _EXCESS, _LEAST_FREE = 0.02, 0.92, 1.5, 0.1
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,13 @@ class Line:
     ----------
     fit : Fit
     used : array of bool
-        Homogeneous blocks of levels at which no noise is cut off.
+        Calm blocks of levels at which no noise is cut off.
     by_surroundings : bool
         Whether levels differ so little that the levels around the blocks had to tell the slope.
     floor : array of bool
         Blocks of the levels at which noise is cut off at the dark end.
+    homogeneous : float
+        Share of the blocks that show no structure.
     counts : bool
         Whether noise reaches the dark end and ends there by itself, as that of counts does.
     """
@@ -48,6 +52,7 @@ class Line:
     used: Chosen
     by_surroundings: bool
     floor: Chosen
+    homogeneous: float
     counts: bool = False
 
     def variance(self, level: Values) -> Values:
@@ -89,7 +94,7 @@ def calmest_blocks(blocks: Blocks, line: Line) -> Chosen:
 
 
 def fit_line(
-    blocks: Blocks, bins: list[np.ndarray], floor_level: float, shares: tuple[float, float]
+    blocks: Blocks, bins: list[np.ndarray], greys: Greys, shares: tuple[float, float]
 ) -> Line:
     """Fit the line to the blocks that are homogeneous and not cut off.
 
@@ -98,8 +103,8 @@ def fit_line(
     blocks : Blocks
     bins : list of arrays
         From `level_bins`.
-    floor_level : float
-        Lowest grey level of the image.
+    greys : Greys
+        Values of the image.
     shares : (float, float)
         Expected energy of noise of variance 1 in the coarse and the fine part; 1 if it is white.
     """
@@ -113,12 +118,33 @@ def fit_line(
         for share in (blocks.brightest, blocks.darkest)
     )
     good = ~bright if (~bright).sum() >= 2 else np.ones(len(bins), bool)
-    floor = dark & _is_cut(level - floor_level, start, size, good & ~dark, good & dark)
+    floor = dark & _is_cut(
+        level - greys.limits[0], start, size, good & ~dark, good & dark, greys.step
+    )
     good &= ~floor
     first = lower_line(level[good], start[good], size[good])
     usable, cut = (_members(chosen, bins) for chosen in (good, floor))
     counts = bool(dark.any() and not floor.any())
-    return replace(_refine(blocks, variance, coarse, first, usable, cut), counts=counts)
+    line = _refine(blocks, variance, coarse, first, usable, cut)
+    if line.fit.error > _UNCERTAIN * line.fit.slope:
+        line = _by_calm_blocks(blocks, variance, line, calm & usable)
+    return replace(line, counts=counts)
+
+
+def _by_calm_blocks(blocks: Blocks, variance: Values, line: Line, calm: Chosen) -> Line:
+    """Fit the line to the calmest blocks of every level, if that tells the slope far better.
+
+    Where all light is in structures smaller than a block, no bright block is homogeneous; yet
+    structures that the optics have smoothed leave the fine detail to the noise.
+    """
+    fit, by_surroundings = line.fit, line.by_surroundings
+    least = variance_floor(variance[calm])
+    for _ in range(_ROUNDS // 2):
+        expected = np.maximum(fit.at(blocks.level), least)
+        fit, by_surroundings = _better_line(blocks, variance, calm, expected, 1 / expected**2)
+    if 4 * fit.error < fit.slope and fit.error < line.fit.error:
+        return replace(line, fit=fit, used=calm, by_surroundings=by_surroundings)
+    return line
 
 
 def _members(chosen: Chosen, bins: list[np.ndarray]) -> Chosen:
@@ -129,19 +155,22 @@ def _members(chosen: Chosen, bins: list[np.ndarray]) -> Chosen:
     return blocks
 
 
-def _is_cut(light: Values, variance: Values, size: Values, free: Chosen, floor: Chosen) -> bool:
+def _is_cut(
+    light: Values, variance: Values, size: Values, free: Chosen, floor: Chosen, step: float
+) -> bool:
     """Whether noise was cut off at the darkest level, and not simply ends there as counts do.
 
-    Cutting leaves dark levels with less variance than the line of the others has there, and yet
-    with more than photon noise alone could have so near to the end.
+    Cutting leaves dark levels with less variance than the line of the others has there. Where
+    single photons are counted, noise ends by itself, and its variance per level is the step
+    between the levels.
     """
     if free.sum() < 3 or not floor.any() or size[free].sum() < _LEAST_FREE * size.sum():
         return False
     fit = lower_line(light[free], variance[free], size[free])
     seen = float((size * variance)[floor].sum())
     expected = float((size * np.maximum(fit.at(light), 0.0))[floor].sum())
-    photons = float((size * np.maximum(fit.slope * light, 0.0))[floor].sum())
-    return _EXCESS * photons < seen < _CUT * expected
+    counted = step * float((size * light)[floor].sum())
+    return _EXCESS * counted < seen < _CUT * expected
 
 
 def _refine(
@@ -155,12 +184,12 @@ def _refine(
         light = level - darkest_level(level[used], fit, blocks.averaged)
         scatter = _kurtosis(fit.slope, light, expected) / blocks.averaged
         spread = 2 / blocks.freedom + scatter
-        limit = 1 + 2 * np.sqrt(2 / _COARSE_FREEDOM + scatter)
+        limit = 1 + np.sqrt(2 / _COARSE_FREEDOM + scatter)
         clean = usable & (variance <= expected * (1 + 5 * np.sqrt(spread)))
         used = _homogeneous(coarse / expected, limit, clean, usable)
         weight = 1 / (expected**2 * spread)
         fit, by_surroundings = _better_line(blocks, variance, used, expected, weight)
-    return Line(fit, used, by_surroundings, floor)
+    return Line(fit, used, by_surroundings, floor, float(used.mean()))
 
 
 def _homogeneous(ratio: Values, limit: Values, clean: Chosen, usable: Chosen) -> Chosen:

@@ -100,7 +100,8 @@ class NoiseReport:
     misfit : float
         Typical relative distance of a point's variance from the line, 0 for a perfect line.
     homogeneous : float
-        Share of the blocks without visible structure, which the estimate rests on.
+        Share of the blocks without visible structure. The estimate rests on these, or where they
+        tell too little, on the calmest ones of every level.
     clipped : (float, float)
         Share of the pixels that were cut off at the darkest and at the brightest level.
     limits : (float, float)

@@ -24,7 +24,7 @@ FindingKind = Literal[
 _SIGNIFICANT = 0.05
 _ERRORS = 4.0
 _CLIPPED = 0.0005
-_LARGE_MISFIT = 0.25
+_LARGE_MISFIT = 0.12
 _FEW_HOMOGENEOUS = 0.05
 
 
@@ -126,10 +126,10 @@ def _is_clean(report: NoiseReport) -> bool:
 def _photons(report: NoiseReport) -> Finding:
     """What the noise depends on."""
     model = report.model
-    levels = [point.level for point in report.points]
-    span = max(levels) - min(levels)
     if model.gain == 0:
-        if report.gain_error * span > 0.3 * report.noise_std**2:
+        # The gain with which photons alone would make this noise.
+        largest = report.noise_std**2 / (report.mean - report.limits[0])
+        if 2 * report.gain_error > largest:
             return Finding(
                 "photons",
                 "Whether the noise grows with the light cannot be told: the grey levels of the "
@@ -139,23 +139,14 @@ def _photons(report: NoiseReport) -> Finding:
             "photons", "Camera (read) noise alone: the noise does not depend on the light."
         )
     growth = f"the variance grows with the light ({_number(model.gain)} grey levels per photon)"
-    low, high = (_photon_share(report, offset) for offset in reversed(report.offset_range))
-    if low > 0.5:
-        text = f"Photon noise: {growth}."
-    elif high < 0.5 or high - low < 0.5:
-        text = f"Camera (read) noise dominates, with some photon noise: {growth}."
-    else:
-        text = (
-            f"Photon noise: {growth}; how much read noise there is besides cannot be told "
-            "without a dark region."
-        )
-    return Finding("photons", text)
-
-
-def _photon_share(report: NoiseReport, offset: float) -> float:
-    """Share of the variance at the mean level that is photon noise, if the offset were this."""
-    total = float(report.model.variance(report.mean))
-    return report.model.gain * (report.mean - offset) / total if total > 0 else 1.0
+    total = float(model.variance(report.mean))
+    if model.gain * (report.mean - model.offset) > 0.5 * total:
+        return Finding("photons", f"Photon noise: {growth}.")
+    return Finding(
+        "photons",
+        f"Camera (read) noise dominates, if the darkest region has no light; {growth}. If it has "
+        "light, more is photon noise.",
+    )
 
 
 def _correlations(report: NoiseReport) -> list[Finding]:
@@ -167,7 +158,7 @@ def _correlations(report: NoiseReport) -> list[Finding]:
         for axis, along, reach in axes
         if reach
     ]
-    return said or [Finding("correlation", "White: the pixels' noise is independent.")]
+    return said or [Finding("correlation", "White: the noise of neighbouring pixels is independent.")]
 
 
 def _lines(report: NoiseReport) -> list[Finding]:
