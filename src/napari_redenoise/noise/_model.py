@@ -125,3 +125,11 @@ class NoiseReport:
     limits: tuple[float, float]
     step: float
     frames: int = 1
+
+    @property
+    def gain_is_known(self) -> bool:
+        """Whether the levels of the image differ enough to tell photon noise from other noise."""
+        if self.model.gain > 0:
+            return True
+        levels = [point.level for point in self.points]
+        return self.gain_error * (max(levels) - min(levels)) <= 0.3 * self.noise_std**2
