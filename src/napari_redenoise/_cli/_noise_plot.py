@@ -47,7 +47,7 @@ def draw_variance(axes: Any, report: NoiseReport) -> None:
     low, high = report.offset_range
     axes.axvline(model.offset, color=GREY, linestyle=":", linewidth=1, label="offset")
     if low > level.min() - np.ptp(level):
-        axes.axvspan(low, high, color=GREY, alpha=0.15, linewidth=0, label="offsets that fit as well")
+        axes.axvspan(low, high, color=GREY, alpha=0.15, linewidth=0, label="offsets that fit")
     ends_cut = [limit for share, limit in zip(report.clipped, report.limits, strict=True) if share]
     for number, limit in enumerate(ends_cut):
         if abs(limit - level.mean()) < 2 * np.ptp(level):

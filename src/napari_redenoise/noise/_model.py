@@ -56,7 +56,7 @@ class Autocorrelation:
     y, x : tuple of float
         Correlation coefficients at lags 1, 2, ... along an axis; 0 for white noise.
     error : float
-        Standard error of a coefficient.
+        Standard error of the first coefficients; farther ones rest on fewer pairs.
     rows, columns : float
         Standard deviation of offsets shared by whole rows (or columns), as a share of the
         standard deviation of the noise; 0 where chance explains them.

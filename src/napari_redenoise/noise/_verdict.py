@@ -158,7 +158,8 @@ def _correlations(report: NoiseReport) -> list[Finding]:
         for axis, along, reach in axes
         if reach
     ]
-    return said or [Finding("correlation", "White: the noise of neighbouring pixels is independent.")]
+    white = Finding("correlation", "White: the noise of neighbouring pixels is independent.")
+    return said or [white]
 
 
 def _lines(report: NoiseReport) -> list[Finding]:
