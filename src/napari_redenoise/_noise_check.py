@@ -66,7 +66,7 @@ def resolve(objective: ObjectiveConfig, planes: Planes) -> ObjectiveConfig:
     Raises
     ------
     InputError
-        When R2R is to draw from noise and there is none.
+        When R2R is to draw from noise and there is none, or photons cannot be told from it.
     """
     if objective.kind == "auto":
         advice = recommendation(noise_reports(planes))
@@ -75,11 +75,17 @@ def resolve(objective: ObjectiveConfig, planes: Planes) -> ObjectiveConfig:
         )
     if objective.kind != "r2r" or objective.noise is not None:
         return objective
-    models = [report.model for report in noise_reports(planes)]
+    reports = noise_reports(planes)
+    models = [report.model for report in reports]
     if not all(model.gain or model.read_noise for model in models):
         raise InputError(
             "no noise was found in the image, and R2R learns from it: choose noise2self, or give "
             "the noise"
+        )
+    if not all(report.gain_is_known for report in reports):
+        raise InputError(
+            "whether the noise grows with the light cannot be told from this image, and R2R has to "
+            "know: give gain, offset and read noise, or choose noise2self"
         )
     noise = NoiseConfig(
         gain=tuple(model.gain for model in models),

@@ -12,8 +12,8 @@ from napari_redenoise.noise import poisson_gaussian
 
 @pytest.fixture(scope="module")
 def photons() -> np.ndarray:
-    """Expected photons, (192, 192): smooth, and dark in places."""
-    picture = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(192, 192)), 12)
+    """Expected photons, (128, 128): smooth, and dark in places."""
+    picture = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(128, 128)), 8)
     picture = picture / picture.std()
     return 60.0 * np.maximum(picture + 0.5, 0.0)
 
@@ -65,6 +65,12 @@ def test_r2r_on_an_image_without_noise_is_refused_in_words() -> None:
     y, x = np.mgrid[:64, :64].astype(float)
     with pytest.raises(InputError, match="no noise was found"):
         resolve(ObjectiveConfig(kind="r2r"), Planes(y + 2 * x, "YX"))
+
+
+def test_r2r_never_guesses_that_noise_is_gaussian() -> None:
+    even = np.random.default_rng(0).poisson(20.0, (64, 64))
+    with pytest.raises(InputError, match=r"cannot be told.*noise2self"):
+        resolve(ObjectiveConfig(kind="r2r"), Planes(even, "YX"))
 
 
 def test_auto_takes_noise2self_for_white_noise(photons: np.ndarray) -> None:

@@ -128,8 +128,9 @@ class NoiseReport:
 
     @property
     def gain_is_known(self) -> bool:
-        """Whether the levels of the image differ enough to tell photon noise from other noise."""
+        """Whether the grey levels differ enough to tell photon noise from other noise."""
         if self.model.gain > 0:
             return True
-        levels = [point.level for point in self.points]
-        return self.gain_error * (max(levels) - min(levels)) <= 0.3 * self.noise_std**2
+        # The gain with which photons alone would make this noise.
+        largest = self.noise_std**2 / (self.mean - self.limits[0])
+        return 2 * self.gain_error <= largest

@@ -127,9 +127,7 @@ def _photons(report: NoiseReport) -> Finding:
     """What the noise depends on."""
     model = report.model
     if model.gain == 0:
-        # The gain with which photons alone would make this noise.
-        largest = report.noise_std**2 / (report.mean - report.limits[0])
-        if 2 * report.gain_error > largest:
+        if not report.gain_is_known:
             return Finding(
                 "photons",
                 "Whether the noise grows with the light cannot be told: the grey levels of the "
