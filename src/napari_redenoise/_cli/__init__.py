@@ -6,14 +6,14 @@ import sys
 
 import typer
 
-from napari_redenoise._cli import _demo, _denoise
+from napari_redenoise._cli import _demo, _denoise, _equivariance
 from napari_redenoise._cli._app import app
 from napari_redenoise.errors import RedenoiseError
 
 __all__ = ["app", "main"]
 
 # Imported for the commands that they add to the application.
-_COMMANDS = (_denoise, _demo)
+_COMMANDS = (_denoise, _demo, _equivariance)
 
 
 def main() -> None:
