@@ -58,18 +58,15 @@ class EquivarianceResult:
     labels: dict[str, str] = field(default_factory=dict)
 
     def sentences(self) -> list[str]:
-        """Say the errors in words, one sentence each."""
-        said = [
-            f"Turning the picture by {self.angle:g}° changes the result of the "
-            f"{self.labels[name]} by {percent(error)}"
-            for name, error in self.errors.items()
-        ]
+        """Say the errors in words."""
+        parts = [f"of the {self.labels[name]} by {percent(e)}" for name, e in self.errors.items()]
+        said = [f"Turning the picture by {self.angle:g}° changes the result {', '.join(parts)}."]
         if self.interpolation is not None:
             said.append(
-                f"Turning and turning back by interpolation alone changes the noisy picture by "
-                f"{percent(self.interpolation)}: the figures above include what it does to them"
+                "Turning and turning back by interpolation alone changes the noisy picture by "
+                f"{percent(self.interpolation)}: the figures above include what that does to them."
             )
-        return [f"{sentence}." for sentence in said]
+        return said
 
 
 def equivariance(

@@ -153,9 +153,10 @@ def test_errors_are_said_in_words(model, noisy):
         interpolation=0.25,
     )
     said = " ".join(result.sentences())
-    assert "by 45° changes the result of the standard branch by 12.3 %" in said
-    assert "of the equivariant branch by less than 0.01 %" in said
-    assert "of the fused network by 0.57 %" in said
+    assert (
+        "Turning the picture by 45° changes the result of the standard branch by 12.3 %, of the "
+        "equivariant branch by less than 0.01 %, of the fused network by 0.57 %."
+    ) in said
     assert "interpolation alone changes the noisy picture by 25.0 %" in said
 
 
