@@ -174,5 +174,5 @@ def resampling(scene: Scene, name: str, meshes: Sequence[float], element: int) -
                 operator, size, scene.image, scene.centres, mesh, C8, element, "trivial"
             )
         errors.append(relative(*pair))
-        largest = max(largest, float(pair[0].abs().max()) / (scene.image.steepest() * mesh))
-    return Curve(tuple(meshes), tuple(errors), largest)
+        largest = max(largest, float(pair[0].abs().max()) / mesh)
+    return Curve(tuple(meshes), tuple(errors), largest / scene.image.steepest())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import torch
 from _continuum import WINDOWS, predicted_order
@@ -25,6 +28,7 @@ from napari_redenoise.nn import LiftingConv2d
 
 NAME = "equivariance"
 PAGE = ROOT / "docs" / "equivariance.md"
+FEATURE_MAPS = ROOT / "docs" / "images" / "feature-maps.png"
 PICTURE = ROOT / "docs" / "images" / "equivariance-orders.png"
 
 DYADIC = tuple(2.0**-n for n in range(4, 13))
@@ -51,6 +55,7 @@ def main() -> None:
     for panel, curves in panels.items():
         record(panel, curves)
         publish(f"{NAME}_{panel}", tabulated(panel, curves), PAGE, NAME)
+    publish(f"{NAME}_features", features(), PAGE, NAME)
     publish(f"{NAME}_machine", f"{machine()}; one thread, float64, seed 0.", PAGE, NAME)
     draw(panels)
 
@@ -113,6 +118,15 @@ def pictures() -> Curves:
         )
         for kind in ("standard", "C4", "C8")
     }
+
+
+def features() -> str:
+    """Run the example: it draws the feature maps and says their errors."""
+    FEATURE_MAPS.unlink(missing_ok=True)
+    command = [sys.executable, str(ROOT / "examples" / "feature_maps.py"), str(FEATURE_MAPS)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    lines = [line.partition(": error ") for line in said.splitlines()]
+    return table(["", "error"], [(name, error) for name, _, error in lines if error])
 
 
 def record(panel: str, curves: Curves) -> None:

@@ -91,7 +91,8 @@ def test_the_maps_share_one_grey_scale_and_say_where_they_come_from(
     np.testing.assert_array_equal(noisy, before)
 
 
-def test_maps_lie_over_the_slice_that_is_looked_at(dock, widget, press, train, noisy):
+def test_maps_lie_over_what_is_looked_at(dock, widget, press, train, noisy, monkeypatch):
+    monkeypatch.setattr("napari_redenoise._widgets._view.MOST_PREVIEWED", 40)
     stack = np.stack([noisy[::-1], noisy, noisy + 100])
     source = dock.viewer.add_image(
         stack,
@@ -109,14 +110,18 @@ def test_maps_lie_over_the_slice_that_is_looked_at(dock, widget, press, train, n
     widget._on_layer()
     press()
     shown = dock.viewer.layers["cells Δ90° standard"]
-    assert shown.data.shape == (1, *noisy.shape)
+    window = widget.result.window
+    rows, columns = window.rows.start, window.columns.start
+    assert rows > 0
+    assert columns > 0
+    assert window == Window((1,), slice(rows, rows + 40), slice(columns, columns + 40))
+    assert shown.data.shape == (1, 40, 40)
     for corner in ((0, 0, 0), (0, 20, 30)):
         np.testing.assert_allclose(
-            shown.data_to_world(corner), source.data_to_world(np.add(corner, (1, 0, 0)))
+            shown.data_to_world(corner), source.data_to_world(np.add(corner, (1, rows, columns)))
         )
     assert shown.units == source.units
     assert shown.axis_labels == source.axis_labels
-    window = Window((1,), slice(0, 72), slice(0, 90))
     expected = equivariance(model, stack, "TYX", window=window).differences["standard"]
     np.testing.assert_allclose(shown.data[0], expected, rtol=1e-3, atol=0.05)
 
@@ -209,6 +214,7 @@ def endless(model, *_, should_stop, **__):
     yield SimpleNamespace()
     while not should_stop():
         pass
+    return "finished all the same"
 
 
 def test_stop_adds_nothing(dock, widget, train, noisy, monkeypatch):
