@@ -64,7 +64,8 @@ def test_a_model_trained_in_the_denoise_dock_is_examined(dock, widget, press, no
     for name, key in zip(NAMES, ("denoised", "equivariant", "standard"), strict=True):
         layer = dock.viewer.layers[name]
         np.testing.assert_allclose(layer.data, expected.differences[key], rtol=1e-3, atol=0.05)
-        assert f"{expected.labels[key]} by {percent(expected.errors[key])}" in widget.status.text()
+        said = widget.status.text().replace("\N{NO-BREAK SPACE}", " ")
+        assert f"{expected.labels[key]} by {percent(expected.errors[key])}" in said
     assert expected.errors["equivariant"] < 1e-5 < expected.errors["standard"]
 
 

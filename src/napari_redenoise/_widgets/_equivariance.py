@@ -360,4 +360,6 @@ def _in_words(source: LayerImage, result: EquivarianceResult) -> str:
         f"Compared: {size} pixels of '{source.name}'; 100 % is the standard deviation of the "
         "denoised view."
     )
-    return "\n\n".join([*result.sentences(), compared, SIDE_BY_SIDE])
+    words = "\n\n".join([*result.sentences(), compared, SIDE_BY_SIDE])
+    # No line of a narrow dock begins with a sign.
+    return words.replace(" %", "\N{NO-BREAK SPACE}%")
