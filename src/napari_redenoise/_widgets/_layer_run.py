@@ -19,6 +19,7 @@ from napari_redenoise._layers import (
     provenance_of,
 )
 from napari_redenoise._previews import PreviewDone
+from napari_redenoise._widgets._models import remember
 from napari_redenoise._widgets._run import (
     Begun,
     Finished,
@@ -148,6 +149,7 @@ class LayerRun(QObject):
         elif isinstance(event, Begun):
             self._canvas = event.canvas
         elif isinstance(event, Trained):
+            remember(self._layer, self.denoiser)
             self.control.stop.set()
             self.denoising.emit()
             self.progressed.emit("Denoising the layer.", 0, 0)
