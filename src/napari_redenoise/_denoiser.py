@@ -296,6 +296,22 @@ class Redenoiser:
                     pass
                 return
 
+    def check(
+        self, image: ArrayLike, axes: str | None = None, *, second: ArrayLike | None = None
+    ) -> None:
+        """Refuse at once, without reading a pixel, what `fit` would refuse for its shape.
+
+        Raises
+        ------
+        InputError
+            When the image, or the image and its second shot, cannot be trained on.
+        ConfigError
+            When the objective does not go with a second shot.
+        """
+        planes = _as_planes(image, axes)
+        other = None if second is None else _as_planes(second, planes.axes)
+        shots_of(planes, other, self.config.objective)
+
     def estimate_seconds(self, image: ArrayLike, axes: str | None = None) -> float:
         """Expected time of `fit` and `predict` together, from a trial of a few steps.
 

@@ -66,8 +66,16 @@ class LayerRun(QObject):
     ended = Signal(str)
     """A sentence on how it ended."""
 
-    def __init__(self, viewer: Any, layer: Image, source: LayerImage, denoiser: Redenoiser) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        layer: Image,
+        source: LayerImage,
+        denoiser: Redenoiser,
+        second: LayerImage | None = None,
+    ) -> None:
         super().__init__()
+        self._second = second
         self.control = RunControl()
         self.denoiser = denoiser
         self.result: Image | None = None
@@ -99,6 +107,7 @@ class LayerRun(QObject):
             self.denoiser,
             self._source,
             self.control,
+            self._second,
             _connect={
                 "yielded": self._on_event,
                 "returned": self._on_returned,
