@@ -80,21 +80,19 @@ def runs() -> Iterator[Run]:
                     yield Run("A", picture, objective, backbone, seed)
         if seed == 0:
             yield from _real()
-    for picture in REAL:
-        yield Run("objectives", picture, "R2R", "C4")
 
 
 def _real() -> Iterator[Run]:
     for picture in REAL:
         for backbone in BACKBONES:
             yield Run("B", picture, "N2V", backbone)
+    for picture in REAL:
+        for objective in ("R2R", "N2S", "Neighbor2Neighbor"):
+            yield Run("objectives", picture, objective, "C4")
     for picture in SHOTS:
         for backbone in PAPER:
             for objective in ("N2N", "N2V"):
                 yield Run("N2N", picture, objective, backbone)
-    for picture in REAL:
-        for objective in ("N2S", "Neighbor2Neighbor"):
-            yield Run("objectives", picture, objective, "C4")
 
 
 def main() -> None:
