@@ -278,11 +278,11 @@ def test_the_command_line_of_the_paper_trains_and_its_models_are_evaluated(
     pictures: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "checkpoints"
-    # Word for word, apart from the folders, the sizes and --cuda.
+    # Word for word, apart from the folders and the sizes.
     line = (
         f"--train-dir {pictures} --train-size 50000 --valid-dir {pictures} --valid-size 3 "
         f"--ckpt-save-path {folder} --nb-epochs 2 --batch-size 4 --loss l2 --noise-type gaussian "
-        "--noise-param 50 --seed 1 --crop-size 24 --plot-stats --report-interval 2"
+        "--noise-param 50 --seed 1 --crop-size 24 --plot-stats --cuda --report-interval 2"
     )
     done = invoke("train", *line.split())
     assert done.exit_code == 0, done.output
@@ -363,12 +363,17 @@ def test_an_interrupted_command_goes_on_with_resume(
         torch.testing.assert_close(tensors[key], value, rtol=0, atol=0)
 
 
-def test_cuda_where_there_is_none_is_refused_in_words(pictures: Path, tmp_path: Path) -> None:
+def test_without_cuda_the_command_of_the_paper_says_so_and_device_insists(
+    pictures: Path, tmp_path: Path
+) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    done = train_into(tmp_path / "run", pictures, "--cuda")
-    assert "not available: choose one of" in str(done.exception)
-    assert not (tmp_path / "run").exists()
+    assert (
+        "no CUDA device: training without" in train_into(tmp_path / "a", pictures, "--cuda").output
+    )
+    refused = train_into(tmp_path / "b", pictures, "--device", "cuda")
+    assert "not available: choose one of" in str(refused.exception)
+    assert not (tmp_path / "b").exists()
 
 
 def test_two_names_for_the_device_are_refused(pictures: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from napari_redenoise._cli._app import Backbone, Device, app
 from napari_redenoise._folders import EpochDone, FolderTraining
 from napari_redenoise.config import Config, FolderConfig, NoiseKind, TrainedObjective
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import check_folder, whole_file
+from napari_redenoise.io import available_devices, check_folder, whole_file
 from napari_redenoise.training import StepDone
 
 STATE = "training-state.safetensors"
@@ -62,7 +62,9 @@ def train(
     backbone: Annotated[Backbone, typer.Option(help="Network.")] = "adarenet",
     group: Annotated[str, typer.Option(help="Its symmetry: C4, C8, D4, ...")] = "C4",
     seed: Annotated[int, typer.Option(help="Of weights, crops and noise.", min=0)] = 0,
-    cuda: Annotated[bool, typer.Option("--cuda", help="Compute on the first CUDA device.")] = False,
+    cuda: Annotated[
+        bool, typer.Option("--cuda", help="Compute on CUDA where there is a device.")
+    ] = False,
     device: Device = None,
     plot_stats: Annotated[
         bool, typer.Option("--plot-stats", help="Also plot loss and PSNR by epoch.")
@@ -98,6 +100,10 @@ def train(
         valid_noise_param=valid_noise_param,
         clean_targets=clean_targets,
     )
+    if cuda and not any(name.startswith("cuda") for name in available_devices()):
+        # As the paper's code does; --device cuda insists.
+        typer.echo("there is no CUDA device: training without", err=True)
+        cuda = False
     training = FolderTraining(config, folder, train_dir, valid_dir, "cuda" if cuda else device)
     _prepare(training, ckpt_save_path, resume=resume)
     _introduce(training)
