@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from napari_redenoise.data import (
     ArrayLike,
     Normalisation,
     Planes,
+    check_scale,
     default_axes,
     load_pool,
     patches,
@@ -40,6 +41,7 @@ from napari_redenoise.io import (
     get_device,
     is_out_of_memory,
     load_model,
+    memory_in_words,
     result_array,
     save_model,
     training_dtype,
@@ -102,6 +104,7 @@ class Redenoiser:
         self.provenance: dict[str, Any] = {}
         self._network: DenoisingNetwork | None = None
         self._state: TrainingState | None = None
+        self._is_loaded = False
 
     @property
     def is_trained(self) -> bool:
@@ -161,12 +164,13 @@ class Redenoiser:
         shots = shots_of(planes, other, objective_config)
         training = config.training
         dtype = training_dtype(self.device, training.precision)
-        with _memory_in_words(self.device):
+        with memory_in_words(self.device):
             state = start(config, self.device)
             pool = load_pool(shots, state.generator, should_stop=should_stop)
             objective = make_objective(config.objective, pool.normalisation)
             self.config, self.normalisation = config, pool.normalisation
             self._state, self._network, self.provenance = state, state.average, {}
+            self._is_loaded = False
             side = training.patch_size * objective.scale
             batches = patches(pool, side, training.batch_size, state.generator, objective.turns)
             previews = Previews(
@@ -260,12 +264,15 @@ class Redenoiser:
         ConfigError
             When nothing was trained or loaded.
         InputError
-            When the image does not fit the model.
+            When the image does not fit the model, or the model, from a file, was trained on quite
+            other grey levels.
         DeviceError
             When even the smallest tile does not fit the device's memory.
         """
         planes = self._planes(image, axes)
         network, normalisation = self._trained()
+        if self._is_loaded:
+            check_scale(planes, normalisation)
         network = network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         tile, halo, smallest = tile_sizes(self.config.network, self.config.tiling)
         context = interruptible(network, should_stop) if should_stop else nullcontext()
@@ -362,6 +369,7 @@ class Redenoiser:
         network, config, normalisation, provenance = load_model(path)
         model = cls(config, device)
         model._network, model.normalisation = network, normalisation
+        model._is_loaded = True
         model.provenance = provenance
         return model
 
@@ -418,16 +426,3 @@ def _as_planes(image: ArrayLike, axes: str | None) -> Planes:
     if not hasattr(image, "shape"):
         image = np.asarray(image)
     return Planes(image, axes or default_axes(len(image.shape)))
-
-
-@contextmanager
-def _memory_in_words(device: torch.device) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise DeviceError(
-            f"{device} ran out of memory while training: choose a smaller patch or batch, or the "
-            "device 'cpu'"
-        ) from error

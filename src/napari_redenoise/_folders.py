@@ -18,12 +18,13 @@ from torch import Tensor
 import napari_redenoise
 from napari_redenoise._learning import draws_of, figures, make_objective
 from napari_redenoise.config import Config, FolderConfig, NoiseConfig, NoiseKind
-from napari_redenoise.data import FULL_SCALE, Normalisation, PictureFolder, measure
+from napari_redenoise.data import FULL_SCALE, Normalisation, PictureFolder, Planes, measure
 from napari_redenoise.errors import ConfigError
-from napari_redenoise.inference import predict_window
+from napari_redenoise.inference import predict, tile_sizes
 from napari_redenoise.io import (
     get_device,
     load_state,
+    memory_in_words,
     save_model,
     save_state,
     training_dtype,
@@ -132,8 +133,7 @@ class FolderTraining:
         values = {
             "config": self.config.model_dump(mode="json"),
             "folder": self.folder.model_dump(mode="json"),
-            "pictures": len(self.pictures),
-            "size": {"batch": self.batch_size},
+            "pictures": [path.name for path in self.pictures.paths],
         }
         return json.dumps(values)
 
@@ -146,12 +146,12 @@ class FolderTraining:
         return save_state(path, self.state, self.settings)
 
     def save_model(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the averaged network as a model file."""
+        """Write the averaged network as a model file, for grey levels as the files hold them."""
         return save_model(
             path,
             self.state.average,
             self.config,
-            self.normalisation,
+            scaled(self.normalisation, self.pictures.white / FULL_SCALE),
             self._describe(),
             overwrite=overwrite,
         )
@@ -160,9 +160,18 @@ class FolderTraining:
         """Train from where the state is to the last epoch.
 
         Leaving the generator at any event keeps what was learned up to then.
+
+        Raises
+        ------
+        DeviceError
+            When the device's memory does not suffice.
         """
         training = self.config.training
-        dtype = training_dtype(self.device, training.precision)
+        with memory_in_words(self.device):
+            yield from self._events(training_dtype(self.device, training.precision))
+
+    def _events(self, dtype: torch.dtype) -> Iterator[StepDone | EpochDone]:
+        training = self.config.training
         steps = train(self.state, self._batches(), self._objective(), training, dtype)
         began = time.perf_counter()
         for step in steps:
@@ -256,6 +265,7 @@ class FolderTraining:
             "config": self.config.model_dump(mode="json"),
             "folder": self.folder.model_dump(mode="json"),
             "pictures": len(self.pictures),
+            "white": self.pictures.white,
             "steps": self.state.step,
             "device": str(self.device),
             "torch": torch.__version__,
@@ -292,6 +302,7 @@ def evaluate(
         In evaluation mode.
     config : Config
     normalisation : Normalisation
+        For grey levels from 0 to 255.
     pictures : PictureFolder
     noise : NoiseConfig
         In grey levels from 0 to 255, the same for all pictures.
@@ -327,7 +338,29 @@ def denoise_picture(
     draws = None
     if objective.recorrupts:
         draws = draws_of(objective, config.objective.draws, config.training.seed)
-    return np.asarray(predict_window(network, noisy, normalisation, dtype, draws).denoised)
+    denoised = np.empty_like(noisy)
+    tile, halo, _ = tile_sizes(config.network, config.tiling)
+    with memory_in_words(next(network.parameters()).device):
+        for _ in predict(
+            network,
+            Planes(noisy, "CYX"),
+            normalisation,
+            {"denoised": denoised},
+            tile=tile,
+            halo=halo,
+            dtype=dtype,
+            draws=draws,
+        ):
+            pass
+    return denoised
+
+
+def scaled(normalisation: Normalisation, factor: float) -> Normalisation:
+    """The same for grey levels that are so many times as large."""
+    return Normalisation(
+        tuple(factor * mean for mean in normalisation.mean),
+        tuple(factor * std for std in normalisation.std),
+    )
 
 
 def noise_config(kind: NoiseKind, level: float) -> NoiseConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,14 @@ import numpy.typing as npt
 from napari_redenoise.config import NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
-from napari_redenoise.noise import NoiseReport, Recommendation, estimate_noise, recommend
+from napari_redenoise.noise import (
+    NoiseReport,
+    Recommendation,
+    blind_spot,
+    correlation_reach,
+    estimate_noise,
+    recommend,
+)
 
 
 @dataclass(frozen=True)
@@ -53,8 +60,12 @@ def noise_reports(planes: Planes) -> tuple[NoiseReport, ...]:
 
 
 def recommendation(reports: tuple[NoiseReport, ...]) -> Recommendation:
-    """One for all channels: that of the channel whose blind spot has to be the largest."""
-    return max(map(recommend, reports), key=lambda advice: "".join(advice.mask_shape).count("1"))
+    """One for all channels: the blind spot reaches as far as the noise of any of them."""
+    advice = max(map(recommend, reports), key=lambda advice: advice.objective == "noise2void")
+    reach_y, reach_x = np.max([correlation_reach(report) for report in reports], axis=0)
+    if advice.objective != "noise2void" or len(reports) == 1:
+        return advice
+    return replace(advice, mask_shape=blind_spot(int(reach_y), int(reach_x)))
 
 
 def resolve(objective: ObjectiveConfig, planes: Planes) -> ObjectiveConfig:
@@ -68,11 +79,14 @@ def resolve(objective: ObjectiveConfig, planes: Planes) -> ObjectiveConfig:
     InputError
         When R2R is to draw from noise and there is none, or photons cannot be told from it.
     """
+    if objective.from_noise:
+        # Of another image: what followed from its noise does not follow from this one's.
+        forgotten = {"noise": None} if objective.kind == "r2r" else {"kind": "auto"}
+        objective = objective.model_copy(update={**forgotten, "mask_shape": ("1",)})
     if objective.kind == "auto":
         advice = recommendation(noise_reports(planes))
-        return objective.model_copy(
-            update={"kind": advice.objective, "mask_shape": advice.mask_shape}
-        )
+        chosen = {"kind": advice.objective, "mask_shape": advice.mask_shape}
+        return objective.model_copy(update={**chosen, "from_noise": True})
     if objective.kind != "r2r" or objective.noise is not None:
         return objective
     reports = noise_reports(planes)
@@ -92,4 +106,4 @@ def resolve(objective: ObjectiveConfig, planes: Planes) -> ObjectiveConfig:
         offset=tuple(model.offset for model in models),
         read_noise=tuple(model.read_noise for model in models),
     )
-    return objective.model_copy(update={"noise": noise})
+    return objective.model_copy(update={"noise": noise, "from_noise": True})

@@ -7,7 +7,7 @@ file is reported and not ignored.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -26,6 +26,21 @@ MASK_SHAPES = {"pixel": ("1",), "horizontal": ("1" * 9,), "vertical": ("1",) * 9
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def of(cls, **values: object) -> Self:
+        """Make one of values that come from a user.
+
+        Raises
+        ------
+        ConfigError
+            When a field is unknown or its value not allowed.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            where, what = _first(error)
+            raise ConfigError(f"{where}: {what}" if where else what) from error
 
 
 class NetworkConfig(_Frozen):
@@ -59,9 +74,9 @@ class NoiseConfig(_Frozen):
     standard deviation ``read_noise``; a ``read_noise`` of 0 purely photon noise.
     """
 
-    gain: tuple[Annotated[float, Field(ge=0)], ...] = (0.0,)
-    offset: tuple[float, ...] = (0.0,)
-    read_noise: tuple[Annotated[float, Field(ge=0)], ...] = (0.0,)
+    gain: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = (0.0,)
+    offset: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = (0.0,)
+    read_noise: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = (0.0,)
 
     @model_validator(mode="after")
     def _there_is_noise(self) -> NoiseConfig:
@@ -94,6 +109,9 @@ class ObjectiveConfig(_Frozen):
     noise: NoiseConfig | None = Field(None, description="R2R: gain, offset and read noise")
     recorruption: float = Field(0.5, gt=0, le=4, description="R2R: share of the noise added")
     draws: int = Field(8, ge=1, le=64, description="R2R: noise draws that a prediction averages")
+    from_noise: bool = Field(
+        False, description="the above follows from the noise of the image, and not from the user"
+    )
     regularisation: float = Field(
         2.0, ge=0, description="Neighbor2Neighbor: weight of the regulariser at the last step"
     )
@@ -113,6 +131,8 @@ class ObjectiveConfig(_Frozen):
             raise ValueError("the mask shape is at most 31 pixels long")
         if self.kind != "noise2void" and rows != ("1",):
             raise ValueError("only noise2void has a mask shape: choose it as the objective")
+        if self.kind != "r2r" and self.noise is not None:
+            raise ValueError("only r2r draws from the noise: choose it as the objective")
         return self
 
 

@@ -237,6 +237,7 @@ def test_objectives_are_chosen_and_their_settings_kept(redenoise, noisy, tmp_pat
         (("--second", "small"), "leave the second out"),
         (("--mask-shape", "horizontal"), "only noise2void"),
         (("--objective", "noise2void", "--mask-shape", "01"), "odd"),
+        (("--noise", "2,100,5"), "only r2r"),
         (("--objective", "r2r", "--noise", "2"), "gain, offset and read noise"),
         (("--objective", "r2r", "--noise", "0,0,0"), "both 0"),
         (("--model", "small", "--objective", "r2r"), "does not train"),
@@ -256,3 +257,22 @@ def test_objectives_that_cannot_be_are_refused_in_one_sentence(
     assert "Traceback" not in said
     assert "Value error" not in said
     assert not (tmp_path / "out.tif").exists()
+
+
+def test_no_file_that_is_read_is_written_over(redenoise, noisy, tmp_path):
+    second = tmp_path / "second.tif"
+    second.write_bytes(noisy.read_bytes())
+    before = second.read_bytes()
+    options = ("--objective", "noise2noise", "--second", second, "--overwrite", "--steps", 1)
+    for targets in ((second,), (tmp_path / "out.tif", "--mask", second)):
+        status, _, said = redenoise("denoise", noisy, *targets, *options)
+        assert status == 1
+        assert "is read by this command" in said
+    assert second.read_bytes() == before
+
+
+def test_the_same_file_is_no_second_shot(redenoise, noisy, tmp_path):
+    options = ("--objective", "noise2noise", "--second", noisy, "--steps", 1)
+    status, _, said = redenoise("denoise", noisy, tmp_path / "out.tif", *options)
+    assert status == 1
+    assert "another shot" in said

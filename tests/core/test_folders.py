@@ -1,4 +1,5 @@
 import csv
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,14 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from napari_redenoise._cli import app
-from napari_redenoise._folders import EpochDone, FolderTraining, evaluate, noise_config
+from napari_redenoise._folders import (
+    EpochDone,
+    FolderTraining,
+    denoise_picture,
+    evaluate,
+    noise_config,
+    scaled,
+)
 from napari_redenoise.config import Config, FolderConfig
 from napari_redenoise.data import PictureFolder
 from napari_redenoise.errors import ConfigError, InputError, ModelFileError
@@ -263,6 +271,7 @@ def test_evaluation_compares_with_the_clean_picture(small: Config, pictures: Pat
 
 # Command line
 
+COLUMNS = "epoch,loss,noisy_psnr,psnr,learning_rate,seconds"
 RUN = ["--nb-epochs", "2", "--batch-size", "4", "--crop-size", "24", "--backbone", "standard"]
 
 
@@ -337,30 +346,109 @@ def test_a_folder_that_holds_a_training_is_not_written_to(pictures: Path, tmp_pa
     assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
+@pytest.mark.parametrize("when", ["step", "last step", "validation"])
 def test_an_interrupted_command_goes_on_with_resume(
-    pictures: Path, tmp_path: Path, monkeypatch
+    pictures: Path, tmp_path: Path, monkeypatch, when: str
 ) -> None:
-    whole = tmp_path / "whole"
+    """Ctrl-C within a step or a validation: both are finished first, and nothing is lost."""
+    whole, run = tmp_path / "whole", tmp_path / "run"
     assert train_into(whole, pictures).exit_code == 0
 
-    validate = FolderTraining.validate
-    monkeypatch.setattr(
-        FolderTraining, "validate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-    )
-    stopped = train_into(tmp_path / "run", pictures)
+    def interrupt(name: str, at: int) -> None:
+        calls, original = [], getattr(FolderTraining, name)
+
+        def interrupted(*arguments):
+            calls.append(1)
+            if len(calls) == at:
+                signal.raise_signal(signal.SIGINT)
+            return original(*arguments)
+
+        monkeypatch.setattr(FolderTraining, name, interrupted)
+
+    before = signal.getsignal(signal.SIGINT)
+    # Two steps per epoch, a batch each.
+    name, at = {"step": ("_batch", 1), "last step": ("_batch", 2), "validation": ("validate", 1)}[
+        when
+    ]
+    interrupt(name, at)
+    stopped = train_into(run, pictures)
     assert stopped.exit_code == 130
-    assert "go on with --resume" in stopped.output
-    monkeypatch.setattr(FolderTraining, "validate", validate)
+    assert f"stopped at step {1 if when == 'step' else 2}; go on with --resume" in stopped.output
+    assert signal.getsignal(signal.SIGINT) == before
+    monkeypatch.undo()
     # A row of an epoch that the state does not hold, as a kill between two writes leaves it.
-    statistics = tmp_path / "run" / "statistics.csv"
-    statistics.write_text((whole / "statistics.csv").read_text())
-    assert train_into(tmp_path / "run", pictures, "--resume").exit_code == 0
-    with statistics.open() as file:
-        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
-    name = "epoch-002.safetensors"
-    tensors, expected = (load_file(folder / name) for folder in (tmp_path / "run", whole))
-    for key, value in expected.items():
-        torch.testing.assert_close(tensors[key], value, rtol=0, atol=0)
+    with (run / "statistics.csv").open("a") as file:
+        file.write("2,1,1,1,1,1\n" if when != "step" else COLUMNS + "\n1,1,1,1,1,1\n")
+    assert train_into(run, pictures, "--resume").exit_code == 0
+    assert {path.name for path in run.iterdir()} == {path.name for path in whole.iterdir()}
+    with (run / "statistics.csv").open() as file, (whole / "statistics.csv").open() as other:
+        rows, expected = ([row["loss"] for row in csv.DictReader(f)] for f in (file, other))
+    assert rows == expected
+    for name in ("epoch-001.safetensors", "epoch-002.safetensors"):
+        tensors, wanted = (load_file(folder / name) for folder in (run, whole))
+        for key, value in wanted.items():
+            torch.testing.assert_close(tensors[key], value, rtol=0, atol=0)
+
+
+def test_a_model_of_an_earlier_training_is_kept(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    precious = tmp_path / "run" / "epoch-001.safetensors"
+    precious.write_bytes(b"precious")
+    assert "holds a training already" in str(train_into(tmp_path / "run", pictures).exception)
+    assert precious.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--noise-param", "0"), "noise_param"),
+        (("--noise-param", "300"), "noise_param"),
+        (("--valid-noise-param", "0"), "valid_noise_param"),
+        (("--group", "E5"), "group"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_in_words(pictures, tmp_path, options, words) -> None:
+    done = train_into(tmp_path / "run", pictures, *options)
+    assert isinstance(done.exception, ConfigError)
+    assert words in str(done.exception)
+
+
+def test_a_model_denoises_files_like_those_it_was_trained_on(tmp_path: Path) -> None:
+    """Of 16 bits, whose grey levels are not counted from 0 to 255 outside of the training."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(2):
+        picture = scene(number).astype(np.uint16) * 257
+        skimage.io.imsave(folder / f"{number}.tif", picture, check_contrast=False)
+    assert train_into(tmp_path / "run", folder).exit_code == 0
+    model = tmp_path / "run" / "epoch-002.safetensors"
+    out = tmp_path / "out.tif"
+    done = invoke("denoise", folder / "0.tif", out, "--model", model)
+    assert done.exit_code == 0, done.output
+    network, config, normalisation, _ = load_model(model)
+    assert normalisation.mean == pytest.approx((257 * np.mean([scene(0), scene(1)]),), rel=1e-4)
+    of_training = scaled(normalisation, 1 / 257)
+    seen = scene(0)[None].astype(np.float32)
+    expected = 257 * denoise_picture(network, seen, config, of_training)[0]
+    np.testing.assert_allclose(skimage.io.imread(out), expected, rtol=1e-3)
+    # The same picture of 8 bits is another grey scale.
+    skimage.io.imsave(tmp_path / "8.png", scene(0), check_contrast=False)
+    refused = invoke("denoise", tmp_path / "8.png", tmp_path / "b.tif", "--model", model)
+    assert "made for grey levels around" in str(refused.exception)
+    # Evaluation counts from 0 to 255 again.
+    done = invoke("evaluate", model, "--test-dir", folder, "--noise-param", "25")
+    assert done.exit_code == 0, done.output
+    lines = done.output.splitlines()
+    assert float(lines[-1].split()[2]) > 5
+
+
+def test_pictures_too_small_and_models_of_other_channels_are_refused(tmp_path, small) -> None:
+    skimage.io.imsave(tmp_path / "a.png", scene(0, (48, 12)), check_contrast=False)
+    with pytest.raises(InputError, match=r"a\.png has 48 x 12 pixels"):
+        PictureFolder.open(tmp_path, 1)
+    skimage.io.imsave(tmp_path / "a.png", scene(0), check_contrast=False)
+    with pytest.raises(InputError, match="1 or 3 channels, and 2 are needed"):
+        PictureFolder.open(tmp_path, 1, channels=2)
 
 
 def test_without_cuda_the_command_of_the_paper_says_so_and_device_insists(

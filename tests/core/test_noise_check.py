@@ -75,7 +75,7 @@ def test_r2r_never_guesses_that_noise_is_gaussian() -> None:
 
 def test_auto_takes_noise2self_for_white_noise(photons: np.ndarray) -> None:
     objective = resolve(ObjectiveConfig(kind="auto"), Planes(camera(photons), "YX"))
-    assert objective == ObjectiveConfig(kind="noise2self")
+    assert objective == ObjectiveConfig(kind="noise2self", from_noise=True)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -96,6 +96,37 @@ def test_the_channel_with_the_largest_blind_spot_decides(photons: np.ndarray) ->
         channels = np.stack([camera(photons), smeared])[list(order)]
         advice = recommendation(noise_reports(Planes(channels, "CYX")))
         assert advice.objective == "noise2void"
+
+
+def test_the_blind_spot_reaches_as_far_as_the_noise_of_any_channel(photons) -> None:
+    white = np.random.default_rng(2).normal(size=(2, *photons.shape))
+    along = [
+        photons + 20 * ndimage.uniform_filter1d(part, 2, axis=axis, mode="wrap")
+        for axis, part in enumerate(white)
+    ]
+    advice = recommendation(noise_reports(Planes(np.stack(along), "CYX")))
+    assert len(advice.mask_shape) >= 3
+    assert len(advice.mask_shape[0]) >= 3
+
+
+def test_another_image_is_measured_anew(tiny: Config, photons, tmp_path) -> None:
+    model = Redenoiser(tiny.changed(**{"objective.kind": "r2r"}), "cpu").fit(camera(photons))
+    path = model.save(tmp_path / "model.safetensors")
+    for again in (model, Redenoiser.load(path, "cpu")):
+        gain = again.fit(camera(photons, gain=12.0)).config.objective.noise.gain
+        assert gain == pytest.approx((12.0,), rel=0.2)
+    given = tiny.changed(**{"objective.kind": "r2r", "objective.noise": {"gain": (5.0,)}})
+    kept = Redenoiser(given, "cpu").fit(camera(photons)).fit(camera(photons, gain=12.0))
+    assert kept.config.objective.noise.gain == (5.0,)
+
+
+def test_auto_chooses_anew_for_another_image(tiny: Config, photons) -> None:
+    white = np.random.default_rng(2).normal(size=photons.shape)
+    smeared = photons + 20 * ndimage.uniform_filter1d(white, 2, axis=1, mode="wrap")
+    model = Redenoiser(tiny.changed(**{"objective.kind": "auto"}), "cpu")
+    kinds = [model.fit(image).config.objective.kind for image in (camera(photons), smeared)]
+    assert kinds == ["noise2self", "noise2void"]
+    assert model.fit(camera(photons)).config.objective.mask_shape == ("1",)
 
 
 def test_auto_trains_what_it_has_chosen(tiny: Config, photons) -> None:

@@ -85,6 +85,16 @@ def test_noise2void_hides_what_the_shape_covers_and_lets_nothing_of_it_through(
     assert 0.02 < hidden.float().mean() < 0.35
 
 
+def test_a_shape_larger_than_the_window_still_leaves_neighbours_to_take() -> None:
+    shape = ("1" * 9,) * 9
+    noisy = noise(2, 1, 64, 64) + 10
+    sample = Noise2Void(0.01, 3, "uniform", shape)(noisy, generator())
+    centres = sample.mask == 1
+    assert centres.any()
+    # 0 would stand for no neighbour.
+    assert (sample.input[centres] > 5).float().mean() > 0.9
+
+
 def test_noise2void_takes_the_median_of_the_pixels_that_are_not_hidden() -> None:
     noisy = noise(2, 3, 20, 24)
     sample = Noise2Void(0.2, 5, "median")(noisy, generator())

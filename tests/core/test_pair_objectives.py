@@ -173,6 +173,19 @@ def test_r2r_makes_two_pictures_without_bias_whose_noises_are_uncorrelated(
         assert abs((source * target).mean()) < 6 * spread / np.sqrt(n)
 
 
+@pytest.mark.parametrize("photons", [0.0, 0.5, 2.0, 8.0])
+@pytest.mark.parametrize("read_noise", [1.0, 1.6])
+def test_in_the_dark_the_noises_of_r2r_have_little_in_common(photons, read_noise) -> None:
+    """Where read noise takes counts below zero, of which no photon can be taken."""
+    figures = NoiseFigures((1.0,), (0.0,), (read_noise,))
+    scene = torch.full((8, 1, 256, 256), photons)
+    sample = R2R(figures)(shot(scene, figures), generator(9))
+    source, target = ((part - photons).double() for part in (sample.input, sample.target))
+    assert abs(source.mean()) < 0.02
+    assert abs(target.mean()) < 0.03
+    assert abs((source * target).mean()) < 0.1 * (photons + read_noise**2)
+
+
 @every_noise
 def test_r2r_divides_the_picture_and_loses_nothing(figures: NoiseFigures) -> None:
     noisy = noise(2, 1, 32, 32)

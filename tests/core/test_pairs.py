@@ -84,10 +84,10 @@ def test_images_of_different_shapes_are_refused_in_words() -> None:
         TwoImages(Planes(numbers(20, 24), "YX"), Planes(numbers(20, 25), "YX"))
 
 
-def test_the_same_image_twice_is_refused_in_words() -> None:
-    image = numbers(20, 24)
+def test_the_same_image_twice_is_refused_in_words(tiny: Config, noisy) -> None:
+    model = Redenoiser(tiny.changed(**{"objective.kind": "noise2noise"}), "cpu")
     with pytest.raises(InputError, match="another shot"):
-        TwoImages(Planes(image, "YX"), Planes(image, "YX"))
+        model.fit(noisy, second=noisy.copy())
 
 
 def test_a_single_image_has_no_neighbouring_frames(tiny: Config, noisy) -> None:
@@ -156,7 +156,10 @@ def test_noise_of_the_wrong_number_of_channels_is_refused(tiny: Config, noisy) -
         ({"objective.kind": "noise2void", "objective.mask_shape": ("101",)}, "middle"),
         ({"objective.kind": "noise2void", "objective.mask_shape": ("1x1",)}, "0 and 1"),
         ({"objective.kind": "noise2void", "objective.mask_shape": ("1" * 33,)}, "31"),
+        ({"objective.noise": {"gain": (1.0,)}}, "only r2r draws from the noise"),
         ({"objective.noise": {"gain": (0.0,)}}, "both 0"),
+        ({"objective.noise": {"gain": (1.0,), "offset": (float("nan"),)}}, "finite"),
+        ({"objective.noise": {"gain": (float("inf"),)}}, "finite"),
         ({"objective.noise": {"gain": (1.0, 2.0), "offset": (1.0, 2.0, 3.0)}}, "per channel"),
     ],
 )

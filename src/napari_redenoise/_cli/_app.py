@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,20 +70,35 @@ def predict_all(denoiser: Redenoiser, source: ImageFile) -> Result:
 
 
 def check_targets(
-    image: Path, results: list[Path | None], model: Path | None, *, overwrite: bool
+    image: Path,
+    results: list[Path | None],
+    model: Path | None,
+    *,
+    overwrite: bool,
+    others: Sequence[Path | None] = (),
 ) -> None:
-    """Refuse, before any work, names under which something would be lost or not written."""
+    """Refuse, before any work, names under which something would be lost or not written.
+
+    ``others`` are further files that are read: a second shot, a model.
+    """
     images = [path for path in results if path is not None]
     targets = [*images, *([model] if model is not None else [])]
     if len({path.resolve() for path in targets}) < len(targets):
         raise OutputError("two results have the same name: give each its own")
     for path in targets:
         # Not even with --overwrite.
-        if path.resolve() == image.resolve() or (
-            path.exists() and image.exists() and path.samefile(image)
-        ):
+        if _same(path, image):
             raise OutputError(f"{path} is the noisy image itself: choose another name")
+        if any(other is not None and _same(path, other) for other in others):
+            raise OutputError(f"{path} is read by this command: choose another name")
         if path in images:
             check_output(path, overwrite=overwrite)
         refuse_existing(path, overwrite=overwrite)
         check_folder(path)
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two names are of one file."""
+    return one.resolve() == other.resolve() or (
+        one.exists() and other.exists() and one.samefile(other)
+    )

@@ -68,7 +68,8 @@ def denoise(
     overwrite: Overwrite = False,
 ) -> None:
     """Train on the noisy pixels of IMAGE and write the denoised image to OUTPUT."""
-    check_targets(image, [output, mask], save_model, overwrite=overwrite)
+    inputs = (second, model)
+    check_targets(image, [output, mask], save_model, overwrite=overwrite, others=inputs)
     settings = {
         "network.kind": backbone,
         "training.steps": steps,

@@ -11,7 +11,7 @@ import skimage.io
 import typer
 
 from napari_redenoise._cli._app import Device, Overwrite, app
-from napari_redenoise._folders import PictureDone, evaluate, noise_config
+from napari_redenoise._folders import PictureDone, evaluate, noise_config, scaled
 from napari_redenoise.config import NoiseKind
 from napari_redenoise.data import FULL_SCALE, PictureFolder
 from napari_redenoise.errors import OutputError
@@ -25,7 +25,7 @@ def evaluate_model(
     model: Annotated[Path, typer.Argument(help="Trained model: .safetensors")],
     test_dir: Annotated[Path, typer.Option(help="Folder of clean pictures: png, jpg, tif.")],
     noise_param: Annotated[
-        float, typer.Option(help="Noise level, the same for all pictures.", min=0.0, max=255.0)
+        float, typer.Option(help="Noise level, the same for all pictures.", min=0.1, max=255.0)
     ],
     noise_type: Annotated[NoiseKind, typer.Option(help="Noise that is added.")] = "gaussian",
     test_size: Annotated[int, typer.Option(help="At most so many pictures.", min=1)] = 1000,
@@ -37,9 +37,12 @@ def evaluate_model(
     overwrite: Overwrite = False,
 ) -> None:
     """Add noise to clean pictures, denoise them with MODEL, and compare: PSNR and SSIM."""
-    network, config, normalisation, _ = load_model(model)
+    network, config, normalisation, provenance = load_model(model)
     network = network.to(get_device(device))
     pictures = PictureFolder.open(test_dir, test_size, config.network.channels)
+    # As `train` leaves it, for grey levels of its files; others are taken for 8 bits.
+    white = float(provenance.get("white", FULL_SCALE))
+    normalisation = scaled(normalisation, FULL_SCALE / white)
     montages = _montage_names(pictures.paths)
     if out is not None and out.resolve() == test_dir.resolve():
         raise OutputError(f"{out} holds the clean pictures themselves: choose another folder")

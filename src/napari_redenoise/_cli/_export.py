@@ -24,5 +24,12 @@ def export(
     check_program(output, overwrite=overwrite)
     check_folder(output)
     network, config, normalisation, _ = load_model(model)
+    if config.objective.kind == "r2r":
+        typer.echo(
+            f"note: this model averages {config.objective.draws} draws of the noise when it "
+            "denoises, and the exported network sees the picture itself: its result is a little "
+            "noisier",
+            err=True,
+        )
     words = export_model(output, network, config.network, normalisation, overwrite=overwrite)
     typer.echo(f"wrote {output}: {words}")

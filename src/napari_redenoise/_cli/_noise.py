@@ -8,24 +8,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from napari_redenoise._cli._app import Overwrite, app, check_targets
+from napari_redenoise._noise_check import ChannelStack, noise_reports
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import ImageFile, read_image
+from napari_redenoise.io import read_image
 from napari_redenoise.noise import (
     NoiseReport,
     Recommendation,
     describe,
-    estimate_noise,
     estimate_noise_from_repeats,
     recommend,
 )
 
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
-MOST_SAMPLES = 64
 
 
 @app.command()
@@ -48,9 +46,11 @@ def noise(
     if plot is not None:
         check_plot(image, plot, overwrite=overwrite)
     source = read_image(image, axes)
-    stacks = channel_stacks(source, repeats=repeats)
-    estimate = estimate_noise_from_repeats if repeats else estimate_noise
-    reports = [estimate(stack) for stack in stacks]
+    planes = Planes(source.array, source.axes)
+    if repeats:
+        reports = [estimate_noise_from_repeats(stack) for stack in repeated(planes)]
+    else:
+        reports = list(noise_reports(planes))
     if as_json:
         typer.echo(json.dumps([as_dict(report) for report in reports], indent=2))
     else:
@@ -74,19 +74,14 @@ def check_plot(image: Path, plot: Path, *, overwrite: bool) -> None:
     check_targets(image, [], plot, overwrite=overwrite)
 
 
-def channel_stacks(source: ImageFile, *, repeats: bool) -> list[np.ndarray]:
-    """Stacks (N, Y, X), one per channel, of planes spread over the image."""
-    planes = Planes(source.array, source.axes)
-    if repeats and len(planes.sample_shape) != 1:
+def repeated(planes: Planes) -> list[ChannelStack]:
+    """Repeated acquisitions (N, Y, X), one stack per channel."""
+    if len(planes.sample_shape) != 1:
         raise ConfigError(
-            f"--repeats needs one axis of repeated acquisitions, the image has {source.axes}: "
+            f"--repeats needs one axis of repeated acquisitions, the image has {planes.axes}: "
             "name it with --axes TYX, or leave --repeats out"
         )
-    samples = list(planes.indices())
-    chosen = np.linspace(0, len(samples) - 1, min(len(samples), MOST_SAMPLES)).astype(int)
-    whole = slice(None)
-    stack = np.stack([planes.read(samples[number], whole, whole) for number in chosen])
-    return [stack[:, channel] for channel in range(planes.channels)]
+    return [ChannelStack(planes, channel) for channel in range(planes.channels)]
 
 
 def as_text(report: NoiseReport) -> str:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import csv
 import math
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Annotated, Literal
 
 import typer
@@ -91,7 +95,7 @@ def train(
             "training.seed": seed,
         }
     )
-    folder = FolderConfig(
+    folder = FolderConfig.of(
         epochs=nb_epochs,
         train_size=train_size,
         valid_size=valid_size,
@@ -107,12 +111,30 @@ def train(
     training = FolderTraining(config, folder, train_dir, valid_dir, "cuda" if cuda else device)
     _prepare(training, ckpt_save_path, resume=resume)
     _introduce(training)
-    try:
-        _run(training, ckpt_save_path, report_interval, one_model=ckpt_overwrite, plot=plot_stats)
-    except KeyboardInterrupt:
-        training.save_state(ckpt_save_path / STATE)
+    with _interruption() as asked_to_stop:
+        _run(
+            training,
+            ckpt_save_path,
+            report_interval,
+            asked_to_stop,
+            one_model=ckpt_overwrite,
+            plot=plot_stats,
+        )
+    if training.state.step < training.config.training.steps:
         typer.echo(f"stopped at step {training.state.step}; go on with --resume", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(130)
+    typer.echo(f"wrote {ckpt_save_path}")
+
+
+@contextmanager
+def _interruption() -> Iterator[Event]:
+    """Turn Ctrl-C into an event, so that training ends between two steps and not within one."""
+    asked = Event()
+    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _prepare(training: FolderTraining, folder: Path, *, resume: bool) -> None:
@@ -122,10 +144,11 @@ def _prepare(training: FolderTraining, folder: Path, *, resume: bool) -> None:
         training.resume(folder / STATE)
         finished = training.state.step // training.steps_per_epoch
         _write_statistics(
-            folder, [row for row in _statistics(folder) if int(row["epoch"]) <= finished]
+            folder, [row for row in _statistics(folder) if row["epoch"] in _numbers(finished)]
         )
         return
-    if any((folder / name).exists() for name in (STATE, STATISTICS, MODEL, *PLOTS.values())):
+    names = (STATE, STATISTICS, MODEL, *PLOTS.values())
+    if any((folder / name).exists() for name in names) or any(folder.glob("epoch-*.safetensors")):
         raise OutputError(
             f"{folder} holds a training already: choose another folder, or add --resume to go on "
             "with it"
@@ -147,7 +170,13 @@ def _introduce(training: FolderTraining) -> None:
 
 
 def _run(
-    training: FolderTraining, folder: Path, interval: int, *, one_model: bool, plot: bool
+    training: FolderTraining,
+    folder: Path,
+    interval: int,
+    asked_to_stop: Event,
+    *,
+    one_model: bool,
+    plot: bool,
 ) -> None:
     config = training.config.training
     with tqdm(total=config.steps, initial=training.state.step, unit="step") as bar:
@@ -157,12 +186,17 @@ def _run(
                 if event.step % interval == 0:
                     recent = training.state.losses[-interval:]
                     tqdm.write(f"step {event.step}: loss {sum(recent) / len(recent):.4f}")
+                # After the last step of an epoch its validation comes first.
+                if asked_to_stop.is_set() and event.step % training.steps_per_epoch:
+                    break
                 continue
             tqdm.write(_sentence(event))
             _keep(training, event, folder, one_model=one_model)
             if plot:
                 plot_statistics(folder)
-    typer.echo(f"wrote {folder}")
+            if asked_to_stop.is_set():
+                break
+    training.save_state(folder / STATE)
 
 
 def _sentence(event: EpochDone) -> str:
@@ -184,6 +218,10 @@ def _keep(training: FolderTraining, event: EpochDone, folder: Path, *, one_model
     row = {column: f"{getattr(event, column):.6g}" for column in COLUMNS}
     _write_statistics(folder, [*_statistics(folder), row])
     training.save_state(folder / STATE)
+
+
+def _numbers(epochs: int) -> list[str]:
+    return [str(number) for number in range(1, epochs + 1)]
 
 
 def _statistics(folder: Path) -> list[dict[str, str]]:

@@ -239,9 +239,17 @@ class LayerRun(QObject):
 
     def _success(self, provenance: dict[str, Any], name: str) -> str:
         mask = f" and '{self._mask_name}'" if self._mask_name else ""
+        objective = provenance["config"]["objective"]
+        chosen = ""
+        if objective["from_noise"] and objective["kind"] == "noise2void":
+            chosen = (
+                " The noise is correlated: Noise2Void hid pixels together with those it shares."
+            )
+        elif objective["from_noise"] and objective["kind"] == "noise2self":
+            chosen = " Its noise is independent from pixel to pixel: Noise2Self."
         return (
-            f"Done: {provenance['steps']} training steps in {duration(provenance['seconds'])}. "
-            f"Added '{name}'{mask}."
+            f"Done: {provenance['steps']} training steps in {duration(provenance['seconds'])}."
+            f"{chosen} Added '{name}'{mask}."
         )
 
     def _remove_result(self) -> None:

@@ -90,8 +90,11 @@ class ObjectiveChoice(QWidget):
     @property
     def second_layer(self) -> Any:
         """The layer that holds the second shot; None for the next frame, or without need."""
+        return self._chosen() if self.kind == "noise2noise" else None
+
+    def _chosen(self) -> Any:
         number = self.second.currentIndex()
-        return self._layers[number - 1] if self.kind == "noise2noise" and number > 0 else None
+        return self._layers[number - 1] if number > 0 else None
 
     def apply(self, config: Config) -> Config:
         """The configuration with the chosen objective."""
@@ -101,7 +104,7 @@ class ObjectiveChoice(QWidget):
 
     def offer(self, layers: Sequence[Any]) -> None:
         """Offer other image layers as the second shot; the one that is chosen stays."""
-        before = self.second_layer
+        before = self._chosen()
         self._layers = list(layers)
         self.second.blockSignals(True)
         self.second.clear()

@@ -3,7 +3,14 @@
 from napari_redenoise.data._axes import ArrayLike, Planes, default_axes
 from napari_redenoise.data._folder import FULL_SCALE, PictureFolder
 from napari_redenoise.data._pairs import NeighbouringFrames, Shots, TwoImages
-from napari_redenoise.data._pool import Normalisation, Pool, load_pool, measure, patches
+from napari_redenoise.data._pool import (
+    Normalisation,
+    Pool,
+    check_scale,
+    load_pool,
+    measure,
+    patches,
+)
 
 __all__ = [
     "FULL_SCALE",
@@ -15,6 +22,7 @@ __all__ = [
     "Pool",
     "Shots",
     "TwoImages",
+    "check_scale",
     "default_axes",
     "load_pool",
     "measure",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,9 @@ from napari_redenoise.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 FULL_SCALE = 255.0
-_CACHED = 512
+SMALLEST_SIDE = 16
+MOST_CACHED = 2**28
+"""Pixels that are kept in memory."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,16 @@ class PictureFolder:
     paths : tuple of Path
     channels : int
         1 (grey) or 3 (RGB); pictures of the other kind are converted.
+    white : float
+        What the first picture's files hold for white: 255, 65535, or 1 for floats.
     """
 
     paths: tuple[Path, ...]
     channels: int
+    white: float = FULL_SCALE
+    _cache: dict[int, npt.NDArray[np.float32]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def open(cls, folder: str | Path, most: int, channels: int | None = None) -> PictureFolder:
@@ -61,9 +68,16 @@ class PictureFolder:
             raise InputError(
                 f"{folder} holds no pictures: expected files ending in {', '.join(SUFFIXES)}"
             )
+        first = _read(found[0])
+        white = float(np.iinfo(first.dtype).max) if first.dtype.kind == "u" else 1.0
         if channels is None:
-            channels = 3 if _read(found[0]).ndim == 3 else 1
-        return cls(tuple(found[:most]), channels)
+            channels = 3 if first.ndim == 3 else 1
+        if channels not in (1, 3):
+            raise InputError(
+                f"pictures have 1 or 3 channels, and {channels} are needed: choose a model that "
+                "was trained on grey or RGB pictures"
+            )
+        return cls(tuple(found[:most]), channels, white)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -76,12 +90,16 @@ class PictureFolder:
         InputError
             When the file is no picture, or its grey scale is not known.
         """
-        return _as_planes(self.paths[number], self.channels)
+        if number in self._cache:
+            return self._cache[number]
+        planes = _as_planes(self.paths[number], self.channels)
+        if sum(kept.size for kept in self._cache.values()) + planes.size <= MOST_CACHED:
+            self._cache[number] = planes
+        return planes
 
 
-@lru_cache(maxsize=_CACHED)
 def _as_planes(path: Path, channels: int) -> npt.NDArray[np.float32]:
-    picture = _read(path)
+    picture = _in_unit_range(_read(path), path)
     colour = picture.ndim == 3
     if colour and channels == 1:
         picture = rgb2gray(picture)
@@ -94,12 +112,12 @@ def _as_planes(path: Path, channels: int) -> npt.NDArray[np.float32]:
     return scaled
 
 
-def _read(path: Path) -> npt.NDArray[np.float64]:
-    """A picture (Y, X) or (Y, X, 3) in 0..1."""
+def _read(path: Path) -> npt.NDArray[Any]:
+    """A picture (Y, X) or (Y, X, 3) as the file holds it."""
     try:
         picture = np.asarray(skimage.io.imread(path))
     except (OSError, ValueError, LookupError, RuntimeError, SyntaxError) as error:
-        raise InputError(f"{path} cannot be read as a picture ({error}): remove it") from error
+        raise InputError(f"{path} cannot be read as a picture ({error}): repair it") from error
     if picture.ndim == 3 and picture.shape[2] in (3, 4):
         picture = picture[..., :3]
     elif picture.ndim != 2:
@@ -107,7 +125,12 @@ def _read(path: Path) -> npt.NDArray[np.float64]:
             f"{path} has shape {picture.shape}: expected a single grey or RGB picture; split "
             "stacks into pictures, or train on the stack itself with `redenoise denoise`"
         )
-    return _in_unit_range(picture, path)
+    if min(picture.shape[:2]) < SMALLEST_SIDE:
+        raise InputError(
+            f"{path} has {picture.shape[0]} x {picture.shape[1]} pixels, expected at least "
+            f"{SMALLEST_SIDE} x {SMALLEST_SIDE}: take it out of the folder"
+        )
+    return picture
 
 
 def _in_unit_range(picture: npt.NDArray[Any], path: Path) -> npt.NDArray[np.float64]:

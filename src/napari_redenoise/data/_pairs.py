@@ -37,7 +37,7 @@ class TwoImages:
     Raises
     ------
     InputError
-        When their shapes differ, or they are one and the same.
+        When their shapes differ.
     """
 
     first: Planes
@@ -49,11 +49,6 @@ class TwoImages:
             raise InputError(
                 f"the two images of Noise2Noise have the shapes {one} and {other}: they have to "
                 "show the same scene, pixel by pixel; choose another second image"
-            )
-        if self.first.array is self.second.array:
-            raise InputError(
-                "both images of Noise2Noise are the same one: choose another shot of the scene "
-                "as the second image"
             )
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_redenoise.data._axes import Planes
 from napari_redenoise.data._pairs import Shots
 from napari_redenoise.errors import InputError
 
@@ -74,7 +75,7 @@ def load_pool(
     Raises
     ------
     InputError
-        When every finite pixel has the same value.
+        When every finite pixel has the same value, or both shots are the same.
     """
     windows = [
         (sample, rows, columns)
@@ -93,7 +94,17 @@ def load_pool(
         shots = [shot for block in raw for shot in np.split(block, len(block) // planes.channels)]
         normalisation = measure(shots)
     blocks = tuple(torch.from_numpy(normalisation.apply(block)) for block in raw)
+    if all(_repeats_itself(block, planes.channels) for block in blocks):
+        raise InputError(
+            "both images of Noise2Noise hold the same pixels: choose another shot of the scene as "
+            "the second image"
+        )
     return Pool(blocks, normalisation)
+
+
+def _repeats_itself(block: Tensor, channels: int) -> bool:
+    """Whether a block holds two shots that are one and the same."""
+    return len(block) == 2 * channels and torch.equal(*block.split(channels))
 
 
 def measure(blocks: list[np.ndarray]) -> Normalisation:
@@ -125,6 +136,35 @@ def measure(blocks: list[np.ndarray]) -> Normalisation:
     # An unused channel, such as the blue of a red-green overlay, passes through as it is.
     std[constant] = 1.0
     return Normalisation(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def check_scale(planes: Planes, normalisation: Normalisation) -> None:
+    """Refuse an image whose grey levels a model cannot have been made for.
+
+    Looks at the middle of the middle sample. Images of one camera differ by far less than what
+    is refused: a mean 30 deviations away, or a deviation a hundred times smaller.
+
+    Raises
+    ------
+    InputError
+        For example for 16 bits and a model that was trained on 8.
+    """
+    sample = tuple(size // 2 for size in planes.sample_shape)
+    rows, columns = (
+        slice(max(0, (size - BLOCK) // 2), max(0, (size - BLOCK) // 2) + BLOCK)
+        for size in (planes.height, planes.width)
+    )
+    window = planes.read(sample, rows, columns).astype(np.float64)
+    for channel, mean, std in zip(window, normalisation.mean, normalisation.std, strict=True):
+        finite = channel[np.isfinite(channel)]
+        if not finite.size or finite.min() == finite.max():
+            continue
+        if abs(finite.mean() - mean) > 30 * std or finite.std() < std / 100:
+            raise InputError(
+                f"the model was made for grey levels around {mean:.4g} ± {std:.4g}, and this image "
+                f"has {finite.mean():.4g} ± {finite.std():.4g}: bring it to the same grey scale, "
+                "train on it, or choose another model"
+            )
 
 
 ALL_TURNS = tuple(itertools.product((False, True), range(4)))

@@ -6,6 +6,7 @@ from napari_redenoise.io._devices import (
     available_devices,
     get_device,
     is_out_of_memory,
+    memory_in_words,
     training_dtype,
 )
 from napari_redenoise.io._files import check_folder, refuse_existing, whole_file
@@ -26,6 +27,7 @@ __all__ = [
     "load_authors_model",
     "load_model",
     "load_state",
+    "memory_in_words",
     "read_image",
     "refuse_existing",
     "result_array",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
@@ -83,3 +85,22 @@ def _cpu_bfloat16_gain() -> float:
                 best = min(best, time.perf_counter() - began)
         times[dtype] = best
     return times[torch.float32] / times[torch.bfloat16]
+
+
+@contextmanager
+def memory_in_words(device: torch.device) -> Iterator[None]:
+    """Say in words when the memory of a device does not suffice.
+
+    Raises
+    ------
+    DeviceError
+        In place of what torch raises.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"{device} ran out of memory: choose a smaller patch or batch, or the device 'cpu'"
+        ) from error

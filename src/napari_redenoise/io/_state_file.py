@@ -65,17 +65,18 @@ def load_state(path: str | Path, state: TrainingState, settings: str) -> None:
         raise ModelFileError(f"{path} cannot be read ({error}): it may be damaged") from error
     if header.get("format") != FORMAT:
         raise ModelFileError(f"{path} is not the state of a training: choose another folder")
-    different = _differences(settings, header["settings"])
+    try:
+        different = _differences(settings, header["settings"])
+        if not different:
+            _restore(state, tensors)
+            state.step = int(header["step"])
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{path} does not fit its own settings: {error}") from error
     if different:
         raise ModelFileError(
             f"the training in {path.parent} was started with other settings ({different}): go on "
             "with the same ones, or choose another folder"
         )
-    try:
-        _restore(state, tensors)
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise ModelFileError(f"{path} does not fit its own settings: {error}") from error
-    state.step = int(header["step"])
 
 
 def _restore(state: TrainingState, tensors: dict[str, Tensor]) -> None:

@@ -66,7 +66,8 @@ class Noise2Void(Objective):
         Share of the pixels that are predicted; less where large shapes would hide more than
         30 % of a patch.
     window : int
-        Side of the neighbourhood; the window of a pixel near the border moves inside.
+        Side of the neighbourhood, at least that of the mask's shape and a pixel on either side;
+        the window of a pixel near the border moves inside.
     replacement : {"uniform", "median"}
         One of the neighbours by chance (the same in all channels), or the median of all of them.
         No neighbour is itself hidden, so that nothing of a hidden pixel reaches the network.
@@ -122,7 +123,9 @@ class Noise2Void(Objective):
     def _replaced(self, noisy: Tensor, hidden: Tensor, generator: torch.Generator) -> Tensor:
         """The patches with hidden pixels (B, 1, H, W) replaced from those that are not."""
         number, _, row, column = hidden.nonzero().T
-        source = _window(row, column, min(self.window, *noisy.shape[-2:]), noisy.shape[-2:])
+        # Beyond the shape, so that there is a pixel to take.
+        reach = max(self.window, len(self.mask_shape) + 2, len(self.mask_shape[0]) + 2)
+        source = _window(row, column, min(reach, *noisy.shape[-2:]), noisy.shape[-2:])
         usable = ~hidden.flatten(1)[number[:, None], source]
         # (hidden pixels, channels, neighbours)
         values = noisy.flatten(2)[number[:, None], :, source].transpose(1, 2)

@@ -6,7 +6,6 @@ the input. For photons this is thinning: every photon goes one way or the other.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,9 +55,10 @@ class R2R(Objective):
     deviation; exact (Pang et al., equation 5). Photon noise (read noise 0): of k photons
     ``w ~ Binomial(k, alpha)`` make the target, ``w / alpha``, the others the input,
     ``(k - w) / (1 - alpha)``: independent Poisson counts; exact (Monroy et al.). Both together:
-    both steps; their noises are then uncorrelated given the scene, which is exact to second
-    order. Counts that are not whole (a gain that is not known exactly) are rounded up or down by
-    chance, what rounding moved goes both ways, so both pictures are free of bias.
+    both steps; their noises are then uncorrelated given the scene, exactly where there are many
+    photons and to within a few per cent of their variance where there is less than one. Counts
+    that are not whole (a gain that is not known exactly) are rounded up or down by chance, what
+    rounding moved goes both ways, so both pictures are free of bias.
 
     References
     ----------
@@ -89,7 +89,10 @@ class R2R(Objective):
             for values in (self.noise.gain, self.noise.offset, self.noise.read_noise)
         )
         y = noisy.cpu()
-        difference = read_noise * math.sqrt(alpha * (1 - alpha)) * _normal(y, generator)
+        # Below the offset there are no photons to thin, and the variance that is drawn there in
+        # vain is drawn as too little read noise: on average both noises stay uncorrelated.
+        variance = (read_noise**2 + gain * (y - offset).clamp(max=0)).clamp(min=0)
+        difference = (alpha * (1 - alpha) * variance).sqrt() * _normal(y, generator)
         if gain.any():
             counts = (y - offset) / torch.where(gain > 0, gain, 1.0)
             difference = difference + gain * _thinned(counts, alpha, generator)
