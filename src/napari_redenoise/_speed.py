@@ -27,7 +27,9 @@ def run_seconds(config: Config, planes: Planes, device: torch.device) -> float:
     """
     network = config.network.model_copy(update={"channels": planes.channels})
     trial = config.training.model_copy(update={"steps": TRIAL_STEPS})
-    objective = config.objective.model_copy(update={"noise": _ANY_NOISE})
+    objective = config.objective
+    if objective.kind == "r2r":
+        objective = objective.model_copy(update={"noise": _ANY_NOISE})
     per_step, per_pixel = _speed(
         Config(network=network, training=trial, objective=objective), device
     )

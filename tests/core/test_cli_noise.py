@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import sys
 
@@ -7,7 +6,6 @@ import pytest
 import tifffile
 
 from napari_redenoise import _cli
-from napari_redenoise._cli import _noise
 from napari_redenoise.noise import poisson_gaussian
 
 GAIN, OFFSET, READ = 3.0, 100.0, 6.0
@@ -111,16 +109,7 @@ def test_errors_are_one_sentence_with_a_remedy(
     assert "Traceback" not in said
 
 
-def test_a_plot_needs_matplotlib_and_says_so(redenoise, noisy, tmp_path, monkeypatch):
-    monkeypatch.setattr(_noise, "find_spec", lambda name: None)
-    status, said, errors = redenoise("noise", noisy, "--plot", tmp_path / "plot.png")
-    assert status == 1
-    assert "pip install matplotlib" in errors
-    assert said == ""
-
-
-def test_an_existing_plot_is_kept_unless_told_otherwise(redenoise, noisy, tmp_path, monkeypatch):
-    monkeypatch.setattr(_noise, "find_spec", lambda name: name)
+def test_an_existing_plot_is_kept_unless_told_otherwise(redenoise, noisy, tmp_path):
     plot = tmp_path / "plot.png"
     plot.write_bytes(b"precious")
     status, said, errors = redenoise("noise", noisy, "--plot", plot)
@@ -130,7 +119,6 @@ def test_an_existing_plot_is_kept_unless_told_otherwise(redenoise, noisy, tmp_pa
     assert plot.read_bytes() == b"precious"
 
 
-@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs matplotlib")
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_the_plot_is_drawn(redenoise, noisy, tmp_path, suffix):
     plot = tmp_path / f"plot{suffix}"

@@ -250,7 +250,7 @@ def test_running_out_of_memory_in_training_is_reported_with_a_remedy(
         yield
 
     monkeypatch.setattr(denoiser_module, "train", train)
-    with pytest.raises(DeviceError, match="while training: choose a smaller patch or batch"):
+    with pytest.raises(DeviceError, match="ran out of memory: choose a smaller patch or batch"):
         model.fit(noisy)
 
 
