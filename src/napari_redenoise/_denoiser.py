@@ -293,7 +293,8 @@ class Redenoiser:
                         ) from error
                     continue
                 except Interrupted:
-                    pass
+                    if should_stop is None or not should_stop():
+                        raise
                 return
 
     def check(
