@@ -103,6 +103,10 @@ def equivariance(
 
     Notes
     -----
+    The network itself is compared. Where `Redenoiser.predict` averages over recorrupted pictures
+    (R2R), the network is shown the picture as it is, since chance does not turn with a picture and
+    would make every network look inequivariant.
+
     The mean is subtracted below the line of the error, because the offset of a camera would make
     every change look small. An odd side is cut by one pixel: pooling by two has no middle there,
     and no network with pooling is equivariant on it.
@@ -202,7 +206,9 @@ def _denoise(
 ) -> Generator[TileDone, None, dict[str, np.ndarray]]:
     """Outputs of all branches for a picture (channels, Y, X)."""
     outputs = model.allocate(picture, "CYX", branches=True)
-    yield from model.predict_events(picture, "CYX", outputs=outputs, should_stop=should_stop)
+    yield from model.predict_events(
+        picture, "CYX", outputs=outputs, should_stop=should_stop, recorrupt=False
+    )
     return {name: np.asarray(array[:]) for name, array in outputs.items() if name != "mask"}
 
 
