@@ -92,6 +92,25 @@ def test_what_interpolation_does_is_measured_on_the_noisy_picture(model, noisy):
         np.testing.assert_array_equal(np.isfinite(shown), inside)
 
 
+def test_a_denoiser_can_be_far_below_what_interpolation_does(model, monkeypatch):
+    clean = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(96, 96)), 6)
+    noise = np.random.default_rng(1).normal(0, clean.std(), clean.shape)
+    picture = (clean + noise).astype(np.float32)
+
+    def smooth(self, image, axes=None, *, outputs, **_):
+        for array in outputs.values():
+            array[...] = ndimage.gaussian_filter(image, (0, 3, 3))
+        yield from ()
+
+    monkeypatch.setattr(Redenoiser, "predict_events", smooth)
+    result = equivariance(model, picture, angle=45)
+    assert result.interpolation > 0.2
+    assert result.errors["denoised"] < 0.1 * result.interpolation
+    said = " ".join(result.sentences())
+    assert "a network that changes nothing would show" in said
+    assert "a denoiser can be far below it" in said
+
+
 def test_positive_angles_turn_counter_clockwise(model, noisy, monkeypatch):
     seen = []
     original = Redenoiser.predict_events
