@@ -246,6 +246,7 @@ class Redenoiser:
         *,
         outputs: dict[str, Any],
         should_stop: Callable[[], bool] | None = None,
+        recorrupt: bool = True,
     ) -> Iterator[TileDone]:
         """Denoise an image tile by tile into ``outputs``, as a generator of events.
 
@@ -258,6 +259,9 @@ class Redenoiser:
             assigned to.
         should_stop : callable, optional
             Ends the prediction, in the middle of a tile if need be.
+        recorrupt : bool
+            Whether a model trained with R2R averages over recorrupted pictures, as is best; False
+            shows the network the picture itself. Other models are always shown that.
 
         Raises
         ------
@@ -286,7 +290,7 @@ class Redenoiser:
                         outputs,
                         tile=tile,
                         halo=halo,
-                        draws=self._draws(self.config.objective.draws),
+                        draws=self._draws(self.config.objective.draws) if recorrupt else None,
                     )
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
@@ -300,7 +304,8 @@ class Redenoiser:
                         ) from error
                     continue
                 except Interrupted:
-                    pass
+                    if should_stop is None or not should_stop():
+                        raise
                 return
 
     def check(

@@ -43,9 +43,10 @@ class EquivarianceResult:
         ``|T f(R x) - f(x)|`` in grey levels, (rows, columns) as in the picture; the root mean
         square over channels where there are several. NaN where nothing was compared.
     interpolation : float or None
-        The error, in the same measure, of a network that changes nothing: what turning and
-        turning back alone does to the noisy picture. None for multiples of 90 degrees, which
-        need no interpolation.
+        ``||T R x - x|| / ||x - mean x||`` of the noisy picture x: what a network that changes
+        nothing would show. No lower bound: interpolation mostly hurts the noise, and the errors
+        are shares of the result, which has lost it; a denoiser can be far below. None for
+        multiples of 90 degrees, which need no interpolation.
     labels : dict of str
         What the networks are called in words.
     """
@@ -64,7 +65,8 @@ class EquivarianceResult:
         if self.interpolation is not None:
             said.append(
                 "Turning and turning back by interpolation alone changes the noisy picture by "
-                f"{percent(self.interpolation)}: the figures above include what that does to them."
+                f"{percent(self.interpolation)}, what a network that changes nothing would show; "
+                "a denoiser can be far below it, since interpolation mostly hurts the noise."
             )
         return said
 
@@ -103,6 +105,10 @@ def equivariance(
 
     Notes
     -----
+    The network itself is compared. Where `Redenoiser.predict` averages over recorrupted pictures
+    (R2R), the network is shown the picture as it is, since chance does not turn with a picture and
+    would make every network look inequivariant.
+
     The mean is subtracted below the line of the error, because the offset of a camera would make
     every change look small. An odd side is cut by one pixel: pooling by two has no middle there,
     and no network with pooling is equivariant on it.
@@ -202,7 +208,9 @@ def _denoise(
 ) -> Generator[TileDone, None, dict[str, np.ndarray]]:
     """Outputs of all branches for a picture (channels, Y, X)."""
     outputs = model.allocate(picture, "CYX", branches=True)
-    yield from model.predict_events(picture, "CYX", outputs=outputs, should_stop=should_stop)
+    yield from model.predict_events(
+        picture, "CYX", outputs=outputs, should_stop=should_stop, recorrupt=False
+    )
     return {name: np.asarray(array[:]) for name, array in outputs.items() if name != "mask"}
 
 

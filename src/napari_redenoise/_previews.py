@@ -76,6 +76,8 @@ class Previews:
             with interruptible(self._network, self._should_stop):
                 preview = self._denoise(window, step)
         except Interrupted:
+            if not self._should_stop():
+                raise
             return
         now = time.perf_counter()
         self._last_window = window

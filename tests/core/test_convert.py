@@ -341,6 +341,21 @@ def test_mode_and_dtype_are_those_of_the_original(kind: str) -> None:
         assert {p.dtype for p in made.parameters()} == {torch.float64}
 
 
+def test_layers_without_parameters_follow_the_dtype_and_device_of_the_original() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8, affine=False), nn.InstanceNorm2d(8),
+        nn.Conv2d(8, 1, 3, padding=1),
+    )  # fmt: skip
+    made = to_equivariant(network.double(), parse_group("C4"))
+    assert made.get_submodule("1").running_mean.dtype == torch.float64
+    assert made.get_submodule("1").num_batches_tracked.dtype == torch.int64
+    x = torch.zeros(2, 1, 16, 16, dtype=torch.float64)
+    for training in (True, False):
+        assert made.train(training)(x).dtype == torch.float64
+    elsewhere = to_equivariant(network.to("meta"), parse_group("C4"))
+    assert {tensor.device.type for tensor in elsewhere.state_dict().values()} == {"meta"}
+
+
 @each_network
 def test_a_few_steps_of_training_lower_the_loss(kind: str) -> None:
     made = converted(kind, "C4").train()

@@ -68,6 +68,9 @@ def test_everything_that_cannot_be_converted_is_named_with_a_remedy() -> None:
         (nn.InstanceNorm2d(8, track_running_stats=True), "track_running_stats=False"),
         (nn.ZeroPad2d((1, 0, 1, 0)), "pad all four"),
         (nn.Upsample(scale_factor=(2, 3)), "one factor"),
+        (nn.Upsample(size=(16, 32)), "one size"),
+        (nn.AdaptiveAvgPool2d((2, 4)), "one size"),
+        (nn.AdaptiveMaxPool2d((None, 4)), "one size"),
         (nn.MaxPool2d((2, 3)), "one number"),
         (nn.LayerNorm(16), "not known to be equivariant"),
         (nn.Flatten(), "mix orientations"),
@@ -80,6 +83,45 @@ def test_options_that_cannot_be_converted_are_named(layer: nn.Module, words: str
         to_equivariant(network, parse_group("C4"))
     assert len(caught.value.problems) == 1
     assert caught.value.problems[0].startswith("1 (")
+
+
+SAMPLINGS = {
+    "adaptive_avg_pool2d": lambda x, size: functional.adaptive_avg_pool2d(x, size),
+    "adaptive_max_pool2d": lambda x, size: functional.adaptive_max_pool2d(x, output_size=size),
+    "interpolate": lambda x, size: functional.interpolate(x, size=size, mode="bilinear"),
+}
+
+
+class Sampled(nn.Module):
+    """A size that is given to a function, or computed from the image."""
+
+    def __init__(self, kind: str, size) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 1, 3, padding=1)
+        self.sample, self.size = SAMPLINGS[kind], size
+
+    def forward(self, x):
+        size = self.size(x) if callable(self.size) else self.size
+        return self.last(self.sample(self.first(x), size))
+
+
+@pytest.mark.parametrize("kind", SAMPLINGS)
+def test_shapes_that_do_not_turn_are_named_in_functions_too(kind: str) -> None:
+    for size in ((2, 4), [16, 32], lambda x: (x.shape[2], 16)):
+        with pytest.raises(ConversionError, match="one size") as caught:
+            to_equivariant(Sampled(kind, size), parse_group("C4"))
+        (problem,) = caught.value.problems
+        assert problem.startswith(kind)
+
+
+@pytest.mark.parametrize("kind", SAMPLINGS)
+def test_sizes_that_turn_with_the_image_are_converted_and_exact(kind: str) -> None:
+    for size in (8, (8, 8), lambda x: x.shape[2:], lambda x: (x.shape[2] // 2, x.shape[3] // 2)):
+        made = to_equivariant(Sampled(kind, size), parse_group("C4"))
+        x = torch.randn(1, 1, 16, 32, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(
+            made(x.rot90(1, (2, 3))), made(x).rot90(1, (2, 3)), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_control_flow_that_depends_on_values_is_explained() -> None:

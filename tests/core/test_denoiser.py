@@ -1,6 +1,7 @@
 import itertools
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dask.array as da
@@ -13,7 +14,7 @@ import napari_redenoise._denoiser as denoiser_module
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise._previews import FIRST_STEP, PreviewDone, Window
 from napari_redenoise.errors import ConfigError, DeviceError, InputError, OutputError
-from napari_redenoise.inference import tile_sizes
+from napari_redenoise.inference import Interrupted, interruptible, tile_sizes
 from napari_redenoise.training import StepDone
 
 KINDS = ("adarenet", "equivariant", "standard")
@@ -158,6 +159,22 @@ def test_stopping_keeps_the_planes_that_are_done(trained: Redenoiser, noisy) -> 
         done.append((event.tile, event.tiles))
     assert done == [(1, 3)]
     assert outputs["denoised"].any((1, 2)).tolist() == [True, False, False]
+
+
+def test_who_else_stops_with_the_same_network_does_not_stop_us(trained, noisy) -> None:
+    expected = trained.predict(noisy).denoised
+
+    def predict(should_stop: Callable[[], bool]) -> np.ndarray:
+        outputs = trained.allocate(noisy)
+        list(trained.predict_events(noisy, outputs=outputs, should_stop=should_stop))
+        return outputs["denoised"]
+
+    with interruptible(trained._network, lambda: True), ThreadPoolExecutor(1) as elsewhere:
+        complete = elsewhere.submit(predict, lambda: False).result()
+        # Of a picture left for another reason than our own, nobody must believe it is complete.
+        with pytest.raises(Interrupted):
+            predict(lambda: False)
+    np.testing.assert_allclose(complete, expected, rtol=1e-5)
 
 
 def test_results_can_be_written_into_zarr(trained: Redenoiser, noisy) -> None:

@@ -42,6 +42,17 @@ def test_the_error_is_that_of_the_network_itself_but_for_the_offset(model, noisy
     )
 
 
+def test_what_is_drawn_at_random_does_not_count(tiny, noisy):
+    config = tiny.changed(**{"network.kind": "equivariant", "objective.kind": "r2r"})
+    noise = {"gain": (1.0,), "offset": (0.0,), "read_noise": (0.0,)}
+    model = Redenoiser(config.changed(**{"objective.noise": noise}), device="cpu").fit(noisy)
+    assert equivariance(model, noisy).errors["denoised"] < 1e-5
+    # The draws would have been seen: they do not turn with the picture.
+    turned = np.rot90(model.predict(np.rot90(noisy)).denoised, -1)
+    straight = model.predict(noisy).denoised
+    assert np.linalg.norm(turned - straight) > 0.01 * np.linalg.norm(straight - straight.mean())
+
+
 def test_a_map_lies_on_the_picture_and_holds_what_changes(model, noisy):
     result = equivariance(model, noisy)
     straight = model.predict(noisy, branches=True)
@@ -54,7 +65,7 @@ def test_a_map_lies_on_the_picture_and_holds_what_changes(model, noisy):
 
 
 def test_a_network_that_changes_nothing_is_equivariant(model, noisy, monkeypatch):
-    def copy(self, image, axes=None, *, outputs, should_stop=None):
+    def copy(self, image, axes=None, *, outputs, **_):
         for array in outputs.values():
             array[...] = image
         yield from ()
@@ -79,6 +90,25 @@ def test_what_interpolation_does_is_measured_on_the_noisy_picture(model, noisy):
     assert result.interpolation == pytest.approx(expected, rel=1e-4)
     for shown in result.differences.values():
         np.testing.assert_array_equal(np.isfinite(shown), inside)
+
+
+def test_a_denoiser_can_be_far_below_what_interpolation_does(model, monkeypatch):
+    clean = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(96, 96)), 6)
+    noise = np.random.default_rng(1).normal(0, clean.std(), clean.shape)
+    picture = (clean + noise).astype(np.float32)
+
+    def smooth(self, image, axes=None, *, outputs, **_):
+        for array in outputs.values():
+            array[...] = ndimage.gaussian_filter(image, (0, 3, 3))
+        yield from ()
+
+    monkeypatch.setattr(Redenoiser, "predict_events", smooth)
+    result = equivariance(model, picture, angle=45)
+    assert result.interpolation > 0.2
+    assert result.errors["denoised"] < 0.1 * result.interpolation
+    said = " ".join(result.sentences())
+    assert "a network that changes nothing would show" in said
+    assert "a denoiser can be far below it" in said
 
 
 def test_positive_angles_turn_counter_clockwise(model, noisy, monkeypatch):

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -174,3 +176,13 @@ def test_a_forward_pass_can_be_left_in_the_middle_and_only_within_the_context() 
     assert len(calls) == 4
     assert made(x).denoised.shape == x.shape
     assert len(calls) == 4
+
+
+def test_only_the_thread_that_asked_for_it_is_interrupted() -> None:
+    config = NetworkConfig(kind="standard", levels=1, encoder_width=4, decoder_width=4)
+    made = network(config)
+    x = torch.zeros(1, 1, 32, 32)
+    with ThreadPoolExecutor(1) as elsewhere, interruptible(made, lambda: True):
+        assert elsewhere.submit(made, x).result().denoised.shape == x.shape
+        with pytest.raises(Interrupted):
+            made(x)

@@ -8,7 +8,7 @@ import pytest
 from superqt.utils import WorkerBase
 
 from napari_redenoise._denoiser import Redenoiser
-from napari_redenoise._widgets import _layer_run, _run
+from napari_redenoise._widgets import _layer_run, _models, _run
 from napari_redenoise._widgets._denoise import DenoiseWidget
 
 KEY = "napari-redenoise"
@@ -112,6 +112,7 @@ def test_stop_keeps_what_was_learned(dock, noisy):
     dock.wait_for_step(3)
     dock.press()
     dock.wait_for_end()
+    assert _models.recall(dock.viewer.layers["cells"]) is dock.widget.denoiser
     assert "cells denoised" in dock.names
     steps = dock.viewer.layers["cells denoised"].metadata[KEY]["steps"]
     assert 3 <= steps < 1_000_000
@@ -130,11 +131,14 @@ def test_cancel_while_denoising_adds_nothing_and_keeps_the_model(dock, noisy, mo
             pass
 
     monkeypatch.setattr(Redenoiser, "predict_events", until_cancelled)
-    dock.viewer.add_image(noisy, name="cells")
+    layer = dock.viewer.add_image(noisy, name="cells")
     dock.press()
     dock.wait(lambda: dock.widget.button.text() == "Cancel" and bool(reached))
+    # Whoever had the model now would share its network with this run.
+    assert _models.recall(layer) is None
     dock.press()
     dock.wait_for_end()
+    assert _models.recall(layer) is None
     assert dock.names == ["cells"]
     assert "Cancelled" in dock.widget.status.text()
     assert dock.widget.denoiser.is_trained

@@ -1,4 +1,5 @@
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from napari_redenoise._equivariance import equivariance, percent
 from napari_redenoise._previews import Window
 from napari_redenoise._widgets import _equivariance as module
 from napari_redenoise._widgets import _models
+from napari_redenoise._widgets._words import short_name
 
 KEY = "napari-redenoise"
 NAMES = ["cells Δ90° fused", "cells Δ90° equivariant", "cells Δ90° standard"]
@@ -184,6 +186,40 @@ def test_a_model_file_is_examined(dock, widget, press, config, noisy, tmp_path, 
     dock.viewer.add_image(noisy[::-1], name="other")
     assert widget.layer_choice.value.name == "other"
     assert widget.model_choice.currentText() == "mine.safetensors"
+
+
+def test_model_files_of_the_same_name_are_kept_apart(dock, widget, press, config, noisy, tmp_path):
+    dock.viewer.add_image(noisy, name="cells")
+    kinds = {"run1": "standard", "run2": "equivariant"}
+    for run, kind in kinds.items():
+        (tmp_path / run).mkdir()
+        model = Redenoiser(config.changed(**{"network.kind": kind})).fit(noisy)
+        widget.open_model(model.save(tmp_path / run / "epoch-040.safetensors"))
+    # The same file by another path replaces itself alone.
+    widget.open_model(tmp_path / "run2" / ".." / "run1" / "epoch-040.safetensors")
+    choice = widget.model_choice
+    shown = {choice.itemText(i): choice.itemData(i) for i in range(choice.count())}
+    assert {name: model.config.network.kind for name, model in shown.items()} == {
+        str(Path(run, "epoch-040.safetensors")): kind for run, kind in kinds.items()
+    }
+    assert choice.currentData().config.network.kind == "standard"
+    choice.setCurrentIndex(choice.findText(str(Path("run2", "epoch-040.safetensors"))))
+    press()
+    assert choice.currentData().config.network.kind == "equivariant"
+    assert dock.names == ["cells", "cells Δ90° equivariant"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["/a/x.st", "/a/y.st"], ["x.st", "y.st"]),
+        (["/a/1/x.st", "/b/1/x.st", "/b/y.st"], ["a/1/x.st", "b/1/x.st", "y.st"]),
+        (["/1/x.st", "/b/1/x.st"], ["/1/x.st", "b/1/x.st"]),
+    ],
+)
+def test_files_are_named_as_shortly_as_tells_them_apart(paths, names):
+    files = [Path(path) for path in paths]
+    assert [short_name(file, files) for file in files] == [str(Path(name)) for name in names]
 
 
 def test_what_is_no_model_is_refused_in_words(dock, widget, noisy, tmp_path):

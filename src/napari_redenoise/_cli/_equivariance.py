@@ -80,7 +80,7 @@ def _lines(result: EquivarianceResult) -> list[str]:
     """A small table, and what was compared."""
     rows = [(result.labels[name], percent(error)) for name, error in result.errors.items()]
     if result.interpolation is not None:
-        rows.append(("interpolation alone", percent(result.interpolation)))
+        rows.append(("no denoising, interpolation alone", percent(result.interpolation)))
     width = max(len(name) for name, _ in rows)
     rows_, columns = result.window.rows, result.window.columns
     return [

@@ -31,6 +31,7 @@ from napari_redenoise._widgets._layer_run import PAINT_MS
 from napari_redenoise._widgets._models import recall
 from napari_redenoise._widgets._run import RunFailed
 from napari_redenoise._widgets._view import current_window
+from napari_redenoise._widgets._words import short_name
 from napari_redenoise.errors import RedenoiseError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class EquivarianceWidget(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._files: dict[str, Redenoiser] = {}
+        self._files: dict[Path, Redenoiser] = {}
         self._stop = Event()
         self._pending: list[LayerData] = []
         self._sentence = ""
@@ -186,8 +187,8 @@ class EquivarianceWidget(QWidget):
         self.model_choice.clear()
         if trained is not None:
             self.model_choice.addItem(f"trained on '{layer.name}'", trained)
-        for name, model in self._files.items():
-            self.model_choice.addItem(name, model)
+        for path, model in self._files.items():
+            self.model_choice.addItem(short_name(path, self._files), model)
         kept = self.model_choice.findData(before) if before in self._files.values() else -1
         self.model_choice.setCurrentIndex(max(kept, 0) if self.model_choice.count() else -1)
         self.model_choice.blockSignals(False)
@@ -207,10 +208,9 @@ class EquivarianceWidget(QWidget):
         except RedenoiseError as error:
             self.status.setText(f"{error}.")
             return
-        name = Path(path).name
-        self._files[name] = model
+        self._files[Path(path).resolve()] = model
         self._on_layer()
-        self.model_choice.setCurrentIndex(self.model_choice.findText(name))
+        self.model_choice.setCurrentIndex(self.model_choice.findData(model))
         self.status.setText("")
 
     def _describe(self, _: Any = None) -> None:

@@ -158,7 +158,6 @@ class LayerRun(QObject):
         elif isinstance(event, Begun):
             self._canvas = event.canvas
         elif isinstance(event, Trained):
-            remember(self._layer, self.denoiser)
             self.control.stop.set()
             self.denoising.emit()
             self.progressed.emit("Denoising the layer.", 0, 0)
@@ -228,6 +227,8 @@ class LayerRun(QObject):
     def _complete(self) -> None:
         finished = self._finished
         if finished is not None and not self._abandoned:
+            # Only now: until the layer is complete, nobody else may use the network.
+            remember(self._layer, self.denoiser)
             self._show()
             if self.result is not None:
                 self.result.name = denoised_name(self._source)

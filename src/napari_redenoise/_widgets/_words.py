@@ -1,6 +1,9 @@
-"""Numbers and devices in words."""
+"""Numbers, devices and files in words."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
 
 
 def duration(seconds: float) -> str:
@@ -16,3 +19,15 @@ def device_name(kind: str) -> str:
     """A device as a person knows it."""
     names = {"cpu": "the processor (CPU)", "mps": "the Apple GPU", "cuda": "the GPU"}
     return names.get(kind, kind)
+
+
+def short_name(path: Path, paths: Collection[Path]) -> str:
+    """Name of a file, after as many of its folders as tell it from the others."""
+    length = 1
+    while any(path != other and _end(path, length) == _end(other, length) for other in paths):
+        length += 1
+    return str(_end(path, length))
+
+
+def _end(path: Path, length: int) -> Path:
+    return Path(*path.parts[-length:])

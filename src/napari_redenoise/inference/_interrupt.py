@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 
 from torch import nn
 
@@ -16,11 +17,13 @@ class Interrupted(Exception):
 def interruptible(network: nn.Module, should_stop: Callable[[], bool]) -> Iterator[None]:
     """Within this context a forward pass raises `Interrupted` once ``should_stop()`` is true.
 
-    It is asked before every convolution, so that stopping does not wait for a large tile.
+    It is asked before every convolution, so that stopping does not wait for a large tile. Only
+    forward passes of the thread that entered the context are left: others may share the network.
     """
+    thread = get_ident()
 
     def check(*_: object) -> None:
-        if should_stop():
+        if get_ident() == thread and should_stop():
             raise Interrupted
 
     leaves = [module for module in network.modules() if not list(module.children())]

@@ -10,13 +10,14 @@ CVPR 2025 (a network of equivariant layers is equivariant).
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.fx.proxy import TraceError
 
 from napari_redenoise.errors import ConversionError
@@ -142,6 +143,7 @@ class _Conversion:
 
     def __post_init__(self) -> None:
         self._made: dict[str, _Spec] = {}
+        self._like = _tensor_of(self.plan.traced)
 
     def check(self) -> None:
         """Note the convolutions that cannot be converted whatever their maps are."""
@@ -278,7 +280,8 @@ class _Conversion:
         if self._made.pop(target, None) is None:
             return  # shared, and replaced already
         old = self.plan.traced.get_submodule(target)
-        like = next((p for p in old.parameters()), None)
+        like = _tensor_of(old)
+        like = self._like if like is None else like
         new = self._build(spec)
         self.plan.traced.add_submodule(target, new if like is None else new.to(like))
 
@@ -313,6 +316,13 @@ def _trace(module: nn.Module) -> fx.GraphModule:
         ) from error
     traced.graph.eliminate_dead_code()
     return traced
+
+
+def _tensor_of(module: nn.Module) -> Tensor | None:
+    """A parameter or else a buffer, which shows the device and dtype of a module, if any does."""
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    # Counters, as those of batch norms, are whole numbers in every dtype.
+    return next((tensor for tensor in tensors if tensor.is_floating_point()), None)
 
 
 def _copy_modes(module: nn.Module, traced: fx.GraphModule) -> None:

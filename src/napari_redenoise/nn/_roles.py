@@ -41,7 +41,8 @@ POINTWISE = (
     nn.Softplus, nn.Softsign, nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Hardswish, nn.Hardsigmoid,
     nn.Hardtanh, nn.Identity,
 )  # fmt: skip
-SAMPLERS = (nn.Upsample, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+ADAPTIVE_POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+SAMPLERS = (nn.Upsample, *ADAPTIVE_POOLS)
 _COMBINATIONS = {"add", "sub", "mul", "div", "truediv", "maximum", "minimum"}
 _POINTWISE_NAMES = {
     "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus",
@@ -144,7 +145,9 @@ def refusal(node: fx.Node, module: nn.Module | None, role: Role) -> str | None:
     if isinstance(module, PADS):
         return _pad_refusal(module.padding)
     if isinstance(module, nn.Upsample):
-        return _sampling_refusal(module.mode, module.scale_factor)
+        return _sampling_refusal(module.mode, module.size, module.scale_factor)
+    if isinstance(module, ADAPTIVE_POOLS):
+        return _size_refusal(module.output_size)
     if module is None and role is Role.KEEP:
         return _function_refusal(node)
     if role is Role.CONCATENATE and argument(node, 1, "dim", 0) not in (1, -3):
@@ -165,7 +168,10 @@ def _function_refusal(node: fx.Node) -> str | None:
         return _pad_refusal(argument(node, 1, "pad"))
     if name in {"interpolate", "upsample"}:
         mode = argument(node, 3, "mode", "nearest")
-        return _sampling_refusal(mode, argument(node, 2, "scale_factor"))
+        factor = argument(node, 2, "scale_factor")
+        return _sampling_refusal(mode, argument(node, 1, "size"), factor)
+    if name in {"adaptive_avg_pool2d", "adaptive_max_pool2d"}:
+        return _size_refusal(argument(node, 1, "output_size"))
     return None
 
 
@@ -203,7 +209,18 @@ def _pad_refusal(widths: Any) -> str | None:
     return None
 
 
-def _sampling_refusal(mode: Any, factor: Any) -> str | None:
+def _size_refusal(size: Any) -> str | None:
+    sides = size if isinstance(size, (tuple, list)) else (size,)
+    if all(isinstance(side, fx.Node) for side in sides):
+        return None  # sizes of the image, unknown here
+    if len(set(sides)) > 1:
+        return "makes a shape that does not turn with the image: give one size for both sides"
+    return None
+
+
+def _sampling_refusal(mode: Any, size: Any, factor: Any) -> str | None:
+    if (reason := _size_refusal(size)) is not None:
+        return reason
     factors = factor if isinstance(factor, (tuple, list)) else (factor,)
     if len(set(factors)) > 1:
         return "scales rows and columns differently: give one factor for both"
