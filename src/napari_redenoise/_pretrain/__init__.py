@@ -1,0 +1,1 @@
+"""The warm start: what the shipped weights were trained on, and how."""
