@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,15 +30,16 @@ def make_scenes(count: int, seed: int) -> list[Scene]:
     return [scene(SIDE, np.random.default_rng([seed, number])) for number in range(count)]
 
 
-def batches(
+def one_batch(
     scenes: Sequence[Scene],
     rng: np.random.Generator,
     *,
-    batch_size: int = 8,
-    patch: int = 64,
-    pictures: float = 0.35,
-) -> Iterator[CleanBatch]:
-    """Endless batches: a scene, a camera, one patch each.
+    batch_size: int,
+    patch: int,
+    pictures: float,
+    emphasis: float,
+) -> CleanBatch:
+    """Draw a batch: of every example a scene, a camera and one patch.
 
     Parameters
     ----------
@@ -47,41 +48,47 @@ def batches(
     batch_size, patch : int
     pictures : float
         Share of natural pictures.
+    emphasis : float
+        Exponent of the weights: see `Recipe`.
     """
-    while True:
-        made = [_example(scenes, rng, patch, pictures) for _ in range(batch_size)]
-        noisy, target, weight = zip(*made, strict=True)
-        yield CleanBatch(
-            torch.from_numpy(np.stack(noisy)[:, None]),
-            torch.from_numpy(np.stack(target)[:, None]),
-            torch.tensor(weight, dtype=torch.float32)[:, None, None, None],
-        )
+    made = [_example(scenes, rng, patch, pictures) for _ in range(batch_size)]
+    noisy, target, ratio = zip(*made, strict=True)
+    weight = np.asarray(ratio) ** emphasis
+    return CleanBatch(
+        torch.from_numpy(np.stack(noisy)[:, None]),
+        torch.from_numpy(np.stack(target)[:, None]),
+        torch.from_numpy(weight.astype(np.float32))[:, None, None, None],
+    )
 
 
 def _example(
     scenes: Sequence[Scene], rng: np.random.Generator, patch: int, pictures: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """One patch of one scene as one camera sees it, normalised as a user's image is."""
+    """One patch of one scene as one camera sees it, normalised as a user's image is.
+
+    The third is the variance of the noisy over that of the clean scene, at most 50.
+    """
     if rng.random() < pictures:
         light = picture(SIDE, rng)
     else:
         light = scenes[int(rng.integers(len(scenes)))]
     seen_by = camera(rng)
     noisy, clean = seen_by.shot(light, rng), seen_by.expected(light)
+    ratio = float(min(noisy.var() / max(clean.var(), 1e-9), 50.0))
     # Users' images are larger than a scene, so their mean and deviation differ from a part's.
     mean = noisy.mean() + noisy.std() * rng.normal(0.0, 0.2)
-    std = noisy.std() * np.exp(rng.normal(0.0, 0.25))
+    std = max(noisy.std() * np.exp(rng.normal(0.0, 0.25)), 1e-9)
     top, left = (int(rng.integers(size - patch + 1)) for size in light.shape)
     window = (slice(top, top + patch), slice(left, left + patch))
-    turned = [
-        np.ascontiguousarray(((image[window] - mean) / max(std, 1e-9)).astype(np.float32))
-        for image in _turned((noisy, clean), rng)
-    ]
-    spread = float(clean.std() / max(std, 1e-9))
-    return turned[0], turned[1], spread
+    parts = [((image[window] - mean) / std).astype(np.float32) for image in (noisy, clean)]
+    turned = _turned(parts, rng)
+    return turned[0], turned[1], ratio
 
 
 def _turned(images: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
     """All alike: mirrored or not, by any number of quarter turns."""
     mirrored, quarters = rng.random() < 0.5, int(rng.integers(4))
-    return [np.rot90(image[:, ::-1] if mirrored else image, quarters) for image in images]
+    return [
+        np.ascontiguousarray(np.rot90(image[:, ::-1] if mirrored else image, quarters))
+        for image in images
+    ]
