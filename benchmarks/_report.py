@@ -99,10 +99,13 @@ def table(header: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     return "\n".join(text)
 
 
-def publish(name: str, text: str, page: Path = DOCS) -> None:
-    """Replace a section of a page, docs/benchmarks.md by default, between its two markers."""
-    begin, end = f"<!-- {name} begins: written by benchmarks/{name}.py -->", f"<!-- {name} ends -->"
-    document = page.read_text()
-    before, rest = document.split(begin)
+def publish(name: str, text: str, document: Path = DOCS, script: str | None = None) -> None:
+    """Replace a section of a page, docs/benchmarks.md, between its two markers.
+
+    ``script`` names the benchmark that wrote it, where it is not that of the section.
+    """
+    begin = f"<!-- {name} begins: written by benchmarks/{script or name}.py -->"
+    end = f"<!-- {name} ends -->"
+    before, rest = document.read_text().split(begin)
     _, after = rest.split(end)
-    page.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    document.write_text(f"{before}{begin}\n{text}\n{end}{after}")

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_redenoise._denoiser import Redenoiser, Result
-    from napari_redenoise.config import Config
+    from napari_redenoise._equivariance import EquivarianceResult, equivariance
+    from napari_redenoise._folders import FolderTraining
+    from napari_redenoise.config import Config, FolderConfig
     from napari_redenoise.errors import RedenoiseError
 
 try:
@@ -20,13 +22,27 @@ try:
 except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
-__all__ = ["Config", "RedenoiseError", "Redenoiser", "Result", "__version__"]
+__all__ = [
+    "Config",
+    "EquivarianceResult",
+    "FolderConfig",
+    "FolderTraining",
+    "RedenoiseError",
+    "Redenoiser",
+    "Result",
+    "__version__",
+    "equivariance",
+]
 
 _LAZY = {
     "Config": "config",
+    "EquivarianceResult": "_equivariance",
+    "FolderConfig": "config",
+    "FolderTraining": "_folders",
     "RedenoiseError": "errors",
     "Redenoiser": "_denoiser",
     "Result": "_denoiser",
+    "equivariance": "_equivariance",
 }
 
 

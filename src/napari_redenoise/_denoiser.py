@@ -14,6 +14,7 @@ import torch
 
 import napari_redenoise
 from napari_redenoise._learning import draws_of, make_objective, shots_of
+from napari_redenoise._noise_check import noise_reports, resolve
 from napari_redenoise._previews import PreviewDone, Previews, Window
 from napari_redenoise._speed import run_seconds
 from napari_redenoise.config import Config
@@ -44,6 +45,7 @@ from napari_redenoise.io import (
     training_dtype,
 )
 from napari_redenoise.nn import DenoisingNetwork
+from napari_redenoise.noise import NoiseReport
 from napari_redenoise.training import StepDone, TrainingState, start, train
 
 RESULTS = ("denoised", "mask", "standard", "equivariant")
@@ -154,7 +156,9 @@ class Redenoiser:
         planes = _as_planes(image, axes)
         other = None if second is None else _as_planes(second, planes.axes)
         config = self.config.changed(**{"network.channels": planes.channels})
-        shots = shots_of(planes, other, config.objective)
+        objective_config = resolve(config.objective, planes)
+        config = config.model_copy(update={"objective": objective_config})
+        shots = shots_of(planes, other, objective_config)
         training = config.training
         dtype = training_dtype(self.device, training.precision)
         with _memory_in_words(self.device):
@@ -292,12 +296,38 @@ class Redenoiser:
                     pass
                 return
 
+    def check(
+        self, image: ArrayLike, axes: str | None = None, *, second: ArrayLike | None = None
+    ) -> None:
+        """Refuse at once, without reading a pixel, what `fit` would refuse for its shape.
+
+        Raises
+        ------
+        InputError
+            When the image, or the image and its second shot, cannot be trained on.
+        ConfigError
+            When the objective does not go with a second shot.
+        """
+        planes = _as_planes(image, axes)
+        other = None if second is None else _as_planes(second, planes.axes)
+        shots_of(planes, other, self.config.objective)
+
     def estimate_seconds(self, image: ArrayLike, axes: str | None = None) -> float:
         """Expected time of `fit` and `predict` together, from a trial of a few steps.
 
         The trial takes one or two seconds the first time, and is remembered for the process.
         """
         return run_seconds(self.config, _as_planes(image, axes), self.device)
+
+    def noise(self, image: ArrayLike, axes: str | None = None) -> tuple[NoiseReport, ...]:
+        """Measure the noise of an image, one report per channel, about a second each.
+
+        Raises
+        ------
+        InputError
+            When the image cannot be denoised either, or holds one value only.
+        """
+        return noise_reports(_as_planes(image, axes))
 
     def preview(self, image: ArrayLike, axes: str | None, window: Window) -> PreviewDone:
         """Denoise a window of an image with what has been learned so far."""

@@ -22,6 +22,7 @@ SPATIAL = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_lab
 DISPLAY = ("colormap", "gamma", "contrast_limits", "interpolation2d", "interpolation3d")
 METADATA_KEY = "napari-redenoise"
 MASK_CONTENT = "fusion mask: 1 = standard branch, 0 = equivariant branch"
+CHANGE_CONTENT = "change of the result when the picture is turned"
 
 _AXIS_NAMES = {"T": "time point", "Z": "z-slice", "C": "channel"}
 
@@ -68,9 +69,9 @@ class LayerImage:
 
 
 def is_mask(layer: Any) -> bool:
-    """Whether a layer is a fusion mask that we made, and thus no image to denoise."""
+    """Whether a layer is a mask or a map that we made, and thus no image to denoise."""
     made = layer.metadata.get(METADATA_KEY, {})
-    return bool(made.get("content") == MASK_CONTENT)
+    return made.get("content") in (MASK_CONTENT, CHANGE_CONTENT)
 
 
 def read_layer(layer: Any) -> LayerImage:

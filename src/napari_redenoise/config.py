@@ -15,7 +15,8 @@ from napari_redenoise.errors import ConfigError
 
 NetworkKind = Literal["adarenet", "equivariant", "standard"]
 NetworkVariant = Literal["default", "reference"]
-ObjectiveKind = Literal["noise2self", "noise2void", "noise2noise", "r2r", "neighbor2neighbor"]
+TrainedObjective = Literal["noise2self", "noise2void", "noise2noise", "r2r", "neighbor2neighbor"]
+ObjectiveKind = Literal["auto"] | TrainedObjective
 
 NoiseKind = Literal["gaussian", "poisson", "poisson-gaussian"]
 
@@ -75,6 +76,8 @@ class NoiseConfig(_Frozen):
 class ObjectiveConfig(_Frozen):
     """What is learned from noisy pixels alone.
 
+    ``auto`` measures the noise and takes what suits it: Noise2Self, or Noise2Void with a blind
+    spot as large as the noise is correlated.
     ``mask_shape`` draws the blind spot of Noise2Void in rows of 0 and 1, its centre in the
     middle: ``("1",)`` one pixel, ``("11111",)`` a horizontal bar. ``noise`` is what R2R draws
     from; ``None`` estimates it from the image.

@@ -25,3 +25,18 @@ class DeviceError(RedenoiseError):
 
 class OutputError(RedenoiseError):
     """A result that cannot be written without harm, for example over an existing file."""
+
+
+class ConversionError(RedenoiseError, ValueError):
+    """A network with parts that have no rotation-equivariant counterpart.
+
+    Attributes
+    ----------
+    problems : tuple of str
+        Every such part: name, type, reason and remedy.
+    """
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        count = "1 part" if len(problems) == 1 else f"{len(problems)} parts"
+        super().__init__(f"{count} of the network cannot be converted: " + "; ".join(problems))

@@ -391,3 +391,69 @@ def test_the_expected_time_is_said_and_holds_the_previews(dock, noisy, monkeypat
     monkeypatch.setattr(Redenoiser, "estimate_seconds", lambda *_: 1000.0 / 1.1)
     dock.viewer.add_image(noisy[:50], name="cells")
     dock.wait(lambda: "Takes about 17 min" in dock.widget.plan.text())
+
+
+def choose(dock, kind):
+    box = dock.widget.objective.objective
+    box.setCurrentIndex(box.findData(kind))
+
+
+def test_a_second_layer_is_the_other_shot_of_noise2noise(dock, noisy):
+    second = noisy[::-1].copy()
+    dock.viewer.add_image(second, name="second")
+    dock.viewer.add_image(noisy, name="cells")
+    choice = dock.widget.objective
+    assert not choice.second.isVisibleTo(dock.widget)
+    choose(dock, "noise2noise")
+    assert choice.second.isVisibleTo(dock.widget)
+    # A single picture has no next frame.
+    assert "second image, or a stack" in dock.widget.plan.text()
+    assert not dock.widget.button.isEnabled()
+    choice.second.setCurrentText("second")
+    assert dock.widget.button.isEnabled()
+    dock.run()
+    config = dock.widget.config.changed(**{"objective.kind": "noise2noise"})
+    expected = Redenoiser(config).fit(noisy, second=second).predict(noisy)
+    np.testing.assert_allclose(
+        dock.viewer.layers["cells denoised"].data, expected.denoised, rtol=1e-3, atol=1.0
+    )
+    made = dock.viewer.layers["cells denoised"].metadata[KEY]
+    assert made["config"]["objective"]["kind"] == "noise2noise"
+
+
+def test_neighbouring_frames_of_a_stack_are_shots_of_one_scene(dock, noisy):
+    dock.viewer.add_image(np.stack([noisy, noisy[::-1], noisy]), name="movie")
+    choose(dock, "noise2noise")
+    assert dock.widget.button.isEnabled()
+    dock.run()
+    assert "movie denoised" in dock.names
+
+
+def test_the_second_shot_stays_chosen_while_other_layers_come_and_go(dock, noisy):
+    dock.viewer.add_image(noisy + 1, name="second")
+    dock.viewer.add_image(noisy, name="cells")
+    choose(dock, "noise2noise")
+    dock.widget.objective.second.setCurrentText("second")
+    dock.viewer.add_image(noisy + 2, name="third")
+    dock.viewer.layers.selection.active = dock.viewer.layers["cells"]
+    assert dock.widget.objective.second.currentText() == "second"
+    dock.viewer.layers.remove("second")
+    assert dock.widget.objective.second.currentText() == "The next frame of the stack"
+    assert not dock.widget.button.isEnabled()
+
+
+def test_a_second_shot_of_another_shape_is_refused_in_words(dock, noisy):
+    dock.viewer.add_image(noisy[:60], name="second")
+    dock.viewer.add_image(noisy, name="cells")
+    choose(dock, "noise2noise")
+    dock.widget.objective.second.setCurrentText("second")
+    assert "same scene, pixel by pixel" in dock.widget.plan.text()
+    assert not dock.widget.button.isEnabled()
+
+
+def test_what_suits_the_noise_is_found_out_by_the_run(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    choose(dock, "auto")
+    dock.run()
+    made = dock.viewer.layers["cells denoised"].metadata[KEY]
+    assert made["config"]["objective"]["kind"] in ("noise2self", "noise2void")

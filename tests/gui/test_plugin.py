@@ -21,7 +21,7 @@ def window(make_napari_viewer):
     return make_napari_viewer().window
 
 
-def test_the_entry_stands_in_layers_filter_and_in_the_plugins_menu(window):
+def test_the_entries_stand_in_layers_filter_and_in_the_plugins_menu(window):
     bars = {
         action.text().replace("&", ""): action.menu()
         for action in window._qt_window.menuBar().actions()
@@ -35,6 +35,7 @@ def test_the_entry_stands_in_layers_filter_and_in_the_plugins_menu(window):
     }
     assert "Denoise (Redenoise)" in texts(submenus["Filter"])
     assert "Denoise (Redenoise)" in texts(plugins)
+    assert "Equivariance (Redenoise)" in texts(plugins)
 
 
 def test_the_entry_opens_the_widget(window):

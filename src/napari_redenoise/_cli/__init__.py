@@ -6,14 +6,23 @@ import sys
 
 import typer
 
-from napari_redenoise._cli import _demo, _denoise, _evaluate, _import, _train
+from napari_redenoise._cli import (
+    _demo,
+    _denoise,
+    _equivariance,
+    _evaluate,
+    _export,
+    _import,
+    _noise,
+    _train,
+)
 from napari_redenoise._cli._app import app
 from napari_redenoise.errors import RedenoiseError
 
 __all__ = ["app", "main"]
 
 # Imported for the commands that they add to the application.
-_COMMANDS = (_denoise, _train, _evaluate, _import, _demo)
+_COMMANDS = (_denoise, _train, _evaluate, _equivariance, _noise, _export, _import, _demo)
 
 
 def main() -> None:

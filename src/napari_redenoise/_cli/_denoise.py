@@ -20,6 +20,7 @@ from napari_redenoise._cli._app import (
     train_on,
 )
 from napari_redenoise._denoiser import Redenoiser
+from napari_redenoise._noise_check import recommendation
 from napari_redenoise.config import MASK_SHAPES, ObjectiveKind
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import read_image, write_tiff
@@ -87,6 +88,9 @@ def denoise(
     if mask is not None and denoiser.config.network.kind != "adarenet":
         raise ConfigError("only the adarenet has a fusion mask: leave --mask out")
     source = read_image(image, axes)
+    if objective == "auto":
+        advice = recommendation(denoiser.noise(source.array, source.axes))
+        typer.echo(f"objective {advice.objective}: {advice.reason}")
     if model is None:
         train_on(denoiser, source, None if second is None else read_image(second, source.axes))
     if save_model is not None:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from napari_redenoise._cli._app import Backbone, Device, app
 from napari_redenoise._folders import EpochDone, FolderTraining
-from napari_redenoise.config import Config, FolderConfig, NoiseKind, ObjectiveKind
+from napari_redenoise.config import Config, FolderConfig, NoiseKind, TrainedObjective
 from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import check_folder, whole_file
 from napari_redenoise.training import StepDone
@@ -57,7 +57,7 @@ def train(
         bool, typer.Option("--clean-targets", help="Learn from the clean pictures themselves.")
     ] = False,
     objective: Annotated[
-        ObjectiveKind, typer.Option(help="What is learned from the noisy crops.")
+        TrainedObjective, typer.Option(help="What is learned from the noisy crops.")
     ] = "noise2noise",
     backbone: Annotated[Backbone, typer.Option(help="Network.")] = "adarenet",
     group: Annotated[str, typer.Option(help="Its symmetry: C4, C8, D4, ...")] = "C4",

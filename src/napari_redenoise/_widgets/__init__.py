@@ -1,5 +1,6 @@
 """The widgets: the only place that imports napari, Qt, magicgui and superqt."""
 
 from napari_redenoise._widgets._denoise import DenoiseWidget
+from napari_redenoise._widgets._equivariance import EquivarianceWidget
 
-__all__ = ["DenoiseWidget"]
+__all__ = ["DenoiseWidget", "EquivarianceWidget"]

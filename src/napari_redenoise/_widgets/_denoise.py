@@ -14,6 +14,7 @@ from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._layers import LayerImage, is_mask, read_layer
 from napari_redenoise._widgets._layer_run import LayerRun
 from napari_redenoise._widgets._loss_plot import LossPlot
+from napari_redenoise._widgets._objective_choice import ObjectiveChoice
 from napari_redenoise._widgets._run import estimate
 from napari_redenoise._widgets._words import device_name, duration
 from napari_redenoise.config import Config
@@ -54,6 +55,7 @@ class DenoiseWidget(QWidget):
 
         self.layer_choice = ComboBox(label="Image layer", choices=self._image_layers, nullable=True)
         self.layer_choice.tooltip = "The noisy image. Follows the layer selected in the layer list."
+        self.objective = ObjectiveChoice(self.config)
         self.plan = QLabel()
         self.button = QPushButton("Denoise")
         self.progress = QProgressBar()
@@ -80,6 +82,7 @@ class DenoiseWidget(QWidget):
         for widget in (
             QLabel("Noisy image layer"),
             self.layer_choice.native,
+            self.objective,
             self.plan,
             self.button,
             self.progress,
@@ -90,6 +93,7 @@ class DenoiseWidget(QWidget):
         layout.addStretch()
         self.button.clicked.connect(self._pressed)
         self.layer_choice.changed.connect(self._describe)
+        self.objective.changed.connect(self._describe)
 
     def _connect_viewer(self) -> None:
         # Functions and not methods: napari cannot disconnect the methods of a deleted widget.
@@ -156,32 +160,37 @@ class DenoiseWidget(QWidget):
         if layer is None:
             self.plan.setText("Open an image, or try File > Open Sample > Redenoise.")
             return
+        self.objective.offer([other for _, other in self._image_layers() if other != layer])
         try:
-            source, denoiser = read_layer(layer), Redenoiser(self.config)
+            source, denoiser, second = self._chosen(layer)
+            denoiser.check(
+                source.array, source.axes, second=None if second is None else second.array
+            )
         except RedenoiseError as error:
             self.plan.setText(f"Cannot denoise this layer: {error}.")
             return
         device = device_name(denoiser.device.type)
-        seconds = self._estimates.get(_kind(source))
+        seconds = self._estimates.get(self._kind(source))
         runs = f"Takes about {duration(seconds)}" if seconds is not None else "Runs"
         self.plan.setText(
             f"{source.describe()}. Trains a network on these noisy pixels alone, then adds the "
             f"denoised image and the fusion mask as new layers. {runs} on {device}."
         )
         self.button.setEnabled(True)
-        if _kind(source) not in self._estimates and not self.is_measuring:
+        if self._kind(source) not in self._estimates and not self.is_measuring:
             self._measure(denoiser, source)
 
     def _measure(self, denoiser: Redenoiser, source: LayerImage) -> None:
-        """Try the speed of this machine in the background, once per kind of image."""
+        """Try the speed of this machine in the background, once per kind of image and objective."""
+        kind = self._kind(source)
 
         def done(seconds: float) -> None:
-            self._estimates[_kind(source)] = seconds
+            self._estimates[kind] = seconds
 
         def finished() -> None:
             self._trial = None
             # Also where it failed: a run will say why, and no trial is made again.
-            self._estimates.setdefault(_kind(source), None)
+            self._estimates.setdefault(kind, None)
             if self._connections:
                 self._describe()
 
@@ -207,12 +216,12 @@ class DenoiseWidget(QWidget):
     def _start(self) -> None:
         layer = self.layer_choice.value
         try:
-            source, denoiser = read_layer(layer), Redenoiser(self.config)
+            source, denoiser, second = self._chosen(layer)
         except RedenoiseError as error:
             self.status.setText(f"{error}.")
             return
         self.denoiser = denoiser
-        self.run = LayerRun(self._viewer, layer, source, denoiser)
+        self.run = LayerRun(self._viewer, layer, source, denoiser, second)
         self.run.stepped.connect(self._on_step)
         self.run.progressed.connect(self._on_progress)
         self.run.denoising.connect(self._on_denoising)
@@ -222,9 +231,25 @@ class DenoiseWidget(QWidget):
         self.progress.setVisible(True)
         self.progress.setRange(0, 0)
         self.layer_choice.enabled = False
+        self.objective.setEnabled(False)
         self.button.setText("Stop and keep what was learned")
         self.status.setText("Reading the image.")
         self.run.start()
+
+    def _chosen(self, layer: Image) -> tuple[LayerImage, Redenoiser, LayerImage | None]:
+        """What a press runs on: the layer, a model, and the second shot if there is one.
+
+        Raises
+        ------
+        RedenoiseError
+            When one of the layers cannot be used.
+        """
+        other = self.objective.second_layer
+        return (
+            read_layer(layer),
+            Redenoiser(self.objective.apply(self.config)),
+            None if other is None else read_layer(other),
+        )
 
     def _on_step(self, step: StepDone) -> None:
         self.loss_plot.append(step.step, step.loss)
@@ -245,11 +270,11 @@ class DenoiseWidget(QWidget):
         self.loss_plot.redraw()
         self.progress.setVisible(False)
         self.layer_choice.enabled = True
+        self.objective.setEnabled(True)
         self.button.setText("Denoise")
         self._follow_selection()
         self._describe()
         self.status.setText(sentence)
 
-
-def _kind(source: LayerImage) -> tuple[Any, ...]:
-    return (source.axes, tuple(source.array.shape))
+    def _kind(self, source: LayerImage) -> tuple[Any, ...]:
+        return (source.axes, tuple(source.array.shape), self.objective.kind)

@@ -19,6 +19,7 @@ from napari_redenoise._layers import (
     provenance_of,
 )
 from napari_redenoise._previews import PreviewDone
+from napari_redenoise._widgets._models import remember
 from napari_redenoise._widgets._run import (
     Begun,
     Finished,
@@ -65,8 +66,16 @@ class LayerRun(QObject):
     ended = Signal(str)
     """A sentence on how it ended."""
 
-    def __init__(self, viewer: Any, layer: Image, source: LayerImage, denoiser: Redenoiser) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        layer: Image,
+        source: LayerImage,
+        denoiser: Redenoiser,
+        second: LayerImage | None = None,
+    ) -> None:
         super().__init__()
+        self._second = second
         self.control = RunControl()
         self.denoiser = denoiser
         self.result: Image | None = None
@@ -98,6 +107,7 @@ class LayerRun(QObject):
             self.denoiser,
             self._source,
             self.control,
+            self._second,
             _connect={
                 "yielded": self._on_event,
                 "returned": self._on_returned,
@@ -148,6 +158,7 @@ class LayerRun(QObject):
         elif isinstance(event, Begun):
             self._canvas = event.canvas
         elif isinstance(event, Trained):
+            remember(self._layer, self.denoiser)
             self.control.stop.set()
             self.denoising.emit()
             self.progressed.emit("Denoising the layer.", 0, 0)

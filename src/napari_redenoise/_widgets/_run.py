@@ -75,7 +75,10 @@ class RunFailed(Exception):
 
 
 def run(
-    denoiser: Redenoiser, source: LayerImage, control: RunControl
+    denoiser: Redenoiser,
+    source: LayerImage,
+    control: RunControl,
+    second: LayerImage | None = None,
 ) -> Generator[RunEvent, None, Finished | None]:
     """Train on a layer and denoise it; returns None when cancelled.
 
@@ -85,19 +88,20 @@ def run(
         In place of a RuntimeError, of which superqt's workers tell nobody.
     """
     try:
-        return (yield from _run(denoiser, source, control))
+        return (yield from _run(denoiser, source, control, second))
     except RuntimeError as error:
         raise RunFailed(f"{type(error).__name__}: {error}") from error
 
 
 def _run(
-    denoiser: Redenoiser, source: LayerImage, control: RunControl
+    denoiser: Redenoiser, source: LayerImage, control: RunControl, second: LayerImage | None
 ) -> Generator[RunEvent, None, Finished | None]:
     canvas = make_canvas(source)
     yield Begun(canvas)
     for event in denoiser.fit_events(
         source.array,
         source.axes,
+        second=None if second is None else second.array,
         view=lambda: control.window,
         should_stop=control.stop.is_set,
     ):

@@ -11,6 +11,7 @@ from napari_redenoise.io._devices import (
 from napari_redenoise.io._files import check_folder, refuse_existing, whole_file
 from napari_redenoise.io._images import ImageFile, check_output, read_image, write_tiff
 from napari_redenoise.io._model_file import load_model, save_model
+from napari_redenoise.io._plain_file import check_program, export_model
 from napari_redenoise.io._state_file import load_state, save_state
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "available_devices",
     "check_folder",
     "check_output",
+    "check_program",
+    "export_model",
     "get_device",
     "is_out_of_memory",
     "load_authors_model",

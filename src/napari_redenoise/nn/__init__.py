@@ -9,7 +9,27 @@ from napari_redenoise.nn._adarenet import (
 )
 from napari_redenoise.nn._basis import filter_basis
 from napari_redenoise.nn._checkpoint import authors_config, load_authors_checkpoint
-from napari_redenoise.nn._conv import GroupConv2d, LiftingConv2d, ProjectionConv2d, lift
+from napari_redenoise.nn._conv import (
+    GroupConv2d,
+    GroupConvTranspose2d,
+    Lift,
+    LiftingConv2d,
+    LiftingConvTranspose2d,
+    ProjectionConv2d,
+    ProjectionConvTranspose2d,
+    lift,
+)
+from napari_redenoise.nn._convert import to_equivariant
+from napari_redenoise.nn._deployed import Deployed
+from napari_redenoise.nn._export import export
+from napari_redenoise.nn._fields import (
+    FieldBatchNorm2d,
+    FieldDropout2d,
+    FieldGroupNorm,
+    FieldInstanceNorm2d,
+    FieldPReLU,
+    GroupPool,
+)
 from napari_redenoise.nn._group import CyclicGroup, DihedralGroup, Group, parse_group
 from napari_redenoise.nn._pad import pad_to_multiple, padding, reflected
 from napari_redenoise.nn._receptive import receptive_radius, total_stride
@@ -19,18 +39,30 @@ __all__ = [
     "AdaReNet",
     "CyclicGroup",
     "DenoisingNetwork",
+    "Deployed",
     "DihedralGroup",
     "EquivariantLayers",
+    "FieldBatchNorm2d",
+    "FieldDropout2d",
+    "FieldGroupNorm",
+    "FieldInstanceNorm2d",
+    "FieldPReLU",
     "Group",
     "GroupConv2d",
+    "GroupConvTranspose2d",
+    "GroupPool",
+    "Lift",
     "LiftingConv2d",
+    "LiftingConvTranspose2d",
     "Prediction",
     "ProjectionConv2d",
+    "ProjectionConvTranspose2d",
     "SingleBranch",
     "StandardLayers",
     "UNet",
     "authors_config",
     "build_network",
+    "export",
     "filter_basis",
     "lift",
     "load_authors_checkpoint",
@@ -39,5 +71,6 @@ __all__ = [
     "parse_group",
     "receptive_radius",
     "reflected",
+    "to_equivariant",
     "total_stride",
 ]

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from napari_redenoise.errors import ConfigError
 from napari_redenoise.nn._group import Group
 
 _SMALLEST_EIGENVALUE = 1e-4
@@ -24,18 +25,54 @@ def fourier_atoms(kernel_size: int, group: Group) -> npt.NDArray[np.float64]:
 
     Returns
     -------
-    array of shape (len(group), kernel_size, kernel_size, 2 * kernel_size**2), float64
+    array of shape (len(group), kernel_size, kernel_size, atoms), float64
+        ``2 * kernel_size**2`` atoms; of size 1 a constant, of size 2 see `_ring_atoms`.
+
+    Raises
+    ------
+    ConfigError
+        When the kernel has no pixels.
+
+    Notes
+    -----
+    Kernels of even size have no centre pixel: their grid is centred between four pixels, and
+    quarter turns and mirrors map it onto itself as they do an odd one.
     """
     p = kernel_size
-    axis = np.linspace(-1.0, 1.0, p)
+    if p < 1:
+        raise ConfigError(f"a kernel of {p} pixels is none: give 1, 2, 3, ...")
+    axis = np.linspace(-1.0, 1.0, p) if p > 1 else np.zeros(1)
     x, y = np.meshgrid(axis, axis)
     window = np.exp(-np.maximum(x**2 + y**2 - 1, 0) / (0.2 if p > 4 else 2.0))
     xy = np.einsum("gij,jyx->giyx", group.coordinate_maps, np.stack([x, y]))
+    if p == 2:
+        return _ring_atoms(xy)
     frequency = np.arange(p, dtype=np.float64)
     frequency[frequency > p / 2] -= p
     ab = np.stack(np.meshgrid(frequency, frequency, indexing="ij"), -1).reshape(-1, 2)
     phase = np.pi * (p - 1) / p * np.einsum("ai,giyx->gyxa", ab, xy)
     return np.asarray(np.concatenate([np.cos(phase), np.sin(phase)], -1) * window[..., None])
+
+
+def _ring_atoms(xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Angular waves on the one ring that the four pixels of a 2 x 2 kernel are.
+
+    The plane waves of that size have half a period between opposite pixels, and turned by 45
+    degrees they lose two thirds of their energy. The constant and the first angular wave turn
+    exactly by any angle; the second one, whose zeros may meet all four pixels, is left to the
+    damping. Amplitudes differ so that the decomposition cannot mix waves of equal energy.
+
+    Parameters
+    ----------
+    xy : array of shape (elements, 2, 2, 2)
+        Turned coordinates, x before y.
+    """
+    angle = np.arctan2(xy[:, 1], xy[:, 0])
+    waves = [np.ones_like(angle)]
+    for frequency in (1, 2):
+        wave = [np.cos(frequency * angle), np.sin(frequency * angle)]
+        waves += [part / 2**frequency for part in wave]
+    return np.stack(waves, -1)
 
 
 def damping(basis: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -56,7 +93,7 @@ def damping(basis: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(_UNDAMPED_VARIATION / np.maximum(variation, _UNDAMPED_VARIATION))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def filter_basis(
     kernel_size: int, group: Group
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

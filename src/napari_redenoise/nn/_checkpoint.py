@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from napari_redenoise.config import NetworkConfig, NetworkKind
 from napari_redenoise.errors import ModelFileError
 from napari_redenoise.nn._adarenet import DenoisingNetwork, build_network
-from napari_redenoise.nn._conv import ProjectionConv2d, _FourierConv2d
+from napari_redenoise.nn._conv import ProjectionConv2d
+from napari_redenoise.nn._fourier import FourierConv2d
 
 LEVELS = 5
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -57,7 +58,7 @@ def load_authors_checkpoint(checkpoint: Mapping[str, object]) -> DenoisingNetwor
     remaining = dict(tensors)
     for theirs, ours in _layout(config.kind):
         module = network.get_submodule(ours)
-        if isinstance(module, _FourierConv2d):
+        if isinstance(module, FourierConv2d):
             _fill_fourier(module, remaining, theirs)
         else:
             _fill_ordinary(module, remaining, theirs)
@@ -197,19 +198,21 @@ def _fill_ordinary(module: nn.Module, remaining: dict[str, Tensor], name: str) -
 
 
 @torch.no_grad()
-def _fill_fourier(module: _FourierConv2d, remaining: dict[str, Tensor], name: str) -> None:
+def _fill_fourier(module: FourierConv2d, remaining: dict[str, Tensor], name: str) -> None:
     orders, functions, _ = module.basis.shape
     k = module.kernel_size
     module.weight.copy_(_take(remaining, f"{name}.weights", tuple(module.weight.shape)))
-    module.bias.copy_(_take(remaining, f"{name}.c", (1, module.out_fields, 1, 1)).flatten())
+    if module.bias is not None:
+        module.bias.copy_(_take(remaining, f"{name}.c", (1, module.out_fields, 1, 1)).flatten())
     basis = _take(remaining, f"{name}.Basis", (k, k, orders, functions))
     # (k, k, |G|, functions) -> (|G|, functions, k*k)
     module.basis.copy_(basis.permute(2, 3, 0, 1).flatten(2))
     # Their functions have length 1 before the damping, which is multiplied in.
     module.damping.copy_(module.basis.square().sum((0, 2)).sqrt())
     _check_cached(module.filters(), remaining, f"{name}.filter")
-    if not isinstance(module, ProjectionConv2d):
-        _check_cached(module.expanded_bias()[None, :, None, None], remaining, f"{name}.bias")
+    bias = module.expanded_bias()
+    if bias is not None and not isinstance(module, ProjectionConv2d):
+        _check_cached(bias[None, :, None, None], remaining, f"{name}.bias")
 
 
 def _check_cached(computed: Tensor, remaining: dict[str, Tensor], name: str) -> None:

@@ -13,11 +13,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_redenoise.errors import ConfigError
+
+Representation = Literal["trivial", "regular"]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from napari_redenoise.nn._conv import LiftingConv2d, _FourierConv2d
+from napari_redenoise.nn._conv import LiftingConv2d
+from napari_redenoise.nn._fourier import FourierConv2d
 from napari_redenoise.nn._unet import EquivariantLayers
 
 _INITIAL_SCALE = 0.4
@@ -58,11 +59,12 @@ def reset_unet(unet: nn.Module, generator: torch.Generator | None = None) -> Non
         Default torch's own.
     """
     for module in unet.modules():
-        if isinstance(module, _FourierConv2d):
+        if isinstance(module, FourierConv2d):
             _, inputs, _, functions = module.weight.shape
             bound = _INITIAL_SCALE * math.sqrt(6 / (inputs * functions))
             module.weight.uniform_(-bound, bound, generator=generator).mul_(module.damping)
-            module.bias.zero_()
+            if module.bias is not None:
+                module.bias.zero_()
         elif isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
             if module.bias is not None:

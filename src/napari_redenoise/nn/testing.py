@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from napari_redenoise.nn._group import Group
-
-Representation = Literal["trivial", "regular"]
+from napari_redenoise.nn._group import Group, Representation
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 

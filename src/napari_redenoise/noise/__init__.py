@@ -1,5 +1,40 @@
 """What the noise is."""
 
-from napari_redenoise.noise._synthetic import poisson_gaussian
+from napari_redenoise.noise._estimate import (
+    estimate_noise,
+    estimate_noise_from_repeats,
+    noise_autocorrelation,
+)
+from napari_redenoise.noise._model import (
+    Autocorrelation,
+    NoiseModel,
+    NoiseReport,
+    VariancePoint,
+)
+from napari_redenoise.noise._synthetic import gaussian, poisson_gaussian
+from napari_redenoise.noise._verdict import (
+    Finding,
+    Recommendation,
+    blind_spot,
+    correlation_reach,
+    describe,
+    recommend,
+)
 
-__all__ = ["poisson_gaussian"]
+__all__ = [
+    "Autocorrelation",
+    "Finding",
+    "NoiseModel",
+    "NoiseReport",
+    "Recommendation",
+    "VariancePoint",
+    "blind_spot",
+    "correlation_reach",
+    "describe",
+    "estimate_noise",
+    "estimate_noise_from_repeats",
+    "gaussian",
+    "noise_autocorrelation",
+    "poisson_gaussian",
+    "recommend",
+]

@@ -35,3 +35,11 @@ def poisson_gaussian(
     """
     counts = rng.poisson(np.asarray(photons, np.float64))
     return np.asarray(gain * counts + offset + rng.normal(0.0, read_noise, counts.shape))
+
+
+def gaussian(
+    clean: npt.ArrayLike, rng: np.random.Generator, *, sigma: float
+) -> npt.NDArray[np.float64]:
+    """Add white Gaussian noise of standard deviation ``sigma`` to grey levels of any shape."""
+    levels = np.asarray(clean, np.float64)
+    return np.asarray(levels + rng.normal(0.0, sigma, levels.shape))

@@ -1,0 +1,227 @@
+"""How the error of equivariance falls with the mesh: docs/equivariance.md, its plots and tables."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import torch
+from _continuum import WINDOWS, predicted_order
+from _curves import (
+    EIGHTH,
+    FEATURES,
+    OFFSET,
+    QUARTER,
+    RESAMPLING,
+    Curve,
+    Scene,
+    convolution_of_fixed_size,
+    features_of_fixed_pixels,
+    network_of_fixed_size,
+    pictures_of_fixed_pixels,
+    resampling,
+)
+from _report import RESULTS, ROOT, append, machine, publish, table
+
+from napari_redenoise.nn import LiftingConv2d
+
+NAME = "equivariance"
+PAGE = ROOT / "docs" / "equivariance.md"
+FEATURE_MAPS = ROOT / "docs" / "images" / "feature-maps.png"
+PICTURE = ROOT / "docs" / "images" / "equivariance-orders.png"
+
+DYADIC = tuple(2.0**-n for n in range(4, 13))
+FINE = tuple(range(2, 33))
+COARSE = (2, 3, 4, 6, 8, 10, 12, 14, 16)
+POOLED = (4, 6, 8, 10, 12, 16, 20, 24)
+SMOOTH = "(1 − r²)²"
+ROUNDING = 1e-12
+
+Curves = dict[str, tuple[Curve, float | None]]
+"""By name: errors at 45 degrees, and the largest at 90 degrees, where it was measured."""
+
+
+def main() -> None:
+    """Measure, write the CSV, the tables and the picture."""
+    torch.set_num_threads(1)
+    panels = {
+        "fixed_size": fixed_size(),
+        "fixed_pixels": fixed_pixels(),
+        "resampling": resampled(),
+        "pictures": pictures(),
+    }
+    (RESULTS / f"{NAME}.csv").unlink(missing_ok=True)
+    for panel, curves in panels.items():
+        record(panel, curves)
+        publish(f"{NAME}_{panel}", tabulated(panel, curves), PAGE, NAME)
+    publish(f"{NAME}_features", features(), PAGE, NAME)
+    publish(f"{NAME}_machine", f"{machine()}; one thread, float64, seed 0.", PAGE, NAME)
+    draw(panels)
+
+
+def fixed_size() -> Curves:
+    """Filters of a fixed physical size."""
+    scene, few = Scene.random(64), Scene.random(16)
+    curves: Curves = {}
+    for window in WINDOWS:
+        curves[f"one convolution, window {window}"] = (
+            convolution_of_fixed_size(scene, window, FINE),
+            max(convolution_of_fixed_size(scene, window, (8, 16), QUARTER).errors),
+        )
+    for name, meshes, pool_after in (
+        (f"three convolutions and ReLU, window {SMOOTH}", COARSE, None),
+        ("the same with 2 × 2 max pooling after the first", POOLED, 1),
+    ):
+        curves[name] = (
+            network_of_fixed_size(few, SMOOTH, meshes, EIGHTH, pool_after),
+            max(network_of_fixed_size(few, SMOOTH, (4, 8), QUARTER, pool_after).errors),
+        )
+    return curves
+
+
+def fixed_pixels() -> Curves:
+    """Filters of a fixed number of pixels, as in the networks."""
+    scene = Scene.random(64)
+    layers = {"one convolution": (LiftingConv2d,), "three convolutions and ReLU": FEATURES}
+    return {
+        f"{name}, {size} × {size} pixels": (
+            features_of_fixed_pixels(scene, DYADIC, kinds, size, EIGHTH),
+            max(features_of_fixed_pixels(scene, DYADIC, kinds, size, QUARTER).errors),
+        )
+        for name, kinds in layers.items()
+        for size in (3, 5, 7)
+    }
+
+
+def resampled() -> Curves:
+    """Pooling and upsampling."""
+    scene = Scene.random(256)
+    curves: Curves = {}
+    for name in RESAMPLING:
+        eighth = resampling(scene, name, DYADIC, EIGHTH)
+        quarter = resampling(scene, name, DYADIC, QUARTER)
+        exact = max(quarter.errors) < ROUNDING
+        curves[f"{name}, 45°"] = eighth, max(quarter.errors) if exact else None
+        if not exact:
+            curves[f"{name}, 90°"] = quarter, None
+    return curves
+
+
+def pictures() -> Curves:
+    """Picture in, picture out."""
+    scene = Scene.random(64, OFFSET)
+    return {
+        {"standard": "ordinary network"}.get(kind, f"{kind} network"): (
+            pictures_of_fixed_pixels(scene, DYADIC, kind, EIGHTH),
+            max(pictures_of_fixed_pixels(scene, DYADIC, kind, QUARTER).errors),
+        )
+        for kind in ("standard", "C4", "C8")
+    }
+
+
+def features() -> str:
+    """Run the example: it draws the feature maps and says their errors."""
+    FEATURE_MAPS.unlink(missing_ok=True)
+    command = [sys.executable, str(ROOT / "examples" / "feature_maps.py"), str(FEATURE_MAPS)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    lines = [line.partition(": error ") for line in said.splitlines()]
+    return table(["", "error"], [(name, error) for name, _, error in lines if error])
+
+
+def record(panel: str, curves: Curves) -> None:
+    """One row of the CSV per curve and mesh."""
+    for name, (curve, _) in curves.items():
+        for mesh, error in zip(curve.meshes, curve.errors, strict=True):
+            row = {"setting": panel, "curve": name, "mesh": mesh, "error": f"{error:.4e}"}
+            append(NAME, row)
+
+
+def tabulated(panel: str, curves: Curves) -> str:
+    """A table of one setting."""
+    last = {"fixed_size": "order expected", "resampling": "largest error / (2√2 G h)"}.get(panel)
+    header = ["", "coarsest mesh: error", "finest mesh: error", "measured order"]
+    header += [last] if last else []
+    header += ["error at 90°"]
+    return table(header, (_line(panel, name, *pair) for name, pair in curves.items()))
+
+
+def _line(panel: str, name: str, curve: Curve, quarter: float | None) -> list[str]:
+    ends = [f"1/{1 / curve.meshes[i]:.0f}: {curve.errors[i]:.1e}" for i in (0, -1)]
+    line = [name, *ends, _order(curve)]
+    if panel == "fixed_size":
+        line.append(_expected(name))
+    if panel == "resampling":
+        line.append(f"{curve.largest / (2 * np.sqrt(2)):.2f}")
+    return [*line, "see left" if quarter is None else f"{quarter:.0e}"]
+
+
+def _order(curve: Curve) -> str:
+    # Without the sign of a zero.
+    return f"{round(curve.order, 2) + 0.0:.2f}"
+
+
+def _expected(name: str) -> str:
+    powers = {f"one convolution, window {window}": n for n, window in enumerate(WINDOWS)}
+    if name in powers and "square" not in name:
+        return f"{predicted_order(powers[name]):g}"
+    if "pooling" in name:
+        return "1"
+    return "none" if "square" in name else "at least 2"
+
+
+def draw(panels: dict[str, Curves]) -> None:
+    """Four panels, errors against the mesh on logarithmic axes."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    import matplotlib.pyplot as plt
+
+    titles = {
+        "fixed_size": "Filters of fixed physical size (C8, 45°)",
+        "fixed_pixels": "Filters of k × k pixels (C8, 45°): feature maps",
+        "resampling": "Pooling and upsampling",
+        "pictures": "Filters of 3 × 3 pixels: picture in, picture out (45°)",
+    }
+    guides = {"fixed_size": (1, 2, 3.5), "resampling": (1, 4), "pictures": (1, 4)}
+    figure, axes = plt.subplots(2, 2, figsize=(13, 11.5), constrained_layout=True)
+    for (panel, curves), axis in zip(panels.items(), axes.flat, strict=True):
+        for number, (name, (curve, _)) in enumerate(curves.items()):
+            label = f"{name}: order {_order(curve)}"
+            axis.loglog(curve.meshes, curve.errors, "os^vD<>P"[number % 8] + "-", ms=4, label=label)
+        for order in guides.get(panel, ()):
+            _guide(axis, order)
+        axis.set(title=titles[panel], xlabel="mesh h (side of a pixel)", ylabel="relative error")
+        ticks = [2.0**-n for n in range(4, 13, 1 if panel == "fixed_size" else 2)]
+        ticks = [tick for tick in ticks if axis.get_xlim()[0] < tick]
+        axis.set_xticks(ticks, [f"1/{1 / tick:.0f}" for tick in ticks])
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    axes[0, 1].set_ylim(1e-3, 2)
+    PICTURE.parent.mkdir(exist_ok=True)
+    figure.savefig(PICTURE, dpi=110)
+    plt.close(figure)
+
+
+def _guide(axis: object, order: float) -> None:
+    """A dashed line of a given order through the upper right corner."""
+    low, high = axis.get_xlim()
+    bottom, top = axis.get_ylim()
+    meshes = np.geomspace(low, high, 200)
+    values = 0.5 * (meshes / high) ** order
+    shown = values > 2 * bottom
+    axis.loglog(meshes[shown], values[shown], "--", color="0.6", lw=1, zorder=0)
+    axis.annotate(
+        f"$h^{{{order:g}}}$",
+        (meshes[shown][0], values[shown][0]),
+        (4, -10),
+        textcoords="offset points",
+        color="0.35",
+    )
+    axis.set_xlim(low, high)
+    axis.set_ylim(bottom, top)
+
+
+if __name__ == "__main__":
+    main()

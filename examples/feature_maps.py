@@ -1,0 +1,100 @@
+"""Draw what random networks see in a picture and in the same picture turned.
+
+Features of an ordinary network keep their own direction. Those of rotated Fourier-series filters
+(F-Conv) turn along and change places: orientation g becomes g + 1 after a turn by 45 degrees.
+Run: python examples/feature_maps.py feature-maps.png
+"""
+
+import argparse
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import skimage.io
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from skimage.filters import gaussian
+from skimage.transform import rotate
+from torch import nn
+
+from napari_redenoise.nn import CyclicGroup, GroupConv2d, LiftingConv2d
+
+GROUP = CyclicGroup(8)
+KERNEL, SHOWN, GAP, HEAD = 3, 3, 6, 30
+ANGLES = {0: "as it is", 90: "turned by 90°", 45: "turned by 45°"}
+COLUMNS = {"picture": 0, "ordinary network": 1, "F-Conv network, orientations matched": 1 + SHOWN}
+
+
+def main() -> None:
+    """Write the picture, and say how far turned features are from features of the turned."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("output", type=Path, nargs="?", default="feature-maps.png")
+    parser.add_argument("--size", type=int, default=192, help="side of a map in pixels")
+    given = parser.parse_args()
+    if given.output.exists():
+        parser.error(f"{given.output} exists already: give another name")
+    coins = skimage.io.imread(str(files("skimage") / "data" / "coins.png")) / 255.0
+    # Blurred, for what is finer than pixels cannot turn with them; and without background.
+    picture = gaussian(coins, 1.5) - gaussian(coins, 12)
+    rows = {angle: see(turned(picture, angle), angle, given.size) for angle in ANGLES}
+    for name, columns in (("ordinary", slice(1, 1 + SHOWN)), ("F-Conv", slice(1 + SHOWN, None))):
+        for angle in (90, 45):
+            expected = np.stack([turned(shown, angle) for shown in rows[0][columns]])
+            disc = np.hypot(*np.mgrid[-1 : 1 : given.size * 1j, -1 : 1 : given.size * 1j]) < 0.9
+            change = (np.stack(rows[angle][columns]) - expected)[:, disc]
+            error = np.sqrt((change**2).mean() / expected[:, disc].var(1).mean())
+            print(f"{name} features, turned by {angle}°: error {error:.1%}")
+    drawn(list(rows.values()), given.size).save(given.output)
+    print(f"wrote {given.output}")
+
+
+def turned(picture: np.ndarray, angle: float) -> np.ndarray:
+    """Turn a picture counter-clockwise about its middle; by 90 degrees without interpolation."""
+    return rotate(picture, angle, order=3) if angle % 90 else np.rot90(picture, angle // 90)
+
+
+def see(picture: np.ndarray, angle: float, size: int) -> list[np.ndarray]:
+    """The middle of the picture and of some features of both networks, in matching order."""
+    x = torch.from_numpy(np.ascontiguousarray(picture))[None, None].float()
+    with torch.no_grad():
+        ordinary, equivariant = (network(x)[0].numpy() for network in networks())
+    orientations = [(n + angle * len(GROUP) // 360) % len(GROUP) for n in range(SHOWN)]
+    top, left = ((side - size) // 2 for side in picture.shape)
+    maps = [picture, *ordinary, *equivariant[orientations]]
+    return [shown[top : top + size, left : left + size] for shown in maps]
+
+
+def networks() -> tuple[nn.Sequential, nn.Sequential]:
+    """An ordinary and an equivariant network of three layers, with random weights that stay."""
+    draw = torch.Generator().manual_seed(0)
+    widths = ((1, 32), (32, 32), (32, SHOWN))
+    ordinary = [nn.Conv2d(*width, KERNEL, padding="same", bias=False) for width in widths]
+    for layer in ordinary:
+        nn.init.kaiming_normal_(layer.weight, generator=draw)
+    lifting = LiftingConv2d(GROUP, 1, 4, KERNEL, draw)
+    equivariant = [lifting, *(GroupConv2d(GROUP, 4, n, KERNEL, draw) for n in (4, 1))]
+    # No ReLU at the end, which could leave nothing to see.
+    first, second = ((a, nn.ReLU(), b, nn.ReLU(), c) for a, b, c in (ordinary, equivariant))
+    return nn.Sequential(*first), nn.Sequential(*second)
+
+
+def drawn(rows: list[list[np.ndarray]], size: int) -> Image.Image:
+    """All maps in a grid, every column on one grey scale."""
+    step, font = size + GAP, ImageFont.load_default(max(9, size // 12))
+    image = Image.new("L", (len(rows[0]) * step + HEAD, len(rows) * step + HEAD), 255)
+    for name, column in COLUMNS.items():
+        ImageDraw.Draw(image).text((HEAD + column * step, HEAD // 4), name, 0, font)
+    for top, (row, words) in enumerate(zip(rows, ANGLES.values(), strict=True)):
+        label = Image.new("L", (size, HEAD), 255)
+        ImageDraw.Draw(label).text((0, HEAD // 4), words, 0, font)
+        image.paste(label.rotate(90, expand=True), (0, HEAD + top * step))
+        for column, shown in enumerate(row):
+            low, high = np.percentile(rows[0][column], (0.5, 99.5))
+            grey = np.clip((shown - low) / max(high - low, 1e-9), 0, 1) * 255
+            tile = Image.fromarray(grey.astype(np.uint8))
+            image.paste(tile, (HEAD + column * step, HEAD + top * step))
+    return image
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""``redenoise equivariance``: what turning a picture changes in the result of a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tqdm import tqdm
+
+from napari_redenoise._cli._app import Device, Overwrite, app, check_targets
+from napari_redenoise._denoiser import Redenoiser
+from napari_redenoise._equivariance import EquivarianceResult, equivariance_events, percent
+from napari_redenoise._previews import Window
+from napari_redenoise.data import Planes
+from napari_redenoise.errors import InputError
+from napari_redenoise.io import ImageFile, read_image, write_tiff
+
+
+@app.command()
+def equivariance(
+    image: Annotated[Path, typer.Argument(help="Noisy image or stack: TIFF, PNG or JPEG.")],
+    model: Annotated[Path, typer.Argument(help="Trained model: .safetensors")],
+    angle: Annotated[
+        float, typer.Option(help="Degrees, counter-clockwise; multiples of 90 are exact.")
+    ] = 90.0,
+    axes: Annotated[
+        str | None,
+        typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
+    ] = None,
+    plane: Annotated[int, typer.Option(help="Which plane of a stack, counted from 0.", min=0)] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for maps of the differences, one TIFF a network.")
+    ] = None,
+    device: Device = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn IMAGE, denoise it with MODEL, turn it back, and say what that changes."""
+    denoiser = Redenoiser.load(model, device)
+    adarenet = denoiser.config.network.kind == "adarenet"
+    names = ("standard", "equivariant", "denoised") if adarenet else ("denoised",)
+    maps = {} if out is None else {name: _map_path(out, image, angle, name) for name in names}
+    check_targets(image, list(maps.values()), None, overwrite=overwrite)
+    source = read_image(image, axes)
+    result = _measure(denoiser, source, _window(source, plane), angle)
+    typer.echo("\n".join(_lines(result)))
+    like = ImageFile(source.array, "YX", source.metadata, source.resolution, source.resolution_unit)
+    for name, path in maps.items():
+        write_tiff(path, result.differences[name], like, overwrite=overwrite)
+        typer.echo(f"wrote {path}")
+
+
+def _map_path(folder: Path, image: Path, angle: float, name: str) -> Path:
+    return folder / f"{image.stem}-turned-{angle:g}-{name}.tif"
+
+
+def _window(source: ImageFile, plane: int) -> Window:
+    planes = Planes(source.array, source.axes)
+    if plane >= len(planes):
+        raise InputError(f"there is no plane {plane}: the image has {len(planes)}, counted from 0")
+    sample = list(planes.indices())[plane]
+    return Window(sample, slice(0, planes.height), slice(0, planes.width))
+
+
+def _measure(
+    denoiser: Redenoiser, source: ImageFile, window: Window, angle: float
+) -> EquivarianceResult:
+    events = equivariance_events(denoiser, source.array, source.axes, angle=angle, window=window)
+    with tqdm(desc="denoising, twice", unit="tile") as bar:
+        while True:
+            try:
+                next(events)
+            except StopIteration as end:
+                result: EquivarianceResult = end.value
+                return result
+            bar.update()
+
+
+def _lines(result: EquivarianceResult) -> list[str]:
+    """A small table, and what was compared."""
+    rows = [(result.labels[name], percent(error)) for name, error in result.errors.items()]
+    if result.interpolation is not None:
+        rows.append(("interpolation alone", percent(result.interpolation)))
+    width = max(len(name) for name, _ in rows)
+    rows_, columns = result.window.rows, result.window.columns
+    return [
+        f"change of the result when the picture is turned by {result.angle:g}°, "
+        f"{rows_.stop - rows_.start} × {columns.stop - columns.start} pixels:",
+        *(f"  {name:<{width}}  {value}" for name, value in rows),
+    ]

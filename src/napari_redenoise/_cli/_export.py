@@ -1,0 +1,28 @@
+"""``redenoise export``: a model that runs with torch alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_redenoise._cli._app import Overwrite, app
+from napari_redenoise.io import check_folder, check_program, export_model, load_model
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="Trained model: .safetensors")],
+    output: Annotated[Path, typer.Argument(help="Program to write: .pt2")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Write MODEL as OUTPUT, a program that denoises grey levels with torch alone.
+
+    In Python: torch.export.load("OUTPUT").module()(image)
+    """
+    check_program(output, overwrite=overwrite)
+    check_folder(output)
+    network, config, normalisation, _ = load_model(model)
+    words = export_model(output, network, config.network, normalisation, overwrite=overwrite)
+    typer.echo(f"wrote {output}: {words}")

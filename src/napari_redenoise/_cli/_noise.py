@@ -1,0 +1,134 @@
+"""``redenoise noise``: what the noise of an image is, and which training suits it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from napari_redenoise._cli._app import Overwrite, app, check_targets
+from napari_redenoise.data import Planes
+from napari_redenoise.errors import ConfigError, OutputError
+from napari_redenoise.io import ImageFile, read_image
+from napari_redenoise.noise import (
+    NoiseReport,
+    Recommendation,
+    describe,
+    estimate_noise,
+    estimate_noise_from_repeats,
+    recommend,
+)
+
+PLOT_SUFFIXES = (".png", ".pdf", ".svg")
+MOST_SAMPLES = 64
+
+
+@app.command()
+def noise(
+    image: Annotated[Path, typer.Argument(help="Noisy image or stack: TIFF, PNG or JPEG.")],
+    axes: Annotated[
+        str | None,
+        typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
+    ] = None,
+    repeats: Annotated[
+        bool, typer.Option("--repeats", help="The frames are repeats of one scene that is still.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Also draw variance and correlation: .png, .pdf or .svg")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure gain, offset, read noise and correlation of IMAGE, and say what they mean."""
+    if plot is not None:
+        check_plot(image, plot, overwrite=overwrite)
+    source = read_image(image, axes)
+    stacks = channel_stacks(source, repeats=repeats)
+    estimate = estimate_noise_from_repeats if repeats else estimate_noise
+    reports = [estimate(stack) for stack in stacks]
+    if as_json:
+        typer.echo(json.dumps([as_dict(report) for report in reports], indent=2))
+    else:
+        for number, report in enumerate(reports):
+            typer.echo(f"channel {number}" if len(reports) > 1 else image.name)
+            typer.echo(as_text(report))
+    if plot is not None:
+        # Here, because matplotlib takes longer to load than the measurement.
+        from napari_redenoise._cli._noise_plot import draw
+
+        draw(plot, reports)
+        typer.echo(f"wrote {plot}", err=as_json)
+
+
+def check_plot(image: Path, plot: Path, *, overwrite: bool) -> None:
+    """Refuse a plot that cannot be drawn, or that something would be lost for."""
+    if plot.suffix.lower() not in PLOT_SUFFIXES:
+        raise OutputError(
+            f"expected a name ending in {', '.join(PLOT_SUFFIXES)} for the plot, got {plot.name}"
+        )
+    check_targets(image, [], plot, overwrite=overwrite)
+
+
+def channel_stacks(source: ImageFile, *, repeats: bool) -> list[np.ndarray]:
+    """Stacks (N, Y, X), one per channel, of planes spread over the image."""
+    planes = Planes(source.array, source.axes)
+    if repeats and len(planes.sample_shape) != 1:
+        raise ConfigError(
+            f"--repeats needs one axis of repeated acquisitions, the image has {source.axes}: "
+            "name it with --axes TYX, or leave --repeats out"
+        )
+    samples = list(planes.indices())
+    chosen = np.linspace(0, len(samples) - 1, min(len(samples), MOST_SAMPLES)).astype(int)
+    whole = slice(None)
+    stack = np.stack([planes.read(samples[number], whole, whole) for number in chosen])
+    return [stack[:, channel] for channel in range(planes.channels)]
+
+
+def as_text(report: NoiseReport) -> str:
+    """Figures, findings and recommendation, one a line."""
+    model, found = report.model, report.autocorrelation
+    low, high = report.offset_range
+    also = f"  (any from {low:.4g} to {high:.4g} fits)" if low < high else ""
+    gain = f"{model.gain:.4g} ± {report.gain_error:.2g} grey levels per photon"
+    lines = [
+        f"  gain         {gain if model.gain else 'none found'}",
+        f"  offset       {model.offset:.4g} grey levels{also}",
+        f"  read noise   {model.read_noise:.4g} grey levels",
+        f"  correlation  along y {_coefficients(found.y)}; along x {_coefficients(found.x)}",
+    ]
+    lines += [f"  - {finding.text}" for finding in describe(report)]
+    advice = recommend(report)
+    lines.append(f"  recommended: {advice.objective}, blind spot {_drawing(advice)}")
+    lines.append(f"    because {advice.reason}")
+    return "\n".join(lines)
+
+
+def _coefficients(along: tuple[float, ...]) -> str:
+    return " ".join(f"{value:+.2f}" for value in along[:4])
+
+
+def _drawing(advice: Recommendation) -> str:
+    return " / ".join(advice.mask_shape)
+
+
+def as_dict(report: NoiseReport) -> dict[str, Any]:
+    """Everything, as JSON has it: no infinities."""
+    advice = recommend(report)
+    return {
+        **_without_infinities(asdict(report)),
+        "findings": [asdict(finding) for finding in describe(report)],
+        "recommendation": asdict(advice),
+    }
+
+
+def _without_infinities(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_infinities(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_infinities(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

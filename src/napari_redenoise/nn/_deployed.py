@@ -1,0 +1,66 @@
+"""A trained network as one function of grey levels, fit for `torch.export`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from napari_redenoise.nn._adarenet import DenoisingNetwork
+from napari_redenoise.nn._export import export
+
+
+class Deployed(nn.Module):
+    """Grey levels in, denoised grey levels out.
+
+    Parameters
+    ----------
+    network : AdaReNet or SingleBranch
+        Copied, its equivariant layers folded into plain ones.
+    mean, std : sequence of float
+        Of every channel, in grey levels: the network sees ``(x - mean) / std``.
+
+    Input and output are (B, channels, H, W), float32, of any size whose sides are longer than the
+    network's stride. What is not finite comes back as it was. There are no tiles: a picture is
+    taken whole.
+
+    Notes
+    -----
+    Pads by reflection to a multiple of the stride as `pad_to_multiple` does, but in operations
+    that know no sizes: every size takes the same path, which is what can be exported.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, network: DenoisingNetwork, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.network = export(network)
+        self.stride = network.stride
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(values).reshape(1, -1, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        x = torch.nan_to_num((image - self.mean) / self.std, nan=0.0, posinf=0.0, neginf=0.0)
+        x = self._padded(self._padded(x, -2, height), -1, width)
+        x = self.network(x).denoised
+        x = self._cropped(self._cropped(x, -2, height), -1, width)
+        return torch.where(image.isfinite(), x * self.std + self.mean, image)
+
+    def _margins(self, size: int) -> tuple[int, int]:
+        total = (size + self.stride - 1) // self.stride * self.stride - size
+        return total // 2, total - total // 2
+
+    def _padded(self, x: Tensor, axis: int, size: int) -> Tensor:
+        before, after = self._margins(size)
+        period = 2 * (size - 1)
+        index = torch.arange(-before, size + after, device=x.device) % period
+        return x.index_select(axis, torch.minimum(index, period - index))
+
+    def _cropped(self, x: Tensor, axis: int, size: int) -> Tensor:
+        before, _ = self._margins(size)
+        return x.index_select(axis, torch.arange(before, before + size, device=x.device))

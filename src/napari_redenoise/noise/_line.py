@@ -1,0 +1,75 @@
+"""Straight lines through points of which some lie, and whose abscissae have noise themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.float64]
+
+_ROUNDS = 8
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Slope, intercept and standard error of the slope."""
+
+    slope: float
+    intercept: float
+    error: float
+
+    def at(self, x: Values) -> Values:
+        """Ordinates of the line."""
+        return np.asarray(self.slope * x + self.intercept)
+
+
+def weighted_line(x: Values, y: Values, weight: Values, instrument: Values | None = None) -> Fit:
+    """Fit a line by weighted least squares, with an instrument if there is one.
+
+    Parameters
+    ----------
+    x, y, weight : array
+        Weights are inverse variances of ``y``, for the error of the slope.
+    instrument : array, optional
+        Goes with the true ``x`` but not with the error of ``x``.
+
+    Notes
+    -----
+    Errors of ``x`` flatten an ordinary line. With an instrument z the slope is
+    ``cov(z, y) / cov(z, x)``, which they do not reach (W. A. Fuller, "Measurement Error Models",
+    1987, section 1.4).
+    """
+    z = x if instrument is None else instrument
+    total = float(weight.sum())
+    x_mean, y_mean, z_mean = (float((weight * v).sum()) / total for v in (x, y, z))
+    shared = float((weight * (x - x_mean) * (z - z_mean)).sum())
+    if shared <= 0:
+        return Fit(0.0, y_mean, np.inf)
+    slope = float((weight * (y - y_mean) * (z - z_mean)).sum()) / shared
+    spread = float((weight * (z - z_mean) ** 2).sum())
+    return Fit(slope, y_mean - slope * x_mean, float(np.sqrt(spread)) / shared)
+
+
+def lower_line(x: Values, y: Values, size: Values) -> Fit:
+    """Line through mean variances ``y`` of ``size`` blocks; points far above it count less.
+
+    Structure can only add to a variance.
+    """
+    floor = variance_floor(y, size)
+    expected, doubt = np.maximum(y, floor), np.ones_like(size)
+    fit = Fit(0.0, 0.0, 0.0)
+    for _ in range(_ROUNDS):
+        fit = weighted_line(x, y, doubt * size / expected**2)
+        expected = np.maximum(fit.at(x), floor)
+        above = (y - fit.at(x)) / expected
+        scale = 1.4826 * float(np.median(np.abs(above))) + 1e-3
+        doubt = 1 / np.maximum(1, above / (2 * scale))
+    return fit
+
+
+def variance_floor(variance: Values, size: Values | None = None) -> float:
+    """Smallest variance that a weight may be made from, so that none is infinite."""
+    least: float = float(np.finfo(float).tiny) ** 0.25
+    return max(0.05 * float(np.average(variance, weights=size)), least)

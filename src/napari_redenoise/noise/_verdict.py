@@ -1,0 +1,228 @@
+"""What the figures mean, in sentences, and which training suits the noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from napari_redenoise.noise._model import NoiseReport
+
+FindingKind = Literal[
+    "strength",
+    "photons",
+    "correlation",
+    "lines",
+    "clipping",
+    "quantisation",
+    "processing",
+    "structure",
+]
+
+_SIGNIFICANT = 0.05
+_ERRORS = 4.0
+_CLIPPED = 0.0005
+_LARGE_MISFIT = 0.12
+_FEW_HOMOGENEOUS = 0.05
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found, in one sentence."""
+
+    kind: FindingKind
+    text: str
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """How to train on an image with this noise.
+
+    Parameters
+    ----------
+    objective : {"noise2self", "noise2void"}
+        Name of the objective.
+    mask_shape : tuple of str
+        Drawing of the blind spot: rows of 0 and 1, odd sizes, the pixel itself in the centre.
+    reason : str
+
+    Notes
+    -----
+    R2R is never among them: its recorruption has to be made with the noise of the image, as
+    `NoiseReport.model` has it, and with a Gaussian on photon noise it fails badly.
+    """
+
+    objective: Literal["noise2self", "noise2void"]
+    mask_shape: tuple[str, ...]
+    reason: str
+
+
+def describe(report: NoiseReport) -> tuple[Finding, ...]:
+    """Say in plain sentences what a report holds, the most general first."""
+    strength = Finding(
+        "strength",
+        f"The noise is {_number(report.noise_std)} grey levels RMS, at a mean level of "
+        f"{_number(report.mean)}.",
+    )
+    if _is_clean(report):
+        return (Finding("strength", "No noise was found: there is nothing to remove."),)
+    return (
+        strength,
+        _photons(report),
+        *_correlations(report),
+        *_lines(report),
+        *_clipping(report),
+        *_doubts(report),
+    )
+
+
+def recommend(report: NoiseReport) -> Recommendation:
+    """Choose the objective and the blind spot for an image with this noise.
+
+    A blind spot of one pixel rests on noise that is independent from pixel to pixel. Where it is
+    not, the blind spot has to reach as far as the correlation does (Broaddus et al., "Removing
+    Structured Noise with Self-Supervised Blind-Spot Networks", ISBI 2020).
+    """
+    if _is_clean(report):
+        return Recommendation("noise2self", ("1",), "no noise was found")
+    reach = reach_y, reach_x = correlation_reach(report)
+    if reach == (0, 0):
+        reason = "the noise is independent from pixel to pixel"
+        return Recommendation("noise2self", ("1",), reason)
+    shape = blind_spot(*reach)
+    if reach_y and reach_x:
+        where = f"along y to lag {reach_y} and along x to lag {reach_x}"
+    else:
+        where = f"along {'y' if reach_y else 'x'} to lag {max(reach)}"
+    reason = f"the noise is correlated {where}, so the neighbours in the blind spot are hidden too"
+    return Recommendation("noise2void", shape, reason)
+
+
+def correlation_reach(report: NoiseReport) -> tuple[int, int]:
+    """Lags along y and x up to which the noise is correlated without a gap."""
+    found = report.autocorrelation
+    least = max(_SIGNIFICANT, _ERRORS * found.error)
+    reach_y, reach_x = (
+        next((lag for lag, value in enumerate(along) if abs(value) < least), len(along))
+        for along in (found.y, found.x)
+    )
+    return reach_y, reach_x
+
+
+def blind_spot(reach_y: int, reach_x: int) -> tuple[str, ...]:
+    """Draw the ellipse that reaches so many pixels up and down, left and right."""
+    y, x = np.mgrid[-reach_y : reach_y + 1, -reach_x : reach_x + 1]
+    inside = (y / (reach_y + 0.5)) ** 2 + (x / (reach_x + 0.5)) ** 2 <= 1
+    return tuple("".join("1" if pixel else "0" for pixel in row) for row in inside)
+
+
+def _is_clean(report: NoiseReport) -> bool:
+    """Whether there is no more than the rounding of the arithmetic."""
+    return report.noise_std <= 1e-9 * max(abs(limit) for limit in report.limits)
+
+
+def _photons(report: NoiseReport) -> Finding:
+    """What the noise depends on."""
+    model = report.model
+    if model.gain == 0:
+        if not report.gain_is_known:
+            return Finding(
+                "photons",
+                "Whether the noise grows with the light cannot be told: the grey levels of the "
+                "image differ too little.",
+            )
+        return Finding(
+            "photons", "Camera (read) noise alone: the noise does not depend on the light."
+        )
+    growth = f"the variance grows with the light ({_number(model.gain)} grey levels per photon)"
+    total = float(model.variance(report.mean))
+    if model.gain * (report.mean - model.offset) > 0.5 * total:
+        return Finding("photons", f"Photon noise: {growth}.")
+    return Finding(
+        "photons",
+        f"Camera (read) noise dominates, if the darkest region has no light; {growth}. If it has "
+        "light, more is photon noise.",
+    )
+
+
+def _correlations(report: NoiseReport) -> list[Finding]:
+    """Axes along which neighbours share noise, or that there are none."""
+    found = report.autocorrelation
+    axes = zip("yx", (found.y, found.x), correlation_reach(report), strict=True)
+    said = [
+        Finding("correlation", f"Correlated along {axis} (lag 1: {along[0]:.2f}, to lag {reach}).")
+        for axis, along, reach in axes
+        if reach
+    ]
+    white = Finding("correlation", "White: the noise of neighbouring pixels is independent.")
+    return said or [white]
+
+
+def _lines(report: NoiseReport) -> list[Finding]:
+    """Offsets of whole rows and columns."""
+    found = report.autocorrelation
+    return [
+        Finding(
+            "lines",
+            f"{name} have offsets of their own ({share:.0%} of the noise): no blind spot "
+            "removes these, subtract them first.",
+        )
+        for name, share in (("Rows", found.rows), ("Columns", found.columns))
+        if share > _SIGNIFICANT
+    ]
+
+
+def _clipping(report: NoiseReport) -> list[Finding]:
+    """Ends of the scale at which pixels were cut off."""
+    return [
+        Finding("clipping", f"{share:.2g} % of the pixels are clipped at {_number(limit)}.")
+        for share, limit in zip((100 * s for s in report.clipped), report.limits, strict=True)
+        if share > 100 * _CLIPPED
+    ]
+
+
+def _doubts(report: NoiseReport) -> list[Finding]:
+    """What makes the figures less certain."""
+    said = []
+    if report.step > report.noise_std:
+        said.append(
+            Finding(
+                "quantisation",
+                f"Quantised: the noise spans fewer than 3 grey levels (steps of "
+                f"{_number(report.step)}).",
+            )
+        )
+    if report.misfit > _LARGE_MISFIT:
+        said.append(
+            Finding(
+                "processing",
+                "The variance does not follow a straight line: the image may have been processed "
+                "(gamma, sharpening, compression), or things moved.",
+            )
+        )
+    if min(report.autocorrelation.y[0], report.autocorrelation.x[0]) > 0.5 and report.frames == 1:
+        said.append(
+            Finding(
+                "structure",
+                "Noise that is so smooth in all directions cannot be told from structure in one "
+                "image: there is probably more of it than this.",
+            )
+        )
+    if report.homogeneous < _FEW_HOMOGENEOUS and report.frames == 1:
+        said.append(
+            Finding(
+                "structure",
+                "Fine structure is nearly everywhere: the noise is probably less than this.",
+            )
+        )
+    return said
+
+
+def _number(value: float) -> str:
+    """Three digits, and no exponent for the sizes that grey levels have."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    digits = 2 - math.floor(math.log10(abs(value)))
+    return f"{value:.{max(0, digits)}f}" if digits < 7 else f"{value:.3g}"

@@ -1,0 +1,142 @@
+import importlib.util
+import json
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_redenoise import _cli
+from napari_redenoise._cli import _noise
+from napari_redenoise.noise import poisson_gaussian
+
+GAIN, OFFSET, READ = 3.0, 100.0, 6.0
+
+
+@pytest.fixture
+def frames():
+    """Four shots of one scene, (4, 96, 112), uint16."""
+    light = np.tile(np.linspace(0, 80, 112), (96, 1))
+    shots = [
+        poisson_gaussian(
+            light, np.random.default_rng(seed), gain=GAIN, offset=OFFSET, read_noise=READ
+        )
+        for seed in range(4)
+    ]
+    return np.rint(np.stack(shots)).astype(np.uint16)
+
+
+@pytest.fixture
+def noisy(tmp_path, frames):
+    path = tmp_path / "noisy.tif"
+    tifffile.imwrite(path, frames, imagej=True, metadata={"axes": "TYX"})
+    return path
+
+
+@pytest.fixture
+def redenoise(monkeypatch, capsys):
+    """Run the command as the shell does; returns exit status, output and errors."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["redenoise", *map(str, arguments)])
+        try:
+            _cli.main()
+            status = 0
+        except SystemExit as exit_:
+            status = exit_.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call
+
+
+def test_the_noise_is_described(redenoise, noisy):
+    before = noisy.read_bytes()
+    status, said, _ = redenoise("noise", noisy)
+    assert status == 0
+    assert "grey levels per photon" in said
+    assert "Photon noise" in said
+    assert "recommended: noise2self, blind spot 1\n" in said
+    assert noisy.read_bytes() == before
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_json_holds_the_model_and_the_advice(redenoise, noisy, repeats):
+    status, said, _ = redenoise("noise", noisy, "--json", *(["--repeats"] if repeats else []))
+    assert status == 0
+    (report,) = json.loads(said)
+    assert report["model"]["gain"] == pytest.approx(GAIN, rel=0.1)
+    assert report["frames"] == (4 if repeats else 1)
+    assert report["recommendation"]["mask_shape"] == ["1"]
+    assert len(report["autocorrelation"]["x"]) == 8
+
+
+def test_json_has_no_infinities(redenoise, tmp_path):
+    path = tmp_path / "even.tif"
+    tifffile.imwrite(path, np.random.default_rng(0).normal(100, 5, (64, 64)).astype(np.float32))
+    _, said, _ = redenoise("noise", path, "--json")
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    (report,) = json.loads(said, parse_constant=refuse)
+    assert report["offset_range"][0] is None
+
+
+def test_channels_are_measured_one_by_one(redenoise, frames, tmp_path):
+    path = tmp_path / "channels.tif"
+    tifffile.imwrite(path, np.stack([frames[0], 2 * frames[1]]))
+    _, said, _ = redenoise("noise", path, "--axes", "CYX", "--json")
+    gains = [report["model"]["gain"] for report in json.loads(said)]
+    assert gains == pytest.approx([GAIN, 2 * GAIN], rel=0.15)
+    assert "channel 1" in redenoise("noise", path, "--axes", "CYX")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("missing.tif",), "there is no image file"),
+        (("{noisy}", "--axes", "YX"), "axes"),
+        (("{noisy}", "--axes", "CYX", "--repeats"), "one axis of repeated acquisitions"),
+        (("{noisy}", "--plot", "plot.tif"), ".png"),
+    ],
+)
+def test_errors_are_one_sentence_with_a_remedy(
+    redenoise, noisy, tmp_path, monkeypatch, arguments, words
+):
+    monkeypatch.chdir(tmp_path)
+    status, _, said = redenoise("noise", *(part.format(noisy=noisy) for part in arguments))
+    assert status == 1
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_a_plot_needs_matplotlib_and_says_so(redenoise, noisy, tmp_path, monkeypatch):
+    monkeypatch.setattr(_noise, "find_spec", lambda name: None)
+    status, said, errors = redenoise("noise", noisy, "--plot", tmp_path / "plot.png")
+    assert status == 1
+    assert "pip install matplotlib" in errors
+    assert said == ""
+
+
+def test_an_existing_plot_is_kept_unless_told_otherwise(redenoise, noisy, tmp_path, monkeypatch):
+    monkeypatch.setattr(_noise, "find_spec", lambda name: name)
+    plot = tmp_path / "plot.png"
+    plot.write_bytes(b"precious")
+    status, said, errors = redenoise("noise", noisy, "--plot", plot)
+    assert status == 1
+    assert "exists already" in errors
+    assert said == ""
+    assert plot.read_bytes() == b"precious"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs matplotlib")
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_the_plot_is_drawn(redenoise, noisy, tmp_path, suffix):
+    plot = tmp_path / f"plot{suffix}"
+    status, said, _ = redenoise("noise", noisy, "--repeats", "--plot", plot)
+    assert status == 0
+    assert f"wrote {plot}" in said
+    assert plot.stat().st_size > 5_000
+    if suffix == ".svg":
+        assert "</svg>" in plot.read_text()

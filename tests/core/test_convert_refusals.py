@@ -1,0 +1,105 @@
+"""What `to_equivariant` cannot convert, it names."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from napari_redenoise.errors import ConversionError
+from napari_redenoise.nn import parse_group, to_equivariant
+
+
+class Mixture(nn.Module):
+    """Parts that can be converted between others that cannot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 8, 3, padding=1)
+        self.tall = nn.Conv2d(8, 8, (3, 1), padding=(1, 0))
+        self.shuffle = nn.PixelShuffle(2)
+        self.pool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.position = nn.Parameter(torch.zeros(1, 8, 1, 1))
+        self.head = nn.Linear(8, 8)
+        self.last = nn.Conv2d(8, 1, 3, padding=1)
+
+    def forward(self, x):
+        x = self.first(x) + self.position
+        x = self.pool(self.tall(x))
+        a, b = x.chunk(2, dim=1)
+        x = torch.cat([b, a], dim=1)
+        x = self.head(x.permute(0, 2, 3, 1))
+        x = functional.pad(x, (0, 1, 0, 1))
+        x = self.shuffle(functional.softmax(x, dim=-1))
+        return self.last(functional.interpolate(x, scale_factor=1.5))
+
+
+def test_everything_that_cannot_be_converted_is_named_with_a_remedy() -> None:
+    with pytest.raises(ConversionError) as caught:
+        to_equivariant(Mixture(), parse_group("C4"))
+    problems = caught.value.problems
+    expected = {
+        "position (parameter)": "leave it out",
+        "tall (Conv2d)": "rows and columns",
+        "pool (MaxPool2d)": "without padding",
+        "chunk (chunk)": "a convolution for each part",
+        "permute (permute)": "keep (B, C, H, W)",
+        "head (Linear)": "use a 1 x 1 convolution",
+        "pad (pad)": "pad all four by the same",
+        "softmax (softmax)": "use convolutions",
+        "shuffle (PixelShuffle)": "ConvTranspose2d",
+        "interpolate (interpolate)": "whole factor",
+    }
+    for name, remedy in expected.items():
+        (found,) = [problem for problem in problems if problem.startswith(name)]
+        assert remedy in found
+        assert found in str(caught.value)
+    assert not any(problem.startswith(("first", "last", "cat")) for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (nn.Conv2d(8, 8, (3, 1), padding=(1, 0)), "rows and columns"),
+        (nn.Conv2d(8, 8, 2, padding="same"), "opposite sides"),
+        (nn.Conv2d(8, 8, 3, stride=3, padding=1), "off centre"),
+        (nn.Conv2d(8, 8, 3, padding=1, groups=4), "keep_fields=True"),
+        (nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 3, padding=1)), "normalised"),
+        (nn.ConvTranspose2d(8, 8, 3, stride=2, output_padding=1, dilation=2), "one side only"),
+        (nn.InstanceNorm2d(8, track_running_stats=True), "track_running_stats=False"),
+        (nn.ZeroPad2d((1, 0, 1, 0)), "pad all four"),
+        (nn.Upsample(scale_factor=(2, 3)), "one factor"),
+        (nn.MaxPool2d((2, 3)), "one number"),
+        (nn.LayerNorm(16), "not known to be equivariant"),
+        (nn.Flatten(), "mix orientations"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_options_that_cannot_be_converted_are_named(layer: nn.Module, words: str) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), layer, nn.Conv2d(8, 1, 3, padding=1))
+    with pytest.raises(ConversionError, match=words) as caught:
+        to_equivariant(network, parse_group("C4"))
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith("1 (")
+
+
+def test_control_flow_that_depends_on_values_is_explained() -> None:
+    class Branching(nn.Module):
+        def forward(self, x):
+            return 2 * x if x.mean() > 0 else x
+
+    with pytest.raises(ConversionError, match=r"forward \(Branching\) cannot be traced.*depend on"):
+        to_equivariant(Branching(), parse_group("C4"))
+
+
+def test_a_layer_that_serves_two_kinds_of_maps_is_named() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 4, 3, padding=1)
+            self.last = nn.Conv2d(4, 4, 1)
+
+        def forward(self, x):
+            return self.last(self.conv(self.conv(x)))
+
+    with pytest.raises(ConversionError, match=r"conv \(Conv2d\).*make a layer for each"):
+        to_equivariant(Shared(), parse_group("C4"))
