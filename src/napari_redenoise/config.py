@@ -16,7 +16,7 @@ from napari_redenoise.errors import ConfigError
 NetworkKind = Literal["adarenet", "equivariant", "standard"]
 NetworkVariant = Literal["default", "reference"]
 TrainedObjective = Literal["noise2self", "noise2void", "noise2noise", "r2r", "neighbor2neighbor"]
-ObjectiveKind = Literal["auto"] | TrainedObjective
+ObjectiveKind = Literal["auto", TrainedObjective]
 
 NoiseKind = Literal["gaussian", "poisson", "poisson-gaussian"]
 
