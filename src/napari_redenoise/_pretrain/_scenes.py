@@ -20,13 +20,13 @@ Drawing = Callable[[int, np.random.Generator], npt.NDArray[np.float64]]
 def scene(side: int, rng: np.random.Generator) -> Scene:
     """One to three kinds of structure on a smooth background, through a random optics."""
     names = list(STRUCTURES)
-    light = np.zeros((side, side))
+    light: npt.NDArray[np.float64] = np.zeros((side, side))
     for _ in range(int(rng.choice((1, 2, 3), p=(0.6, 0.3, 0.1)))):
         drawn = STRUCTURES[names[int(rng.integers(len(names)))]](side, rng)
         light += rng.uniform(0.3, 1.0) * drawn / max(float(drawn.max()), 1e-9)
     if rng.random() < 0.5:
         light *= 1 - rng.uniform(0, 0.8) * _smooth(side, rng, side / 4)
-    light = through_optics(light, rng)
+    light = through_optics(light, rng).astype(np.float64)
     if rng.random() < 0.6:
         light += rng.uniform(0, 0.5) * light.max() * _smooth(side, rng, side / 3)
     light -= light.min()
@@ -48,7 +48,7 @@ def through_optics(light: npt.NDArray[np.float64], rng: np.random.Generator) -> 
 
 def filaments(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Smoothly bending lines: microtubules, actin; some in bundles, some bright."""
-    light = np.zeros((side, side))
+    light: npt.NDArray[np.float64] = np.zeros((side, side))
     main, spread = rng.uniform(0, 2 * np.pi), rng.choice((0.2, 1.0, np.pi))
     bend = float(np.exp(rng.uniform(np.log(0.002), np.log(0.06))))
     for _ in range(int(rng.integers(8, 120))):
@@ -75,7 +75,7 @@ def puncta(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
         centres = rng.uniform(0, side, (max(2, count // 40), 2))
         chosen = centres[rng.integers(len(centres), size=count)]
         places = chosen + rng.normal(0, rng.uniform(3, 20), (count, 2))
-    light = np.zeros((side, side))
+    light: npt.NDArray[np.float64] = np.zeros((side, side))
     _splat(light, places[:, 0], places[:, 1], rng.lognormal(0, rng.uniform(0.2, 1.2), count))
     if rng.random() < 0.4:
         light = ndimage.gaussian_filter(light, rng.uniform(1.0, 4.0))
@@ -84,7 +84,7 @@ def puncta(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 def nuclei(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Deformed discs with a texture inside: nuclei, cells, droplets."""
-    light = np.zeros((side, side))
+    light: npt.NDArray[np.float64] = np.zeros((side, side))
     radius = float(np.exp(rng.uniform(np.log(side / 40), np.log(side / 5))))
     rows, columns = np.mgrid[:side, :side]
     texture = rng.uniform(0, 0.9) * _smooth(side, rng, rng.uniform(1.0, radius / 2 + 1))
@@ -110,7 +110,7 @@ def membranes(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Walls between cells of a random tessellation: epithelia, plant tissue, EM of neurites."""
     count = int(np.exp(rng.uniform(np.log(8), np.log(400))))
     points = rng.uniform(-0.1, 1.1, (count, 2)) * side
-    places = np.stack(np.mgrid[:side, :side], axis=-1).astype(float)
+    places = np.moveaxis(np.mgrid[:side, :side].astype(float), 0, -1)
     amplitude = rng.uniform(0, 12)
     for axis in (0, 1):
         places[..., axis] += amplitude * (2 * _smooth(side, rng, rng.uniform(6, 30)) - 1)
