@@ -1,7 +1,8 @@
 """Pictures inside the scikit-image wheel whose licence allows training on them.
 
 Their statements were read one by one in ``skimage.data`` (version 0.25): CC0 or public domain. Left
-out is what says nothing, or only that no restriction is known, and what shows a test pattern.
+out is what says nothing, or only that no restriction is known, what shows a test pattern, and what is smaller than a
+scene.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ LICENCES = {
     "grass.png": "CC0, CC0Textures Grass001",
     "gravel.png": "CC0, CC0Textures Gravel04",
     "hubble_deep_field.jpg": "public domain, NASA",
-    "microaneurysms.png": "CC0, Andreas Maier",
     "retina.jpg": "CC0, Häggström",
     "rocket.jpg": "public domain, SpaceX",
 }
