@@ -14,6 +14,7 @@ from napari_redenoise._cli import (
     _export,
     _import,
     _noise,
+    _pretrain,
     _train,
 )
 from napari_redenoise._cli._app import app
@@ -22,7 +23,7 @@ from napari_redenoise.errors import RedenoiseError
 __all__ = ["app", "main"]
 
 # Imported for the commands that they add to the application.
-_COMMANDS = (_denoise, _train, _evaluate, _equivariance, _noise, _export, _import, _demo)
+_COMMANDS = (_denoise, _train, _evaluate, _equivariance, _noise, _export, _import, _pretrain, _demo)
 
 
 def main() -> None:

@@ -1,0 +1,168 @@
+"""Procedural microscopy: clean scenes of filaments, puncta, nuclei, membranes and textures.
+
+A scene is a float32 picture (side, side) of light, not negative, brightest about 1. Everything is
+drawn from a `numpy.random.Generator`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+Scene = npt.NDArray[np.float32]
+Drawing = Callable[[int, np.random.Generator], npt.NDArray[np.float64]]
+
+
+def scene(side: int, rng: np.random.Generator) -> Scene:
+    """One to three kinds of structure on a smooth background, through a random optics."""
+    names = list(STRUCTURES)
+    light: npt.NDArray[np.float64] = np.zeros((side, side))
+    for _ in range(int(rng.choice((1, 2, 3), p=(0.6, 0.3, 0.1)))):
+        drawn = STRUCTURES[names[int(rng.integers(len(names)))]](side, rng)
+        light += rng.uniform(0.3, 1.0) * drawn / max(float(drawn.max()), 1e-9)
+    if rng.random() < 0.5:
+        light *= 1 - rng.uniform(0, 0.8) * _smooth(side, rng, side / 4)
+    light = through_optics(light, rng).astype(np.float64)
+    if rng.random() < 0.6:
+        light += rng.uniform(0, 0.5) * light.max() * _smooth(side, rng, side / 3)
+    light -= light.min()
+    bright = np.percentile(light, 99.8)
+    return np.asarray(light / (bright if bright > 0 else max(light.max(), 1e-9)), np.float32)
+
+
+def through_optics(light: npt.NDArray[np.float64], rng: np.random.Generator) -> Scene:
+    """Blur with a random point-spread function: a sharp core, often with a halo out of focus."""
+    width = float(np.exp(rng.uniform(np.log(0.5), np.log(3.0))))
+    sharp = ndimage.gaussian_filter(light, width)
+    if rng.random() < 0.5:
+        share = rng.uniform(0.1, 0.6)
+        sharp = (1 - share) * sharp + share * ndimage.gaussian_filter(
+            light, width * rng.uniform(2.5, 8)
+        )
+    return np.asarray(sharp, np.float32)
+
+
+def filaments(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Smoothly bending lines: microtubules, actin; some in bundles, some bright."""
+    light: npt.NDArray[np.float64] = np.zeros((side, side))
+    main, spread = rng.uniform(0, 2 * np.pi), rng.choice((0.2, 1.0, np.pi))
+    bend = float(np.exp(rng.uniform(np.log(0.002), np.log(0.06))))
+    for _ in range(int(rng.integers(8, 120))):
+        length = int(rng.integers(side // 4, 3 * side))
+        turns = ndimage.gaussian_filter1d(rng.normal(0, bend * 8, length), 8)
+        angle = main + rng.normal(0, spread) + np.cumsum(turns)
+        start = rng.uniform(-0.2, 1.2, 2) * side
+        _splat(
+            light,
+            start[0] + np.cumsum(np.sin(angle)),
+            start[1] + np.cumsum(np.cos(angle)),
+            rng.lognormal(0, 0.5),
+        )
+    if rng.random() < 0.3:
+        light = ndimage.gaussian_filter(light, rng.uniform(1.0, 2.5))
+    return light
+
+
+def puncta(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Spots of uneven brightness, scattered or in clusters: vesicles, receptors, beads."""
+    count = int(np.exp(rng.uniform(np.log(20), np.log(3000))))
+    places = rng.uniform(0, side, (count, 2))
+    if rng.random() < 0.5:
+        centres = rng.uniform(0, side, (max(2, count // 40), 2))
+        chosen = centres[rng.integers(len(centres), size=count)]
+        places = chosen + rng.normal(0, rng.uniform(3, 20), (count, 2))
+    light: npt.NDArray[np.float64] = np.zeros((side, side))
+    _splat(light, places[:, 0], places[:, 1], rng.lognormal(0, rng.uniform(0.2, 1.2), count))
+    if rng.random() < 0.4:
+        light = ndimage.gaussian_filter(light, rng.uniform(1.0, 4.0))
+    return light
+
+
+def nuclei(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Deformed discs with a texture inside: nuclei, cells, droplets."""
+    light: npt.NDArray[np.float64] = np.zeros((side, side))
+    radius = float(np.exp(rng.uniform(np.log(side / 40), np.log(side / 5))))
+    rows, columns = np.mgrid[:side, :side]
+    texture = rng.uniform(0, 0.9) * _smooth(side, rng, rng.uniform(1.0, radius / 2 + 1))
+    for _ in range(int(rng.integers(2, 4 + int(0.5 * (side / radius) ** 2 / np.pi)))):
+        y, x = rng.uniform(0, side, 2)
+        top, bottom = (int(np.clip(v, 0, side)) for v in (y - 2 * radius, y + 2 * radius + 1))
+        left, right = (int(np.clip(v, 0, side)) for v in (x - 2 * radius, x + 2 * radius + 1))
+        window = (slice(top, bottom), slice(left, right))
+        dy, dx = rows[window] - y, columns[window] - x
+        angle = np.arctan2(dy, dx)
+        edge = radius * rng.uniform(0.6, 1.2) * np.ones_like(angle)
+        for waves in (2, 3, 4, 5):
+            edge *= 1 + rng.normal(0, 0.2 / waves) * np.cos(waves * angle + rng.uniform(0, 6.3))
+        inside = 1 / (1 + np.exp(np.clip((np.hypot(dy, dx) - edge) / 0.7, -30, 30)))
+        filled = 1 - texture[window]
+        if rng.random() < 0.2:
+            filled = filled * np.exp(-(((np.hypot(dy, dx) - edge) / 3) ** 2))
+        light[window] = np.maximum(light[window], rng.uniform(0.3, 1) * inside * filled)
+    return light
+
+
+def membranes(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Walls between cells of a random tessellation: epithelia, plant tissue, EM of neurites."""
+    count = int(np.exp(rng.uniform(np.log(8), np.log(400))))
+    points = rng.uniform(-0.1, 1.1, (count, 2)) * side
+    places = np.moveaxis(np.mgrid[:side, :side].astype(float), 0, -1)
+    amplitude = rng.uniform(0, 12)
+    for axis in (0, 1):
+        places[..., axis] += amplitude * (2 * _smooth(side, rng, rng.uniform(6, 30)) - 1)
+    distances, nearest = cKDTree(points).query(places.reshape(-1, 2), k=2)
+    gap = (distances[:, 1] - distances[:, 0]).reshape(side, side)
+    walls = np.exp(-((gap / rng.uniform(1.0, 4.0)) ** 2))
+    filling = rng.uniform(0, 0.6) * rng.uniform(0, 1, count)[nearest[:, 0]].reshape(side, side)
+    light = walls + filling * (1 - walls)
+    return np.asarray(1.0 - light / light.max() if rng.random() < 0.3 else light)
+
+
+def texture(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Noise with a power-law spectrum, cut off at random: cytoplasm, tissue, chromatin."""
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side), indexing="ij"))
+    slope, finest = rng.uniform(0.8, 2.5), rng.uniform(0.05, 0.35)
+    spectrum = (frequency + 1.0 / side) ** -slope * np.exp(-((frequency / finest) ** 2))
+    values = np.fft.ifft2(spectrum * np.fft.fft2(rng.normal(size=(side, side)))).real
+    values = (values - values.mean()) / values.std()
+    if rng.random() < 0.5:
+        return np.asarray(np.maximum(values - rng.uniform(-0.5, 1.0), 0) ** rng.uniform(0.5, 2))
+    return np.asarray(values - values.min())
+
+
+def _smooth(side: int, rng: np.random.Generator, width: float) -> npt.NDArray[np.float64]:
+    """Blurred noise from 0 to 1."""
+    values = ndimage.gaussian_filter(rng.normal(size=(side, side)), width, mode="wrap")
+    span = float(np.ptp(values))
+    return np.asarray((values - values.min()) / (span if span > 0 else 1.0))
+
+
+def _splat(
+    light: npt.NDArray[np.float64],
+    rows: npt.NDArray[np.float64],
+    columns: npt.NDArray[np.float64],
+    weight: float | npt.NDArray[np.float64],
+) -> None:
+    """Add points between pixels to the four nearest, by bilinear shares."""
+    side = len(light)
+    weight = np.broadcast_to(weight, rows.shape)
+    inside = (rows >= 0) & (rows < side - 1) & (columns >= 0) & (columns < side - 1)
+    rows, columns, weight = rows[inside], columns[inside], weight[inside]
+    top, left = rows.astype(int), columns.astype(int)
+    down, right = rows - top, columns - left
+    for y, share_y in ((0, 1 - down), (1, down)):
+        for x, share_x in ((0, 1 - right), (1, right)):
+            np.add.at(light, (top + y, left + x), weight * share_y * share_x)
+
+
+STRUCTURES: dict[str, Drawing] = {
+    "filaments": filaments,
+    "puncta": puncta,
+    "nuclei": nuclei,
+    "membranes": membranes,
+    "texture": texture,
+}

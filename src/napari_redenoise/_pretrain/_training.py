@@ -1,0 +1,123 @@
+"""Training of the warm start: resumable at any step, and the same on every run."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import napari_redenoise
+from napari_redenoise._pretrain._pictures import LICENCES
+from napari_redenoise._pretrain._recipe import CleanBatch, make_scenes, one_batch
+from napari_redenoise.config import Config
+from napari_redenoise.data import Normalisation
+from napari_redenoise.io import get_device, load_state, save_model, save_state, training_dtype
+from napari_redenoise.objectives import Sample
+from napari_redenoise.training import StepDone, start, train
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the weights follow from, beside the configuration.
+
+    Attributes
+    ----------
+    scenes : int
+        Procedural scenes that are drawn once.
+    pictures : float
+        Share of the examples that are cut from pictures of scikit-image.
+    emphasis : float
+        Exponent of the weight of an example, its noise-to-signal ratio: 0 counts errors in units
+        of the noisy picture, 1 in units of the clean one.
+    """
+
+    scenes: int = 1500
+    pictures: float = 0.35
+    emphasis: float = 0.5
+
+
+class Pretraining:
+    """Trains a network on synthetic noise over clean scenes.
+
+    Parameters
+    ----------
+    config : Config
+        Network and training; its objective is not used.
+    recipe : Recipe
+    device : str, optional
+    """
+
+    def __init__(self, config: Config, recipe: Recipe, device: str | None = None) -> None:
+        self.device = get_device(device)
+        self.config, self.recipe = config, recipe
+        self.state = start(config, self.device)
+
+    @property
+    def settings(self) -> str:
+        """What determines the weights, as JSON."""
+        return json.dumps({"config": self.config.model_dump(mode="json"), **asdict(self.recipe)})
+
+    def resume(self, path: str | Path) -> None:
+        """Go on from a state that `save_state` wrote."""
+        load_state(path, self.state, self.settings)
+
+    def save_state(self, path: str | Path) -> Path:
+        """Write all that `resume` needs."""
+        return save_state(path, self.state, self.settings)
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the averaged network as a model file, with recipe and licences in its header."""
+        channels = self.config.network.channels
+        unit = Normalisation((0.0,) * channels, (1.0,) * channels)
+        return save_model(
+            path, self.state.average, self.config, unit, self._describe(), overwrite=overwrite
+        )
+
+    def events(self) -> Iterator[StepDone]:
+        """Train from where the state is to the last step."""
+        training = self.config.training
+        dtype = training_dtype(self.device, training.precision)
+        yield from train(self.state, self._batches(), _to_sample, training, dtype)
+
+    def _batches(self) -> Iterator[CleanBatch]:
+        """Batches numbered by step, each made while the one before it is trained on."""
+        training = self.config.training
+        scenes = make_scenes(self.recipe.scenes, training.seed)
+
+        def make(step: int) -> CleanBatch:
+            return one_batch(
+                scenes,
+                np.random.default_rng([training.seed, step]),
+                batch_size=training.batch_size,
+                patch=training.patch_size,
+                pictures=self.recipe.pictures,
+                emphasis=self.recipe.emphasis,
+            )
+
+        with ThreadPoolExecutor(1, "batches") as worker:
+            coming = worker.submit(make, self.state.step)
+            for step in itertools.count(self.state.step + 1):
+                batch = coming.result()
+                coming = worker.submit(make, step)
+                yield batch
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "version": napari_redenoise.__version__,
+            "config": self.config.model_dump(mode="json"),
+            "recipe": asdict(self.recipe),
+            "pictures": {f"scikit-image {name}": said for name, said in LICENCES.items()},
+            "steps": self.state.step,
+            "torch": torch.__version__,
+        }
+
+
+def _to_sample(batch: CleanBatch, generator: torch.Generator) -> Sample:
+    return Sample(batch.noisy, batch.target, batch.weight.expand_as(batch.noisy))

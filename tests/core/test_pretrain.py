@@ -1,0 +1,175 @@
+from importlib.resources import files
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from napari_redenoise import Config
+from napari_redenoise._cli import app
+from napari_redenoise._pretrain import (
+    LICENCES,
+    STRUCTURES,
+    Camera,
+    Pretraining,
+    Recipe,
+    camera,
+    scene,
+)
+from napari_redenoise._pretrain._pictures import picture, planes
+from napari_redenoise._pretrain._recipe import SIDE, make_scenes, one_batch
+from napari_redenoise.io import load_model
+
+RECIPE = Recipe(scenes=4, pictures=0.5)
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_structures_are_light_with_contrast(name: str) -> None:
+    for seed in range(5):
+        drawn = STRUCTURES[name](96, rng(seed))
+        assert drawn.shape == (96, 96)
+        assert np.isfinite(drawn).all()
+        assert drawn.min() >= 0
+        assert drawn.std() > 0
+
+
+def test_scenes_are_on_one_grey_scale_and_follow_from_their_seed() -> None:
+    for seed in range(12):
+        made = scene(96, rng(seed))
+        assert made.dtype == np.float32
+        assert made.min() >= 0
+        assert np.percentile(made, 99.8) == pytest.approx(1.0, abs=0.02)
+        np.testing.assert_array_equal(made, scene(96, rng(seed)))
+    assert (scene(96, rng(0)) != scene(96, rng(1))).any()
+
+
+def test_every_picture_is_in_the_wheel_of_scikit_image_and_has_a_licence() -> None:
+    folder = files("skimage") / "data"
+    assert all((folder / name).is_file() for name in LICENCES)
+    assert all(said.startswith(("CC0", "public domain")) for said in LICENCES.values())
+    assert len(planes()) > len(LICENCES)  # colours are planes of their own
+
+
+def test_parts_of_pictures_are_light_of_the_size_of_a_scene() -> None:
+    for seed in range(30):
+        part = picture(SIDE, rng(seed))
+        assert part.shape == (SIDE, SIDE)
+        assert np.isfinite(part).all()
+        assert part.min() >= 0
+
+
+FLAT = np.full((400, 400), 0.5)
+
+
+def test_the_plain_camera_is_a_photon_counter() -> None:
+    seen = Camera(photons=40.0, background=5.0).shot(FLAT, rng())
+    assert seen.mean() == pytest.approx(25.0, abs=0.1)
+    assert seen.var() == pytest.approx(25.0, rel=0.02)
+    assert (seen == np.rint(seen)).all()
+
+
+def test_a_multiplier_doubles_the_variance_of_the_photons() -> None:
+    seen = Camera(photons=40.0, excess=True).shot(FLAT, rng())
+    assert seen.mean() == pytest.approx(20.0, abs=0.1)
+    assert seen.var() == pytest.approx(40.0, rel=0.02)
+
+
+def test_noises_add_their_variances() -> None:
+    seen = Camera(photons=20.0, read_noise=3.0, rows=2.0, columns=1.0).shot(FLAT, rng())
+    # Offsets of 400 rows and columns: standard error 7 % of their variances.
+    assert seen.var() == pytest.approx(10 + 9 + 4 + 1, rel=0.05)
+    assert seen.mean(1).var() == pytest.approx(4 + 20 / 400, rel=0.3)
+    assert seen.mean(0).var() == pytest.approx(1 + 23 / 400, rel=0.3)
+
+
+@pytest.mark.parametrize("smear", [(0.0, 0.4), (0.4, 0.0), (0.3, 0.2)])
+def test_smeared_noise_keeps_its_variance_and_is_correlated(smear) -> None:
+    seen = Camera(photons=200.0, smear=smear).shot(FLAT, rng()) - 100.0
+    assert seen.var() == pytest.approx(100.0, rel=0.03)
+    for axis, share in enumerate(smear):
+        neighbours = (seen * np.roll(seen, 1, axis)).mean() / seen.var()
+        # Taps (s, 1, s) over their length.
+        assert neighbours == pytest.approx(2 * share / (1 + 2 * share**2), abs=0.02)
+
+
+def test_hot_pixels_quantisation_and_clipping() -> None:
+    hot = Camera(photons=20.0, hot=0.01).shot(FLAT, rng())
+    assert (hot > 35).mean() == pytest.approx(0.01 * np.exp(-20 / 60), rel=0.3)
+    steps = Camera(photons=200.0, step=8.0).shot(FLAT, rng())
+    np.testing.assert_allclose(steps / 8, np.rint(steps / 8))
+    ends = Camera(photons=200.0, read_noise=1.0, clipped=(0.01, 0.02)).shot(FLAT, rng())
+    assert (ends == ends.min()).mean() == pytest.approx(0.01, rel=0.02)
+    assert (ends == ends.max()).mean() == pytest.approx(0.02, rel=0.02)
+
+
+def test_cameras_cover_the_range_and_every_flaw() -> None:
+    drawn = [camera(rng(seed)) for seed in range(2000)]
+    photons = np.log([one.photons for one in drawn])
+    assert np.exp(photons.min()) < 2.1
+    assert np.exp(photons.max()) > 290
+    assert photons.mean() == pytest.approx(np.log(np.sqrt(2 * 300)), abs=0.15)
+    for flaw in ("background", "excess", "read_noise", "rows", "columns", "hot", "step"):
+        share = np.mean([bool(getattr(one, flaw)) for one in drawn])
+        assert 0.02 < share < 0.98, flaw
+    assert any(one.smear[0] and one.smear[1] for one in drawn)
+    assert any(one.clipped[0] for one in drawn)
+
+
+def test_a_batch_is_noisy_patches_with_their_clean_targets() -> None:
+    scenes = make_scenes(3, 0)
+    settings = {"batch_size": 64, "patch": 32, "pictures": 0.5, "emphasis": 0.5}
+    batch = one_batch(scenes, rng(), **settings)
+    assert batch.noisy.shape == batch.target.shape == (64, 1, 32, 32)
+    assert batch.weight.shape == (64, 1, 1, 1)
+    assert torch.isfinite(batch.noisy).all()
+    again = one_batch(scenes, rng(), **settings)
+    assert torch.equal(batch.noisy, again.noisy)
+    # Noise has no mean and its neighbours have little in common; the target explains the rest.
+    error = batch.noisy - batch.target
+    assert abs(float(error.mean())) < 0.02
+    assert float((error**2).mean()) > 0.1
+    assert float((error * batch.target).mean()) == pytest.approx(0, abs=0.02)
+    # Noisier than its scene: heavier.
+    assert float(batch.weight.min()) >= 0.99
+
+
+@pytest.fixture
+def config(tiny: Config) -> Config:
+    return tiny.changed(**{"training.steps": 4, "network.group": "D4"})
+
+
+def test_pretraining_goes_on_as_if_it_had_not_been_interrupted(config: Config, tmp_path) -> None:
+    whole = Pretraining(config, RECIPE, "cpu")
+    losses = [event.loss for event in whole.events()]
+    first = Pretraining(config, RECIPE, "cpu")
+    for event in first.events():
+        if event.step == 2:
+            break
+    first.save_state(tmp_path / "state")
+    second = Pretraining(config, RECIPE, "cpu")
+    second.resume(tmp_path / "state")
+    assert [event.loss for event in second.events()] == losses[2:]
+
+
+def test_the_header_says_what_the_weights_were_trained_on(config: Config, tmp_path) -> None:
+    training = Pretraining(config, RECIPE, "cpu")
+    list(training.events())
+    _, loaded, normalisation, provenance = load_model(training.save(tmp_path / "m.safetensors"))
+    assert loaded == config
+    assert (normalisation.mean, normalisation.std) == ((0.0,), (1.0,))
+    assert provenance["recipe"] == {"scenes": 4, "pictures": 0.5, "emphasis": 0.5}
+    assert provenance["pictures"]["scikit-image camera.png"].startswith("CC0")
+    assert provenance["steps"] == 4
+
+
+def test_the_command_writes_a_model_and_never_over_one(tmp_path) -> None:
+    line = f"pretrain {tmp_path / 'm.safetensors'} --steps 1 --scenes 2 --backbone equivariant"
+    done = CliRunner().invoke(app, line.split())
+    assert done.exit_code == 0, done.output
+    assert load_model(tmp_path / "m.safetensors")[1].network.group == "D4"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.safetensors"]
+    assert "exists already" in str(CliRunner().invoke(app, line.split()).exception)
