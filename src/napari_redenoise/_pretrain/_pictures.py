@@ -1,8 +1,8 @@
 """Pictures inside the scikit-image wheel whose licence allows training on them.
 
-Their statements were read one by one in ``skimage.data`` (version 0.25): CC0 or public domain. Left
-out is what says nothing, or only that no restriction is known, what shows a test pattern, and what is smaller than a
-scene.
+Their statements were read one by one in ``skimage.data`` (version 0.26): CC0 or public domain. Left
+out is what says nothing, or only that no restriction is known, what shows a test pattern, and what
+is smaller than a scene.
 """
 
 from __future__ import annotations
