@@ -186,7 +186,12 @@ def trained(seed: int, changes: dict[str, object]) -> tuple[float, float, float]
     clean = skimage.data.camera()[64:320, 64:320] / 255 * 160.0
     noisy = poisson_gaussian(clean, np.random.default_rng(0), gain=4, offset=100, read_noise=8)
     truth = clean * 4 + 100
-    settings = {"training.steps": STEPS, "training.seed": seed, **changes}
+    settings = {
+        "training.start": "scratch",
+        "training.steps": STEPS,
+        "training.seed": seed,
+        **changes,
+    }
     config = Config().changed(**settings)
     result = Redenoiser(config, "cpu").fit(noisy).predict(noisy, branches=True)
     names = ("denoised", "standard", "equivariant", "mask")

@@ -17,6 +17,7 @@ NAME = "single_image"
 PICTURES = ("003_0", "036_1", "101_2", "confocal_mice")
 SEEDS = (0, 1, 2)
 EQUIVARIANT_STEPS = 400
+SCRATCH = {"training.start": "scratch"}
 RUNS = {
     "AdaReNet, as the button runs it": {},
     "equivariant U-Net alone": {
@@ -33,8 +34,13 @@ def main() -> None:
     for run, changes in RUNS.items():
         for seed in SEEDS:
             for picture in PICTURES:
-                config = Config().changed(**{"training.seed": seed, **changes})
-                key = {"run": run, "picture": picture, "seed": seed, "steps": config.training.steps}
+                config = Config().changed(**{**SCRATCH, "training.seed": seed, **changes})
+                key = {
+                    "run": run,
+                    "picture": picture,
+                    "seed": seed,
+                    "steps": config.training.total_steps,
+                }
                 if any(all(row[k] == str(v) for k, v in key.items()) for row in rows(NAME)):
                     continue
                 row = {**key, **measure(config, pairs[picture], rule)}
@@ -75,7 +81,7 @@ def report() -> str:
     found = rows(NAME)
     lines = []
     for run, changes in RUNS.items():
-        steps = Config().changed(**changes).training.steps
+        steps = Config().changed(**SCRATCH, **changes).training.total_steps
         mine = [row for row in found if row["run"] == run and row["steps"] == str(steps)]
         if not mine:
             continue

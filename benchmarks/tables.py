@@ -117,6 +117,7 @@ def do(run: Run, rule, rate: float | None = None) -> None:
     noisy, second, score = picture(run, rule)
     config = Config().changed(
         **{
+            "training.start": "scratch",
             "training.steps": STEPS,
             "training.seed": run.seed,
             "training.learning_rate": rate,

@@ -15,8 +15,9 @@ import torch
 import napari_redenoise
 from napari_redenoise._learning import draws_of, make_objective, shots_of
 from napari_redenoise._noise_check import noise_reports, resolve
-from napari_redenoise._previews import PreviewDone, Previews, Window
+from napari_redenoise._previews import FIRST_STEP, PreviewDone, Previews, Window
 from napari_redenoise._speed import run_seconds
+from napari_redenoise._warm_start import resolve_start, warm_weights
 from napari_redenoise.config import Config
 from napari_redenoise.data import (
     ArrayLike,
@@ -105,6 +106,7 @@ class Redenoiser:
         self._network: DenoisingNetwork | None = None
         self._state: TrainingState | None = None
         self._is_loaded = False
+        self._wanted_start = self.config.training.start
 
     @property
     def is_trained(self) -> bool:
@@ -158,7 +160,11 @@ class Redenoiser:
         """
         planes = _as_planes(image, axes)
         other = None if second is None else _as_planes(second, planes.axes)
-        config = self.config.changed(**{"network.channels": planes.channels})
+        config = resolve_start(
+            self.config.changed(
+                **{"network.channels": planes.channels, "training.start": self._wanted_start}
+            )
+        )
         objective_config = resolve(config.objective, planes)
         config = config.model_copy(update={"objective": objective_config})
         shots = shots_of(planes, other, objective_config)
@@ -166,6 +172,9 @@ class Redenoiser:
         dtype = training_dtype(self.device, training.precision)
         with memory_in_words(self.device):
             state = start(config, self.device)
+            if training.start == "warm":
+                for network in (state.network, state.average):
+                    network.load_state_dict(warm_weights(config.network))
             pool = load_pool(shots, state.generator, should_stop=should_stop)
             objective = make_objective(config.objective, pool.normalisation)
             self.config, self.normalisation = config, pool.normalisation
@@ -182,6 +191,9 @@ class Redenoiser:
             began = time.perf_counter()
             if should_stop is not None and should_stop():
                 return
+            if training.start == "warm":
+                self.provenance = self._describe(planes, None, 0.0, dtype)
+                yield from previews.due(FIRST_STEP)
             for step in train(state, batches, objective, training, dtype):
                 self.provenance = self._describe(planes, step, time.perf_counter() - began, dtype)
                 yield step
@@ -411,15 +423,15 @@ class Redenoiser:
         return draws_of(objective, count, self.config.training.seed)
 
     def _describe(
-        self, planes: Planes, step: StepDone, seconds: float, dtype: torch.dtype
+        self, planes: Planes, step: StepDone | None, seconds: float, dtype: torch.dtype
     ) -> dict[str, Any]:
         return {
             "version": napari_redenoise.__version__,
             "config": self.config.model_dump(mode="json"),
             "axes": planes.axes,
             "shape": [int(size) for size in planes.array.shape],
-            "steps": step.step,
-            "loss": step.loss,
+            "steps": step.step if step else 0,
+            "loss": step.loss if step else None,
             "seconds": round(seconds, 2),
             "device": str(self.device),
             "precision": str(dtype).removeprefix("torch."),

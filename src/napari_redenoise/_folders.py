@@ -119,6 +119,7 @@ class FolderTraining:
         self.config = config.changed(
             **{
                 "network.channels": channels,
+                "training.start": "scratch",
                 "training.steps": folder.epochs * self.steps_per_epoch,
                 "objective.noise": noise.model_dump() if config.objective.kind == "r2r" else None,
             }

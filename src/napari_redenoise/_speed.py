@@ -8,6 +8,7 @@ from functools import lru_cache
 import torch
 
 from napari_redenoise._learning import draws_of, make_objective
+from napari_redenoise._warm_start import resolve_start
 from napari_redenoise.config import Config, NoiseConfig
 from napari_redenoise.data import Normalisation, Planes, Pool, patches
 from napari_redenoise.inference import Tile, predict_window, tile_sizes, tiles
@@ -25,7 +26,8 @@ def run_seconds(config: Config, planes: Planes, device: torch.device) -> float:
 
     The trial takes one or two seconds the first time, and is remembered for the process.
     """
-    network = config.network.model_copy(update={"channels": planes.channels})
+    config = resolve_start(config.changed(**{"network.channels": planes.channels}))
+    network = config.network
     trial = config.training.model_copy(update={"steps": TRIAL_STEPS})
     objective = config.objective
     if objective.kind == "r2r":
@@ -36,7 +38,7 @@ def run_seconds(config: Config, planes: Planes, device: torch.device) -> float:
     tile, halo, _ = tile_sizes(network, config.tiling)
     cuts = tiles(planes.height, planes.width, tile, halo, total_stride(network))
     pixels = sum(_area(cut) for cut in cuts) * len(planes)
-    return config.training.steps * per_step + pixels * per_pixel
+    return config.training.total_steps * per_step + pixels * per_pixel
 
 
 def _area(tile: Tile) -> int:

@@ -20,6 +20,8 @@ ObjectiveKind = Literal["auto", TrainedObjective]
 
 NoiseKind = Literal["gaussian", "poisson", "poisson-gaussian"]
 
+DEFAULT_STEPS = {"warm": 200, "scratch": 270}
+
 MASK_SHAPES = {"pixel": ("1",), "horizontal": ("1" * 9,), "vertical": ("1",) * 9}
 """Mask shapes that have a name."""
 
@@ -139,11 +141,15 @@ class ObjectiveConfig(_Frozen):
 class TrainingConfig(_Frozen):
     """How the network is trained.
 
+    ``start`` ``warm`` begins with the weights that come with the package, where there are such
+    weights for the network, and adapts them; ``scratch`` with random ones. ``steps`` ``None``
+    takes the number that suits the start; 0 leaves the shipped weights as they are.
     ``learning_rate`` ``None`` takes the best measured rate of the network kind; ``precision``
     ``auto`` uses bfloat16 autocast where the device computes it faster than float32.
     """
 
-    steps: int = Field(270, ge=1)
+    start: Literal["warm", "scratch"] = "warm"
+    steps: int | None = Field(None, ge=0)
     batch_size: int = Field(8, ge=1)
     patch_size: int = Field(64, ge=8)
     learning_rate: float | None = Field(None, gt=0)
@@ -154,6 +160,11 @@ class TrainingConfig(_Frozen):
     branch_weight: float = Field(0.1, ge=0, description="weight of each branch's loss (AdaReNet)")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of a run: those that were asked for, or those that suit the start."""
+        return DEFAULT_STEPS[self.start] if self.steps is None else self.steps
 
 
 class TilingConfig(_Frozen):

@@ -64,7 +64,7 @@ def test_every_section_refuses_unknown_fields(section: type[BaseModel]) -> None:
         (ObjectiveConfig, "spacing", 1),
         (ObjectiveConfig, "masked_fraction", 0),
         (ObjectiveConfig, "window", 1),
-        (TrainingConfig, "steps", 0),
+        (TrainingConfig, "steps", -1),
         (TrainingConfig, "steps", 1.5),
         (TrainingConfig, "learning_rate", 0),
         (TrainingConfig, "ema_decay", 1),
@@ -82,7 +82,7 @@ def test_changed_gives_a_copy_with_the_fields_changed() -> None:
     config = Config()
     changed = config.changed(**{"training.steps": 7, "network.group": "D4"})
     assert (changed.training.steps, changed.network.group) == (7, "D4")
-    assert (config.training.steps, config.network.group) == (270, "C4")
+    assert (config.training.total_steps, config.network.group) == (200, "C4")
     expected = config.model_dump()
     expected["training"]["steps"], expected["network"]["group"] = 7, "D4"
     assert changed.model_dump() == expected
@@ -91,7 +91,7 @@ def test_changed_gives_a_copy_with_the_fields_changed() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("training.steps", 0, "training.steps: .*greater than or equal to 1"),
+        ("training.steps", -1, "training.steps: .*greater than or equal to 0"),
         ("training.stepps", 3, "training.stepps: Extra inputs"),
         ("trainning.steps", 3, "trainning"),
         ("speed", 3, "speed: Extra inputs"),

@@ -14,6 +14,7 @@ from napari_redenoise._denoiser import Redenoiser, Result
 from napari_redenoise.config import Config
 from napari_redenoise.errors import OutputError
 from napari_redenoise.io import ImageFile, check_folder, check_output, refuse_existing
+from napari_redenoise.training import StepDone
 
 app = typer.Typer(
     help="Denoise microscopy images with networks trained on their own noisy pixels.",
@@ -28,7 +29,9 @@ Device = Annotated[str | None, typer.Option(help="cuda:0, mps or cpu; default th
 Seed = Annotated[
     int | None, typer.Option(help="Seed of weights, patches and masks; default 0.", min=0)
 ]
-Steps = Annotated[int | None, typer.Option(help="Training steps; default 270.", min=1)]
+Steps = Annotated[
+    int | None, typer.Option(help="Training steps; default what suits the start.", min=0)
+]
 
 
 def _version(wanted: bool) -> None:
@@ -52,12 +55,13 @@ def make_config(**given: object) -> Config:
 
 
 def train_on(denoiser: Redenoiser, source: ImageFile, second: ImageFile | None = None) -> None:
-    steps = denoiser.config.training.steps
-    with tqdm(total=steps, desc=f"training on {denoiser.device}", unit="step") as bar:
+    with tqdm(desc=f"training on {denoiser.device}", unit="step") as bar:
         other = None if second is None else second.array
-        for _ in denoiser.fit_events(source.array, source.axes, second=other):
-            bar.set_postfix(loss=f"{denoiser.provenance['loss']:.4f}", refresh=False)
-            bar.update()
+        for event in denoiser.fit_events(source.array, source.axes, second=other):
+            if isinstance(event, StepDone):
+                bar.total = event.steps
+                bar.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
+                bar.update()
 
 
 def predict_all(denoiser: Redenoiser, source: ImageFile) -> Result:

@@ -63,6 +63,9 @@ def denoise(
         typer.Option(help="r2r: GAIN,OFFSET,READ_NOISE in grey levels; default estimated."),
     ] = None,
     steps: Steps = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Begin with random weights.")
+    ] = False,
     seed: Seed = None,
     device: Device = None,
     overwrite: Overwrite = False,
@@ -73,6 +76,7 @@ def denoise(
     settings = {
         "network.kind": backbone,
         "training.steps": steps,
+        "training.start": "scratch" if from_scratch else None,
         "training.seed": seed,
         "objective.kind": objective,
         "objective.mask_shape": None if mask_shape is None else _drawing(mask_shape),

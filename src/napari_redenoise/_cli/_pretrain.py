@@ -48,6 +48,7 @@ def pretrain(
         **{
             "network.kind": backbone,
             "network.group": group,
+            "training.start": "scratch",
             "training.steps": steps,
             "training.seed": seed,
             "training.learning_rate": learning_rate,
@@ -68,7 +69,7 @@ def pretrain(
 
 def _run(training: Pretraining, state: Path) -> None:
     kept = time.monotonic()
-    with tqdm(total=training.config.training.steps, initial=training.state.step) as bar:
+    with tqdm(total=training.config.training.total_steps, initial=training.state.step) as bar:
         try:
             for event in training.events():
                 bar.update()

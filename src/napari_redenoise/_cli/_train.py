@@ -120,7 +120,7 @@ def train(
             one_model=ckpt_overwrite,
             plot=plot_stats,
         )
-    if training.state.step < training.config.training.steps:
+    if training.state.step < training.config.training.total_steps:
         typer.echo(f"stopped at step {training.state.step}; go on with --resume", err=True)
         raise typer.Exit(130)
     typer.echo(f"wrote {ckpt_save_path}")
@@ -157,7 +157,7 @@ def _prepare(training: FolderTraining, folder: Path, *, resume: bool) -> None:
 
 def _introduce(training: FolderTraining) -> None:
     folder, config = training.folder, training.config
-    pictures, steps = len(training.pictures), config.training.steps
+    pictures, steps = len(training.pictures), config.training.total_steps
     typer.echo(
         f"{pictures} pictures of {training.pictures.channels} channel(s), "
         f"{training.steps_per_epoch} steps per epoch, {steps} in all; "
@@ -179,7 +179,7 @@ def _run(
     plot: bool,
 ) -> None:
     config = training.config.training
-    with tqdm(total=config.steps, initial=training.state.step, unit="step") as bar:
+    with tqdm(total=config.total_steps, initial=training.state.step, unit="step") as bar:
         for event in training.events():
             if isinstance(event, StepDone):
                 bar.update()

@@ -32,10 +32,17 @@ def save_model(
     provenance: dict[str, Any] | None = None,
     *,
     overwrite: bool = False,
+    half: bool = False,
 ) -> Path:
     """Write a network, its configuration and how its images were normalised.
 
     The file appears under its name only when it is complete.
+
+    Parameters
+    ----------
+    half : bool
+        Store weights in half precision, half the size. Filter bases stay as they are, so that
+        the network remains exactly equivariant; it computes in float32 again once loaded.
 
     Raises
     ------
@@ -45,6 +52,8 @@ def save_model(
     path = Path(path)
     refuse_existing(path, overwrite=overwrite)
     tensors = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
+    if half:
+        tensors |= {name: value.detach().cpu().half() for name, value in network.named_parameters()}
     header = {
         "format": FORMAT,
         "config": config.model_dump_json(),

@@ -1,6 +1,7 @@
 """Training as a generator of events, over a state that can be stopped and resumed."""
 
 from napari_redenoise.training._loop import (
+    ADAPTATION_RATE,
     LEARNING_RATES,
     StepDone,
     TrainingState,
@@ -11,6 +12,7 @@ from napari_redenoise.training._loop import (
 )
 
 __all__ = [
+    "ADAPTATION_RATE",
     "LEARNING_RATES",
     "StepDone",
     "TrainingState",

@@ -19,6 +19,9 @@ from napari_redenoise.objectives import Sample, masked_loss
 # Best of {1e-3, 2e-3, 3e-3} for short runs on one image: see docs/benchmarks.md.
 LEARNING_RATES = {"adarenet": 2e-3, "equivariant": 2e-3, "standard": 1e-3}
 
+ADAPTATION_RATE = 5e-4
+"""Of weights that know what images look like."""
+
 
 Batch = TypeVar("Batch")
 
@@ -54,13 +57,17 @@ class TrainingState:
 
 
 def start(config: Config, device: torch.device) -> TrainingState:
-    """Draw fresh weights from the seed; torch's global generator is not used."""
+    """Draw fresh weights from the seed; torch's global generator is not used.
+
+    Weights to begin with instead are loaded by the caller, into ``network`` and ``average``.
+    """
     training = config.training
     generator = torch.Generator().manual_seed(training.seed)
     network = build_network(config.network, generator)
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval().requires_grad_(False)
-    rate = training.learning_rate or LEARNING_RATES[config.network.kind]
+    usual = ADAPTATION_RATE if training.start == "warm" else LEARNING_RATES[config.network.kind]
+    rate = training.learning_rate or usual
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, betas=(0.9, 0.99))
     return TrainingState(network, average, optimiser, generator)
 
@@ -72,7 +79,7 @@ def train(
     config: TrainingConfig,
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[StepDone]:
-    """Train from ``state.step`` to ``config.steps``.
+    """Train from ``state.step`` to ``config.total_steps``.
 
     Parameters
     ----------
@@ -107,7 +114,7 @@ def train(
 
     state.network.train()
     for noisy in batches:
-        if state.step >= config.steps:
+        if state.step >= config.total_steps:
             return
         began = time.perf_counter()
         rate = base_rate * rate_factor(state.step, config)
@@ -116,7 +123,7 @@ def train(
         prediction = forward(sample.input)
         main, total = _losses(prediction, sample, config)
         if sample.penalty is not None:
-            progress = (state.step + 1) / config.steps
+            progress = (state.step + 1) / config.total_steps
             total = total + sample.penalty(
                 prediction.denoised, lambda noisy: forward(noisy.to(device)).denoised, progress
             )
@@ -129,7 +136,7 @@ def train(
             torch._foreach_lerp_(averages, parameters, 1 - averaging(state.step, config))
         state.losses.append(float(main))
         yield StepDone(
-            state.step, config.steps, state.losses[-1], rate, time.perf_counter() - began
+            state.step, config.total_steps, state.losses[-1], rate, time.perf_counter() - began
         )
 
 
@@ -137,8 +144,10 @@ def averaging(step: int, config: TrainingConfig) -> float:
     """Decay of the moving average at a step, counted from 1.
 
     It grows with the number of steps, so that early previews are not held back by the weights
-    that training began with.
+    that training began with, unless these are good ones.
     """
+    if config.start == "warm":
+        return config.ema_decay
     return min(config.ema_decay, step / (step + 9))
 
 
@@ -147,10 +156,10 @@ def rate_factor(step: int, config: TrainingConfig) -> float:
 
     The warm-up takes at most a quarter of a short run.
     """
-    warmup = min(config.warmup_steps, config.steps // 4)
+    warmup = min(config.warmup_steps, config.total_steps // 4)
     if step < warmup:
         return (step + 1) / warmup
-    half = config.steps / 2
+    half = config.total_steps / 2
     if step < half:
         return 1.0
     return 0.5 * (1 + math.cos(math.pi * (step - half) / half))

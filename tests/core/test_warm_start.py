@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+
+from napari_redenoise import Config, Redenoiser, _warm_start
+from napari_redenoise._previews import PreviewDone, Window
+from napari_redenoise.data import Normalisation
+from napari_redenoise.errors import ConfigError
+from napari_redenoise.inference import predict_window
+from napari_redenoise.io import load_model, save_model
+from napari_redenoise.nn import build_network
+from napari_redenoise.nn.testing import equivariance_error
+from napari_redenoise.training import StepDone
+
+UNIT = Normalisation((0.0,), (1.0,))
+
+
+@pytest.fixture
+def warm(tiny: Config) -> Config:
+    network = {"network.kind": "equivariant", "network.group": "D4"}
+    return tiny.changed(**{**network, "training.start": "warm"})
+
+
+@pytest.fixture
+def shipped(warm: Config, tmp_path, monkeypatch):
+    """A folder of shipped weights that holds those of one small network."""
+    network = build_network(warm.network, torch.Generator().manual_seed(7))
+    save_model(tmp_path / "one.safetensors", network, warm, UNIT, half=True)
+    monkeypatch.setattr(_warm_start, "FOLDER", tmp_path)
+    return load_model(tmp_path / "one.safetensors")[0]
+
+
+def test_half_precision_halves_the_file_and_keeps_the_bases(warm: Config, tmp_path) -> None:
+    network = build_network(warm.network, torch.Generator().manual_seed(7)).eval()
+    paths = [tmp_path / name for name in ("whole.safetensors", "half.safetensors")]
+    save_model(paths[0], network, warm, UNIT)
+    save_model(paths[1], network, warm, UNIT, half=True)
+    loaded = load_model(paths[1])[0]
+    for name, value in loaded.state_dict().items():
+        assert value.dtype == torch.float32
+        if name.endswith(("basis", "damping")):
+            assert torch.equal(value, network.state_dict()[name])
+        torch.testing.assert_close(value, network.state_dict()[name], rtol=1e-3, atol=1e-6)
+    whole, half = (path.stat().st_size for path in paths)
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    assert half == pytest.approx(whole - 2 * weights, abs=200)
+    x = torch.randn(1, 1, 32, 48, generator=torch.Generator().manual_seed(0))
+    group = loaded.branch.last.group
+    error = equivariance_error(lambda image: loaded(image).denoised, x, group, 1)
+    assert error < 1e-5
+
+
+def test_no_steps_leave_the_shipped_weights_as_they_are(warm, shipped, noisy) -> None:
+    model = Redenoiser(warm.changed(**{"training.steps": 0}), "cpu").fit(noisy)
+    assert model.config.training.start == "warm"
+    assert model.provenance["steps"] == 0
+    expected = predict_window(shipped, noisy[None], model.normalisation).denoised[0]
+    np.testing.assert_allclose(model.predict(noisy).denoised, expected, rtol=1e-4, atol=1e-2)
+
+
+def test_adaptation_begins_with_the_shipped_weights_and_moves_slowly(warm, shipped, noisy) -> None:
+    adapted = Redenoiser(warm, "cpu").fit(noisy)._network.state_dict()
+    name = next(name for name, _ in shipped.named_parameters())
+    before, after = shipped.state_dict()[name], adapted[name]
+    assert (before != after).any()
+    # Three steps of at most the adaptation's rate.
+    assert (before - after).abs().max() < 3 * 5e-4
+
+
+def test_the_first_preview_comes_before_the_first_step(warm, shipped, noisy) -> None:
+    window = Window((), slice(0, 40), slice(0, 40))
+    events = list(Redenoiser(warm, "cpu").fit_events(noisy, view=lambda: window))
+    assert isinstance(events[0], PreviewDone)
+    assert isinstance(events[1], StepDone)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"training.start": "scratch"}, {"network.group": "C4"}, {"network.kind": "standard"}],
+)
+def test_other_networks_begin_from_scratch(warm, shipped, noisy, changes) -> None:
+    config = warm.changed(**changes)
+    model = Redenoiser(config, "cpu").fit(noisy)
+    assert model.config.training.start == "scratch"
+    plain = Redenoiser(config.changed(**{"training.start": "scratch"}), "cpu").fit(noisy)
+    np.testing.assert_array_equal(model.predict(noisy).denoised, plain.predict(noisy).denoised)
+
+
+def test_a_grey_image_after_one_in_colour_is_warm_again(warm, shipped, noisy) -> None:
+    model = Redenoiser(warm, "cpu").fit(np.stack([noisy, noisy + 1]), "CYX")
+    assert model.config.training.start == "scratch"
+    assert model.fit(noisy).config.training.start == "warm"
+
+
+def test_random_weights_are_not_left_as_they_are(tiny: Config, noisy) -> None:
+    config = tiny.changed(**{"training.steps": 0, "training.start": "scratch"})
+    with pytest.raises(ConfigError, match="0 steps leave random weights"):
+        Redenoiser(config, "cpu").fit(noisy)
