@@ -239,9 +239,16 @@ def table_b() -> str:
         + [bm3d("B", picture=name)]
         for name in REAL
     ]
-    means = [mean_of(table="B", backbone=backbone) for backbone in BACKBONES]
-    lines.append(["**mean**", mean_of("noisy", table="B"), *means, bm3d("B")])
+    lines.append(["**mean**", *column_means(lines)])
     return table(["picture", "noisy", *BACKBONES, "BM3D"], lines)
+
+
+def column_means(lines: list[list[str]]) -> list[str]:
+    """Mean of every column but the first; a dash while one of its cells is missing."""
+    columns = zip(*(line[1:] for line in lines), strict=True)
+    return [
+        "-" if "-" in column else f"{statistics.mean(map(float, column)):.2f}" for column in columns
+    ]
 
 
 def bm3d(name: str, **wanted: str) -> str:
@@ -280,7 +287,7 @@ def table_objectives() -> str:
 
     chosen = ("N2V", "N2S", "Neighbor2Neighbor", "R2R")
     lines = [[name, *(cell(objective, picture=name) for objective in chosen)] for name in REAL]
-    lines.append(["**mean**", *(cell(objective) for objective in chosen)])
+    lines.append(["**mean**", *column_means(lines)])
     return table(["picture", *chosen], lines)
 
 
