@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_redenoise import Config
+from napari_redenoise import Config, _cli
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -77,3 +78,20 @@ def noisy() -> np.ndarray:
     y, x = np.mgrid[:70, :54]
     clean = 40 + 25 * np.sin(y / 7) * np.cos(x / 5)
     return np.random.default_rng(0).poisson(clean).astype(np.uint16)
+
+
+@pytest.fixture
+def redenoise(monkeypatch, capsys):
+    """Run the command as the shell does; returns exit status, output and errors."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["redenoise", *map(str, arguments)])
+        try:
+            _cli.main()
+            status = 0
+        except SystemExit as exit_:
+            status = exit_.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return call

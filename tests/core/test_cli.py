@@ -6,7 +6,7 @@ import skimage.io
 import tifffile
 from scipy import ndimage
 
-from napari_redenoise import __version__, _cli
+from napari_redenoise import __version__
 from napari_redenoise._cli import _demo
 from napari_redenoise.io import load_model
 
@@ -25,23 +25,6 @@ def noisy(tmp_path):
         metadata={"axes": "TYX", "unit": "um", "finterval": 0.5},
     )
     return path
-
-
-@pytest.fixture
-def redenoise(monkeypatch, capsys):
-    """Run the command as the shell does; returns exit status, output and errors."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["redenoise", *map(str, arguments)])
-        try:
-            _cli.main()
-            status = 0
-        except SystemExit as exit_:
-            status = exit_.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 def test_an_image_is_denoised_with_its_axes_and_scale(redenoise, noisy, tmp_path):

@@ -1,28 +1,9 @@
-import sys
-
 import numpy as np
 import pytest
 import tifffile
 
-from napari_redenoise import Redenoiser, _cli
+from napari_redenoise import Redenoiser
 from napari_redenoise._equivariance import equivariance, percent
-
-
-@pytest.fixture
-def redenoise(monkeypatch, capsys):
-    """Run the command as the shell does; returns exit status, output and errors."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["redenoise", *map(str, arguments)])
-        try:
-            _cli.main()
-            status = 0
-        except SystemExit as exit_:
-            status = exit_.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 import io
 import pickle
 import re
-import sys
 import tarfile
 from pathlib import Path
 
@@ -11,28 +10,11 @@ import tifffile
 import torch
 from torch import nn
 
-from napari_redenoise import Redenoiser, _cli
+from napari_redenoise import Redenoiser
 from napari_redenoise.io import load_model
 from napari_redenoise.nn import load_authors_checkpoint
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference.md"
-
-
-@pytest.fixture
-def redenoise(monkeypatch, capsys):
-    """Run the command as the shell does; returns exit status, output and errors."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["redenoise", *map(str, arguments)])
-        try:
-            _cli.main()
-            status = 0
-        except SystemExit as exit_:
-            status = exit_.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 def published_unet(channels: int = 1) -> dict[str, torch.Tensor]:

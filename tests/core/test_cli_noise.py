@@ -1,11 +1,9 @@
 import json
-import sys
 
 import numpy as np
 import pytest
 import tifffile
 
-from napari_redenoise import _cli
 from napari_redenoise.noise import poisson_gaussian
 
 GAIN, OFFSET, READ = 3.0, 100.0, 6.0
@@ -29,23 +27,6 @@ def noisy(tmp_path, frames):
     path = tmp_path / "noisy.tif"
     tifffile.imwrite(path, frames, imagej=True, metadata={"axes": "TYX"})
     return path
-
-
-@pytest.fixture
-def redenoise(monkeypatch, capsys):
-    """Run the command as the shell does; returns exit status, output and errors."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["redenoise", *map(str, arguments)])
-        try:
-            _cli.main()
-            status = 0
-        except SystemExit as exit_:
-            status = exit_.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
 
 
 def test_the_noise_is_described(redenoise, noisy):

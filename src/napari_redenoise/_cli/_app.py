@@ -55,6 +55,7 @@ def make_config(**given: object) -> Config:
 
 
 def train_on(denoiser: Redenoiser, source: ImageFile, second: ImageFile | None = None) -> None:
+    """Train on an image file, with a bar of its steps; ``second`` is another shot of the scene."""
     with tqdm(desc=f"training on {denoiser.device}", unit="step") as bar:
         other = None if second is None else second.array
         for event in denoiser.fit_events(source.array, source.axes, second=other):
@@ -65,6 +66,7 @@ def train_on(denoiser: Redenoiser, source: ImageFile, second: ImageFile | None =
 
 
 def predict_all(denoiser: Redenoiser, source: ImageFile) -> Result:
+    """Denoise an image file, with a bar of its tiles."""
     outputs = denoiser.allocate(source.array, source.axes)
     with tqdm(desc="denoising", unit="tile") as bar:
         for event in denoiser.predict_events(source.array, source.axes, outputs=outputs):
