@@ -2,14 +2,14 @@
 
 A row per run goes to results/tables.csv; finished rows are skipped, so an interrupted run goes on
 where it stopped. ``tables.py 0/2`` and ``tables.py 1/2`` share the work between two processes;
-each waits for nothing, so run ``tables.py`` once more at the end to write the tables. About two
+each waits for nothing, so run ``tables.py`` once more at the end to write the tables. About three
 hours on two cores in all.
 """
 
 import statistics
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import skimage.io
@@ -40,8 +40,10 @@ OBJECTIVES = {
 NATURAL = ("01", "02", "03", "04")
 REAL = ("003_0", "036_1", "101_2", "confocal_mice", "actin-60x-noise1", "mito-20x-noise1")
 SHOTS = ("036_0", "036_1", "036_2")
-# Rates are chosen on pictures that no table holds.
+# Rates are chosen on pictures that no table holds: for what is learned from pixels themselves, and
+# for R2R, whose targets are noisier. Other objectives take the rates of Noise2Void.
 FOR_RATES = ("07", "069_1")
+RATED = {"N2V": tuple(BACKBONES), "R2R": PAPER}
 SEEDS = (0, 1)
 
 
@@ -56,23 +58,29 @@ class Run:
     seed: int = 0
     rate: float | None = None
 
-    def key(self) -> dict[str, str]:
+    def row(self) -> dict[str, str]:
         """What tells its row from others."""
         names = ("table", "picture", "objective", "backbone", "seed")
         key = {name: str(getattr(self, name)) for name in names}
-        return key if self.rate is None else {**key, "rate": f"{self.rate:g}"}
+        return {**key, "rate": f"{self.rate:g}"}
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is a row of it."""
+        return any(all(row[k] == v for k, v in self.row().items()) for row in rows(NAME))
 
 
 def runs_for_rates() -> Iterator[Run]:
     """One picture of either kind, every backbone, every rate."""
-    for picture in FOR_RATES:
-        for backbone in BACKBONES:
-            for rate in RATES:
-                yield Run("rate", picture, "N2V", backbone, rate=rate)
+    for objective, backbones in RATED.items():
+        for picture in FOR_RATES:
+            for backbone in backbones:
+                for rate in RATES:
+                    yield Run("rate", picture, objective, backbone, rate=rate)
 
 
 def runs() -> Iterator[Run]:
-    """All rows of the tables, those that say most first."""
+    """All rows of the tables, still without their rates, those that say most first."""
     for seed in SEEDS:
         for picture in NATURAL:
             for objective in ("N2V", "N2N", "R2R"):
@@ -92,7 +100,8 @@ def _real() -> Iterator[Run]:
     for picture in SHOTS:
         for backbone in PAPER:
             for objective in ("N2N", "N2V"):
-                yield Run("N2N", picture, objective, backbone)
+                if objective == "N2N" or picture not in REAL:
+                    yield Run("N2N", picture, objective, backbone)
 
 
 def main() -> None:
@@ -100,39 +109,41 @@ def main() -> None:
     part, parts = map(int, (sys.argv[1] if len(sys.argv) > 1 else "0/1").split("/"))
     rule = scoring()
     for number, run in enumerate(runs_for_rates()):
-        if number % parts == part:
+        if number % parts == part and not run.is_done:
             do(run, rule)
-    rates = best_rates()
-    for number, run in enumerate(runs()):
-        if number % parts == part and run.backbone in rates:
-            do(run, rule, rates[run.backbone])
+    pending = [run for number, run in enumerate(runs()) if number % parts == part]
+    while pending:
+        # Another process may still be trying rates: what depends on them comes later.
+        ready = next((run for run in pending if rate_of(run) is not None), None)
+        if ready is None:
+            break
+        pending.remove(ready)
+        run = replace(ready, rate=rate_of(ready))
+        if not run.is_done:
+            do(run, rule)
     publish(NAME, report())
 
 
-def do(run: Run, rule, rate: float | None = None) -> None:
-    """Train, score, and keep the row, unless it is there already."""
-    if any(all(row[k] == v for k, v in run.key().items()) for row in rows(NAME)):
-        return
-    rate = run.rate or rate
+def do(run: Run, rule) -> None:
+    """Train, score, and keep the row."""
     noisy, second, score = picture(run, rule)
     config = Config().changed(
         **{
             "training.start": "scratch",
             "training.steps": STEPS,
             "training.seed": run.seed,
-            "training.learning_rate": rate,
+            "training.learning_rate": run.rate,
             "training.precision": "bfloat16",
             "objective.kind": OBJECTIVES[run.objective],
             **BACKBONES[run.backbone],
         }
     )
-    if run.table == "A" and run.objective == "R2R":
+    if run.picture.isdigit() and run.objective == "R2R":
         config = config.changed(**{"objective.noise": {"read_noise": (SIGMA,)}})
     model = Redenoiser(config, "cpu").fit(noisy, second=second)
     result = model.predict(noisy, branches=True)
     row = {
-        **run.key(),
-        "rate": f"{rate:g}",
+        **run.row(),
         "steps": STEPS,
         "noisy": f"{score(noisy):.3f}",
         "psnr": f"{score(result.denoised):.3f}",
@@ -147,7 +158,7 @@ def do(run: Run, rule, rate: float | None = None) -> None:
 
 def picture(run: Run, rule):
     """The noisy picture, another shot for Noise2Noise, and the rule by which it is scored."""
-    if run.picture in NATURAL or run.picture == FOR_RATES[0]:
+    if run.picture.isdigit():
         return natural(run)
     pairs = {pair.id: pair for pair in rule.pairs("w2s_dev", "fmd_dev", "hagen_dev")}
     pair = pairs[run.picture]
@@ -175,7 +186,7 @@ def natural(run: Run):
 def report() -> str:
     """All tables, as far as they have rows."""
     parts = [
-        ("Rates (Noise2Void; one picture of Set12, one of W2S, in no other table)", rate_table()),
+        ("Rates (one picture of Set12, one of W2S, in no other table)", rate_table()),
         (
             f"A. Natural pictures (Set12 {', '.join(NATURAL)}, 256 × 256, one noisy image of "
             f"Gaussian noise {SIGMA:g}; seeds {', '.join(map(str, SEEDS))})",
@@ -189,27 +200,28 @@ def report() -> str:
 
 
 def mean_of(name: str = "psnr", **wanted: str) -> str:
-    """Mean over the rows that match, or a dash."""
-    mine = [
-        float(row[name])
-        for row in rows(NAME)
-        if row[name] and all(row[key] == value for key, value in wanted.items())
-    ]
+    """Mean over the rows that match, of the rate taken where none is wanted, or a dash."""
+    best = best_rates()
+
+    def matches(row: dict[str, str]) -> bool:
+        rate = wanted.get("rate") or f"{taken(best, row['objective'], row['backbone']) or 0:g}"
+        return all(row[key] == value for key, value in {**wanted, "rate": rate}.items())
+
+    mine = [float(row[name]) for row in rows(NAME) if row[name] and matches(row)]
     return f"{statistics.mean(mine):.2f}" if mine else "-"
 
 
 def rate_table() -> str:
-    """PSNR by backbone and rate, and the rate taken."""
+    """PSNR by objective, backbone and rate, and the rate taken."""
     best = best_rates()
-    lines = [
-        [
-            backbone,
-            *(mean_of(table="rate", backbone=backbone, rate=f"{rate:g}") for rate in RATES),
-            f"{best[backbone]:g}" if backbone in best else "-",
-        ]
-        for backbone in BACKBONES
-    ]
-    return table(["backbone", *(f"{rate:g}" for rate in RATES), "taken"], lines)
+    lines = []
+    for objective, backbones in RATED.items():
+        for backbone in backbones:
+            tried = {"table": "rate", "objective": objective, "backbone": backbone}
+            scores = [mean_of(**tried, rate=f"{rate:g}") for rate in RATES]
+            rate = best.get((objective, backbone))
+            lines.append([objective, backbone, *scores, f"{rate:g}" if rate else "-"])
+    return table(["objective", "backbone", *(f"{rate:g}" for rate in RATES), "taken"], lines)
 
 
 def table_a() -> str:
@@ -263,17 +275,17 @@ def bm3d(name: str, **wanted: str) -> str:
 
 def table_shots() -> str:
     """Noise2Noise with the second shot against Noise2Void without."""
+
+    def cell(picture: str, objective: str, backbone: str) -> str:
+        # Noise2Void on a picture of table B is there already.
+        name = "B" if objective == "N2V" and picture in REAL else "N2N"
+        return mean_of(table=name, picture=picture, objective=objective, backbone=backbone)
+
     lines = [
-        [
-            name,
-            *(
-                mean_of(table="N2N", picture=name, objective=objective, backbone=backbone)
-                for objective in ("N2N", "N2V")
-                for backbone in PAPER
-            ),
-        ]
+        [name, *(cell(name, o, backbone) for o in ("N2N", "N2V") for backbone in PAPER)]
         for name in SHOTS
     ]
+    lines.append(["**mean**", *column_means(lines)])
     columns = [f"{objective}, {backbone}" for objective in ("N2N", "N2V") for backbone in PAPER]
     return table(["picture", *columns], lines)
 
@@ -291,23 +303,32 @@ def table_objectives() -> str:
     return table(["picture", *chosen], lines)
 
 
-def best_rates() -> dict[str, float]:
-    """Of every backbone that has been tried at all rates: the best on average."""
+def best_rates() -> dict[tuple[str, str], float]:
+    """Of every objective and backbone that has been tried at all rates: the best on average."""
     found = [row for row in rows(NAME) if row["table"] == "rate"]
     best = {}
-    for backbone in BACKBONES:
-        scores = {}
-        for rate in RATES:
+    for objective, backbones in RATED.items():
+        for backbone in backbones:
             mine = [
-                float(row["psnr"])
-                for row in found
-                if row["backbone"] == backbone and row["rate"] == f"{rate:g}"
+                row for row in found if (row["objective"], row["backbone"]) == (objective, backbone)
             ]
-            if len(mine) == len(FOR_RATES):
-                scores[rate] = statistics.mean(mine)
-        if len(scores) == len(RATES):
-            best[backbone] = max(scores, key=scores.get)
+            if len(mine) == len(RATES) * len(FOR_RATES):
+                scores = {
+                    rate: sum(float(row["psnr"]) for row in mine if row["rate"] == f"{rate:g}")
+                    for rate in RATES
+                }
+                best[objective, backbone] = max(scores, key=scores.get)
     return best
+
+
+def taken(best: dict[tuple[str, str], float], objective: str, backbone: str) -> float | None:
+    """The rate of an objective and a backbone, where it is known by now."""
+    return best.get((objective if objective in RATED else "N2V", backbone))
+
+
+def rate_of(run: Run) -> float | None:
+    """The same, of a run."""
+    return taken(best_rates(), run.objective, run.backbone)
 
 
 if __name__ == "__main__":
