@@ -40,10 +40,10 @@ def results(pair) -> dict[str, np.ndarray]:
     width = pair.meta["best_gauss_sigma"]
     low, high = np.percentile(noisy, (0.1, 99.9))
     reference = aligned(pair)
+    brighter = f"reference, {100 * SHIFTED:.0f} % of the range brighter"
     return {
         "reference": reference,
-        f"reference, {100 * SHIFTED:.0f} % of the range brighter": reference
-        + SHIFTED * (high - low),
+        brighter: reference + SHIFTED * (high - low),
         "the noisy image itself": noisy,
         "Gaussian, 0.4 × the best width": ndimage.gaussian_filter(noisy, 0.4 * width),
         "Gaussian, the best width": ndimage.gaussian_filter(noisy, width),
