@@ -1,9 +1,11 @@
-"""Numbers, devices and files in words."""
+"""Numbers, devices and files in words, and the widgets that hold words."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+
+from qtpy.QtWidgets import QComboBox, QLabel
 
 
 def duration(seconds: float) -> str:
@@ -31,3 +33,16 @@ def short_name(path: Path, paths: Collection[Path]) -> str:
 
 def _end(path: Path, length: int) -> Path:
     return Path(*path.parts[-length:])
+
+
+def narrow(box: QComboBox) -> QComboBox:
+    """Let a long entry be cut within the list, and not make the dock wider."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    return box
+
+
+def wrapped(text: str = "") -> QLabel:
+    """A label whose text wraps."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    return label
