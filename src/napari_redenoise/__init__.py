@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_redenoise._denoiser import Redenoiser, Result
     from napari_redenoise._equivariance import EquivarianceResult, equivariance
     from napari_redenoise._folders import FolderTraining
+    from napari_redenoise._trust import TrustReport, assess
     from napari_redenoise.config import Config, FolderConfig
     from napari_redenoise.errors import RedenoiseError
 
@@ -30,7 +31,9 @@ __all__ = [
     "RedenoiseError",
     "Redenoiser",
     "Result",
+    "TrustReport",
     "__version__",
+    "assess",
     "equivariance",
 ]
 
@@ -42,6 +45,8 @@ _LAZY = {
     "RedenoiseError": "errors",
     "Redenoiser": "_denoiser",
     "Result": "_denoiser",
+    "TrustReport": "_trust",
+    "assess": "_trust",
     "equivariance": "_equivariance",
 }
 

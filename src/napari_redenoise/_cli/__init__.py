@@ -7,6 +7,7 @@ import sys
 import typer
 
 from napari_redenoise._cli import (
+    _check,
     _demo,
     _denoise,
     _equivariance,
@@ -23,7 +24,18 @@ from napari_redenoise.errors import RedenoiseError
 __all__ = ["app", "main"]
 
 # Imported for the commands that they add to the application.
-_COMMANDS = (_denoise, _train, _evaluate, _equivariance, _noise, _export, _import, _pretrain, _demo)
+_COMMANDS = (
+    _denoise,
+    _check,
+    _train,
+    _evaluate,
+    _equivariance,
+    _noise,
+    _export,
+    _import,
+    _pretrain,
+    _demo,
+)
 
 
 def main() -> None:

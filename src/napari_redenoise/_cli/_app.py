@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from napari_redenoise import __version__
 from napari_redenoise._denoiser import Redenoiser, Result
 from napari_redenoise.config import Config
-from napari_redenoise.errors import OutputError
+from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import ImageFile, check_folder, check_output, refuse_existing
 from napari_redenoise.training import StepDone
 
@@ -52,6 +53,46 @@ def _options(
 def make_config(**given: object) -> Config:
     """The default configuration with dotted fields changed, those that are None left out."""
     return Config().changed(**{name: value for name, value in given.items() if value is not None})
+
+
+def assigned(assignments: Sequence[str], given: Collection[str]) -> dict[str, object]:
+    """Dotted fields and values of ``FIELD=VALUE``, the value as JSON or else a string.
+
+    ``given`` are the fields that an option of their own has set.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such field, it is set twice, or the text is no assignment.
+    """
+    found: dict[str, object] = {}
+    for text in assignments:
+        field, equals, value = text.partition("=")
+        if not equals or not field:
+            raise ConfigError(f"--set {text} is not understood: give FIELD=VALUE")
+        if not _is_field(field):
+            raise ConfigError(
+                f"--set {text}: there is no field {field}, give e.g. network.group=D4"
+            )
+        if any(_overlap(field, other) for other in (*given, *found)):
+            raise ConfigError(f"--set {text}: {field} is set twice, leave one of them out")
+        try:
+            found[field] = json.loads(value)
+        except ValueError:
+            found[field] = value
+    return found
+
+
+def _is_field(dotted: str) -> bool:
+    """Whether the configuration has a value of this name, not only a section."""
+    section, _, name = dotted.partition(".")
+    known = Config().model_dump()
+    return isinstance(known.get(section), dict) and name in known[section]
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two fields are the same, or one lies in the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def train_on(denoiser: Redenoiser, source: ImageFile, second: ImageFile | None = None) -> None:

@@ -14,14 +14,15 @@ from napari_redenoise._cli._app import (
     Seed,
     Steps,
     app,
+    assigned,
     check_targets,
-    make_config,
     predict_all,
     train_on,
 )
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._noise_check import recommendation
-from napari_redenoise.config import MASK_SHAPES, ObjectiveKind
+from napari_redenoise._trust import assess
+from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import read_image, write_tiff
 
@@ -68,6 +69,17 @@ def denoise(
     ] = False,
     seed: Seed = None,
     device: Device = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Any field of the configuration, e.g. network.group=D4; may be repeated.",
+        ),
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also check what was removed, as redenoise check.")
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Train on the noisy pixels of IMAGE and write the denoised image to OUTPUT."""
@@ -82,18 +94,20 @@ def denoise(
         "objective.mask_shape": None if mask_shape is None else _drawing(mask_shape),
         "objective.noise": None if noise is None else _noise(noise),
     }
+    chosen = {field: value for field, value in settings.items() if value is not None}
+    given = {**chosen, **assigned(assignments or [], chosen)}
     if model is not None:
-        if any(value is not None for value in (*settings.values(), save_model, second)):
+        if given or save_model is not None or second is not None:
             raise ConfigError(
                 "--model does not train: leave --save-model and all that concerns training out"
             )
         denoiser = Redenoiser.load(model, device)
     else:
-        denoiser = Redenoiser(make_config(**settings), device)
+        denoiser = Redenoiser(Config().changed(**given), device)
     if mask is not None and denoiser.config.network.kind != "adarenet":
         raise ConfigError("only the adarenet has a fusion mask: leave --mask out")
     source = read_image(image, axes)
-    if objective == "auto":
+    if denoiser.config.objective.kind == "auto" and model is None:
         advice = recommendation(denoiser.noise(source.array, source.axes))
         typer.echo(f"objective {advice.objective}: {advice.reason}")
     if model is None:
@@ -106,6 +120,8 @@ def denoise(
     if mask is not None and result.mask is not None:
         write_tiff(mask, result.mask, source, overwrite=overwrite)
         typer.echo(f"wrote {mask}")
+    if report:
+        typer.echo("\n".join(assess(source.array, result.denoised, source.axes).sentences()))
 
 
 def _drawing(text: str) -> tuple[str, ...]:

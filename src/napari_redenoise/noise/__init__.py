@@ -18,6 +18,7 @@ from napari_redenoise.noise._verdict import (
     blind_spot,
     correlation_reach,
     describe,
+    is_clean,
     recommend,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "estimate_noise",
     "estimate_noise_from_repeats",
     "gaussian",
+    "is_clean",
     "noise_autocorrelation",
     "poisson_gaussian",
     "recommend",

@@ -66,7 +66,7 @@ def describe(report: NoiseReport) -> tuple[Finding, ...]:
         f"The noise is {_number(report.noise_std)} grey levels RMS, at a mean level of "
         f"{_number(report.mean)}.",
     )
-    if _is_clean(report):
+    if is_clean(report):
         return (Finding("strength", "No noise was found: there is nothing to remove."),)
     return (
         strength,
@@ -85,7 +85,7 @@ def recommend(report: NoiseReport) -> Recommendation:
     not, the blind spot has to reach as far as the correlation does (Broaddus et al., "Removing
     Structured Noise with Self-Supervised Blind-Spot Networks", ISBI 2020).
     """
-    if _is_clean(report):
+    if is_clean(report):
         return Recommendation("noise2self", ("1",), "no noise was found")
     reach = reach_y, reach_x = correlation_reach(report)
     if reach == (0, 0):
@@ -118,7 +118,7 @@ def blind_spot(reach_y: int, reach_x: int) -> tuple[str, ...]:
     return tuple("".join("1" if pixel else "0" for pixel in row) for row in inside)
 
 
-def _is_clean(report: NoiseReport) -> bool:
+def is_clean(report: NoiseReport) -> bool:
     """Whether there is no more than the rounding of the arithmetic."""
     return report.noise_std <= 1e-9 * max(abs(limit) for limit in report.limits)
 

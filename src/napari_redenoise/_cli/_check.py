@@ -1,0 +1,40 @@
+"""``redenoise check``: what speaks for and against a denoised image, without the truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from napari_redenoise._cli._app import app
+from napari_redenoise._trust import assess
+from napari_redenoise.io import ImageFile, read_image
+
+
+@app.command()
+def check(
+    noisy: Annotated[Path, typer.Argument(help="Noisy image or stack: TIFF, PNG or JPEG.")],
+    denoised: Annotated[Path, typer.Argument(help="The same, denoised, in its grey levels.")],
+    axes: Annotated[
+        str | None,
+        typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Compare what was removed from NOISY with its noise; a pass is no proof: docs/trust.md."""
+    source = read_image(noisy, axes)
+    report = assess(source.array, _in_order(read_image(denoised), source.axes), source.axes)
+    if as_json:
+        typer.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(report.sentences()))
+
+
+def _in_order(result: ImageFile, axes: str) -> np.ndarray:
+    """A result with the axes of its source: ImageJ's TIFF has an order of its own."""
+    if sorted(result.axes) != sorted(axes):
+        return result.array
+    return result.array.transpose([result.axes.index(axis) for axis in axes])

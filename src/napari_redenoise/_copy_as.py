@@ -1,0 +1,166 @@
+"""A run as text: the Python script and the command that make the same result again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import PurePath
+from typing import Any
+
+from napari_redenoise.config import Config
+
+PLACEHOLDER, SECOND_PLACEHOLDER = "image.tif", "second.tif"
+OUT = "denoised.tif"
+
+# What `napari_redenoise.io.read_image` reads.
+_READABLE = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+
+# The number of channels is that of the image, and what followed from the noise is written out.
+_FOLLOWS = ("network.channels", "objective.from_noise")
+
+_OPTIONS = {
+    "network.kind": "--backbone",
+    "objective.kind": "--objective",
+    "training.steps": "--steps",
+    "training.seed": "--seed",
+}
+"""Fields that `redenoise denoise` has a plain option for."""
+
+
+def as_python(
+    config: Config,
+    source: str | None,
+    axes: str,
+    *,
+    second: str | None = None,
+    device: str | None = None,
+    region: str | None = None,
+    out: str = OUT,
+) -> str:
+    """Write the script that makes a run again.
+
+    Parameters
+    ----------
+    config : Config
+        As the run has resolved it, its number of steps the one that was run: the ``config`` of
+        the result's provenance.
+    source : str or None
+        File of the noisy image; None, or a file that `read_image` does not read, takes the
+        placeholder ``image.tif`` and says in a comment to save the layer under it.
+    axes : str
+        One letter per axis of the image.
+    second : str, optional
+        File of the second shot, for Noise2Noise.
+    device : str, optional
+        Default the fastest there is.
+    region : str, optional
+        File of a mask that is nonzero where the network was trained.
+    out : str
+        File for the denoised image, .tif; the fusion mask gets a name beside it.
+    """
+    image, other, lines = _files(source, second)
+    changes = [f"        {field!r}: {value!r}," for field, value in _changes(config).items()]
+    lines += ["from napari_redenoise import Config, Redenoiser"]
+    lines += ["from napari_redenoise.io import read_image, write_tiff", ""]
+    lines += ["config = Config().changed(", "    **{", *changes, "    }", ")"] if changes else []
+    lines += [f"image = read_image({image!r}, {axes!r})"]
+    arguments = "image.array, image.axes"
+    if other is not None:
+        lines += [f"second = read_image({other!r}, {axes!r})"]
+        arguments += ", second=second.array"
+    if region is not None:
+        lines += [f"region = read_image({region!r}).array != 0"]
+        arguments += ", region=region"
+    where = "" if device is None else f", device={device!r}"
+    settings = "config" if changes else "Config()"
+    lines += [f"model = Redenoiser({settings}{where})", f"model.fit({arguments})"]
+    lines += ["result = model.predict(image.array, image.axes)"]
+    lines += [f"write_tiff({out!r}, result.denoised, image)"]
+    if config.network.kind == "adarenet":
+        lines += [f"write_tiff({_mask_name(out)!r}, result.mask, image)"]
+    return "\n".join(lines) + "\n"
+
+
+def as_command(
+    config: Config,
+    source: str | None,
+    axes: str,
+    *,
+    second: str | None = None,
+    device: str | None = None,
+    region: str | None = None,
+    out: str = OUT,
+) -> str:
+    """Write the ``redenoise denoise`` line, quoted for a POSIX shell, that makes a run again.
+
+    The parameters are those of `as_python`.
+    """
+    image, other, lines = _files(source, second)
+    # A name that begins with a dash would be taken for an option.
+    names = (f"./{name}" if name.startswith("-") else name for name in (image, out))
+    words = ["redenoise", "denoise", *names, "--axes", axes]
+    if config.network.kind == "adarenet":
+        words += ["--mask", _mask_name(out)]
+    files = {"--second": other, "--region": region, "--device": device}
+    for option, value in files.items():
+        words += [] if value is None else [option, value]
+    for field, value in _changes(config).items():
+        words += _option(field, value)
+    return "\n".join([*lines, shlex.join(words)]) + "\n"
+
+
+def _files(source: str | None, second: str | None) -> tuple[str, str | None, list[str]]:
+    """Names of the image and of its second shot, and comments on those that do not exist yet."""
+    comments = []
+    image = source if source is not None and _is_readable(source) else PLACEHOLDER
+    if image != source:
+        comments.append(f"# Save the image layer as {PLACEHOLDER} first.")
+    other = second if second is None or _is_readable(second) else SECOND_PLACEHOLDER
+    if other != second:
+        comments.append(f"# Save the layer of the second shot as {SECOND_PLACEHOLDER} first.")
+    return image, other, comments
+
+
+def _is_readable(path: str) -> bool:
+    return PurePath(path).suffix.lower() in _READABLE
+
+
+def _mask_name(out: str) -> str:
+    path = PurePath(out)
+    return str(path.with_name(f"{path.stem}-mask{path.suffix}"))
+
+
+def _changes(config: Config) -> dict[str, Any]:
+    """Dotted fields that differ from the default, as plain values."""
+    default = Config().model_dump(mode="json")
+    found = {}
+    for section, fields in config.model_dump(mode="json").items():
+        if not isinstance(fields, dict):
+            continue
+        for name, value in fields.items():
+            dotted = f"{section}.{name}"
+            if value != default[section][name] and dotted not in _FOLLOWS:
+                found[dotted] = value
+    return found
+
+
+def _option(field: str, value: Any) -> list[str]:
+    """Words of the command for a field."""
+    if field in _OPTIONS:
+        return [_OPTIONS[field], str(value)]
+    if field == "training.start" and value == "scratch":
+        return ["--from-scratch"]
+    if field == "objective.mask_shape":
+        return ["--mask-shape", "/".join(value)]
+    if field == "objective.noise" and all(len(numbers) == 1 for numbers in value.values()):
+        figures = (value[name][0] for name in ("gain", "offset", "read_noise"))
+        # Joined, since an offset below 0 would be taken for an option.
+        return [f"--noise={','.join(map(repr, figures))}"]
+    return ["--set", f"{field}={_text(value)}"]
+
+
+def _text(value: Any) -> str:
+    """JSON, or the bare word of a string that is no JSON itself."""
+    if isinstance(value, str) and value.isidentifier() and value not in ("true", "false", "null"):
+        return value
+    return json.dumps(value)

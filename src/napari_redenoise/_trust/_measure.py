@@ -1,0 +1,260 @@
+"""Figures of what was removed: the residual, noisy minus denoised, against the noise expected."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_redenoise.data import Planes
+from napari_redenoise.noise import NoiseReport, correlation_reach, is_clean
+
+MOST_PIXELS = 2**25
+WINDOW = 1024
+LAGS = (1, 2)
+
+# Squares whose mean is compared; blocks whose strength is compared with their level.
+_SQUARE, _BLOCK = 32, 8
+# Width of the local mean that is taken off before neighbours are compared: what varies more
+# slowly (illumination, bleaching) moves the brightness and is no fine structure.
+_SLOW = 55
+_EDGE_SIGMA = 1.5
+# Deviations beyond are single events (cosmic rays, hot pixels): none may decide alone.
+_OUTLIER = 6.0
+_CLIPPED = 0.0005
+_FEWEST_BLOCKS = 200
+_SAMPLES = 2**21
+
+Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of one channel; NaN where it cannot be told.
+
+    Attributes
+    ----------
+    shift, shift_error : float
+        Mean of denoised minus noisy, and its standard error by the noise, in per cent of the
+        range.
+    local_shift : float
+        Root mean square of the same over squares of 32 x 32 pixels, without what noise explains.
+    share, share_error : float
+        Mean square of the residual over the variance expected, and its standard error.
+    correlation, noise_correlation : (float, float)
+        Mean of the coefficients at lags 1 and 2, along y and x.
+    correlation_error : float
+        Standard error of their difference.
+    contrast : float
+        Strength of the residual, in units of the noise expected, in the brightest or the most
+        structured tenth of the blocks over that in the other half; the larger of the two.
+    """
+
+    shift: float
+    shift_error: float
+    local_shift: float
+    share: float
+    share_error: float
+    correlation: tuple[float, float]
+    noise_correlation: tuple[float, float]
+    correlation_error: float
+    contrast: float
+
+
+def measure(
+    noisy: Planes, denoised: Planes, reports: tuple[NoiseReport, ...]
+) -> tuple[Measured, ...]:
+    """Read at most 32 megapixels, spread evenly, and measure every channel."""
+    sums = [_Sums(report) for report in reports]
+    windows = _windows(noisy)
+    stride = max(1, math.isqrt(sum(_size(*window[1:]) for window in windows) // _SAMPLES))
+    for sample, rows, columns in windows:
+        before, after = (planes.read(sample, rows, columns) for planes in (noisy, denoised))
+        for channel, total in enumerate(sums):
+            total.add(before[channel], after[channel], stride)
+    return tuple(total.measured() for total in sums)
+
+
+def _windows(planes: Planes) -> list[tuple[tuple[int, ...], slice, slice]]:
+    """Windows of at most about 1024 x 1024 pixels, so many of them as may be read."""
+    pieces = list(itertools.product(*(list(_cut(side)) for side in (planes.height, planes.width))))
+    area = planes.height * planes.width * planes.channels / len(pieces)
+    count = len(planes) * len(pieces)
+    chosen = min(count, max(1, int(MOST_PIXELS / area)))
+    samples = planes.sample_shape
+    found = []
+    for number in np.linspace(0, count - 1, chosen).round().astype(int).tolist():
+        sample, piece = divmod(number, len(pieces))
+        index = tuple(int(part) for part in np.unravel_index(sample, samples)) if samples else ()
+        found.append((index, *pieces[piece]))
+    return found
+
+
+def _cut(side: int) -> Iterator[slice]:
+    edges = np.linspace(0, side, -(-side // WINDOW) + 1).round().astype(int).tolist()
+    return (slice(*pair) for pair in itertools.pairwise(edges))
+
+
+def _size(rows: slice, columns: slice) -> int:
+    return int((rows.stop - rows.start) * (columns.stop - columns.start))
+
+
+@dataclass
+class _Sums:
+    """Sums over windows, of which the figures of one channel are made."""
+
+    report: NoiseReport
+    count: float = 0.0
+    moved: float = 0.0
+    used: float = 0.0
+    removed: float = 0.0
+    expected: float = 0.0
+    energy: float = 0.0
+    products: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, len(LAGS))))
+    pairs: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((2, len(LAGS))))
+    greys: list[Floats] = field(default_factory=list)
+    blocks: list[Floats] = field(default_factory=list)
+    squares: list[Floats] = field(default_factory=list)
+
+    def add(
+        self, before: npt.NDArray[np.generic], after: npt.NDArray[np.generic], stride: int
+    ) -> None:
+        """Take in a window (Y, X)."""
+        noisy, level = before.astype(np.float32), after.astype(np.float32)
+        known = np.isfinite(noisy) & np.isfinite(level)
+        if not known.any():
+            return
+        residual = np.where(known, noisy - level, 0).astype(np.float32)
+        self.count += float(known.sum())
+        self.moved -= float(residual.sum(dtype=np.float64))
+        greys = noisy[::stride, ::stride]
+        self.greys.append(greys[np.isfinite(greys)])
+        if is_clean(self.report):
+            return
+        level = np.where(known, level, level[known].mean()).astype(np.float32)
+        variance = self._variance(level)
+        used = known & self._unclipped(level, np.sqrt(variance))
+        self.used += float(used.sum())
+        self.removed += float((residual[used].astype(np.float64) ** 2).sum())
+        self.expected += float(variance[used].sum(dtype=np.float64))
+        scaled = np.clip(residual / np.sqrt(variance), -_OUTLIER, _OUTLIER)
+        self._correlate(np.where(used, scaled, 0), used)
+        edges = ndimage.gaussian_gradient_magnitude(level, _EDGE_SIGMA) / np.sqrt(variance)
+        self.blocks.append(_means(_BLOCK, used, scaled**2, level, edges))
+        side = min(_SQUARE, *level.shape)
+        self.squares.append(_means(side, used, residual, variance))
+
+    def _variance(self, level: Floats) -> Floats:
+        """Variance expected; never far below the smallest that was measured anywhere."""
+        points = self.report.points
+        least = 0.5 * min((point.variance for point in points), default=0.0)
+        least = max(least, 1e-6 * self.report.noise_std**2)
+        return np.asarray(np.maximum(self.report.model.variance(level), least), np.float32)
+
+    def _unclipped(self, level: Floats, std: Floats) -> Bools:
+        """Where noise does not reach a limit at which it was cut off."""
+        (low, high), (darkest, brightest) = self.report.clipped, self.report.limits
+        inside = np.ones(level.shape, bool)
+        if high > _CLIPPED:
+            inside &= level + 3 * std < brightest
+        if low > _CLIPPED:
+            inside &= level - 3 * std > darkest
+        return inside
+
+    def _correlate(self, scaled: Floats, used: Bools) -> None:
+        weight = ndimage.uniform_filter(used.astype(np.float32), _SLOW)
+        slow = ndimage.uniform_filter(scaled, _SLOW) / np.maximum(weight, 1e-3)
+        fast = np.where(used, scaled - slow, 0)
+        self.energy += float((fast**2).sum(dtype=np.float64))
+        for axis, (number, lag) in itertools.product((0, 1), enumerate(LAGS)):
+            values, inside = np.moveaxis(fast, axis, -1), np.moveaxis(used, axis, -1)
+            product = values[..., lag:] * values[..., :-lag]
+            self.products[axis, number] += float(product.sum(dtype=np.float64))
+            self.pairs[axis, number] += float((inside[..., lag:] & inside[..., :-lag]).sum())
+
+    def measured(self) -> Measured:
+        """Make the figures of the sums."""
+        nan = math.nan
+        greys = np.concatenate([*self.greys, np.zeros(0, np.float32)])
+        low, high = np.percentile(greys, (0.1, 99.9)) if greys.size else (nan, nan)
+        percent = 100.0 / (high - low) if high > low else nan
+        shift = percent * self.moved / self.count if self.count else nan
+        # Too few pixels that are neither clipped nor missing say nothing of the others.
+        if self.used < 0.1 * self.count or not self.used:
+            return Measured(shift, 0.0, nan, nan, nan, (nan, nan), (nan, nan), nan, nan)
+        found = self.report.autocorrelation
+        spread = _spread(self.report)
+        std = math.sqrt(self.expected / self.used)
+        energy = self.energy / self.used
+        own = self.products / np.maximum(self.pairs, 1) / energy if energy > 0 else self.products
+        own_y, own_x = own.mean(1).tolist()
+        noise_y, noise_x = (float(np.mean(along[: len(LAGS)])) for along in (found.y, found.x))
+        share = self.removed / self.expected
+        return Measured(
+            shift=shift,
+            shift_error=percent * std * math.sqrt(spread / self.count),
+            local_shift=percent * self._local(spread),
+            share=share,
+            share_error=share * math.hypot(_gain_error(self.report), math.sqrt(2 / self.used)),
+            correlation=(own_y, own_x) if energy > 0 else (nan, nan),
+            noise_correlation=(noise_y, noise_x),
+            correlation_error=math.sqrt((found.error**2 + 1 / self.used) / len(LAGS)),
+            contrast=self._contrast(),
+        )
+
+    def _local(self, spread: float) -> float:
+        """Root mean square of the squares' means beyond that of noise, in grey levels."""
+        weight, moved, variance = np.concatenate(self.squares, axis=1)
+        if not weight.size:
+            return math.nan
+        noise = spread * variance / weight
+        excess = moved.astype(np.float64) ** 2 - noise
+        # The mean square of as many squares of noise exceeds this once in forty times.
+        chance = 2 * float(noise.mean()) * math.sqrt(2 / weight.size)
+        return math.sqrt(max(float(excess.mean()) - chance, 0.0))
+
+    def _contrast(self) -> float:
+        _, strength, *orders = np.concatenate(self.blocks, axis=1)
+        if strength.size < _FEWEST_BLOCKS:
+            return math.nan
+        ratios = []
+        for order in orders:
+            half, most = np.percentile(order, (50, 90))
+            calm = float(strength[order <= half].mean())
+            ratios.append(float(strength[order >= most].mean()) / calm if calm > 0 else math.nan)
+        return max(ratios)
+
+
+def _means(side: int, used: Bools, *images: npt.NDArray[np.floating]) -> Floats:
+    """Pixels used of every square of a side, and means over them; squares half used or more."""
+    rows, columns = (size // side for size in used.shape)
+
+    def pooled(image: npt.NDArray[np.generic]) -> Floats:
+        cut = image[: rows * side, : columns * side].reshape(rows, side, columns, side)
+        return np.asarray(cut.sum((1, 3), dtype=np.float64), np.float32).ravel()
+
+    weight = pooled(used)
+    full = weight >= side * side / 2
+    means = [pooled(np.where(used, image, 0))[full] / weight[full] for image in images]
+    return np.stack([weight[full], *means])
+
+
+def _spread(report: NoiseReport) -> float:
+    """By how much correlation of the noise raises the variance of a mean."""
+    reaches = correlation_reach(report)
+    along = (report.autocorrelation.y, report.autocorrelation.x)
+    sums = (sum(values[:reach]) for values, reach in zip(along, reaches, strict=True))
+    return float(np.prod([max(1.0, 1 + 2 * total) for total in sums]))
+
+
+def _gain_error(report: NoiseReport) -> float:
+    """Standard error of the variance at the mean level, relative to it."""
+    variance = float(report.model.variance(report.mean))
+    light = abs(report.mean - report.model.offset)
+    return report.gain_error * light / variance if variance > 0 else math.inf

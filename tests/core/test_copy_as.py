@@ -1,0 +1,121 @@
+"""What is copied as text makes the result again that the facade makes directly."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_redenoise import Config, Redenoiser, _copy_as
+from napari_redenoise._copy_as import as_command, as_python
+from napari_redenoise.io import read_image
+
+RUNS = {
+    "tiny": {},
+    "seed": {"training.seed": 7},
+    "mask shape": {
+        "objective.kind": "noise2void",
+        "objective.mask_shape": ("010", "111", "010"),
+        "objective.replacement": "median",
+    },
+    "auto": {"objective.kind": "auto", "network.kind": "standard"},
+    "two shots": {"objective.kind": "noise2noise"},
+    "equivariant": {"network.kind": "equivariant", "network.group": "D4"},
+    "recorrupted": {
+        "objective.kind": "r2r",
+        "objective.noise": {"gain": (1.0,), "offset": (-0.5,), "read_noise": (0.25,)},
+        "objective.draws": 2,
+    },
+}
+
+
+@pytest.fixture(params=RUNS)
+def run(request, tiny, noisy, tmp_path, monkeypatch):
+    """A run as the facade makes it, and the text's arguments; the files lie in the folder."""
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("it's noisy.tif", noisy)
+    second = None
+    if request.param == "two shots":
+        second = "other shot.tif"
+        tifffile.imwrite(second, np.random.default_rng(1).poisson(noisy).astype(np.uint16))
+    model = Redenoiser(tiny.changed(**RUNS[request.param]), device="cpu")
+    other = None if second is None else read_image(second).array
+    result = model.fit(noisy, "YX", second=other).predict(noisy, "YX")
+    config = Config.model_validate(result.provenance["config"])
+    return result, (config, "it's noisy.tif", "YX"), {"second": second, "device": "cpu"}
+
+
+def check(result):
+    np.testing.assert_allclose(tifffile.imread("denoised.tif"), result.denoised, rtol=1e-5)
+    if result.mask is None:
+        assert not Path("denoised-mask.tif").exists()
+    else:
+        np.testing.assert_allclose(tifffile.imread("denoised-mask.tif"), result.mask, atol=1e-5)
+
+
+def test_the_script_makes_the_same_result(run):
+    result, arguments, keywords = run
+    exec(compile(as_python(*arguments, **keywords), "script", "exec"), {})
+    check(result)
+
+
+def test_the_command_makes_the_same_result(run, redenoise):
+    result, arguments, keywords = run
+    program, *words = shlex.split(as_command(*arguments, **keywords))
+    assert program == "redenoise"
+    status, _, errors = redenoise(*words)
+    assert status == 0, errors
+    check(result)
+
+
+def test_the_script_runs_by_itself(tiny, noisy, tmp_path):
+    tifffile.imwrite(tmp_path / "image.tif", noisy)
+    (tmp_path / "run.py").write_text(as_python(tiny, None, "YX", device="cpu", out="a.tif"))
+    package = Path(_copy_as.__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+    subprocess.run([sys.executable, "run.py"], cwd=tmp_path, env=environment, check=True)
+    expected = Redenoiser(tiny, device="cpu").fit(noisy).predict(noisy)
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "a.tif"), expected.denoised, rtol=1e-5)
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "a-mask.tif"), expected.mask, atol=1e-5)
+
+
+def test_only_what_differs_from_the_default_is_said():
+    config = Config().changed(**{"training.steps": 12, "network.channels": 3})
+    assert as_command(config, "a.png", "YXC") == (
+        "redenoise denoise a.png denoised.tif --axes YXC --mask denoised-mask.tif --steps 12\n"
+    )
+    assert as_python(config, "a.png", "YXC").splitlines()[3:7] == [
+        "config = Config().changed(",
+        "    **{",
+        "        'training.steps': 12,",
+        "    }",
+    ]
+    assert "changed" not in as_python(Config(), "a.png", "YXC")
+
+
+@pytest.mark.parametrize("source", [None, "movie.zarr"])
+@pytest.mark.parametrize("form", [as_python, as_command])
+def test_a_layer_without_a_file_is_to_be_saved_first(form, source):
+    text = form(Config(), source, "YX")
+    assert text.startswith("# Save the image layer as image.tif first.\n")
+    assert "movie" not in text
+    assert "#" not in form(Config(), "image.tif", "YX")
+
+
+def test_the_figures_of_several_channels_and_a_region_are_said():
+    noise = {"gain": (1.0, 2.0), "offset": (0.0,), "read_noise": (0.0,)}
+    config = Config().changed(**{"objective.kind": "r2r", "objective.noise": noise})
+    words = shlex.split(as_command(config, "-a.tif", "CYX", region="r.tif"))
+    assert words[2] == "./-a.tif"
+    assert words[words.index("--region") + 1] == "r.tif"
+    assert words[-1] == (
+        'objective.noise={"gain": [1.0, 2.0], "offset": [0.0], "read_noise": [0.0]}'
+    )
+    script = as_python(config, "a.tif", "CYX", region="r.tif")
+    assert "region = read_image('r.tif').array != 0" in script
+    assert "region=region" in script
+    compile(script, "script", "exec")
