@@ -2,15 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from napari_redenoise.config import NoiseConfig, ObjectiveConfig
-from napari_redenoise.data import NeighbouringFrames, Normalisation, Planes, Shots, TwoImages
-from napari_redenoise.errors import ConfigError
+from napari_redenoise.data import (
+    ArrayLike,
+    NeighbouringFrames,
+    Normalisation,
+    Planes,
+    Shots,
+    TwoImages,
+    default_axes,
+)
+from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.inference import Draws
 from napari_redenoise.objectives import NoiseFigures, Objective, build_objective
+
+
+@dataclass(frozen=True)
+class Material:
+    """Images to train on.
+
+    Attributes
+    ----------
+    planes : Planes
+        The image, with the region to learn from.
+    second : Planes or None
+        Another shot of it.
+    others : tuple of Planes
+        Further images.
+    """
+
+    planes: Planes
+    second: Planes | None = None
+    others: tuple[Planes, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        image: ArrayLike,
+        axes: str | None,
+        second: ArrayLike | None,
+        region: ArrayLike | None,
+        others: Sequence[ArrayLike],
+    ) -> Material:
+        """Check what was given, without reading a pixel; see `Redenoiser.fit_events`.
+
+        Raises
+        ------
+        InputError
+            When an image cannot be trained on, or not with the others.
+        ConfigError
+            When other images are given together with a second shot or a region.
+        """
+        planes = as_planes(image, axes, region)
+        if len(others) and (second is not None or region is not None):
+            raise ConfigError(
+                "a second shot or a region belongs to one image: leave it out to train on several, "
+                "or leave the others out"
+            )
+        more = tuple(as_planes(other, planes.axes) for other in others)
+        for other in more:
+            if other.channels != planes.channels:
+                raise InputError(
+                    f"the images to train on have {planes.channels} and {other.channels} "
+                    "channel(s): choose others of the same kind"
+                )
+        return cls(planes, None if second is None else as_planes(second, planes.axes), more)
+
+    def shots(self, config: ObjectiveConfig) -> tuple[Shots, ...]:
+        """Pictures to train on, of every image: see `shots_of`."""
+        first = shots_of(self.planes, self.second, config)
+        return (first, *(shots_of(planes, None, config) for planes in self.others))
+
+
+def as_planes(image: ArrayLike, axes: str | None, region: ArrayLike | None = None) -> Planes:
+    """See an array, or lists of numbers, as planes.
+
+    Raises
+    ------
+    InputError
+        When array, axes and region do not fit.
+    """
+    if not hasattr(image, "shape"):
+        image = np.asarray(image)
+    if region is not None and not hasattr(region, "shape"):
+        region = np.asarray(region)
+    return Planes(image, axes or default_axes(len(image.shape)), region)
 
 
 def shots_of(planes: Planes, second: Planes | None, config: ObjectiveConfig) -> Shots:

@@ -12,7 +12,7 @@ from napari_redenoise.inference import Interrupted, interruptible
 from napari_redenoise.nn import DenoisingNetwork
 
 FIRST_STEP = 20
-"""Before it there is nothing to see."""
+"""Before it there is nothing to see of a training from random weights."""
 
 SHARE = 0.1
 """Share of the training time that previews of an unchanged view may take."""
@@ -50,6 +50,8 @@ class Previews:
         Says which window to preview, or None for none.
     should_stop : callable, optional
         Asked during a preview, which it interrupts.
+    first : int
+        The first step that is worth a preview.
     """
 
     def __init__(
@@ -58,19 +60,25 @@ class Previews:
         denoise: Callable[[Window, int], PreviewDone],
         view: Callable[[], Window | None] | None,
         should_stop: Callable[[], bool] | None,
+        first: int = FIRST_STEP,
     ) -> None:
         self._network, self._denoise, self._view = network, denoise, view
         self._should_stop = should_stop or (lambda: False)
+        self._first = first
         self._last_window: Window | None = None
         self._next = 0.0
 
-    def due(self, step: int) -> Iterator[PreviewDone]:
-        """Yield a preview if the view has changed or enough time has passed."""
-        if self._view is None or step < FIRST_STEP:
+    def due(self, step: int, *, only_changed: bool = False) -> Iterator[PreviewDone]:
+        """Yield a preview if the view has changed or enough time has passed.
+
+        ``only_changed`` is for pauses, in which an unchanged view has nothing new to show.
+        """
+        if self._view is None or step < self._first:
             return
         window = self._view()
         began = time.perf_counter()
-        if window is None or (window == self._last_window and began < self._next):
+        is_early = only_changed or began < self._next
+        if window is None or (window == self._last_window and is_early):
             return
         try:
             with interruptible(self._network, self._should_stop):

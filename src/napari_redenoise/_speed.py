@@ -18,6 +18,9 @@ from napari_redenoise.training import start, train
 
 TRIAL_STEPS = 4
 TRIAL_SIDE = 256
+FEWEST_STEPS = 20
+"""With fewer there is nothing to see."""
+
 _ANY_NOISE = NoiseConfig(gain=(1.0,), offset=(-1.0,))
 
 
@@ -27,6 +30,24 @@ def run_seconds(config: Config, planes: Planes, device: torch.device) -> float:
     The trial takes one or two seconds the first time, and is remembered for the process.
     """
     config = resolve_start(config.changed(**{"network.channels": planes.channels}))
+    per_step, prediction = _seconds(config, planes, device)
+    return config.training.total_steps * per_step + prediction
+
+
+def steps_within(config: Config, planes: Planes, device: torch.device, seconds: float) -> int:
+    """Steps with which training on an image and denoising it take so many seconds.
+
+    At least `FEWEST_STEPS`, however little time there is.
+    """
+    config = resolve_start(
+        config.changed(**{"network.channels": planes.channels, "training.steps": FEWEST_STEPS})
+    )
+    per_step, prediction = _seconds(config, planes, device)
+    return max(FEWEST_STEPS, int((seconds - prediction) / per_step))
+
+
+def _seconds(config: Config, planes: Planes, device: torch.device) -> tuple[float, float]:
+    """Seconds of one training step, and of the prediction of an image."""
     network = config.network
     trial = config.training.model_copy(update={"steps": TRIAL_STEPS})
     objective = config.objective
@@ -38,7 +59,7 @@ def run_seconds(config: Config, planes: Planes, device: torch.device) -> float:
     tile, halo, _ = tile_sizes(network, config.tiling)
     cuts = tiles(planes.height, planes.width, tile, halo, total_stride(network))
     pixels = sum(_area(cut) for cut in cuts) * len(planes)
-    return config.training.total_steps * per_step + pixels * per_pixel
+    return per_step, pixels * per_pixel
 
 
 def _area(tile: Tile) -> int:

@@ -10,7 +10,8 @@ import pytest
 import torch
 import zarr
 
-import napari_redenoise._denoiser as denoiser_module
+import napari_redenoise._prediction as prediction_module
+import napari_redenoise._session as session_module
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise._previews import FIRST_STEP, PreviewDone, Window
 from napari_redenoise.errors import ConfigError, DeviceError, InputError, OutputError
@@ -232,7 +233,7 @@ def test_previews_do_not_change_what_is_learned(long: Config, noisy: np.ndarray)
 def failing(monkeypatch: pytest.MonkeyPatch, largest: int) -> list[int]:
     """Let prediction run out of memory with tiles above a size; returns the sizes tried."""
     tried: list[int] = []
-    original = denoiser_module.predict
+    original = prediction_module.predict
 
     def predict(*args, tile: int, **options):
         tried.append(tile)
@@ -240,7 +241,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, largest: int) -> list[int]:
             raise torch.OutOfMemoryError("CUDA out of memory")
         yield from original(*args, tile=tile, **options)
 
-    monkeypatch.setattr(denoiser_module, "predict", predict)
+    monkeypatch.setattr(prediction_module, "predict", predict)
     return tried
 
 
@@ -266,7 +267,7 @@ def test_running_out_of_memory_in_training_is_reported_with_a_remedy(
         raise torch.OutOfMemoryError("CUDA out of memory")
         yield
 
-    monkeypatch.setattr(denoiser_module, "train", train)
+    monkeypatch.setattr(session_module, "train", train)
     with pytest.raises(DeviceError, match="ran out of memory: choose a smaller patch or batch"):
         model.fit(noisy)
 
@@ -359,10 +360,10 @@ def test_memory_that_does_not_suffice_is_said_in_words_on_every_device(
         raise error
         yield
 
-    monkeypatch.setattr(denoiser_module, "predict", full)
+    monkeypatch.setattr(prediction_module, "predict", full)
     with pytest.raises(DeviceError, match="ran out of memory"):
         trained.predict(noisy)
-    monkeypatch.setattr(denoiser_module, "train", full)
+    monkeypatch.setattr(session_module, "train", full)
     with pytest.raises(DeviceError, match="ran out of memory"):
         trained.fit(noisy)
 

@@ -59,15 +59,19 @@ class Planes:
     array : array-like
     axes : str
         For example ``"YX"``, ``"TYX"``, ``"ZCYX"`` or ``"YXC"``.
+    region : array-like of bool or integers, optional
+        Where training may look: nonzero is inside. Of the image's shape without channels, or of
+        the plane's (Y, X) for all samples; default everywhere.
 
     Raises
     ------
     InputError
-        When array and axes do not fit, or the array holds no image.
+        When array and axes do not fit, the array holds no image, or the region does not fit it.
     """
 
     array: ArrayLike
     axes: str
+    region: ArrayLike | None = None
 
     def __post_init__(self) -> None:
         shape, axes = tuple(self.array.shape), self.axes
@@ -94,6 +98,23 @@ class Planes:
             raise InputError(
                 f"expected at most {MOST_CHANNELS} channels, got {self.channels} (axes {axes}, "
                 f"shape {shape}): if that axis is time or depth, say so in the axes"
+            )
+        self._check_region()
+
+    def _check_region(self) -> None:
+        if self.region is None:
+            return
+        shape, dtype = tuple(self.region.shape), np.dtype(self.region.dtype)
+        if dtype.kind not in "bui":
+            raise InputError(
+                f"expected a region of bool or integers, got {dtype}: compare it with a threshold "
+                "first"
+            )
+        plane = (self.height, self.width)
+        if shape not in (self.shape_without_channels, plane):
+            expected = " or ".join(map(str, dict.fromkeys((self.shape_without_channels, plane))))
+            raise InputError(
+                f"expected a region of shape {expected}, got {shape}: draw it on this image"
             )
 
     def _size(self, axis: str) -> int:
@@ -134,6 +155,18 @@ class Planes:
         """Read a window, shape (channels, rows, columns), in the array's own dtype."""
         window = np.asarray(self.array[_key(self.axes, sample, rows, columns)])
         return _to_plane(self.axes, window)
+
+    def inside(
+        self, sample: tuple[int, ...], rows: slice, columns: slice
+    ) -> npt.NDArray[np.bool_] | None:
+        """Which pixels of a window lie in the region, (rows, columns); None without a region."""
+        if self.region is None:
+            return None
+        if tuple(self.region.shape) != self.shape_without_channels:
+            return np.asarray(self.region[rows, columns]).astype(bool)
+        axes = self.axes_without_channels
+        window = np.asarray(self.region[_key(axes, sample, rows, columns)])
+        return np.asarray(_to_plane(axes, window)[0], bool)
 
     def write(
         self,

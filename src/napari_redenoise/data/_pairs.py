@@ -14,7 +14,10 @@ from napari_redenoise.errors import InputError
 
 
 class Shots(Protocol):
-    """Pictures of shape (shots * channels, height, width), numbered by sample indices."""
+    """Pictures of shape (shots * channels, height, width), numbered by sample indices.
+
+    ``inside`` tells which pixels (rows, columns) may be learned from, None for all.
+    """
 
     @property
     def height(self) -> int: ...
@@ -28,6 +31,10 @@ class Shots(Protocol):
     def indices(self) -> Iterator[tuple[int, ...]]: ...
 
     def read(self, sample: tuple[int, ...], rows: slice, columns: slice) -> npt.NDArray[Any]: ...
+
+    def inside(
+        self, sample: tuple[int, ...], rows: slice, columns: slice
+    ) -> npt.NDArray[np.bool_] | None: ...
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,12 @@ class TwoImages:
         return np.concatenate(
             [planes.read(sample, rows, columns) for planes in (self.first, self.second)]
         )
+
+    def inside(
+        self, sample: tuple[int, ...], rows: slice, columns: slice
+    ) -> npt.NDArray[np.bool_] | None:
+        """Which pixels of a window may be learned from: the first image says."""
+        return self.first.inside(sample, rows, columns)
 
 
 @dataclass(frozen=True)
@@ -127,6 +140,18 @@ class NeighbouringFrames:
 
     def read(self, sample: tuple[int, ...], rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Read a window of a frame and the next, shape (2 * channels, rows, columns)."""
+        frames = (sample, self._after(sample))
+        return np.concatenate([self.stack.read(index, rows, columns) for index in frames])
+
+    def inside(
+        self, sample: tuple[int, ...], rows: slice, columns: slice
+    ) -> npt.NDArray[np.bool_] | None:
+        """Which pixels of a window may be learned from: those inside in both frames."""
+        one, other = (
+            self.stack.inside(index, rows, columns) for index in (sample, self._after(sample))
+        )
+        return None if one is None or other is None else one & other
+
+    def _after(self, sample: tuple[int, ...]) -> tuple[int, ...]:
         axis = self._axis
-        after = (*sample[:axis], sample[axis] + 1, *sample[axis + 1 :])
-        return np.concatenate([self.stack.read(index, rows, columns) for index in (sample, after)])
+        return (*sample[:axis], sample[axis] + 1, *sample[axis + 1 :])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from napari_redenoise.data._axes import Planes
+from napari_redenoise.data._corners import Anywhere, Chosen, Corners, centred, nearest
 from napari_redenoise.data._pairs import Shots
 from napari_redenoise.errors import InputError
 
@@ -43,28 +44,39 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class Pool:
-    """Normalised blocks, each (channels, height, width) float32, and how they were normalised."""
+    """Normalised blocks, each (channels, height, width) float32, and how they were normalised.
+
+    ``inside`` has for every block its pixels that may be learned from, (height, width) bool, or
+    None for all of them.
+    """
 
     blocks: tuple[Tensor, ...]
     normalisation: Normalisation
+    inside: tuple[Tensor | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.inside:
+            object.__setattr__(self, "inside", (None,) * len(self.blocks))
 
 
 def load_pool(
-    planes: Shots,
+    images: Shots | Sequence[Shots],
     generator: torch.Generator,
     normalisation: Normalisation | None = None,
     most_pixels: int = MOST_PIXELS,
     should_stop: Callable[[], bool] | None = None,
 ) -> Pool:
-    """Read what training needs of an image.
+    """Read what training needs of one image or several.
 
     Small images are read whole. Of large ones random blocks are read until they hold
-    ``most_pixels`` pixels together: more than the patches of a run can visit.
+    ``most_pixels`` pixels together: more than the patches of a run can visit. Blocks without a
+    pixel that may be learned from are passed over.
 
     Parameters
     ----------
-    planes : Shots
-        An image (`Planes`), or pairs of images of the same scene.
+    images : Shots, or a sequence of them
+        An image (`Planes`), or pairs of images of the same scene; several with as many channels
+        and of one grey scale.
     generator : torch.Generator
         Chooses the blocks.
     normalisation : Normalisation, optional
@@ -75,31 +87,58 @@ def load_pool(
     Raises
     ------
     InputError
-        When every finite pixel has the same value, or both shots are the same.
+        When every finite pixel has the same value, both shots are the same, or no pixel may be
+        learned from.
     """
+    images = images if isinstance(images, Sequence) else (images,)
     windows = [
-        (sample, rows, columns)
-        for sample in planes.indices()
-        for rows in _blocks(planes.height)
-        for columns in _blocks(planes.width)
+        (shots, sample, rows, columns)
+        for shots in images
+        for sample in shots.indices()
+        for rows in _blocks(shots.height)
+        for columns in _blocks(shots.width)
     ]
     raw: list[np.ndarray] = []
+    masks: list[np.ndarray | None] = []
     pixels = 0
     for number in torch.randperm(len(windows), generator=generator).tolist():
         if raw and (pixels >= most_pixels or (should_stop is not None and should_stop())):
             break
-        raw.append(planes.read(*windows[number]))
+        shots, *window = windows[number]
+        mask = shots.inside(*window)
+        if mask is not None and not mask.any():
+            continue
+        raw.append(shots.read(*window))
+        masks.append(mask)
         pixels += raw[-1].size
-    if normalisation is None:
-        shots = [shot for block in raw for shot in np.split(block, len(block) // planes.channels)]
-        normalisation = measure(shots)
+    if not raw:
+        raise InputError(
+            "no pixel to learn from lies inside the region: draw it on the image (for the "
+            "neighbouring frames of Noise2Noise on both), or leave it out"
+        )
+    channels = images[0].channels
+    measured = _measure_inside(raw, masks, channels)
+    normalisation = normalisation or measured
     blocks = tuple(torch.from_numpy(normalisation.apply(block)) for block in raw)
-    if all(_repeats_itself(block, planes.channels) for block in blocks):
+    if all(_repeats_itself(block, channels) for block in blocks):
         raise InputError(
             "both images of Noise2Noise hold the same pixels: choose another shot of the scene as "
             "the second image"
         )
-    return Pool(blocks, normalisation)
+    inside = tuple(None if mask is None else torch.from_numpy(mask) for mask in masks)
+    return Pool(blocks, normalisation, inside)
+
+
+def _measure_inside(
+    raw: list[np.ndarray], masks: list[np.ndarray | None], channels: int
+) -> Normalisation:
+    """Over the pixels of all shots that may be learned from."""
+    inside = (
+        block if mask is None else block[:, mask] for block, mask in zip(raw, masks, strict=True)
+    )
+    shots = [shot for block in inside for shot in np.split(block, len(block) // channels)]
+    everywhere = all(mask is None for mask in masks)
+    return measure(shots, "image" if everywhere else "region")
 
 
 def _repeats_itself(block: Tensor, channels: int) -> bool:
@@ -107,8 +146,15 @@ def _repeats_itself(block: Tensor, channels: int) -> bool:
     return len(block) == 2 * channels and torch.equal(*block.split(channels))
 
 
-def measure(blocks: list[np.ndarray]) -> Normalisation:
+def measure(blocks: list[np.ndarray], what: str = "image") -> Normalisation:
     """Mean and standard deviation per channel over the finite pixels of all blocks, in float64.
+
+    Parameters
+    ----------
+    blocks : list of ndarray
+        Channels first.
+    what : str
+        What the blocks are of, for the errors.
 
     Raises
     ------
@@ -118,7 +164,7 @@ def measure(blocks: list[np.ndarray]) -> Normalisation:
     channels = range(blocks[0].shape[0])
     found = [[block[c][np.isfinite(block[c])] for block in blocks] for c in channels]
     if not all(any(part.size for part in parts) for parts in found):
-        raise InputError("the image holds no finite pixels: choose another image")
+        raise InputError(f"the {what} holds no finite pixels: choose another {what}")
     count = np.array([sum(part.size for part in parts) for parts in found])
     total = [sum(part.sum(dtype=np.float64) for part in parts) for parts in found]
     mean = np.array(total) / count
@@ -130,8 +176,8 @@ def measure(blocks: list[np.ndarray]) -> Normalisation:
     constant = lowest == highest
     if constant.all():
         raise InputError(
-            "every pixel of the image has the same value: there is nothing to denoise, choose "
-            "another image"
+            f"every pixel of the {what} has the same value: there is nothing to denoise, choose "
+            f"another {what}"
         )
     # An unused channel, such as the blue of a red-green overlay, passes through as it is.
     std[constant] = 1.0
@@ -179,6 +225,10 @@ def patches(
 ) -> Iterator[Tensor]:
     """Endless batches of random patches, turned by multiples of 90 degrees and mirrored.
 
+    Where the pool says which pixels may be learned from, the centres of the patches are such
+    pixels: all that are far enough from the border are equally likely. If none is, patches lie as
+    near to such pixels as the border allows.
+
     Parameters
     ----------
     pool : Pool
@@ -194,20 +244,34 @@ def patches(
         shortest side of a block, whichever is smaller.
     """
     side = min(patch_size, *(min(block.shape[1:]) for block in pool.blocks))
-    area = torch.tensor([float(block[0].numel()) for block in pool.blocks])
+    corners = _corners(pool, side)
+    weights = torch.tensor([places.weight for places in corners])
 
     def integer(high: int) -> int:
         return int(torch.randint(high, (), generator=generator))
 
-    def patch(block: Tensor) -> Tensor:
-        top, left = integer(block.shape[1] - side + 1), integer(block.shape[2] - side + 1)
+    def patch(block: Tensor, places: Corners) -> Tensor:
+        top, left = places.draw(integer)
         window = block[:, top : top + side, left : left + side]
         mirrored, quarters = turns[integer(len(turns))]
         return torch.rot90(window.flip(-1) if mirrored else window, quarters, (1, 2))
 
     while True:
-        chosen = torch.multinomial(area, batch_size, replacement=True, generator=generator)
-        yield torch.stack([patch(pool.blocks[number]) for number in chosen.tolist()])
+        chosen = torch.multinomial(weights, batch_size, replacement=True, generator=generator)
+        yield torch.stack([patch(pool.blocks[n], corners[n]) for n in chosen.tolist()])
+
+
+def _corners(pool: Pool, side: int) -> list[Corners]:
+    """Where the patches of every block may begin."""
+    found: list[Corners] = [
+        Anywhere(block.shape[1], block.shape[2], side)
+        if inside is None
+        else Chosen(centred(inside, side))
+        for block, inside in zip(pool.blocks, pool.inside, strict=True)
+    ]
+    if any(corners.weight for corners in found):
+        return found
+    return [Chosen(nearest(inside, side)) for inside in pool.inside if inside is not None]
 
 
 def _blocks(size: int) -> list[slice]:

@@ -35,7 +35,12 @@ def save_state(path: str | Path, state: TrainingState, settings: str) -> Path:
         tensors |= {f"optimiser.{number}.{name}": value for name, value in moments.items()}
     tensors["generator"] = state.generator.get_state()
     tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64)
-    header = {"format": FORMAT, "step": str(state.step), "settings": settings}
+    header = {
+        "format": FORMAT,
+        "step": str(state.step),
+        "began": str(state.began),
+        "settings": settings,
+    }
     with whole_file(path) as partial:
         # Copies: safetensors refuses memory that is shared or not contiguous.
         save_file(
@@ -70,6 +75,8 @@ def load_state(path: str | Path, state: TrainingState, settings: str) -> None:
         if not different:
             _restore(state, tensors)
             state.step = int(header["step"])
+            # Files that lack it were written when there was one schedule only.
+            state.began = int(header.get("began", 0))
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} does not fit its own settings: {error}") from error
     if different:

@@ -46,6 +46,7 @@ class TrainingState:
     """Everything that training changes.
 
     ``average`` is the exponential moving average of the network's weights, to predict with.
+    ``began`` is the step at which the present schedule of the learning rate began.
     """
 
     network: DenoisingNetwork
@@ -54,6 +55,7 @@ class TrainingState:
     generator: torch.Generator
     step: int = 0
     losses: list[float] = field(default_factory=list)
+    began: int = 0
 
 
 def start(config: Config, device: torch.device) -> TrainingState:
@@ -61,9 +63,37 @@ def start(config: Config, device: torch.device) -> TrainingState:
 
     Weights to begin with instead are loaded by the caller, into ``network`` and ``average``.
     """
+    generator = torch.Generator().manual_seed(config.training.seed)
+    return _state(config, build_network(config.network, generator), generator, device)
+
+
+def go_on(
+    config: Config, weights: dict[str, Tensor], step: int, device: torch.device
+) -> TrainingState:
+    """Begin a new schedule with weights that were trained for ``step`` steps; a fresh optimiser.
+
+    Parameters
+    ----------
+    config : Config
+    weights : dict
+        Weights and filter bases, as the network's ``state_dict`` has them.
+    step : int
+    device : torch.device
+    """
+    # Not the seed itself, with which the patches of the first training would be drawn again.
+    generator = torch.Generator().manual_seed(config.training.seed + step)
+    network = build_network(config.network, torch.Generator())
+    network.load_state_dict(weights)
+    state = _state(config, network, generator, device)
+    state.step = state.began = step
+    return state
+
+
+def _state(
+    config: Config, network: DenoisingNetwork, generator: torch.Generator, device: torch.device
+) -> TrainingState:
+    """Training of a network that has not begun."""
     training = config.training
-    generator = torch.Generator().manual_seed(training.seed)
-    network = build_network(config.network, generator)
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval().requires_grad_(False)
     usual = ADAPTATION_RATE if training.start == "warm" else LEARNING_RATES[config.network.kind]
@@ -80,6 +110,8 @@ def train(
     dtype: torch.dtype = torch.float32,
 ) -> Iterator[StepDone]:
     """Train from ``state.step`` to ``config.total_steps``.
+
+    The learning rate follows a schedule over the steps from ``state.began`` on, see `rate_factor`.
 
     Parameters
     ----------
@@ -112,12 +144,13 @@ def train(
             )
         return prediction
 
+    schedule = config.model_copy(update={"steps": config.total_steps - state.began})
     state.network.train()
     for noisy in batches:
         if state.step >= config.total_steps:
             return
         began = time.perf_counter()
-        rate = base_rate * rate_factor(state.step, config)
+        rate = base_rate * rate_factor(state.step - state.began, schedule)
         state.optimiser.param_groups[0]["lr"] = rate
         sample = objective(noisy, state.generator).to(device)
         prediction = forward(sample.input)
@@ -141,7 +174,7 @@ def train(
 
 
 def averaging(step: int, config: TrainingConfig) -> float:
-    """Decay of the moving average at a step, counted from 1.
+    """Decay of the moving average at a step, counted from 1 over all schedules.
 
     It grows with the number of steps, so that early previews are not held back by the weights
     that training began with, unless these are good ones.

@@ -1,0 +1,324 @@
+"""Training on arrays, from fresh weights or from what a model has learned already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self
+
+import torch
+
+import napari_redenoise
+from napari_redenoise._learning import Material, as_planes, draws_of, make_objective
+from napari_redenoise._noise_check import resolve
+from napari_redenoise._previews import FIRST_STEP, PreviewDone, Previews, Window
+from napari_redenoise._session import Controls, Session, steps_of
+from napari_redenoise._snapshots import Snapshot, Snapshots
+from napari_redenoise._warm_start import resolve_start, warm_weights
+from napari_redenoise.config import Config
+from napari_redenoise.data import ArrayLike, Normalisation, Planes, Pool, check_scale, load_pool
+from napari_redenoise.errors import ConfigError, InputError
+from napari_redenoise.inference import Draws, predict_window
+from napari_redenoise.io import get_device, memory_in_words, training_dtype
+from napari_redenoise.nn import DenoisingNetwork
+from napari_redenoise.training import StepDone, TrainingState, go_on, start
+
+
+class Learner:
+    """What a model has learned, and how it learns more: the half of `Redenoiser` that trains.
+
+    Parameters
+    ----------
+    config : Config, optional
+    device : str, optional
+    """
+
+    def __init__(self, config: Config | None = None, device: str | None = None) -> None:
+        self.config = config or Config()
+        self.device = get_device(device)
+        self.normalisation: Normalisation | None = None
+        self.provenance: dict[str, Any] = {}
+        self._network: DenoisingNetwork | None = None
+        self._state: TrainingState | None = None
+        self._snapshots = Snapshots()
+        self._is_loaded = False
+        self._is_training = False
+        self._wanted_start = self.config.training.start
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is anything to predict with."""
+        return self._network is not None
+
+    @property
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """What `fit_events` and `continue_events` went through, at most 16, by step."""
+        return self._snapshots.all
+
+    def fit(
+        self,
+        image: ArrayLike,
+        axes: str | None = None,
+        *,
+        second: ArrayLike | None = None,
+        region: ArrayLike | None = None,
+        others: Sequence[ArrayLike] = (),
+    ) -> Self:
+        """Train on an image, from fresh weights; see `fit_events`."""
+        for _ in self.fit_events(image, axes, second=second, region=region, others=others):
+            pass
+        return self
+
+    def fit_events(
+        self,
+        image: ArrayLike,
+        axes: str | None = None,
+        *,
+        second: ArrayLike | None = None,
+        region: ArrayLike | None = None,
+        others: Sequence[ArrayLike] = (),
+        view: Callable[[], Window | None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        should_pause: Callable[[], bool] | None = None,
+    ) -> Iterator[StepDone | PreviewDone]:
+        """Train on an image, from fresh weights, as a generator of events.
+
+        Leaving the generator at any event keeps what was learned up to then.
+
+        Parameters
+        ----------
+        image : array-like
+            Noisy pixels of any integer or floating dtype; only ever read.
+        axes : str, optional
+            One letter per axis: Y, X, C (channels denoised together), others are samples.
+            Default ``YX``, ``ZYX``, ``TZYX`` or ``STZYX`` by the number of axes.
+        second : array-like, optional
+            Another shot of the same scene, of the same shape and axes, for Noise2Noise, which
+            otherwise takes neighbouring frames of a stack.
+        region : array-like of bool or integers, optional
+            Where to learn from: patches have their centre where it is not zero, and the
+            normalisation is measured there. Of the image's shape without channels, or of the
+            plane's (Y, X) for all samples.
+        others : sequence of array-like
+            Further images of the same axes and channels, of any other sizes, to train on together
+            with this one; the noise is measured and previews are made of this one.
+        view : callable, optional
+            Says which window to preview, or None for none; asked between steps.
+        should_stop : callable, optional
+            Ends the training within a step; asked between steps and within a preview.
+        should_pause : callable, optional
+            While it says so, no step is made, and of previews those of a changed view only.
+
+        Raises
+        ------
+        InputError
+            When an image or the region cannot be trained on.
+        ConfigError
+            When the objective does not go with the image, or the others not with the rest.
+        DeviceError
+            When the device's memory does not suffice.
+        """
+        material = Material.of(image, axes, second, region, others)
+        planes = material.planes
+        config = resolve_start(
+            self.config.changed(
+                **{"network.channels": planes.channels, "training.start": self._wanted_start}
+            )
+        )
+        config = config.model_copy(update={"objective": resolve(config.objective, planes)})
+        shots = material.shots(config.objective)
+        with memory_in_words(self.device):
+            state = start(config, self.device)
+            if config.training.start == "warm":
+                for network in (state.network, state.average):
+                    network.load_state_dict(warm_weights(config.network))
+            pool = load_pool(shots, state.generator, should_stop=should_stop)
+            self.config, self.normalisation = config, pool.normalisation
+            self._state, self._network, self.provenance = state, state.average, {}
+            self._snapshots, self._is_loaded = Snapshots(), False
+            controls = Controls.of(view, should_stop, should_pause)
+            yield from self._train(state, material, pool, controls)
+
+    def continue_events(
+        self,
+        image: ArrayLike,
+        axes: str | None = None,
+        *,
+        steps: int,
+        second: ArrayLike | None = None,
+        region: ArrayLike | None = None,
+        others: Sequence[ArrayLike] = (),
+        view: Callable[[], Window | None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        should_pause: Callable[[], bool] | None = None,
+    ) -> Iterator[StepDone | PreviewDone]:
+        """Train on from what the model has learned, as a generator of events.
+
+        The learning rate warms up again and falls to zero over the additional steps, whose
+        numbers go on counting; the configuration then tells the total. The normalisation stays
+        that of the model.
+
+        Parameters
+        ----------
+        image, axes, second, region, others, view, should_stop, should_pause
+            As in `fit_events`.
+        steps : int
+            How many more.
+
+        Raises
+        ------
+        InputError
+            When an image cannot be trained on, or does not fit the model.
+        ConfigError
+            When nothing was trained or loaded, and as in `fit_events`.
+        DeviceError
+            When the device's memory does not suffice.
+
+        Notes
+        -----
+        A training goes on with its optimiser; from a model file or a chosen snapshot, of which
+        only the averaged weights are known, with a fresh one. Snapshots that are later than the
+        chosen one are forgotten.
+        """
+        network, normalisation = self._trained()
+        if steps < 1:
+            raise ConfigError(f"{steps} more steps are nothing to train: give at least 1")
+        material = Material.of(image, axes, second, region, others)
+        self._check_channels(material.planes)
+        if self._is_loaded:
+            check_scale(material.planes, normalisation)
+        here = self._here()
+        config = self.config.changed(**{"training.steps": here.step + steps})
+        objective = resolve(config.objective, material.planes)
+        config = config.model_copy(update={"objective": objective})
+        shots = material.shots(objective)
+        with memory_in_words(self.device):
+            state = self._state
+            if state is None or network is not state.average:
+                state = go_on(config, network.state_dict(), here.step, self.device)
+            pool = load_pool(shots, state.generator, normalisation, should_stop=should_stop)
+            state.began = here.step
+            self.config, self._state, self._network = config, state, state.average
+            self._snapshots.go_on(here)
+            controls = Controls.of(view, should_stop, should_pause)
+            yield from self._train(state, material, pool, controls)
+
+    def use_snapshot(self, step: int) -> None:
+        """Predict, preview, save and train on with the weights of a snapshot.
+
+        Those of the last step bring the training back as it was left.
+
+        Raises
+        ------
+        ConfigError
+            When there is no snapshot of the step, or a training is under way.
+        """
+        if self._is_training:
+            raise ConfigError("the model is being trained: stop it before a snapshot is chosen")
+        snapshot = self._snapshots.find(step)
+        if self._state is not None and self._state.step == step:
+            self._network = self._state.average
+        else:
+            self._network = snapshot.network(self.config.network, self.device)
+        self.provenance = dict(snapshot.provenance)
+
+    def _planes(self, image: ArrayLike, axes: str | None) -> Planes:
+        planes = as_planes(image, axes)
+        self._check_channels(planes)
+        return planes
+
+    def _check_channels(self, planes: Planes) -> None:
+        expected = self.config.network.channels
+        if self.is_trained and planes.channels != expected:
+            raise InputError(
+                f"the model was trained on {expected} channel(s), the image has "
+                f"{planes.channels}: train on this image, or choose one of the same kind"
+            )
+
+    def _trained(self) -> tuple[DenoisingNetwork, Normalisation]:
+        if self._network is None or self.normalisation is None:
+            raise ConfigError("this model has not been trained: call fit() or load() first")
+        return self._network.eval(), self.normalisation
+
+    def _here(self) -> Snapshot:
+        """What the model is now, from which a training goes on."""
+        network, _ = self._trained()
+        step = self.provenance.get("steps", 0)
+        for snapshot in self.snapshots:
+            if snapshot.step == step:
+                return snapshot
+        loss = self.provenance.get("loss")
+        return Snapshot.of(network, [] if loss is None else [loss], self.provenance)
+
+    def _train(
+        self, state: TrainingState, material: Material, pool: Pool, controls: Controls
+    ) -> Iterator[StepDone | PreviewDone]:
+        planes, snapshots = material.planes, self._snapshots
+        dtype = training_dtype(self.device, self.config.training.precision)
+        before = self.provenance.get("seconds", 0.0)
+
+        def made(step: StepDone, seconds: float) -> None:
+            self.provenance = self._describe(material, step, before + seconds)
+            if snapshots.is_due(step.step):
+                snapshots.keep(Snapshot.of(state.average, state.losses, self.provenance))
+
+        def rested() -> None:
+            if state.step > state.began:
+                snapshots.rest(Snapshot.of(state.average, state.losses, self.provenance))
+
+        if controls.stops():
+            return
+        is_warm = self.config.training.start == "warm"
+        if is_warm and state.step == 0:
+            self.provenance = self._describe(material, None, 0.0)
+        previews = Previews(
+            state.average,
+            lambda window, step: self._preview(state.average, planes, window, step),
+            controls.view,
+            controls.stops,
+            first=0 if is_warm or state.began else FIRST_STEP,
+        )
+        steps = steps_of(state, self.config, pool, dtype)
+        self._is_training = True
+        try:
+            yield from Session(steps, previews, controls, made, rested).events(state.step)
+        finally:
+            self._is_training = False
+            rested()
+
+    def _preview(
+        self, network: DenoisingNetwork, planes: Planes, window: Window, step: int
+    ) -> PreviewDone:
+        _, normalisation = self._trained()
+        dtype = training_dtype(self.device, self.config.training.precision)
+        pixels = planes.read(window.sample, window.rows, window.columns)
+        arrays = predict_window(network, pixels, normalisation, dtype, self._draws(1))
+        return PreviewDone(step, window, arrays.denoised, arrays.mask)
+
+    def _draws(self, count: int) -> Draws | None:
+        """What is shown of a picture, where that is not the picture itself."""
+        if self.normalisation is None:
+            return None
+        objective = make_objective(self.config.objective, self.normalisation)
+        if not objective.recorrupts:
+            return None
+        return draws_of(objective, count, self.config.training.seed)
+
+    def _describe(
+        self, material: Material, step: StepDone | None, seconds: float
+    ) -> dict[str, Any]:
+        planes = material.planes
+        dtype = training_dtype(self.device, self.config.training.precision)
+        return {
+            "version": napari_redenoise.__version__,
+            "config": self.config.model_dump(mode="json"),
+            "axes": planes.axes,
+            "shape": [int(size) for size in planes.array.shape],
+            "region": planes.region is not None,
+            "images": 1 + len(material.others),
+            "steps": step.step if step else 0,
+            "loss": step.loss if step else None,
+            "seconds": round(seconds, 2),
+            "device": str(self.device),
+            "precision": str(dtype).removeprefix("torch."),
+            "torch": torch.__version__,
+        }
