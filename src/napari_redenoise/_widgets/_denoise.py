@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import QEvent
 
@@ -53,10 +52,10 @@ class DenoiseWidget(DenoiseLayout):
 
     def __init__(self, viewer: napari.viewer.Viewer, config: Config | None = None) -> None:
         config = config or Config().changed(**{"objective.kind": "auto"})
-        layer_choice = ComboBox(label="Image layer", choices=self._image_layers, nullable=True)
+        super().__init__(config)
         self._viewer = viewer
         self.run: LayerRun | None = None
-        super().__init__(config, layer_choice)
+        self.layer_choice.choices = self._image_layers
         self.denoiser: Redenoiser | None = None
         self.after: AfterRun | None = None
         self._rewind: Rewind | None = None
@@ -298,11 +297,11 @@ class DenoiseWidget(DenoiseLayout):
         self.run.pause(paused=paused)
         self.show_paused(paused=paused)
         if paused and self.denoiser is not None:
-            self.training.offer(self.denoiser.snapshots, can_take=False)
+            self.training.offer(self.denoiser.snapshots, can_train=False)
             self._rewind = Rewind(self._viewer, self.run.layer, self.run.job.source, self.denoiser)
         else:
             self._end_rewind()
-            self.training.offer(())
+            self.training.offer((), can_train=False)
 
     def _on_step(self, step: StepDone) -> None:
         self.loss_plot.append(step.step, step.loss)
@@ -347,7 +346,7 @@ class DenoiseWidget(DenoiseLayout):
         self.result.offer(
             source=run.job.source.name, is_fused=after.config.network.kind == "adarenet"
         )
-        self.training.offer(run.denoiser.snapshots)
+        self.training.offer(run.denoiser.snapshots, can_train=True)
         self._rewind = Rewind(self._viewer, run.layer, run.job.source, run.denoiser)
         self.trust.say("The result is being examined.")
         after.examine(self._surveys.reports(self._noise_kind(run.layer, run.job.source)))
@@ -358,7 +357,7 @@ class DenoiseWidget(DenoiseLayout):
             self.after.leave()
             self.after = None
         self.result.offer(source=None, is_fused=False)
-        self.training.offer(())
+        self.training.offer((), can_train=False)
         self.trust.say("After a run, the result is examined here.")
 
     def _end_rewind(self) -> None:
@@ -397,7 +396,8 @@ class DenoiseWidget(DenoiseLayout):
         if self.after is None or self.run is not None:
             return
         job, layer = self.after.job, self.after.layer
-        if self.training.step != job.denoiser.snapshots[-1].step:
+        snapshots = job.denoiser.snapshots
+        if snapshots and self.training.step != snapshots[-1].step:
             job.denoiser.use_snapshot(self.training.step)
         steps = max(1, self.after.config.training.total_steps)
         self._begin(layer, replace(job, action="continue", steps=steps))

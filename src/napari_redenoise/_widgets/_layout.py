@@ -29,10 +29,10 @@ from napari_redenoise.config import Config
 class DenoiseLayout(QWidget):
     """The widgets of the dock, without what they do."""
 
-    def __init__(self, config: Config, layer_choice: ComboBox) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self._config = config
-        self.layer_choice = layer_choice
+        self.layer_choice = ComboBox(label="Image layer", choices=(), nullable=True)
         self.layer_choice.tooltip = "The noisy image. Follows the layer selected in the layer list."
         self.axes = AxesChoice()
         self.plan = wrapped()

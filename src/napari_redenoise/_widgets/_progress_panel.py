@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
-from napari_redenoise._denoiser import Snapshot
+from napari_redenoise._snapshots import Snapshot
 from napari_redenoise._widgets._loss_plot import LossPlot
 from napari_redenoise._widgets._words import wrapped
 
@@ -57,17 +57,17 @@ class ProgressPanel(QWidget):
         self.slider.valueChanged.connect(self._on_slide)
         self.take_button.clicked.connect(lambda: self.taken.emit(self.step))
         self.continue_button.clicked.connect(self.continued)
-        self.offer(())
+        self.offer((), can_train=False)
 
     @property
     def step(self) -> int:
         """Step of the snapshot that the slider shows."""
         return self._snapshots[self.slider.value()].step if self._snapshots else 0
 
-    def offer(self, snapshots: Sequence[Snapshot], *, can_take: bool = True) -> None:
+    def offer(self, snapshots: Sequence[Snapshot], *, can_train: bool) -> None:
         """Show the snapshots that there are, the last one chosen; none while nothing is trained.
 
-        ``can_take`` is False in a pause, when they can only be looked at.
+        ``can_train`` is False in a pause, when they can only be looked at.
         """
         self._snapshots = tuple(snapshots)
         self.slider.blockSignals(True)
@@ -75,8 +75,8 @@ class ProgressPanel(QWidget):
         self.slider.setValue(self.slider.maximum())
         self.slider.blockSignals(False)
         self.slider.setEnabled(len(self._snapshots) > 1)
-        self.continue_button.setEnabled(bool(self._snapshots) and can_take)
-        self._can_take = can_take
+        self.continue_button.setEnabled(can_train)
+        self._can_train = can_train
         self._describe()
 
     def _on_slide(self, _: int) -> None:
@@ -85,7 +85,7 @@ class ProgressPanel(QWidget):
 
     def _describe(self) -> None:
         last = self.slider.value() == self.slider.maximum()
-        self.take_button.setEnabled(bool(self._snapshots) and not last and self._can_take)
+        self.take_button.setEnabled(bool(self._snapshots) and not last and self._can_train)
         if not self._snapshots:
             self.where.setText("Snapshots of the training can be looked at when it has ended.")
             return

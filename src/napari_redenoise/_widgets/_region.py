@@ -69,7 +69,7 @@ def region_of(layer: Any, source: LayerImage, marked: Any) -> Any:
         if same and marked.ndim > 2 and np.allclose(*_placed(layer, marked)):
             return marked.data
         labels, corner = np.asarray(marked.data), np.zeros(2)
-        labels = labels.any(axis=tuple(range(labels.ndim - 2)))
+        labels = np.asarray(labels.any(axis=tuple(range(labels.ndim - 2))))
     matrix, shift = _between(layer, marked)
     region = ndimage.affine_transform(
         labels.astype(np.uint8),
