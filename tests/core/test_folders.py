@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import skimage.io
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from napari_redenoise._cli import app
@@ -237,6 +238,23 @@ def test_a_resumed_training_ends_as_one_that_was_not_interrupted(
         torch.testing.assert_close(
             second.state.average.state_dict()[name], value, rtol=0, atol=0, msg=name
         )
+
+
+def test_the_schedule_is_part_of_a_state_and_absent_from_older_ones(
+    small: Config, pictures: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "state.safetensors"
+    first, second = run_of(small, pictures), run_of(small, pictures)
+    next(first.events())
+    first.state.began = 1
+    first.save_state(path)
+    second.resume(path)
+    assert (second.state.step, second.state.began) == (1, 1)
+    with safe_open(path, framework="pt") as file:
+        header = {name: text for name, text in file.metadata().items() if name != "began"}
+    save_file(load_file(path), path, header)
+    second.resume(path)
+    assert (second.state.step, second.state.began) == (1, 0)
 
 
 def test_a_state_of_other_settings_is_refused_by_their_names(

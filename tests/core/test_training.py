@@ -9,7 +9,14 @@ from napari_redenoise import Config
 from napari_redenoise.config import TrainingConfig
 from napari_redenoise.data import Planes, load_pool, patches
 from napari_redenoise.objectives import Noise2Self, Sample
-from napari_redenoise.training import LEARNING_RATES, TrainingState, rate_factor, start, train
+from napari_redenoise.training import (
+    LEARNING_RATES,
+    TrainingState,
+    go_on,
+    rate_factor,
+    start,
+    train,
+)
 
 CPU = torch.device("cpu")
 
@@ -132,6 +139,33 @@ def test_a_stopped_training_goes_on_where_it_was(tiny: Config) -> None:
     # The rate it began with is the base of the schedule, and not the one it had at the stop.
     expected = LEARNING_RATES["adarenet"] * rate_factor(10, TrainingConfig(steps=20))
     assert second[0].learning_rate == pytest.approx(expected)
+
+
+def test_a_schedule_may_begin_at_any_step(tiny: Config) -> None:
+    changes = {"training.learning_rate": 1e-3, "training.warmup_steps": 2}
+    state = start(tiny.changed(**changes), CPU)
+    advance(state, tiny.changed(**changes, **{"training.steps": 5}))
+    state.began = 5
+    second = advance(state, tiny.changed(**changes, **{"training.steps": 13}))
+    assert [(event.step, event.steps) for event in second] == [(n, 13) for n in range(6, 14)]
+    # Two steps of warm-up, two more to the half, and half a cosine over four.
+    expected = [0.5, 1, 1, 1, 1, (2 + 2**0.5) / 4, 0.5, (2 - 2**0.5) / 4]
+    np.testing.assert_allclose([event.learning_rate / 1e-3 for event in second], expected)
+
+
+def test_going_on_begins_with_the_weights_that_are_given(tiny: Config) -> None:
+    before, _ = run(tiny)
+    config = tiny.changed(**{"training.steps": 5})
+    state = go_on(config, before.average.state_dict(), 3, CPU)
+    for module in (state.network, state.average):
+        assert torch.equal(weights(module), weights(before.average))
+    assert not state.optimiser.state
+    # Other patches than the first training had.
+    assert not torch.equal(state.generator.get_state(), start(config, CPU).generator.get_state())
+    kept = weights(before.average)
+    assert [event.step for event in advance(state, config)] == [4, 5]
+    assert not torch.equal(weights(state.network), kept)
+    assert torch.equal(weights(before.average), kept)
 
 
 def test_a_finished_training_does_nothing_more(tiny: Config) -> None:
