@@ -408,9 +408,9 @@ def test_a_second_layer_is_the_other_shot_of_noise2noise(dock, noisy):
     dock.viewer.add_image(second, name="second")
     dock.viewer.add_image(noisy, name="cells")
     choice = dock.widget.objective
-    assert not choice.second.isVisibleTo(dock.widget)
+    assert not choice.second.isVisibleTo(dock.widget.options)
     choose(dock, "noise2noise")
-    assert choice.second.isVisibleTo(dock.widget)
+    assert choice.second.isVisibleTo(dock.widget.options)
     # A single picture has no next frame.
     assert "second image, or a stack" in dock.widget.plan.text()
     assert not dock.widget.button.isEnabled()

@@ -90,7 +90,7 @@ class DenoiseWidget(DenoiseLayout):
         for part in (self.axes, self.options):
             part.changed.connect(self._describe)
         self._surveys.changed.connect(self._describe)
-        self.options.model.refused.connect(self.status.setText)
+        self.options.model.refused.connect(self.say)
         self.training.rewound.connect(self._on_rewind)
         self.training.taken.connect(self._on_take)
         self.training.continued.connect(self._on_continue)
@@ -256,7 +256,7 @@ class DenoiseWidget(DenoiseLayout):
             self.start()
             return
         stopped = self.run.control.stop.is_set()
-        self.status.setText("Cancelling." if stopped else "Stopping; what was learned is kept.")
+        self.say("Cancelling." if stopped else "Stopping; what was learned is kept.")
         self.button.setEnabled(False)
         self.pause_button.setVisible(False)
         self.run.stop()
@@ -270,7 +270,7 @@ class DenoiseWidget(DenoiseLayout):
             others = self._selected(layer)[1:]
             job = make_job(self._viewer, layer, self.options, self.config, others)
         except RedenoiseError as error:
-            self.status.setText(f"{error}.")
+            self.say(f"{error}.")
             return
         self._queue = [
             (other, Job(job.denoiser, source, "apply", as_source=job.as_source))
@@ -309,7 +309,7 @@ class DenoiseWidget(DenoiseLayout):
     def _on_progress(self, sentence: str, value: int, maximum: int) -> None:
         self.progress.setRange(0, maximum)
         self.progress.setValue(value)
-        self.status.setText(sentence)
+        self.say(sentence)
         self.loss_plot.redraw()
 
     def _on_denoising(self) -> None:
@@ -332,7 +332,7 @@ class DenoiseWidget(DenoiseLayout):
                 self._begin(layer, job)
                 return
         self._follow_selection()
-        self.status.setText(sentence)
+        self.say(sentence)
 
     # -- afterwards ---------------------------------------------------------------------------
 
@@ -341,7 +341,7 @@ class DenoiseWidget(DenoiseLayout):
             self._viewer, run.layer, run.result, run.job, dict(run.provenance or {}), self
         )
         self.after = after
-        after.said.connect(self.status.setText)
+        after.said.connect(self.say)
         after.assessed.connect(self._on_assessed)
         self.result.offer(
             source=run.job.source.name, is_fused=after.config.network.kind == "adarenet"
@@ -374,7 +374,7 @@ class DenoiseWidget(DenoiseLayout):
             self.trust.say("This result cannot be examined; the log says why.")
             return
         self.trust.show_report(report)
-        self.status.setText(f"{self.status.text()} {summary(report)}")
+        self.say(f"{self.status.text()} {summary(report)}")
 
     def _on_grid(self, wanted: bool) -> None:
         canvas = getattr(self._viewer, "canvas", self._viewer)

@@ -64,6 +64,7 @@ class DenoiseLayout(QWidget):
         layout.addLayout(buttons)
         layout.addWidget(self.progress)
         layout.addWidget(self.status)
+        self.say("")
         layout.addWidget(self.tabs, 1)
         for name, tooltip, page in (
             ("Noise", "What the noise is, and what suits it", self.noise),
@@ -75,6 +76,11 @@ class DenoiseLayout(QWidget):
             number = self.tabs.addTab(_scrolled(page), name)
             self.tabs.setTabToolTip(number, tooltip)
         self.tabs.setUsesScrollButtons(True)
+
+    def say(self, sentence: str) -> None:
+        """Tell how things stand, below the button; without a sentence, no room is taken."""
+        self.status.setText(sentence)
+        self.status.setVisible(bool(sentence))
 
     def open_tab(self, page: QWidget) -> None:
         """Bring a page to the front."""
@@ -94,7 +100,7 @@ class DenoiseLayout(QWidget):
             part.setEnabled(False)
         self.button.setText("&Stop, keep what was learned" if trains else "Cancel")
         self.button.setEnabled(True)
-        self.status.setText("Reading the image.")
+        self.say("Reading the image.")
         if trains:
             self.open_tab(self.training)
 

@@ -9,6 +9,7 @@ import pyqtgraph
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_redenoise._noise_check import recommendation
+from napari_redenoise._widgets._plots import Plot
 from napari_redenoise._widgets._words import wrapped
 from napari_redenoise.noise import NoiseReport, describe
 
@@ -36,12 +37,12 @@ class NoisePanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.words = wrapped()
-        self.variance = _plot("grey level", "noise variance")
+        self.variance = Plot("grey level", "noise variance", 130)
         self.variance.setToolTip(
             "Noise variance of homogeneous parts of the picture against their grey level. Photon "
             "noise lies on a line that rises: its slope is the gain, it begins at the offset."
         )
-        self.correlation = _plot("distance in pixels", "correlation")
+        self.correlation = Plot("distance in pixels", "correlation", 130)
         self.correlation.setToolTip(
             "How much the noise of a pixel has in common with that of its neighbours, along x "
             "(blue) and along y (orange). Within the grey band it is as good as none."
@@ -72,19 +73,7 @@ class NoisePanel(QWidget):
         _draw_correlation(self.correlation, reports[0])
 
 
-def _plot(bottom: str, left: str) -> pyqtgraph.PlotWidget:
-    plot = pyqtgraph.PlotWidget(background=None)
-    plot.setMenuEnabled(False)
-    plot.setMouseEnabled(False, False)
-    plot.hideButtons()
-    plot.setFixedHeight(130)
-    for side, text in (("bottom", bottom), ("left", left)):
-        plot.getAxis(side).enableAutoSIPrefix(False)
-        plot.setLabel(side, text)
-    return plot
-
-
-def _draw_variance(plot: pyqtgraph.PlotWidget, report: NoiseReport) -> None:
+def _draw_variance(plot: Plot, report: NoiseReport) -> None:
     plot.clear()
     level = np.array([point.level for point in report.points])
     plot.setVisible(len(level) > 0)
@@ -106,7 +95,7 @@ def _draw_variance(plot: pyqtgraph.PlotWidget, report: NoiseReport) -> None:
     plot.setYRange(0, 1.1 * max(variance))
 
 
-def _draw_correlation(plot: pyqtgraph.PlotWidget, report: NoiseReport) -> None:
+def _draw_correlation(plot: Plot, report: NoiseReport) -> None:
     plot.clear()
     plot.setVisible(True)
     found = report.autocorrelation

@@ -14,37 +14,37 @@ from napari_redenoise.config import Config, ObjectiveKind
 OBJECTIVES: tuple[tuple[ObjectiveKind, str, str], ...] = (
     (
         "auto",
-        "What suits the noise (automatic)",
-        "Measures the noise first. Where it is correlated along x, along y or over several "
-        "pixels, pixels are hidden together with those whose noise they share.",
+        "Automatic",
+        "Measures the noise and takes what suits it. Where it is correlated along x, along y or "
+        "over several pixels, pixels are hidden together with those whose noise they share.",
     ),
     (
         "noise2self",
-        "Hidden pixels, in a grid (Noise2Self)",
-        "Predicts hidden pixels from their neighbours. For noise that is independent from pixel "
-        "to pixel: most cameras and photon counters.",
+        "Noise2Self",
+        "Predicts pixels hidden in a grid from their neighbours. For noise that is independent "
+        "from pixel to pixel: most cameras and photon counters.",
     ),
     (
         "noise2void",
-        "Hidden pixels, at random (Noise2Void)",
+        "Noise2Void",
         "Predicts pixels hidden at random places from their neighbours. For noise that is "
         "independent from pixel to pixel.",
     ),
     (
         "noise2noise",
-        "Two shots of the scene (Noise2Noise)",
+        "Noise2Noise: two shots",
         "Predicts one shot from another: a second layer, or the next frame of the stack. Noise may "
         "be correlated within a shot; nothing may have moved between them.",
     ),
     (
         "r2r",
-        "Photons dealt out at random (R2R)",
+        "R2R: photons dealt out",
         "Splits the picture into two with independent noise. Measures gain, offset and read noise "
         "first; for cameras that follow them.",
     ),
     (
         "neighbor2neighbor",
-        "Neighbouring pixels (Neighbor2Neighbor)",
+        "Neighbor2Neighbor",
         "Predicts every other pixel from those next to them. For structures that are wide "
         "compared with a pixel.",
     ),
@@ -70,7 +70,7 @@ class ObjectiveChoice(QObject):
         self.second.setToolTip("Another shot of the same scene, of the same size.")
         self.second_label = QLabel("Second shot")
         self._layers: list[Any] = []
-        form.addRow("&Learn from", self.objective)
+        form.addRow("&Learn by", self.objective)
         form.addRow(self.second_label, self.second)
         for box in (self.objective, self.second):
             box.currentIndexChanged.connect(self._on_change)

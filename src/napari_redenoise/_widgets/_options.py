@@ -78,7 +78,7 @@ class OptionsForm(QWidget):
         super().__init__()
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.model = ModelChoice(form, self)
         self.objective = ObjectiveChoice(form, config)
         self.where = WhereChoice(form)

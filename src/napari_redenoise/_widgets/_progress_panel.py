@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
 from napari_redenoise._snapshots import Snapshot
-from napari_redenoise._widgets._loss_plot import LossPlot
+from napari_redenoise._widgets._plots import LossPlot
 from napari_redenoise._widgets._words import wrapped
 
 
