@@ -5,13 +5,15 @@ import runpy
 import numpy as np
 import pytest
 import tifffile
+from napari.settings import get_settings
 from napari.utils import progress
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QDialog, QPlainTextEdit
 
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._widgets import denoise_selected_layer
 from napari_redenoise._widgets._options import Options
 from napari_redenoise._widgets._run import survey
+from napari_redenoise.io import _arrays, keep_results_in
 
 KEY = "napari-redenoise"
 DENOISED = "cells denoised (AdaReNet, N2S)"
@@ -410,3 +412,83 @@ def test_selected_layers_are_learned_from_together_and_each_is_denoised(dock, no
     assert DENOISED in dock.names
     both = np.concatenate([noisy.ravel(), noisy[:, :70].ravel() + 1000])
     assert dock.widget.denoiser.normalisation.mean[0] == pytest.approx(both.mean(), rel=1e-3)
+
+
+# -- the viewer's life ------------------------------------------------------------------------
+
+
+def test_a_volume_is_denoised_while_it_is_shown_as_one(dock, noisy):
+    dock.viewer.add_image(np.stack([noisy] * 3), name="cells")
+    dock.viewer.dims.ndisplay = 3
+    dock.run()
+    assert np.isfinite(dock.viewer.layers[DENOISED].data).all()
+
+
+def test_slicing_in_the_background(dock, noisy):
+    get_settings().experimental.async_ = True
+    dock.use(**{"training.steps": 30})
+    dock.viewer.add_image(np.stack([noisy] * 3), name="cells")
+    dock.run()
+    dock.viewer.dims.set_current_step(0, 2)
+    dock.qtbot.wait(200)
+    assert np.isfinite(dock.viewer.layers[DENOISED].data).all()
+
+
+def test_pixels_that_are_replaced_during_a_run_do_not_matter(dock, noisy):
+    dock.use(**ENDLESS)
+    layer = dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    dock.wait_for_step(2)
+    layer.data = np.zeros((40, 40), np.float32)
+    dock.wait_for_step(dock.step + 3)
+    dock.press()
+    dock.wait_for_end()
+    assert dock.viewer.layers[DENOISED].data.shape == noisy.shape
+
+
+def test_the_log_of_a_failure_is_one_click_away(dock, noisy, monkeypatch):
+    def broken(*_args, **_keywords):
+        raise RuntimeError("a cable is loose")
+        yield
+
+    monkeypatch.setattr(Redenoiser, "fit_events", broken)
+    dock.viewer.add_image(noisy, name="cells")
+    assert not dock.widget.details_button.isVisibleTo(dock.widget)
+    dock.run()
+    assert dock.widget.details_button.isVisibleTo(dock.widget)
+    dock.widget.details_button.click()
+    (dialog,) = dock.widget.findChildren(QDialog)
+    text = dialog.findChild(QPlainTextEdit).toPlainText()
+    assert "a cable is loose" in text
+    assert "Traceback" in text
+    dialog.close()
+
+
+def test_a_new_user_installs_opens_the_sample_presses_and_saves(dock, tmp_path):
+    dock.viewer.open_sample("napari-redenoise", "noisy_cells")
+    denoise_selected_layer(dock.viewer)
+    dock.wait_for_end()
+    name = "Noisy cells denoised (AdaReNet, N2S)"
+    assert name in dock.names
+    dock.widget.after.save_image(tmp_path / "denoised.tif")
+    dock.wait(lambda: "Wrote" in dock.widget.status.text())
+    saved = tifffile.imread(tmp_path / "denoised.tif")
+    np.testing.assert_array_equal(saved, dock.viewer.layers[name].data)
+
+
+def test_preferences_are_where_a_new_dock_begins(make_napari_viewer_proxy, tmp_path):
+    settings = pytest.importorskip("napari.settings")
+    if not hasattr(settings, "get_plugin_settings"):
+        pytest.skip("napari before 0.9 has no preferences for plugins")
+    runs = settings.get_plugin_settings("napari-redenoise").runs
+    before = runs.device, runs.seconds, runs.cache_folder
+    runs.device, runs.seconds, runs.cache_folder = "cpu", 45, str(tmp_path)
+    try:
+        viewer = make_napari_viewer_proxy()
+        _, widget = viewer.window.add_plugin_dock_widget("napari-redenoise", "Denoise")
+        assert widget.options.value().device == "cpu"
+        assert widget.options.value().seconds == 45
+        assert _arrays._cache == tmp_path
+    finally:
+        runs.device, runs.seconds, runs.cache_folder = before
+        keep_results_in(None)

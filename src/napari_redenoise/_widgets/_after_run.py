@@ -66,6 +66,7 @@ class AfterRun(QObject):
         self._viewer, self._parent = viewer, parent
         self._stop = Event()
         self._pending: list[LayerData] = []
+        self._added: list[str] = []
         self.is_busy = False
 
     @property
@@ -138,6 +139,7 @@ class AfterRun(QObject):
 
     def _on_layers(self, layers: list[LayerData]) -> None:
         self._pending = [] if self._stop.is_set() else layers
+        self._added = []
         self._add_next()
 
     def _add_next(self) -> None:
@@ -145,11 +147,12 @@ class AfterRun(QObject):
         if not self._pending:
             self.is_busy = False
             if not self._stop.is_set():
-                self.said.emit("Added.")
+                self.said.emit(f"Added {', '.join(self._added)}.")
             return
         data, keywords, _ = self._pending.pop(0)
         active = self._viewer.layers.selection.active
-        self._viewer.add_image(data, **keywords)
+        layer = self._viewer.add_image(data, **keywords)
+        self._added.append(f"'{layer.name}'")
         self._viewer.layers.selection.active = active
         QTimer.singleShot(PAINT_MS, self._add_next)
 

@@ -20,7 +20,7 @@ from napari_redenoise._widgets._rewind import Rewind
 from napari_redenoise._widgets._run import Job
 from napari_redenoise._widgets._surveys import Surveys
 from napari_redenoise._widgets._trust_panel import summary
-from napari_redenoise._widgets._words import device_name, duration
+from napari_redenoise._widgets._words import device_name, duration, show_text
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.training import StepDone
@@ -60,6 +60,7 @@ class DenoiseWidget(DenoiseLayout):
         self.after: AfterRun | None = None
         self._rewind: Rewind | None = None
         self._queue: list[tuple[Any, Job]] = []
+        self._details = ""
         self._surveys = Surveys()
         self._connect_widgets()
         self._connect_viewer()
@@ -86,6 +87,7 @@ class DenoiseWidget(DenoiseLayout):
     def _connect_widgets(self) -> None:
         self.button.clicked.connect(self._pressed)
         self.pause_button.toggled.connect(self._on_pause)
+        self.details_button.clicked.connect(self._show_details)
         self.layer_choice.changed.connect(self._describe)
         for part in (self.axes, self.options):
             part.changed.connect(self._describe)
@@ -326,6 +328,8 @@ class DenoiseWidget(DenoiseLayout):
             self._remember_result(run)
         else:
             self._queue = []
+        self._details = "" if run is None else run.details
+        self.details_button.setVisible(bool(self._details))
         if self._queue:
             layer, job = self._queue.pop(0)
             if layer in self._viewer.layers:
@@ -333,6 +337,9 @@ class DenoiseWidget(DenoiseLayout):
                 return
         self._follow_selection()
         self.say(sentence)
+
+    def _show_details(self) -> None:
+        show_text(self, "What went wrong", self._details)
 
     # -- afterwards ---------------------------------------------------------------------------
 
@@ -347,6 +354,7 @@ class DenoiseWidget(DenoiseLayout):
             source=run.job.source.name, is_fused=after.config.network.kind == "adarenet"
         )
         self.training.offer(run.denoiser.snapshots, can_train=True)
+        self.open_tab(self.result)
         self._rewind = Rewind(self._viewer, run.layer, run.job.source, run.denoiser)
         self.trust.say("The result is being examined.")
         after.examine(self._surveys.reports(self._noise_kind(run.layer, run.job.source)))

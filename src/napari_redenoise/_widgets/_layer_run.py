@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import traceback
 from typing import Any
 
 from napari.layers import Image
@@ -71,6 +72,7 @@ class LayerRun(QObject):
         self.control = RunControl()
         self.job = job
         self.denoiser = job.denoiser
+        self.details = ""
         self.result: Image | None = None
         self.step: StepDone | None = None
         self._viewer, self.layer, self._source = viewer, layer, job.source
@@ -208,11 +210,9 @@ class LayerRun(QObject):
             self._sentence = f"{error}."
             return
         logger.error("denoising failed", exc_info=error)
+        self.details = "".join(traceback.format_exception(error))
         what = str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
-        self._sentence = (
-            f"Something unexpected went wrong ({what}). Your layers are unchanged; the log has "
-            "the details."
-        )
+        self._sentence = f"Something unexpected went wrong ({what}). Your layers are unchanged."
 
     def _stop_timers(self) -> None:
         for timer in self._timers:

@@ -41,6 +41,8 @@ class DenoiseLayout(QWidget):
         self.pause_button.setCheckable(True)
         self.progress = QProgressBar()
         self.status = wrapped()
+        self.details_button = QPushButton("Show the &log of the failure")
+        self.details_button.setVisible(False)
         self.options = OptionsForm(config)
         self.objective = self.options.objective
         self.noise = NoisePanel()
@@ -64,6 +66,7 @@ class DenoiseLayout(QWidget):
         layout.addLayout(buttons)
         layout.addWidget(self.progress)
         layout.addWidget(self.status)
+        layout.addWidget(self.details_button)
         self.say("")
         layout.addWidget(self.tabs, 1)
         for name, tooltip, page in (
@@ -100,6 +103,7 @@ class DenoiseLayout(QWidget):
             part.setEnabled(False)
         self.button.setText("&Stop, keep what was learned" if trains else "Cancel")
         self.button.setEnabled(True)
+        self.details_button.setVisible(False)
         self.say("Reading the image.")
         if trains:
             self.open_tab(self.training)

@@ -90,5 +90,5 @@ class ProgressPanel(QWidget):
             self.where.setText("Snapshots of the training can be looked at when it has ended.")
             return
         shown = self._snapshots[self.slider.value()]
-        which = "the last state" if last else f"of {self._snapshots[-1].step}"
-        self.where.setText(f"Step {shown.step}, {which}; loss {shown.loss:.4f}.")
+        which = ", the last state" if last else f" of {self._snapshots[-1].step}"
+        self.where.setText(f"Step {shown.step}{which}; loss {shown.loss:.3f}.")

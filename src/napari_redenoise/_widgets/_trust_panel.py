@@ -10,6 +10,12 @@ from napari_redenoise._widgets._words import wrapped
 MARKS = {"good": "●", "caution": "▲", "bad": "■", "unknown": "○"}
 """Told apart by their shape as well, for those who do not see the colours."""
 
+MARKS_IN_WORDS = {
+    "good": "nothing found",
+    "caution": "look closer",
+    "bad": "do not use it as it is",
+    "unknown": "cannot be told",
+}
 COLOURS = {"good": "#2e9e5b", "caution": "#d99000", "bad": "#d64545", "unknown": "#888888"}
 
 NO_PROMISE = (
@@ -19,7 +25,7 @@ NO_PROMISE = (
 
 
 class TrustPanel(QWidget):
-    """One paragraph per check: a mark, the figure, what it means, and what to do."""
+    """A line per check: a mark, the figure, what to do; below, what the figures are."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,14 +45,17 @@ class TrustPanel(QWidget):
     def show_report(self, report: TrustReport) -> None:
         """Show all checks."""
         self.report = report
-        parts = []
+        found = []
         for check in report.checks:
             mark = f"<span style='color: {COLOURS[check.mark]}'>{MARKS[check.mark]}</span>"
-            text = f"{mark} <b>{check.name}</b>: {check.figure}<br>{check.meaning}"
-            if check.advice:
-                text += f"<br><b>{check.advice}</b>"
-            parts.append(f"<p>{text}</p>")
-        self.words.setText("".join(parts) + f"<p><i>{NO_PROMISE}</i></p>")
+            text = f"{mark} <b>{check.name}</b>: {check.figure}."
+            found.append(f"<p>{text} {check.advice}</p>" if check.advice else f"<p>{text}</p>")
+        meanings = [f"<p><b>{check.name}</b>: {check.meaning}</p>" for check in report.checks]
+        legend = ", ".join(f"{MARKS[mark]} {said}" for mark, said in MARKS_IN_WORDS.items())
+        self.words.setText(
+            f"{''.join(found)}<p>{legend}.</p><p>{NO_PROMISE}</p>"
+            f"<p><b>What the figures are</b></p>{''.join(meanings)}"
+        )
 
 
 def summary(report: TrustReport) -> str:

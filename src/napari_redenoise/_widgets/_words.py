@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from qtpy.QtWidgets import QComboBox, QLabel
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QLabel,
+    QPlainTextEdit,
+    QVBoxLayout,
+    QWidget,
+)
 
 
 def duration(seconds: float) -> str:
@@ -46,3 +53,14 @@ def wrapped(text: str = "") -> QLabel:
     label = QLabel(text)
     label.setWordWrap(True)
     return label
+
+
+def show_text(parent: QWidget, title: str, text: str) -> None:
+    """Open a window with a long text that can be copied."""
+    dialog = QDialog(parent)
+    dialog.setWindowTitle(title)
+    edit = QPlainTextEdit(text, dialog)
+    edit.setReadOnly(True)
+    QVBoxLayout(dialog).addWidget(edit)
+    dialog.resize(700, 400)
+    dialog.open()
