@@ -207,7 +207,9 @@ def test_rewinding_shows_an_earlier_state_and_it_can_be_used(done):
     used = done.images[-1]
     assert used.name == f"{DENOISED} [1]"
     assert used.metadata[KEY]["steps"] == snapshots[0].step
-    np.testing.assert_allclose(used.data, earlier, rtol=0.02, atol=10)
+    # A preview is computed in bfloat16 where that is faster.
+    assert np.abs(used.data - earlier).mean() < 0.03 * earlier.std()
+    assert np.abs(used.data - first).mean() > 0.1 * earlier.std()
     np.testing.assert_array_equal(done.viewer.layers[DENOISED].data, first)
 
 
