@@ -7,6 +7,7 @@ tuples.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from napari_redenoise._previews import Window
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
-from napari_redenoise.io import result_array
+from napari_redenoise.io import ImageFile, result_array
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -22,9 +23,19 @@ SPATIAL = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_lab
 DISPLAY = ("colormap", "gamma", "contrast_limits", "interpolation2d", "interpolation3d")
 METADATA_KEY = "napari-redenoise"
 MASK_CONTENT = "fusion mask: 1 = standard branch, 0 = equivariant branch"
+RESIDUAL_CONTENT = "residual: noisy minus denoised"
 CHANGE_CONTENT = "change of the result when the picture is turned"
 
 _AXIS_NAMES = {"T": "time point", "Z": "z-slice", "C": "channel"}
+_NETWORK_NAMES = {"adarenet": "AdaReNet", "equivariant": "equivariant", "standard": "U-Net"}
+_OBJECTIVE_NAMES = {
+    "noise2self": "N2S",
+    "noise2void": "N2V",
+    "noise2noise": "N2N",
+    "r2r": "R2R",
+    "neighbor2neighbor": "Ne2Ne",
+}
+_READINGS = ("T", "Z", "C", "S", "TZ", "TC", "ZT", "ZC", "CT", "CZ", "ST", "SZ", "SC", "TZC", "TCZ")
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,8 @@ class LayerImage:
         Whether the layer is shown in colour.
     spatial, display : dict
         Keyword arguments that place and show a layer of the same kind.
+    file : str or None
+        What it was read from, where that is one file.
     """
 
     name: str
@@ -50,6 +63,7 @@ class LayerImage:
     colour: bool = False
     spatial: dict[str, Any] = field(default_factory=dict)
     display: dict[str, Any] = field(default_factory=dict)
+    file: str | None = None
 
     def describe(self) -> str:
         """Say in words what the axes are taken for."""
@@ -71,16 +85,30 @@ class LayerImage:
 def is_mask(layer: Any) -> bool:
     """Whether a layer is a mask or a map that we made, and thus no image to denoise."""
     made = layer.metadata.get(METADATA_KEY, {})
-    return made.get("content") in (MASK_CONTENT, CHANGE_CONTENT)
+    return made.get("content") in (MASK_CONTENT, CHANGE_CONTENT, RESIDUAL_CONTENT)
 
 
-def read_layer(layer: Any) -> LayerImage:
+def readings(ndim: int) -> tuple[str, ...]:
+    """What the axes of a grey layer of so many axes can be, one letter per axis."""
+    found = tuple(f"{leading}YX" for leading in _READINGS if len(leading) == ndim - 2)
+    return found or ("STZCYX"[-ndim:],)
+
+
+def axes_in_words(axes: str) -> str:
+    """Names of axes, as a person says them."""
+    names = {"T": "time", "Z": "depth", "C": "channels", "Y": "y", "X": "x"}
+    return ", ".join(names.get(axis, "pictures") for axis in axes)
+
+
+def read_layer(layer: Any, axes: str | None = None) -> LayerImage:
     """Take what is needed of an image layer; call it on the main thread.
 
     Parameters
     ----------
     layer : napari.layers.Image
         Or a public proxy of one. The pixels are neither copied nor read.
+    axes : str, optional
+        One letter per axis of a grey layer, instead of what its axis labels say.
 
     Raises
     ------
@@ -97,7 +125,7 @@ def read_layer(layer: Any) -> LayerImage:
                 "channels first (right-click the layer, Split RGB)"
             )
         array, axes = array[..., :3], "YXC"
-    else:
+    elif axes is None:
         axes = _axes(array.ndim, tuple(layer.axis_labels), str(layer.name))
     image = LayerImage(
         str(layer.name),
@@ -106,9 +134,39 @@ def read_layer(layer: Any) -> LayerImage:
         colour,
         {key: keywords[key] for key in SPATIAL if key in keywords},
         {} if colour else {key: keywords[key] for key in DISPLAY if key in keywords},
+        _file(layer),
     )
     Planes(image.array, image.axes)
     return image
+
+
+def _file(layer: Any) -> str | None:
+    """The file of a layer, if it was read from one; some readers name folders and addresses."""
+    path = layer.source.path
+    return str(path) if path and Path(path).is_file() else None
+
+
+def image_file(source: LayerImage) -> ImageFile:
+    """Axes, pixel size and units of a layer, as a file of a result of it keeps them."""
+    spatial = source.spatial
+    scale = dict(zip(_spatial_axes(source), spatial["scale"], strict=True))
+    units = dict(zip(_spatial_axes(source), map(str, spatial.get("units", ())), strict=False))
+    metadata: dict[str, Any] = {}
+    resolution = None
+    if units.get("X", "pixel") != "pixel":
+        metadata["unit"] = "µm" if units["X"] == "micrometer" else units["X"]
+        resolution = (1 / float(scale["X"]), 1 / float(scale["Y"]))
+    if "Z" in scale and "unit" in metadata:
+        metadata["spacing"] = float(scale["Z"])
+    if units.get("T") == "second":
+        metadata["finterval"] = float(scale["T"])
+    unit = None if resolution is None else 1
+    return ImageFile(np.empty(0), source.axes, metadata, resolution, unit)
+
+
+def _spatial_axes(source: LayerImage) -> str:
+    """The axes that the layer places in the world: all but the colours."""
+    return "YX" if source.colour else source.axes
 
 
 def _axes(ndim: int, labels: tuple[str, ...], name: str) -> str:
@@ -164,6 +222,15 @@ def paint(source: LayerImage, canvas: np.ndarray, window: Window, plane: np.ndar
     )
 
 
+def part(source: LayerImage, plane: np.ndarray) -> np.ndarray:
+    """A denoised window (channels, rows, columns) with as many axes as its layer has."""
+    sizes = dict(zip("CYX", plane.shape, strict=True))
+    array = np.empty([sizes.get(axis, 1) for axis in source.axes], np.float32)
+    planes = Planes(array, source.axes)
+    planes.write(array, (0,) * len(planes.sample_shape), slice(None), slice(None), plane)
+    return as_shown(array, source) if source.colour else array
+
+
 def denoised_layer(source: LayerImage, canvas: np.ndarray) -> LayerData:
     """Layer data that show a canvas where and as the source is shown."""
     keywords = {
@@ -175,9 +242,14 @@ def denoised_layer(source: LayerImage, canvas: np.ndarray) -> LayerData:
     return canvas, keywords, "image"
 
 
-def denoised_name(source: LayerImage) -> str:
-    """Name of a finished denoised layer."""
-    return f"{source.name} denoised"
+def denoised_name(source: LayerImage, provenance: dict[str, Any]) -> str:
+    """Name of a finished denoised layer: its source and the method."""
+    config = provenance["config"]
+    network, objective = config["network"], config["objective"]["kind"]
+    method = _NETWORK_NAMES[network["kind"]]
+    if network["kind"] != "standard" and network["group"] != "C4":
+        method += f" {network['group']}"
+    return f"{source.name} denoised ({method}, {_OBJECTIVE_NAMES[objective]})"
 
 
 def provenance_of(source: LayerImage, provenance: dict[str, Any], content: str) -> dict[str, Any]:
@@ -216,6 +288,17 @@ def as_shown(array: np.ndarray, source: LayerImage) -> np.ndarray:
     else:
         array = np.clip(array, 0, 1)
     return np.asarray(array.astype(dtype))
+
+
+def in_source_type(source: LayerImage, denoised: Any) -> Any:
+    """A denoised grey image rounded to the integers of its source, plane by plane."""
+    planes = Planes(denoised, source.axes)
+    rounded = result_array(planes, dtype=source.array.dtype)
+    rows, columns = slice(0, planes.height), slice(0, planes.width)
+    for sample in planes.indices():
+        plane = np.nan_to_num(planes.read(sample, rows, columns))
+        planes.write(rounded, sample, rows, columns, as_shown(plane, source))
+    return rounded
 
 
 def percentiles(array: Any, low: float, high: float) -> list[float]:

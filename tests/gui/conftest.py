@@ -5,6 +5,7 @@ from napari.layers import Image
 from scipy import ndimage
 from superqt.utils import WorkerBase
 
+from napari_redenoise._widgets._run import Survey
 from napari_redenoise.config import Config
 
 TINY = Config().changed(
@@ -80,7 +81,9 @@ class Dock:
 @pytest.fixture
 def dock(make_napari_viewer_proxy, qtbot, monkeypatch):
     # A trial of this machine's speed takes longer than the tests themselves.
-    monkeypatch.setattr("napari_redenoise._widgets._denoise.estimate", lambda *_: 5.0)
+    monkeypatch.setattr(
+        "napari_redenoise._widgets._surveys.survey", lambda *_, **__: Survey(5.0, None)
+    )
     opened = Dock(make_napari_viewer_proxy(), qtbot)
     yield opened
     if opened.widget.run is not None:

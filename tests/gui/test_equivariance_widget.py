@@ -320,7 +320,7 @@ def test_our_maps_are_no_images_to_denoise(dock, widget, press, train, noisy):
 
 
 def test_only_the_latest_models_are_kept():
-    layers = [SimpleNamespace(unique_id=number) for number in range(6)]
+    layers = [SimpleNamespace(unique_id=number, name=str(number)) for number in range(6)]
     for layer in layers:
         _models.remember(layer, layer)
     assert [_models.recall(layer) is layer for layer in layers] == [False] * 2 + [True] * 4

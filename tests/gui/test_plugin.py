@@ -33,13 +33,13 @@ def test_the_entries_stand_in_layers_filter_and_in_the_plugins_menu(window):
         for action in layers.actions()
         if action.menu() is not None
     }
-    assert "Denoise (Redenoise)" in texts(submenus["Filter"])
+    assert "Denoise with Redenoise (Redenoise)" in texts(submenus["Filter"])
     assert "Denoise (Redenoise)" in texts(plugins)
     assert "Equivariance (Redenoise)" in texts(plugins)
 
 
 def test_the_entry_opens_the_widget(window):
-    _, widget = window.add_plugin_dock_widget("napari-redenoise")
+    _, widget = window.add_plugin_dock_widget("napari-redenoise", "Denoise")
     assert isinstance(widget, DenoiseWidget)
 
 

@@ -1,22 +1,26 @@
-"""The dock widget *Denoise*: a layer, a sentence, a button."""
+"""The dock widget *Denoise*: a layer, a sentence, a button; the rest is in tabs."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox
-from napari.layers import Image
+from napari.layers import Image, Labels, Shapes
 from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
-from superqt.utils import create_worker
 
 from napari_redenoise._denoiser import Redenoiser
-from napari_redenoise._layers import LayerImage, is_mask, read_layer
+from napari_redenoise._layers import LayerImage, is_mask
+from napari_redenoise._trust import TrustReport
+from napari_redenoise._widgets._after_run import AfterRun
+from napari_redenoise._widgets._jobs import make_job, model_of, read, second_of
 from napari_redenoise._widgets._layer_run import LayerRun
-from napari_redenoise._widgets._loss_plot import LossPlot
-from napari_redenoise._widgets._objective_choice import ObjectiveChoice
-from napari_redenoise._widgets._run import estimate
-from napari_redenoise._widgets._words import device_name, duration
+from napari_redenoise._widgets._layout import DenoiseLayout
+from napari_redenoise._widgets._noise_panel import OBJECTIVE_NAMES, advice_in_words
+from napari_redenoise._widgets._rewind import Rewind
+from napari_redenoise._widgets._run import Job
+from napari_redenoise._widgets._surveys import Surveys
+from napari_redenoise._widgets._trust_panel import summary
+from napari_redenoise._widgets._words import device_name, duration, show_text
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.training import StepDone
@@ -25,14 +29,15 @@ if TYPE_CHECKING:
     import napari.viewer
 
 
-class DenoiseWidget(QWidget):
+class DenoiseWidget(DenoiseLayout):
     """Trains on the chosen layer and adds its denoised image and its fusion mask.
 
     Parameters
     ----------
     viewer : napari.viewer.Viewer
     config : Config, optional
-        What a press runs; default the package's defaults.
+        What a press runs, beside what the options say; default the package's defaults, with the
+        objective that suits the noise.
 
     Attributes
     ----------
@@ -41,59 +46,67 @@ class DenoiseWidget(QWidget):
         What runs now.
     denoiser : Redenoiser or None
         The model of the last run.
+    after : AfterRun or None
+        The last run that ended with a result.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer, config: Config | None = None) -> None:
-        super().__init__()
+        config = config or Config().changed(**{"objective.kind": "auto"})
+        super().__init__(config)
         self._viewer = viewer
-        self.config = config or Config()
         self.run: LayerRun | None = None
+        self.layer_choice.choices = self._image_layers
         self.denoiser: Redenoiser | None = None
-        # Expected seconds by kind of image; None where they could not be measured.
-        self._estimates: dict[tuple[Any, ...], float | None] = {}
-        self._trial: Any = None
-
-        self.layer_choice = ComboBox(label="Image layer", choices=self._image_layers, nullable=True)
-        self.layer_choice.tooltip = "The noisy image. Follows the layer selected in the layer list."
-        self.objective = ObjectiveChoice(self.config)
-        self.plan = QLabel()
-        self.button = QPushButton("Denoise")
-        self.progress = QProgressBar()
-        self.status = QLabel()
-        self.loss_plot = LossPlot()
-        self._build()
+        self.after: AfterRun | None = None
+        self._rewind: Rewind | None = None
+        self._queue: list[tuple[Any, Job]] = []
+        self._details = ""
+        self._surveys = Surveys()
+        self._connect_widgets()
         self._connect_viewer()
         self._follow_selection()
         self._describe()
 
     @property
+    def config(self) -> Config:
+        """What a press runs, beside what the options say."""
+        return self._config
+
+    @config.setter
+    def config(self, config: Config) -> None:
+        self._config = config
+        self.options.show_config(config)
+
+    @property
     def is_measuring(self) -> bool:
-        """Whether the speed of this machine is being tried."""
-        return self._trial is not None
+        """Whether the noise of the layer, or the speed of this machine, is being measured."""
+        return self._surveys.is_measuring
 
     # -- building -----------------------------------------------------------------------------
 
-    def _build(self) -> None:
-        layout = QVBoxLayout(self)
-        for label in (self.plan, self.status):
-            label.setWordWrap(True)
-        self.progress.setVisible(False)
-        self.loss_plot.setVisible(False)
-        for widget in (
-            QLabel("Noisy image layer"),
-            self.layer_choice.native,
-            self.objective,
-            self.plan,
-            self.button,
-            self.progress,
-            self.status,
-            self.loss_plot,
-        ):
-            layout.addWidget(widget)
-        layout.addStretch()
+    def _connect_widgets(self) -> None:
         self.button.clicked.connect(self._pressed)
+        self.pause_button.toggled.connect(self._on_pause)
+        self.details_button.clicked.connect(self._show_details)
         self.layer_choice.changed.connect(self._describe)
-        self.objective.changed.connect(self._describe)
+        for part in (self.axes, self.options):
+            part.changed.connect(self._describe)
+        self._surveys.changed.connect(self._describe)
+        self.options.model.refused.connect(self.say)
+        self.training.rewound.connect(self._on_rewind)
+        self.training.taken.connect(self._on_take)
+        self.training.continued.connect(self._on_continue)
+        result = self.result
+        for signal, name in (
+            (result.blended, "blend"),
+            (result.extra, "add"),
+            (result.save_image, "save_image"),
+            (result.save_model, "save_model"),
+            (result.copy_python, "copy_python"),
+            (result.copy_command, "copy_command"),
+        ):
+            signal.connect(lambda *given, name=name: self._do(name, *given))
+        result.side_by_side.connect(self._on_grid)
 
     def _connect_viewer(self) -> None:
         # Functions and not methods: napari cannot disconnect the methods of a deleted widget.
@@ -121,9 +134,13 @@ class DenoiseWidget(QWidget):
         for signal, callback in self._connections:
             signal.disconnect(callback)
         self._connections = []
+        self._queue = []
+        self._surveys.leave()
         if self.run is not None:
             self.run.abandon(viewer_is_open=viewer_is_open)
             self.run = None
+        if viewer_is_open:
+            self._forget_result()
 
     def changeEvent(self, event: QEvent) -> None:
         """Notice when napari takes the widget out of a dock that is being closed."""
@@ -150,6 +167,12 @@ class DenoiseWidget(QWidget):
         self.layer_choice.reset_choices()
         if self.run is None and active in [layer for _, layer in self._image_layers()]:
             self.layer_choice.value = active
+        self._describe()
+
+    def _selected(self, layer: Any) -> list[Any]:
+        """The chosen layer and the other images that are selected in the layer list."""
+        chosen = self._viewer.layers.selection
+        return [layer, *(o for _, o in self._image_layers() if o in chosen and o != layer)]
 
     def _describe(self, _: Any = None) -> None:
         """Say in one sentence what a press will do, or why it can do nothing."""
@@ -158,98 +181,129 @@ class DenoiseWidget(QWidget):
         layer = self.layer_choice.value
         self.button.setEnabled(False)
         if layer is None:
+            self.axes.setVisible(False)
+            self.noise.say("Choose an image layer: its noise is measured.")
             self.plan.setText("Open an image, or try File > Open Sample > Redenoise.")
             return
-        self.objective.offer([other for _, other in self._image_layers() if other != layer])
+        self._offer(layer)
         try:
-            source, denoiser, second = self._chosen(layer)
-            denoiser.check(
-                source.array, source.axes, second=None if second is None else second.array
-            )
+            source, second = read(layer), second_of(self.options)
+            denoiser = model_of(self.options, self.config)
+            if self.options.model.model is None:
+                denoiser.check(
+                    source.array, source.axes, second=None if second is None else second.array
+                )
         except RedenoiseError as error:
             self.plan.setText(f"Cannot denoise this layer: {error}.")
             return
-        device = device_name(denoiser.device.type)
-        seconds = self._estimates.get(self._kind(source))
-        runs = f"Takes about {duration(seconds)}" if seconds is not None else "Runs"
-        self.plan.setText(
-            f"{source.describe()}. Trains a network on these noisy pixels alone, then adds the "
-            f"denoised image and the fusion mask as new layers. {runs} on {device}."
-        )
+        self.axes.show_axes(layer, source.axes)
+        self._show_noise(layer, source)
+        self.plan.setText(self._in_words(layer, source, denoiser))
         self.button.setEnabled(True)
-        if self._kind(source) not in self._estimates and not self.is_measuring:
-            self._measure(denoiser, source)
+        kinds = self._kind(source), self._noise_kind(layer, source)
+        self._surveys.begin(*kinds, denoiser, source)
 
-    def _measure(self, denoiser: Redenoiser, source: LayerImage) -> None:
-        """Try the speed of this machine in the background, once per kind of image and objective."""
-        kind = self._kind(source)
-
-        def done(seconds: float) -> None:
-            self._estimates[kind] = seconds
-
-        def finished() -> None:
-            self._trial = None
-            # Also where it failed: a run will say why, and no trial is made again.
-            self._estimates.setdefault(kind, None)
-            if self._connections:
-                self._describe()
-
-        self._trial = create_worker(
-            estimate,
-            denoiser,
-            source,
-            _ignore_errors=True,
-            _connect={"returned": done, "finished": finished},
+    def _offer(self, layer: Any) -> None:
+        """Offer what can be chosen beside a layer."""
+        regions = [o for o in self._viewer.layers if isinstance(o, Labels | Shapes)]
+        self.options.offer(
+            others=[other for _, other in self._image_layers() if other != layer],
+            regions=regions,
+            is_stack=layer.ndim > 2,
+            selected=len(self._selected(layer)),
         )
+
+    def _in_words(self, layer: Any, source: LayerImage, denoiser: Redenoiser) -> str:
+        options = self.options.value()
+        device = device_name(denoiser.device.type)
+        if self.options.model.model is not None:
+            return (
+                f"{source.describe()}. Denoised on {device} by the network "
+                f"{self.options.model.name}, without training."
+            )
+        seconds = options.seconds or self._surveys.seconds(self._kind(source))
+        time = f"Takes about {duration(seconds)}" if seconds is not None else "Runs"
+        return (
+            f"{source.describe()}. Learns from these noisy pixels alone, by "
+            f"{self._objective_in_words(layer, source)}. {time} on {device}."
+        )
+
+    def _objective_in_words(self, layer: Any, source: LayerImage) -> str:
+        kind = self.objective.kind
+        if kind != "auto":
+            return OBJECTIVE_NAMES[kind]
+        reports = self._surveys.reports(self._noise_kind(layer, source))
+        return advice_in_words(reports) if reports else "what suits the noise"
+
+    def _show_noise(self, layer: Any, source: LayerImage) -> None:
+        kind = self._noise_kind(layer, source)
+        reports = self._surveys.reports(kind)
+        if reports is not None:
+            self.noise.show_reports(reports)
+        elif self._surveys.is_known(kind):
+            self.noise.say("The noise of this layer cannot be measured; a press says why.")
+        else:
+            self.noise.say("The noise is being measured.")
+
+    def _kind(self, source: LayerImage) -> tuple[Any, ...]:
+        return (source.axes, tuple(source.array.shape), self.objective.kind, self.options.value())
+
+    def _noise_kind(self, layer: Any, source: LayerImage) -> tuple[Any, ...]:
+        return (layer.unique_id, id(layer.data), source.axes)
 
     # -- running ------------------------------------------------------------------------------
 
     def _pressed(self) -> None:
         if self.run is None:
-            self._start()
+            self.start()
             return
         stopped = self.run.control.stop.is_set()
-        self.status.setText("Cancelling." if stopped else "Stopping; what was learned is kept.")
+        self.say("Cancelling." if stopped else "Stopping; what was learned is kept.")
         self.button.setEnabled(False)
+        self.pause_button.setVisible(False)
         self.run.stop()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Begin a run on the chosen layer, unless one runs; what cannot be is said in words."""
         layer = self.layer_choice.value
-        try:
-            source, denoiser, second = self._chosen(layer)
-        except RedenoiseError as error:
-            self.status.setText(f"{error}.")
+        if self.run is not None or layer is None:
             return
-        self.denoiser = denoiser
-        self.run = LayerRun(self._viewer, layer, source, denoiser, second)
+        try:
+            others = self._selected(layer)[1:]
+            job = make_job(self._viewer, layer, self.options, self.config, others)
+        except RedenoiseError as error:
+            self.say(f"{error}.")
+            return
+        self._queue = [
+            (other, Job(job.denoiser, source, "apply", as_source=job.as_source))
+            for other, source in zip(others, job.others, strict=False)
+        ]
+        self._begin(layer, job)
+
+    def _begin(self, layer: Any, job: Job) -> None:
+        self._forget_result()
+        self.denoiser = job.denoiser
+        self.run = LayerRun(self._viewer, layer, job)
         self.run.stepped.connect(self._on_step)
         self.run.progressed.connect(self._on_progress)
         self.run.denoising.connect(self._on_denoising)
         self.run.ended.connect(self._on_end)
-        self.loss_plot.clear_losses()
-        self.loss_plot.setVisible(True)
-        self.progress.setVisible(True)
-        self.progress.setRange(0, 0)
-        self.layer_choice.enabled = False
-        self.objective.setEnabled(False)
-        self.button.setText("Stop and keep what was learned")
-        self.status.setText("Reading the image.")
+        self.show_running(trains=job.action != "apply")
+        if job.action == "train":
+            self.loss_plot.clear_losses()
         self.run.start()
 
-    def _chosen(self, layer: Image) -> tuple[LayerImage, Redenoiser, LayerImage | None]:
-        """What a press runs on: the layer, a model, and the second shot if there is one.
-
-        Raises
-        ------
-        RedenoiseError
-            When one of the layers cannot be used.
-        """
-        other = self.objective.second_layer
-        return (
-            read_layer(layer),
-            Redenoiser(self.objective.apply(self.config)),
-            None if other is None else read_layer(other),
-        )
+    def _on_pause(self, paused: bool) -> None:
+        if self.run is None:
+            return
+        self.run.pause(paused=paused)
+        self.show_paused(paused=paused)
+        if paused and self.denoiser is not None:
+            self.training.offer(self.denoiser.snapshots, can_train=False)
+            self._rewind = Rewind(self._viewer, self.run.layer, self.run.job.source, self.denoiser)
+        else:
+            self._end_rewind()
+            self.training.offer((), can_train=False)
 
     def _on_step(self, step: StepDone) -> None:
         self.loss_plot.append(step.step, step.loss)
@@ -257,24 +311,101 @@ class DenoiseWidget(QWidget):
     def _on_progress(self, sentence: str, value: int, maximum: int) -> None:
         self.progress.setRange(0, maximum)
         self.progress.setValue(value)
-        self.status.setText(sentence)
+        self.say(sentence)
         self.loss_plot.redraw()
 
     def _on_denoising(self) -> None:
         self.button.setText("Cancel")
         self.button.setEnabled(True)
+        self.pause_button.setVisible(False)
 
     def _on_end(self, sentence: str) -> None:
-        """Be ready for the next press."""
-        self.run = None
+        """Be ready for the next press, or go on with the next layer."""
+        run, self.run = self.run, None
         self.loss_plot.redraw()
-        self.progress.setVisible(False)
-        self.layer_choice.enabled = True
-        self.objective.setEnabled(True)
-        self.button.setText("Denoise")
+        self.show_idle()
+        if run is not None and run.provenance is not None and run.result is not None:
+            self._remember_result(run)
+        else:
+            self._queue = []
+        self._details = "" if run is None else run.details
+        self.details_button.setVisible(bool(self._details))
+        if self._queue:
+            layer, job = self._queue.pop(0)
+            if layer in self._viewer.layers:
+                self._begin(layer, job)
+                return
         self._follow_selection()
-        self._describe()
-        self.status.setText(sentence)
+        self.say(sentence)
 
-    def _kind(self, source: LayerImage) -> tuple[Any, ...]:
-        return (source.axes, tuple(source.array.shape), self.objective.kind)
+    def _show_details(self) -> None:
+        show_text(self, "What went wrong", self._details)
+
+    # -- afterwards ---------------------------------------------------------------------------
+
+    def _remember_result(self, run: LayerRun) -> None:
+        after = AfterRun(
+            self._viewer, run.layer, run.result, run.job, dict(run.provenance or {}), self
+        )
+        self.after = after
+        after.said.connect(self.say)
+        after.assessed.connect(self._on_assessed)
+        self.result.offer(
+            source=run.job.source.name, is_fused=after.config.network.kind == "adarenet"
+        )
+        self.training.offer(run.denoiser.snapshots, can_train=True)
+        self.open_tab(self.result)
+        self._rewind = Rewind(self._viewer, run.layer, run.job.source, run.denoiser)
+        self.trust.say("The result is being examined.")
+        after.examine(self._surveys.reports(self._noise_kind(run.layer, run.job.source)))
+
+    def _forget_result(self) -> None:
+        self._end_rewind()
+        if self.after is not None:
+            self.after.leave()
+            self.after = None
+        self.result.offer(source=None, is_fused=False)
+        self.training.offer((), can_train=False)
+        self.trust.say("After a run, the result is examined here.")
+
+    def _end_rewind(self) -> None:
+        if self._rewind is not None:
+            self._rewind.clear()
+            self._rewind = None
+
+    def _do(self, name: str, *given: Any) -> None:
+        if self.after is not None:
+            getattr(self.after, name)(*given)
+
+    def _on_assessed(self, report: TrustReport | None) -> None:
+        if report is None:
+            self.trust.say("This result cannot be examined; the log says why.")
+            return
+        self.trust.show_report(report)
+        self.say(f"{self.status.text()} {summary(report)}")
+
+    def _on_grid(self, wanted: bool) -> None:
+        canvas = getattr(self._viewer, "canvas", self._viewer)
+        canvas.grid.enabled = wanted
+        self._viewer.reset_view()
+
+    def _on_rewind(self, step: int) -> None:
+        if self._rewind is not None:
+            self._rewind.show(step)
+
+    def _on_take(self, step: int) -> None:
+        if self.after is None or self.run is not None:
+            return
+        job = self.after.job
+        job.denoiser.use_snapshot(step)
+        self._begin(self.after.layer, Job(job.denoiser, job.source, "apply"))
+
+    def _on_continue(self) -> None:
+        if self.after is None or self.run is not None:
+            return
+        job, layer = self.after.job, self.after.layer
+        snapshots = job.denoiser.snapshots
+        if snapshots and self.training.step != snapshots[-1].step:
+            job.denoiser.use_snapshot(self.training.step)
+        steps = max(1, self.after.config.training.total_steps)
+        self._begin(layer, replace(job, action="continue", steps=steps))

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import gc
 import logging
+import traceback
 from typing import Any
 
 from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
 from superqt.utils import create_worker
 
-from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._layers import (
-    LayerImage,
     denoised_layer,
     denoised_name,
     mask_layer,
     provenance_of,
 )
 from napari_redenoise._previews import PreviewDone
+from napari_redenoise._widgets._activity import Activity
 from napari_redenoise._widgets._models import remember
 from napari_redenoise._widgets._run import (
     Begun,
     Finished,
+    Job,
     RunControl,
     RunEvent,
     RunFailed,
@@ -66,21 +67,16 @@ class LayerRun(QObject):
     ended = Signal(str)
     """A sentence on how it ended."""
 
-    def __init__(
-        self,
-        viewer: Any,
-        layer: Image,
-        source: LayerImage,
-        denoiser: Redenoiser,
-        second: LayerImage | None = None,
-    ) -> None:
+    def __init__(self, viewer: Any, layer: Image, job: Job) -> None:
         super().__init__()
-        self._second = second
         self.control = RunControl()
-        self.denoiser = denoiser
+        self.job = job
+        self.denoiser = job.denoiser
+        self.details = ""
         self.result: Image | None = None
         self.step: StepDone | None = None
-        self._viewer, self._layer, self._source = viewer, layer, source
+        self._viewer, self.layer, self._source = viewer, layer, job.source
+        self._activity: Activity | None = None
         self._canvas: Any = None
         self._finished: Finished | None = None
         self._mask_name = ""
@@ -102,12 +98,11 @@ class LayerRun(QObject):
         self._refresh()
         for timer in self._timers:
             timer.start()
+        self._activity = Activity(f"Denoising {self._source.name}")
         self._worker = create_worker(
             run,
-            self.denoiser,
-            self._source,
+            self.job,
             self.control,
-            self._second,
             _connect={
                 "yielded": self._on_event,
                 "returned": self._on_returned,
@@ -123,6 +118,24 @@ class LayerRun(QObject):
         else:
             self.control.stop.set()
 
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        """What came of the run; None while there is no result."""
+        return None if self._finished is None else self._finished.provenance
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the training waits."""
+        return self.control.pause.is_set()
+
+    def pause(self, *, paused: bool) -> None:
+        """Let the training wait, or go on; previews follow the view all the same."""
+        if paused:
+            self.control.pause.set()
+            self._tell()
+        else:
+            self.control.pause.clear()
+
     def abandon(self, *, viewer_is_open: bool) -> None:
         """End without a result: the dock or the viewer is gone, and with it whoever asked."""
         self._abandoned = True
@@ -134,9 +147,9 @@ class LayerRun(QObject):
     # -- while the worker works ---------------------------------------------------------------
 
     def _refresh(self) -> None:
-        present = self._layer in self._viewer.layers
+        present = self.layer in self._viewer.layers
         self.control.window = (
-            current_window(self._viewer, self._layer, self._source) if present else None
+            current_window(self._viewer, self.layer, self._source) if present else None
         )
 
     def _tell(self) -> None:
@@ -144,7 +157,14 @@ class LayerRun(QObject):
         if step is not None and not self.control.stop.is_set():
             left = duration((step.steps - step.step) * step.seconds)
             sentence = f"Training: step {step.step} of {step.steps}, about {left} left."
-            self.progressed.emit(sentence, step.step, step.steps)
+            if self.is_paused:
+                sentence = f"Paused at step {step.step} of {step.steps}; the preview follows."
+            self._progress(sentence, step.step, step.steps)
+
+    def _progress(self, sentence: str, value: int, maximum: int) -> None:
+        self.progressed.emit(sentence, value, maximum)
+        if self._activity is not None:
+            self._activity.show(value, maximum)
 
     def _on_event(self, event: RunEvent) -> None:
         if self._abandoned:
@@ -160,10 +180,10 @@ class LayerRun(QObject):
         elif isinstance(event, Trained):
             self.control.stop.set()
             self.denoising.emit()
-            self.progressed.emit("Denoising the layer.", 0, 0)
+            self._progress("Denoising the layer.", 0, 0)
         elif not self.control.cancel.is_set():
             sentence = f"Denoising: part {event.tile} of {event.tiles}."
-            self.progressed.emit(sentence, event.tile, event.tiles)
+            self._progress(sentence, event.tile, event.tiles)
 
     def _show(self) -> None:
         """Draw what the canvas holds now; a layer that was deleted comes back."""
@@ -190,11 +210,9 @@ class LayerRun(QObject):
             self._sentence = f"{error}."
             return
         logger.error("denoising failed", exc_info=error)
+        self.details = "".join(traceback.format_exception(error))
         what = str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
-        self._sentence = (
-            f"Something unexpected went wrong ({what}). Your layers are unchanged; the log has "
-            "the details."
-        )
+        self._sentence = f"Something unexpected went wrong ({what}). Your layers are unchanged."
 
     def _stop_timers(self) -> None:
         for timer in self._timers:
@@ -202,6 +220,9 @@ class LayerRun(QObject):
 
     def _on_worker_finished(self) -> None:
         self._stop_timers()
+        if self._activity is not None:
+            self._activity.close()
+            self._activity = None
         if self._finished is None and not self._abandoned:
             # Removed and not emptied: nobody asked for half a picture.
             self._remove_result()
@@ -228,10 +249,13 @@ class LayerRun(QObject):
         finished = self._finished
         if finished is not None and not self._abandoned:
             # Only now: until the layer is complete, nobody else may use the network.
-            remember(self._layer, self.denoiser)
+            if self.job.action != "apply":
+                remember(self.layer, self.denoiser)
             self._show()
             if self.result is not None:
-                self.result.name = denoised_name(self._source)
+                if finished.as_source is not None:
+                    self.result.data = finished.as_source
+                self.result.name = denoised_name(self._source, finished.provenance)
                 self.result.metadata = provenance_of(
                     self._source, finished.provenance, "denoised image"
                 )
@@ -240,18 +264,11 @@ class LayerRun(QObject):
 
     def _success(self, provenance: dict[str, Any], name: str) -> str:
         mask = f" and '{self._mask_name}'" if self._mask_name else ""
-        objective = provenance["config"]["objective"]
-        chosen = ""
-        if objective["from_noise"] and objective["kind"] == "noise2void":
-            chosen = (
-                " The noise is correlated: Noise2Void hid pixels together with those it shares."
-            )
-        elif objective["from_noise"] and objective["kind"] == "noise2self":
-            chosen = " Its noise is independent from pixel to pixel: Noise2Self."
-        return (
-            f"Done: {provenance['steps']} training steps in {duration(provenance['seconds'])}."
-            f"{chosen} Added '{name}'{mask}."
-        )
+        added = f"Added '{name}'{mask}."
+        if self.job.action == "apply":
+            return f"Done, without training. {added}"
+        spent = duration(provenance["seconds"])
+        return f"Done: {provenance['steps']} training steps in {spent}. {added}"
 
     def _remove_result(self) -> None:
         if self.result is not None and self.result in self._viewer.layers:

@@ -5,45 +5,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel
 
+from napari_redenoise._widgets._words import narrow
 from napari_redenoise.config import Config, ObjectiveKind
 
 OBJECTIVES: tuple[tuple[ObjectiveKind, str, str], ...] = (
     (
-        "noise2self",
-        "Hidden pixels, in a grid (Noise2Self)",
-        "Predicts hidden pixels from their neighbours. For noise that is independent from pixel "
-        "to pixel: most cameras and photon counters.",
+        "auto",
+        "Automatic",
+        "Measures the noise and takes what suits it. Where it is correlated along x, along y or "
+        "over several pixels, pixels are hidden together with those whose noise they share.",
     ),
     (
-        "auto",
-        "What suits the noise (automatic)",
-        "Measures the noise first. Where it is correlated along x, along y or over several "
-        "pixels, pixels are hidden together with those whose noise they share.",
+        "noise2self",
+        "Noise2Self",
+        "Predicts pixels hidden in a grid from their neighbours. For noise that is independent "
+        "from pixel to pixel: most cameras and photon counters.",
     ),
     (
         "noise2void",
-        "Hidden pixels, at random (Noise2Void)",
+        "Noise2Void",
         "Predicts pixels hidden at random places from their neighbours. For noise that is "
         "independent from pixel to pixel.",
     ),
     (
         "noise2noise",
-        "Two shots of the scene (Noise2Noise)",
+        "Noise2Noise: two shots",
         "Predicts one shot from another: a second layer, or the next frame of the stack. Noise may "
         "be correlated within a shot; nothing may have moved between them.",
     ),
     (
         "r2r",
-        "Photons dealt out at random (R2R)",
+        "R2R: photons dealt out",
         "Splits the picture into two with independent noise. Measures gain, offset and read noise "
         "first; for cameras that follow them.",
     ),
     (
         "neighbor2neighbor",
-        "Neighbouring pixels (Neighbor2Neighbor)",
+        "Neighbor2Neighbor",
         "Predicts every other pixel from those next to them. For structures that are wide "
         "compared with a pixel.",
     ),
@@ -51,34 +52,27 @@ OBJECTIVES: tuple[tuple[ObjectiveKind, str, str], ...] = (
 NEXT_FRAME = "The next frame of the stack"
 
 
-class ObjectiveChoice(QWidget):
-    """What is learned, and for Noise2Noise the layer that holds the second shot."""
+class ObjectiveChoice(QObject):
+    """What is learned, and for Noise2Noise the layer that holds the second shot: two rows."""
 
     changed = Signal()
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, form: QFormLayout, config: Config) -> None:
         super().__init__()
-        self.objective = QComboBox()
+        self.objective = narrow(QComboBox())
         for kind, label, tooltip in OBJECTIVES:
             self.objective.addItem(label, kind)
             self.objective.setItemData(
                 self.objective.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole
             )
         self.objective.setCurrentIndex(self.objective.findData(config.objective.kind))
-        self.second = QComboBox()
-        self.second_label = QLabel("Second shot of the scene")
+        self.second = narrow(QComboBox())
+        self.second.setToolTip("Another shot of the same scene, of the same size.")
+        self.second_label = QLabel("Second shot")
         self._layers: list[Any] = []
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        label = QLabel("&Learn from")
-        label.setBuddy(self.objective)
-        for widget in (label, self.objective, self.second_label, self.second):
-            layout.addWidget(widget)
+        form.addRow("&Learn by", self.objective)
+        form.addRow(self.second_label, self.second)
         for box in (self.objective, self.second):
-            # A long entry must not make the dock wider than it is.
-            box.setSizeAdjustPolicy(
-                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
             box.currentIndexChanged.connect(self._on_change)
         self._on_change()
 
@@ -86,6 +80,10 @@ class ObjectiveChoice(QWidget):
     def kind(self) -> ObjectiveKind:
         """The chosen objective."""
         return OBJECTIVES[self.objective.currentIndex()][0]
+
+    def choose(self, kind: ObjectiveKind) -> None:
+        """Choose an objective."""
+        self.objective.setCurrentIndex(self.objective.findData(kind))
 
     @property
     def second_layer(self) -> Any:

@@ -1,9 +1,18 @@
-"""Numbers, devices and files in words."""
+"""Numbers, devices and files in words, and the widgets that hold words."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QLabel,
+    QPlainTextEdit,
+    QVBoxLayout,
+    QWidget,
+)
 
 
 def duration(seconds: float) -> str:
@@ -31,3 +40,27 @@ def short_name(path: Path, paths: Collection[Path]) -> str:
 
 def _end(path: Path, length: int) -> Path:
     return Path(*path.parts[-length:])
+
+
+def narrow(box: QComboBox) -> QComboBox:
+    """Let a long entry be cut within the list, and not make the dock wider."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    return box
+
+
+def wrapped(text: str = "") -> QLabel:
+    """A label whose text wraps."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    return label
+
+
+def show_text(parent: QWidget, title: str, text: str) -> None:
+    """Open a window with a long text that can be copied."""
+    dialog = QDialog(parent)
+    dialog.setWindowTitle(title)
+    edit = QPlainTextEdit(text, dialog)
+    edit.setReadOnly(True)
+    QVBoxLayout(dialog).addWidget(edit)
+    dialog.resize(700, 400)
+    dialog.open()

@@ -1,10 +1,10 @@
-"""The loss curve."""
+"""Plots in the dock: how they all behave, and the loss curve."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyqtgraph
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QSizePolicy
 
 SMOOTHING = 0.1
 """Weight of a new value in the moving average."""
@@ -13,20 +13,27 @@ SETTLED = 10
 """Steps after which losses are on the scale that is shown."""
 
 
-class LossPlot(pyqtgraph.PlotWidget):
-    """Loss at hidden noisy pixels against the step: every value, and their moving average."""
+class Plot(pyqtgraph.PlotWidget):
+    """A plot to be looked at: no menu, nothing to drag, as wide as the dock happens to be."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent=parent, background=None)
+    def __init__(self, bottom: str, left: str, height: int) -> None:
+        super().__init__(background=None)
         self.setMenuEnabled(False)
         self.setMouseEnabled(False, False)
         self.hideButtons()
-        self.setMinimumHeight(130)
-        self.setMaximumHeight(220)
-        for side in ("bottom", "left"):
+        self.setFixedHeight(height)
+        # What it would like to have is wider than the rest of the dock needs.
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        for side, text in (("bottom", bottom), ("left", left)):
             self.getAxis(side).enableAutoSIPrefix(False)
-        self.setLabel("bottom", "step")
-        self.setLabel("left", "loss")
+            self.setLabel(side, text)
+
+
+class LossPlot(Plot):
+    """Loss at hidden noisy pixels against the step: every value, and their moving average."""
+
+    def __init__(self) -> None:
+        super().__init__("step", "loss", 180)
         self.setToolTip(
             "Error of the prediction at hidden noisy pixels, in units of the image's variance. "
             "It falls and then flattens out; it does not reach zero, because the noise of the "

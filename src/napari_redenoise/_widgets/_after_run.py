@@ -1,0 +1,231 @@
+"""What can be done when a run has ended: look at it, examine it, keep it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from napari.layers import Image
+from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
+from superqt.utils import create_worker
+
+from napari_redenoise._copy_as import as_command, as_python
+from napari_redenoise._layers import LayerData, image_file
+from napari_redenoise._trust import TrustReport, assess
+from napari_redenoise._widgets._change_maps import place
+from napari_redenoise._widgets._extras import ExtraKind, extra_layers
+from napari_redenoise._widgets._layer_run import PAINT_MS
+from napari_redenoise._widgets._run import Job, RunFailed
+from napari_redenoise._widgets._view import current_window
+from napari_redenoise.config import Config
+from napari_redenoise.errors import RedenoiseError
+from napari_redenoise.io import write_tiff
+from napari_redenoise.noise import NoiseReport
+
+logger = logging.getLogger(__name__)
+
+
+class AfterRun(QObject):
+    """A finished run and its layers.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    layer, result : napari.layers.Image
+        The noisy and the denoised one.
+    job : Job
+        What was run.
+    provenance : dict
+        What came of it.
+    file : str or None
+        The file that the noisy layer was read from.
+    parent : QWidget
+        Of dialogs.
+    """
+
+    said = Signal(str)
+    """A sentence on how something went."""
+
+    assessed = Signal(object)
+    """A `TrustReport`, or None where there is nothing to say."""
+
+    def __init__(
+        self,
+        viewer: Any,
+        layer: Image,
+        result: Image,
+        job: Job,
+        provenance: dict[str, Any],
+        parent: QWidget,
+    ) -> None:
+        super().__init__(parent)
+        self.layer, self.result, self.job, self.provenance = layer, result, job, provenance
+        self._viewer, self._parent = viewer, parent
+        self._stop = Event()
+        self._pending: list[LayerData] = []
+        self._added: list[str] = []
+        self.is_busy = False
+
+    @property
+    def config(self) -> Config:
+        """What was run, with everything resolved."""
+        return Config.model_validate(self.provenance["config"])
+
+    def leave(self) -> None:
+        """Begin nothing more: another run has ended, or the dock is gone."""
+        self._stop.set()
+        self._pending = []
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def blend(self, share: float) -> None:
+        """Show so much of the denoised image over the noisy one."""
+        if self.result not in self._viewer.layers:
+            self.said.emit("The denoised layer has been deleted.")
+            return
+        self.result.visible = True
+        if self.layer in self._viewer.layers:
+            self.layer.visible = True
+        self.result.opacity = share
+
+    def examine(self, reports: tuple[NoiseReport, ...] | None) -> None:
+        """Examine the result in the background; `assessed` follows."""
+        source, denoised = self.job.source, self.result.data
+
+        def examined() -> TrustReport:
+            return assess(source.array, denoised, source.axes, reports=reports)
+
+        def errored(error: Exception) -> None:
+            if not isinstance(error, RedenoiseError):
+                logger.error("the result could not be examined", exc_info=error)
+            self._tell(None)
+
+        create_worker(examined, _connect={"returned": self._tell, "errored": errored})
+
+    def _tell(self, report: TrustReport | None) -> None:
+        if not self._stop.is_set():
+            self.assessed.emit(report)
+
+    def add(self, kind: ExtraKind) -> None:
+        """Make further layers in the background."""
+        source = self.job.source
+        window = placed = None
+        if self.is_busy or self.result not in self._viewer.layers:
+            self.said.emit("Wait a moment." if self.is_busy else "The denoised layer is gone.")
+            return
+        if kind == "rotation":
+            present = self.layer in self._viewer.layers
+            window = current_window(self._viewer, self.layer, source) if present else None
+            if window is None:
+                self.said.emit("Show the noisy layer in the 2-D view first: a plane is compared.")
+                return
+            placed = place(self.layer, source, window)
+        self.is_busy = True
+        self.said.emit("Making the layers.")
+        create_worker(
+            extra_layers,
+            kind,
+            self.job.denoiser,
+            source,
+            self.result.data,
+            placed or {},
+            window,
+            self._stop.is_set,
+            _connect={"returned": self._on_layers, "errored": self._on_errored},
+        )
+
+    def _on_layers(self, layers: list[LayerData]) -> None:
+        self._pending = [] if self._stop.is_set() else layers
+        self._added = []
+        self._add_next()
+
+    def _add_next(self) -> None:
+        """Add one layer per turn of the event loop, so that the viewer never stands still."""
+        if not self._pending:
+            self.is_busy = False
+            if not self._stop.is_set():
+                self.said.emit(f"Added {', '.join(self._added)}.")
+            return
+        data, keywords, _ = self._pending.pop(0)
+        active = self._viewer.layers.selection.active
+        layer = self._viewer.add_image(data, **keywords)
+        self._added.append(f"'{layer.name}'")
+        self._viewer.layers.selection.active = active
+        QTimer.singleShot(PAINT_MS, self._add_next)
+
+    def _on_errored(self, error: Exception) -> None:
+        self.is_busy = False
+        if isinstance(error, RedenoiseError):
+            self.said.emit(f"{error}.")
+            return
+        logger.error("a layer could not be made", exc_info=error)
+        self.said.emit(f"Something unexpected went wrong ({error}); the log has the details.")
+
+    # -- keeping ------------------------------------------------------------------------------
+
+    def save_image(self, path: str | Path | None = None) -> None:
+        """Write the denoised image, in a worker; a dialog asks for the name."""
+        name = path or self._ask("Save the denoised image", f"{self.result.name}.tif", "*.tif")
+        if not name:
+            return
+        target = Path(name).with_suffix(".tif") if not Path(name).suffix else Path(name)
+        data, like = self.result.data, image_file(self.job.source)
+        self._in_background(lambda: write_tiff(target, data[...], like, overwrite=path is None))
+
+    def save_model(self, path: str | Path | None = None) -> None:
+        """Write the trained network, in a worker; a dialog asks for the name."""
+        wanted = f"{self.job.source.name}.safetensors"
+        name = path or self._ask("Save the model", wanted, "*.safetensors")
+        if not name:
+            return
+        target = Path(name)
+        target = target.with_suffix(".safetensors") if not target.suffix else target
+        self._in_background(lambda: self.job.denoiser.save(target, overwrite=path is None))
+
+    def _ask(self, title: str, name: str, kinds: str) -> str:
+        """A name, about the overwriting of which the dialog has asked."""
+        folder = Path(self.job.source.file).parent if self.job.source.file else Path.home()
+        chosen, _ = QFileDialog.getSaveFileName(self._parent, title, str(folder / name), kinds)
+        return str(chosen)
+
+    def _in_background(self, write: Any) -> None:
+        def returned(path: Path) -> None:
+            self.said.emit(f"Wrote {path}.")
+
+        def guarded() -> Path:
+            try:
+                written: Path = write()
+            except (RuntimeError, OSError) as error:
+                raise RunFailed(f"{type(error).__name__}: {error}") from error
+            return written
+
+        create_worker(guarded, _connect={"returned": returned, "errored": self._on_errored})
+
+    def copy_python(self) -> None:
+        """Copy a script that does what was run."""
+        self._copy(as_python(**self._as_code()), "script")
+
+    def copy_command(self) -> None:
+        """Copy a command line that does what was run."""
+        self._copy(as_command(**self._as_code()), "command line")
+
+    def _as_code(self) -> dict[str, Any]:
+        job = self.job
+        return {
+            "config": self.config,
+            "source": job.source.file,
+            "axes": job.source.axes,
+            "second": None if job.second is None else job.second.file or "second.tif",
+            "device": str(job.denoiser.device),
+            "region": None if job.region is None else "region.tif",
+        }
+
+    def _copy(self, text: str, what: str) -> None:
+        QApplication.clipboard().setText(text)
+        beside = "" if self.job.source.file else "; save the layer under the name in it first"
+        if self.job.region is not None:
+            beside += "; save the region as region.tif (inside: 1, outside: 0)"
+        self.said.emit(f"The {what} is in the clipboard{beside}.")

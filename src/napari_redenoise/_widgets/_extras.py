@@ -1,0 +1,123 @@
+"""Further layers about a result, made when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, Literal, TypeVar, cast
+
+import numpy as np
+
+from napari_redenoise._denoiser import Redenoiser
+from napari_redenoise._equivariance import equivariance_events
+from napari_redenoise._layers import (
+    RESIDUAL_CONTENT,
+    LayerData,
+    LayerImage,
+    as_shown,
+    denoised_layer,
+    percentiles,
+    provenance_of,
+)
+from napari_redenoise._previews import Window
+from napari_redenoise._widgets._change_maps import change_layers
+from napari_redenoise.data import Planes
+from napari_redenoise.io import result_array
+
+Result = TypeVar("Result")
+ExtraKind = Literal["residual", "branches", "rotation"]
+
+EXTRAS: dict[ExtraKind, tuple[str, str]] = {
+    "residual": (
+        "Residual",
+        "Noisy minus denoised: what was taken away. It should look like noise, with nothing of "
+        "the specimen in it.",
+    ),
+    "branches": (
+        "Both U-Nets",
+        "What the ordinary and the equivariant U-Net say alone, before the mask fuses them.",
+    ),
+    "rotation": (
+        "Change when turned",
+        "Where the result would differ if the sample had lain turned by 90° under the camera. For "
+        "the current view.",
+    ),
+}
+
+
+def extra_layers(
+    kind: ExtraKind,
+    denoiser: Redenoiser,
+    source: LayerImage,
+    denoised: Any,
+    placed: dict[str, Any],
+    window: Window | None,
+    should_stop: Callable[[], bool],
+) -> list[LayerData]:
+    """Make the layers of a kind; in a worker's thread. None are made when it was stopped."""
+    if kind == "residual":
+        return [_residual(source, denoised, denoiser.provenance)]
+    if kind == "branches":
+        return _branches(denoiser, source, should_stop)
+    events = equivariance_events(
+        denoiser, source.array, source.axes, angle=90, window=window, should_stop=should_stop
+    )
+    result = _result_of(events)
+    if result is None or should_stop():
+        return []
+    return change_layers(source, placed, result, denoiser.provenance)
+
+
+def _result_of(events: Generator[Any, None, Result]) -> Result:
+    """What a generator returns, its events passed over."""
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            return cast(Result, end.value)
+
+
+def _residual(source: LayerImage, denoised: Any, provenance: dict[str, Any]) -> LayerData:
+    """Noisy minus denoised, plane by plane, in grey around 0."""
+    planes = Planes(source.array, source.axes)
+    residual = result_array(planes)
+    whole = (slice(0, planes.height), slice(0, planes.width))
+    others = Planes(denoised, source.axes)
+    for sample in planes.indices():
+        noisy = planes.read(sample, *whole).astype(np.float32)
+        planes.write(residual, sample, *whole, noisy - others.read(sample, *whole))
+    shown = np.moveaxis(residual, -1, 0) if source.colour else residual
+    reach = max(map(abs, percentiles(shown, 0.5, 99.5)))
+    keywords = {
+        **source.spatial,
+        "name": f"{source.name} residual",
+        "rgb": False,
+        "colormap": "gray",
+        "contrast_limits": [-reach, reach],
+        "metadata": provenance_of(source, provenance, RESIDUAL_CONTENT),
+    }
+    if source.colour:
+        # A colour cannot be negative: the mean over the colours is shown.
+        return residual.mean(-1), keywords, "image"
+    return residual, keywords, "image"
+
+
+def _branches(
+    denoiser: Redenoiser, source: LayerImage, should_stop: Callable[[], bool]
+) -> list[LayerData]:
+    outputs = denoiser.allocate(source.array, source.axes, branches=True)
+    events = denoiser.predict_events(
+        source.array, source.axes, outputs=outputs, should_stop=should_stop
+    )
+    for _ in events:
+        pass
+    if should_stop():
+        return []
+    layers = []
+    for name, said in (("standard", "ordinary U-Net"), ("equivariant", "equivariant U-Net")):
+        array, keywords, kind = denoised_layer(source, outputs[name])
+        array = as_shown(array, source) if source.colour else array
+        content = f"output of the {said}"
+        keywords["name"] = f"{source.name} {said}"
+        keywords["metadata"] = provenance_of(source, denoiser.provenance, content)
+        layers.append((array, keywords, kind))
+    return layers

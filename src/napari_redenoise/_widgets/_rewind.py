@@ -1,0 +1,91 @@
+"""Earlier states of a training, shown on the current view."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qtpy.QtCore import QObject
+from superqt.utils import create_worker
+
+from napari_redenoise._denoiser import Redenoiser
+from napari_redenoise._layers import LayerImage, denoised_layer, part
+from napari_redenoise._previews import PreviewDone
+from napari_redenoise._widgets._change_maps import place
+from napari_redenoise._widgets._view import current_window
+
+
+class Rewind(QObject):
+    """Shows snapshots as a layer of their own, one at a time, and takes the layer away again.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    layer : napari.layers.Image
+        The noisy layer.
+    source : LayerImage
+        The same as plain values.
+    denoiser : Redenoiser
+        Whose snapshots are shown.
+    """
+
+    def __init__(self, viewer: Any, layer: Any, source: LayerImage, denoiser: Redenoiser) -> None:
+        super().__init__()
+        self._viewer, self._layer = viewer, layer
+        self._source, self._denoiser = source, denoiser
+        self._worker: Any = None
+        self._wanted: int | None = None
+        self._over = False
+        self.shown: Any = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a snapshot is still to be shown."""
+        return self._worker is not None or self._wanted is not None
+
+    def show(self, step: int) -> None:
+        """Show the snapshot of a step; of several asked for in a row, the last one."""
+        self._wanted = step
+        if self._worker is None:
+            self._next()
+
+    def clear(self) -> None:
+        """Take the layer away, and show no more."""
+        self._over, self._wanted = True, None
+        self._remove()
+
+    def _remove(self) -> None:
+        if self.shown is not None and self.shown in self._viewer.layers:
+            self._viewer.layers.remove(self.shown)
+        self.shown = None
+
+    def _next(self) -> None:
+        step, self._wanted = self._wanted, None
+        if step is None or self._over or self._layer not in self._viewer.layers:
+            return
+        window = current_window(self._viewer, self._layer, self._source)
+        if window is None:
+            return
+        placed = place(self._layer, self._source, window)
+
+        def preview() -> PreviewDone:
+            return self._denoiser.preview(self._source.array, self._source.axes, window, step=step)
+
+        def returned(done: PreviewDone) -> None:
+            if not self._over:
+                self._draw(step, placed, done)
+
+        def finished() -> None:
+            self._worker = None
+            self._next()
+
+        self._worker = create_worker(preview, _connect={"returned": returned, "finished": finished})
+
+    def _draw(self, step: int, placed: dict[str, Any], done: PreviewDone) -> None:
+        active = self._viewer.layers.selection.active
+        self._remove()
+        _, keywords, _ = denoised_layer(self._source, done.denoised)
+        name = f"{self._source.name} at step {step}"
+        self.shown = self._viewer.add_image(
+            part(self._source, done.denoised), **{**keywords, **placed, "name": name}
+        )
+        self._viewer.layers.selection.active = active

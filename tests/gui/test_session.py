@@ -1,0 +1,496 @@
+"""What a user can do around a run: before it, in it, and after it."""
+
+import runpy
+
+import numpy as np
+import pytest
+import tifffile
+from napari.settings import get_settings
+from napari.utils import progress
+from qtpy.QtWidgets import QApplication, QDialog, QPlainTextEdit
+
+from napari_redenoise._denoiser import Redenoiser
+from napari_redenoise._widgets import denoise_selected_layer
+from napari_redenoise._widgets._options import Options
+from napari_redenoise._widgets._run import survey
+from napari_redenoise.io import _arrays, keep_results_in
+
+KEY = "napari-redenoise"
+DENOISED = "cells denoised (AdaReNet, N2S)"
+ENDLESS = {"training.steps": 1_000_000}
+
+
+def provenance(dock, name=DENOISED):
+    return dock.viewer.layers[name].metadata[KEY]
+
+
+def pick(box, data):
+    """Choose the entry of a list that holds something."""
+    numbers = [number for number in range(box.count()) if box.itemData(number) == data]
+    assert numbers, [box.itemText(number) for number in range(box.count())]
+    box.setCurrentIndex(numbers[0])
+
+
+# -- one press --------------------------------------------------------------------------------
+
+
+def test_the_menu_entry_starts_the_run_and_does_not_stop_one(dock, noisy):
+    dock.use(**ENDLESS)
+    dock.viewer.add_image(noisy, name="cells")
+    denoise_selected_layer(dock.viewer)
+    run = dock.widget.run
+    dock.wait_for_step(2)
+    denoise_selected_layer(dock.viewer)
+    assert dock.widget.run is run
+    assert not run.control.stop.is_set()
+    dock.press()
+    dock.wait_for_end()
+    assert DENOISED in dock.names
+
+
+def test_the_menu_entry_without_an_image_says_what_to_do(dock):
+    denoise_selected_layer(dock.viewer)
+    assert dock.widget.run is None
+    assert "Open an image" in dock.widget.plan.text()
+
+
+def test_wrong_axes_are_corrected_in_one_control_and_remembered(dock, noisy):
+    stack = dock.viewer.add_image(np.stack([noisy, noisy / 2]), name="cells")
+    assert "2 pictures, each 72 × 90 pixels" in dock.widget.plan.text()
+    pick(dock.widget.axes.choice, "CYX")
+    assert "in 2 channels, denoised together" in dock.widget.plan.text()
+    dock.viewer.add_image(noisy, name="other")
+    assert not dock.widget.axes.isVisibleTo(dock.widget)
+    dock.viewer.layers.selection.active = stack
+    assert dock.widget.axes.choice.currentData() == "CYX"
+    dock.run()
+    assert provenance(dock)["axes"] == "CYX"
+    assert provenance(dock)["config"]["network"]["channels"] == 2
+    # The user's layer says of its axes what it said before.
+    assert stack.axis_labels == ("-3", "-2", "-1")
+
+
+def test_the_sentence_says_the_objective_and_why(dock, noisy, monkeypatch):
+    monkeypatch.setattr("napari_redenoise._widgets._surveys.survey", survey)
+    monkeypatch.setattr(Redenoiser, "estimate_seconds", lambda *_: 10.0)
+    pick(dock.widget.objective.objective, "auto")
+    rng = np.random.default_rng(0)
+    dock.viewer.add_image(np.clip(rng.poisson(20, (96, 96)), 1, None).astype(np.uint16))
+    dock.wait(lambda: not dock.widget.is_measuring)
+    said = dock.widget.plan.text()
+    assert "Noise2Self, because the noise is independent from pixel to pixel" in said
+    assert "Takes about 11 s on the" in said
+    assert "White" in dock.widget.noise.words.text()
+    assert dock.widget.noise.correlation.isVisibleTo(dock.widget.noise)
+
+
+def test_the_activity_dock_shows_a_bar_while_it_runs(dock, noisy):
+    dock.use(**ENDLESS)
+    before = set(progress._all_instances)
+    dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    dock.wait_for_step(3)
+    (bar,) = set(progress._all_instances) - before
+    dock.wait(lambda: bar.n >= 3)
+    assert "cells" in bar.desc
+    dock.press()
+    dock.wait_for_end()
+    assert set(progress._all_instances) == before
+
+
+# -- options ----------------------------------------------------------------------------------
+
+
+def test_the_form_has_the_value_that_was_set(dock):
+    form = dock.widget.options
+    wanted = Options("best", 90, "D4", "cpu", 7, as_source=True)
+    form.setValue(wanted)
+    assert form.value() == wanted
+
+
+def test_options_determine_the_run(dock, noisy):
+    dock.viewer.add_image((noisy / 5).clip(0, 255).astype(np.uint8), name="cells")
+    dock.widget.options.setValue(Options("fast", None, "D4", "cpu", 3, as_source=True))
+    dock.run()
+    name = "cells denoised (equivariant D4, N2S)"
+    assert dock.names == ["cells", name]
+    config = provenance(dock, name)["config"]
+    assert config["network"]["kind"] == "equivariant"
+    assert config["network"]["group"] == "D4"
+    assert config["training"]["seed"] == 3
+    denoised = dock.viewer.layers[name].data
+    assert denoised.dtype == np.uint8
+    exact = dock.widget.denoiser.predict(dock.viewer.layers["cells"].data).denoised
+    np.testing.assert_allclose(denoised, np.clip(exact, 0, 255), atol=0.6)
+
+
+def test_a_time_is_turned_into_steps(dock, noisy, monkeypatch):
+    monkeypatch.setattr(Redenoiser, "steps_within", lambda *_, seconds: seconds // 10)
+    dock.viewer.add_image(noisy, name="cells")
+    dock.widget.options.setValue(Options(seconds=70))
+    assert "Takes about 70 s" in dock.widget.plan.text()
+    dock.run()
+    assert provenance(dock)["steps"] == 7
+
+
+# -- during a run -----------------------------------------------------------------------------
+
+
+def test_pause_makes_no_step_and_the_preview_follows(dock, noisy):
+    dock.use(**ENDLESS)
+    dock.viewer.add_image(np.stack([noisy, noisy, noisy]), name="cells")
+    dock.viewer.dims.set_current_step(0, 0)
+    dock.press()
+    dock.wait(lambda: "cells preview" in dock.names)
+    dock.widget.pause_button.click()
+    dock.qtbot.wait(600)
+    step = dock.step
+    preview = dock.viewer.layers["cells preview"]
+    assert np.isnan(preview.data[2]).all()
+    dock.viewer.dims.set_current_step(0, 2)
+    dock.wait(lambda: np.isfinite(preview.data[2]).all())
+    assert dock.step <= step + 1
+    assert "Paused" in dock.widget.status.text()
+    dock.widget.pause_button.click()
+    dock.wait_for_step(step + 3)
+    dock.widget.pause_button.click()
+    dock.press()
+    dock.wait_for_end()
+    assert DENOISED in dock.names
+
+
+def test_earlier_states_can_be_looked_at_in_a_pause(dock, noisy):
+    dock.use(**ENDLESS)
+    dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    dock.wait_for_step(40)
+    dock.widget.pause_button.click()
+    panel = dock.widget.training
+    dock.wait(lambda: panel.slider.isEnabled())
+    panel.slider.setValue(0)
+    dock.wait(lambda: any("at step" in name for name in dock.names))
+    assert not panel.take_button.isEnabled()
+    dock.widget.pause_button.click()
+    assert not any("at step" in name for name in dock.names)
+    dock.press()
+    dock.wait_for_end()
+
+
+# -- afterwards -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def done(dock, noisy, tmp_path):
+    """A dock with a run behind it, on a layer that was read from a file."""
+    file = tmp_path / "cells.tif"
+    tifffile.imwrite(file, noisy)
+    dock.use(**{"training.steps": 12})
+    dock.viewer.open(file, plugin="napari")
+    dock.run()
+    return dock
+
+
+def test_rewinding_shows_an_earlier_state_and_it_can_be_used(done):
+    panel = done.widget.training
+    snapshots = done.widget.denoiser.snapshots
+    assert snapshots[-1].step == 12
+    first = done.viewer.layers[DENOISED].data.copy()
+    panel.slider.setValue(0)
+    done.wait(lambda: f"cells at step {snapshots[0].step}" in done.names)
+    shown = done.viewer.layers[f"cells at step {snapshots[0].step}"]
+    assert shown.data.shape == first.shape
+    assert not np.allclose(shown.data, first, rtol=1e-3)
+    earlier = shown.data.copy()
+    panel.take_button.click()
+    done.wait_for_end()
+    assert not any("at step" in name for name in done.names)
+    used = done.images[-1]
+    assert used.name == f"{DENOISED} [1]"
+    assert used.metadata[KEY]["steps"] == snapshots[0].step
+    # A preview is computed in bfloat16 where that is faster.
+    assert np.abs(used.data - earlier).mean() < 0.03 * earlier.std()
+    assert np.abs(used.data - first).mean() > 0.1 * earlier.std()
+    np.testing.assert_array_equal(done.viewer.layers[DENOISED].data, first)
+
+
+def test_training_goes_on_later(done):
+    first = done.viewer.layers[DENOISED].data.copy()
+    done.widget.training.continue_button.click()
+    done.wait_for_end()
+    longer = done.images[-1]
+    assert longer.metadata[KEY]["steps"] == 24
+    assert not np.array_equal(longer.data, first)
+    np.testing.assert_array_equal(done.viewer.layers[DENOISED].data, first)
+    assert len(done.widget.loss_plot.values) == 24
+
+
+def test_the_blend_is_the_opacity_of_the_result(done):
+    source, result = done.viewer.layers["cells"], done.viewer.layers[DENOISED]
+    source.visible = False
+    done.widget.result.blend.setValue(30)
+    assert result.opacity == pytest.approx(0.3)
+    assert source.visible
+    assert result.visible
+
+
+def test_side_by_side(done):
+    done.widget.result.grid.click()
+    assert done.viewer.canvas.grid.enabled
+    done.widget.result.grid.click()
+    assert not done.viewer.canvas.grid.enabled
+
+
+def test_further_layers_are_made_when_they_are_asked_for(done, noisy):
+    result = done.widget.result
+    for kind, names in (
+        ("residual", {"cells residual"}),
+        ("branches", {"cells ordinary U-Net", "cells equivariant U-Net"}),
+        ("rotation", {"cells Δ90° standard", "cells Δ90° equivariant", "cells Δ90° fused"}),
+    ):
+        result.extras[kind].click()
+        done.wait(lambda names=names: names <= set(done.names))
+        done.wait(lambda: not done.widget.after.is_busy)
+    layers = done.viewer.layers
+    np.testing.assert_allclose(
+        layers["cells residual"].data, noisy - layers[DENOISED].data, rtol=1e-5, atol=1e-2
+    )
+    expected = done.widget.denoiser.predict(noisy, branches=True)
+    np.testing.assert_allclose(layers["cells ordinary U-Net"].data, expected.standard, atol=0.5)
+    # None of them is an image to denoise, but the branches' outputs may well be looked at.
+    offered = [layer.name for _, layer in done.widget._image_layers()]
+    assert "cells residual" not in offered
+
+
+def test_the_result_is_examined(done):
+    done.wait(lambda: done.widget.trust.report is not None)
+    report = done.widget.trust.report
+    said = done.widget.trust.words.text()
+    assert len(report.checks) >= 4
+    for check in report.checks:
+        assert check.name in said
+        assert check.mark in ("good", "caution", "bad", "unknown")
+    assert "no clean picture" in said
+    assert "Trust" in done.widget.status.text()
+
+
+def test_the_image_is_saved_with_its_pixel_size(dock, noisy, tmp_path):
+    dock.viewer.add_image(
+        np.stack([noisy, noisy]),
+        name="cells",
+        scale=(2.0, 0.1, 0.1),
+        units=("um", "um", "um"),
+        axis_labels=("z", "y", "x"),
+    )
+    dock.run()
+    file = tmp_path / "out.tif"
+    dock.widget.after.save_image(file)
+    dock.wait(lambda: "Wrote" in dock.widget.status.text())
+    with tifffile.TiffFile(file) as written:
+        assert written.series[0].axes == "ZYX"
+        assert written.imagej_metadata["spacing"] == 2.0
+        assert written.pages[0].tags["XResolution"].value[0] == pytest.approx(
+            10 * written.pages[0].tags["XResolution"].value[1]
+        )
+        np.testing.assert_array_equal(written.asarray(), dock.viewer.layers[DENOISED].data)
+    before = file.read_bytes()
+    dock.widget.after.save_image(file)
+    dock.wait(lambda: "exists" in dock.widget.status.text())
+    assert file.read_bytes() == before
+
+
+def test_a_saved_model_denoises_another_layer_without_training(done, noisy, tmp_path):
+    file = tmp_path / "model.safetensors"
+    done.widget.after.save_model(file)
+    done.wait(lambda: "Wrote" in done.widget.status.text())
+    other = noisy[::-1].copy()
+    done.viewer.add_image(other, name="other")
+    done.widget.options.model.open_file(file)
+    assert "without training" in done.widget.plan.text()
+    done.run()
+    made = done.viewer.layers["other denoised (AdaReNet, N2S)"]
+    expected = Redenoiser.load(file).predict(other).denoised
+    np.testing.assert_allclose(made.data, expected, rtol=1e-4, atol=1e-2)
+
+
+def test_a_model_of_this_session_denoises_another_layer(done, noisy):
+    done.viewer.add_image(noisy[:, ::-1].copy(), name="other")
+    box = done.widget.options.model.box
+    box.setCurrentIndex(box.findText("trained on 'cells'"))
+    done.run()
+    assert "other denoised (AdaReNet, N2S)" in done.names
+
+
+def test_a_file_that_is_no_model_is_refused_in_words(dock, noisy, tmp_path):
+    dock.viewer.add_image(noisy, name="cells")
+    file = tmp_path / "not.safetensors"
+    file.write_text("nothing")
+    dock.widget.options.model.open_file(file)
+    assert str(file.name) in dock.widget.status.text()
+    assert dock.widget.options.model.model is None
+
+
+def test_what_was_run_is_copied_as_a_script_that_does_the_same(done, tmp_path, monkeypatch):
+    done.widget.result.buttons["Copy as Python"].click()
+    script = tmp_path / "again.py"
+    script.write_text(QApplication.clipboard().text())
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    runpy.run_path(str(script), run_name="__main__")
+    written = {path.name: tifffile.imread(path) for path in folder.rglob("*.tif")}
+    same = [
+        name
+        for name, data in written.items()
+        if np.allclose(data, done.viewer.layers[DENOISED].data, rtol=1e-3, atol=1.0)
+    ]
+    assert same, list(written)
+
+
+def test_what_was_run_is_copied_as_a_command(done):
+    done.widget.result.buttons["Copy as command"].click()
+    command = QApplication.clipboard().text()
+    assert "redenoise denoise" in command
+    assert "cells.tif" in command
+    assert "12" in command
+
+
+# -- where to train ---------------------------------------------------------------------------
+
+
+def test_one_slice_is_learned_from_and_all_are_denoised(dock, noisy, monkeypatch):
+    seen = []
+    original = Redenoiser.fit_events
+
+    def watched(self, *args, **keywords):
+        seen.append(keywords["region"])
+        return original(self, *args, **keywords)
+
+    monkeypatch.setattr(Redenoiser, "fit_events", watched)
+    # Only the shown slice has something to learn from: the mean of the others is far off.
+    dock.viewer.add_image(np.stack([noisy + 1e5, noisy, noisy - 1e5]), name="cells")
+    dock.viewer.dims.set_current_step(0, 1)
+    pick(dock.widget.options.where.box, "slice")
+    dock.run()
+    assert dock.widget.denoiser.normalisation.mean[0] == pytest.approx(noisy.mean(), rel=1e-3)
+    assert seen[0].sample == (1,)
+    assert np.isfinite(dock.viewer.layers[DENOISED].data).all()
+
+
+def test_a_region_is_learned_from(dock, noisy):
+    image = noisy.copy()
+    image[:, 45:] += 1e5
+    dock.viewer.add_image(image, name="cells")
+    labels = np.zeros(image.shape, int)
+    labels[:, :45] = 1
+    dock.viewer.add_labels(labels, name="left")
+    dock.viewer.layers.selection.active = dock.viewer.layers["cells"]
+    dock.widget.options.where.box.setCurrentText("the region 'left'")
+    dock.run()
+    mean = dock.widget.denoiser.normalisation.mean[0]
+    assert mean == pytest.approx(image[:, :45].mean(), rel=1e-3)
+
+
+def test_an_empty_region_is_refused_in_words(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    dock.viewer.add_labels(np.zeros(noisy.shape, int), name="nothing")
+    dock.viewer.layers.selection.active = dock.viewer.layers["cells"]
+    dock.widget.options.where.box.setCurrentText("the region 'nothing'")
+    dock.press()
+    assert dock.widget.run is None
+    assert "draw or paint a region" in dock.widget.status.text()
+
+
+def test_selected_layers_are_learned_from_together_and_each_is_denoised(dock, noisy):
+    first = dock.viewer.add_image(noisy, name="cells")
+    second = dock.viewer.add_image(noisy[:, :70] + 1000, name="more")
+    dock.viewer.layers.selection = {first, second}
+    dock.viewer.layers.selection.active = first
+    dock.viewer.layers.selection.add(second)
+    dock.widget.layer_choice.value = first
+    dock.widget._describe()
+    pick(dock.widget.options.where.box, "selected")
+    dock.run()
+    dock.wait(lambda: "more denoised (AdaReNet, N2S)" in dock.names and dock.widget.run is None)
+    assert DENOISED in dock.names
+    both = np.concatenate([noisy.ravel(), noisy[:, :70].ravel() + 1000])
+    assert dock.widget.denoiser.normalisation.mean[0] == pytest.approx(both.mean(), rel=1e-3)
+
+
+# -- the viewer's life ------------------------------------------------------------------------
+
+
+def test_a_volume_is_denoised_while_it_is_shown_as_one(dock, noisy):
+    dock.viewer.add_image(np.stack([noisy] * 3), name="cells")
+    dock.viewer.dims.ndisplay = 3
+    dock.run()
+    assert np.isfinite(dock.viewer.layers[DENOISED].data).all()
+
+
+def test_slicing_in_the_background(dock, noisy):
+    get_settings().experimental.async_ = True
+    dock.use(**{"training.steps": 30})
+    dock.viewer.add_image(np.stack([noisy] * 3), name="cells")
+    dock.run()
+    dock.viewer.dims.set_current_step(0, 2)
+    dock.qtbot.wait(200)
+    assert np.isfinite(dock.viewer.layers[DENOISED].data).all()
+
+
+def test_pixels_that_are_replaced_during_a_run_do_not_matter(dock, noisy):
+    dock.use(**ENDLESS)
+    layer = dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    dock.wait_for_step(2)
+    layer.data = np.zeros((40, 40), np.float32)
+    dock.wait_for_step(dock.step + 3)
+    dock.press()
+    dock.wait_for_end()
+    assert dock.viewer.layers[DENOISED].data.shape == noisy.shape
+
+
+def test_the_log_of_a_failure_is_one_click_away(dock, noisy, monkeypatch):
+    def broken(*_args, **_keywords):
+        raise RuntimeError("a cable is loose")
+        yield
+
+    monkeypatch.setattr(Redenoiser, "fit_events", broken)
+    dock.viewer.add_image(noisy, name="cells")
+    assert not dock.widget.details_button.isVisibleTo(dock.widget)
+    dock.run()
+    assert dock.widget.details_button.isVisibleTo(dock.widget)
+    dock.widget.details_button.click()
+    (dialog,) = dock.widget.findChildren(QDialog)
+    text = dialog.findChild(QPlainTextEdit).toPlainText()
+    assert "a cable is loose" in text
+    assert "Traceback" in text
+    dialog.close()
+
+
+def test_a_new_user_installs_opens_the_sample_presses_and_saves(dock, tmp_path):
+    dock.viewer.open_sample("napari-redenoise", "noisy_cells")
+    denoise_selected_layer(dock.viewer)
+    dock.wait_for_end()
+    name = "Noisy cells denoised (AdaReNet, N2S)"
+    assert name in dock.names
+    dock.widget.after.save_image(tmp_path / "denoised.tif")
+    dock.wait(lambda: "Wrote" in dock.widget.status.text())
+    saved = tifffile.imread(tmp_path / "denoised.tif")
+    np.testing.assert_array_equal(saved, dock.viewer.layers[name].data)
+
+
+def test_preferences_are_where_a_new_dock_begins(make_napari_viewer_proxy, tmp_path):
+    settings = pytest.importorskip("napari.settings")
+    if not hasattr(settings, "get_plugin_settings"):
+        pytest.skip("napari before 0.9 has no preferences for plugins")
+    runs = settings.get_plugin_settings("napari-redenoise").runs
+    before = runs.device, runs.seconds, runs.cache_folder
+    runs.device, runs.seconds, runs.cache_folder = "cpu", 45, str(tmp_path)
+    try:
+        viewer = make_napari_viewer_proxy()
+        _, widget = viewer.window.add_plugin_dock_widget("napari-redenoise", "Denoise")
+        assert widget.options.value().device == "cpu"
+        assert widget.options.value().seconds == 45
+        assert _arrays._cache == tmp_path
+    finally:
+        runs.device, runs.seconds, runs.cache_folder = before
+        keep_results_in(None)
