@@ -1,10 +1,15 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
 from napari.layers import Image
+from qtpy.QtCore import QThreadPool
+from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 from superqt.utils import WorkerBase
 
+from napari_redenoise._widgets import _layer_run
 from napari_redenoise._widgets._run import Survey
 from napari_redenoise.config import Config
 
@@ -78,6 +83,20 @@ class Dock:
         return [layer for layer in self.viewer.layers if isinstance(layer, Image)]
 
 
+def left_behind():
+    """What of ours still runs or stands open: there should be nothing when a test has ended."""
+    ours = "napari_redenoise"
+    windows = [
+        window
+        for window in QApplication.topLevelWidgets()
+        if window.isVisible() and type(window).__module__.startswith(ours)
+    ]
+    timers = [timer for run in _layer_run._running for timer in run._timers if timer.isActive()]
+    threads = [thread for thread in threading.enumerate() if ours in thread.name]
+    busy = QThreadPool.globalInstance().activeThreadCount()
+    return [*windows, *timers, *threads, *_layer_run._running, *range(busy)]
+
+
 @pytest.fixture
 def dock(make_napari_viewer_proxy, qtbot, monkeypatch):
     # A trial of this machine's speed takes longer than the tests themselves.
@@ -90,3 +109,5 @@ def dock(make_napari_viewer_proxy, qtbot, monkeypatch):
         opened.widget.run.control.abandon()
     WorkerBase.await_workers(PATIENCE_MS)
     qtbot.wait(50)
+    opened.viewer.close()
+    qtbot.waitUntil(lambda: not left_behind(), timeout=PATIENCE_MS)

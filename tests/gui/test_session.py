@@ -1,16 +1,30 @@
 """What a user can do around a run: before it, in it, and after it."""
 
 import runpy
+import shlex
 
 import numpy as np
 import pytest
 import tifffile
+import typer
 from napari.settings import get_settings
 from napari.utils import progress
-from qtpy.QtWidgets import QApplication, QDialog, QPlainTextEdit
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QApplication,
+    QComboBox,
+    QDialog,
+    QPlainTextEdit,
+    QScrollBar,
+    QSpinBox,
+    QToolButton,
+)
 
+from napari_redenoise._cli import app
 from napari_redenoise._denoiser import Redenoiser
-from napari_redenoise._widgets import denoise_selected_layer
+from napari_redenoise._widgets import DenoiseWidget, denoise_selected_layer
 from napari_redenoise._widgets._options import Options
 from napari_redenoise._widgets._run import survey
 from napari_redenoise.io import _arrays, keep_results_in
@@ -346,12 +360,51 @@ def test_what_was_run_is_copied_as_a_script_that_does_the_same(done, tmp_path, m
     assert same, list(written)
 
 
-def test_what_was_run_is_copied_as_a_command(done):
+def test_what_was_run_is_copied_as_a_command_that_does_the_same(done, tmp_path, monkeypatch):
     done.widget.result.buttons["Copy as command"].click()
-    command = QApplication.clipboard().text()
-    assert "redenoise denoise" in command
-    assert "cells.tif" in command
-    assert "12" in command
+    command = shlex.split(QApplication.clipboard().text(), comments=True)
+    assert command[:2] == ["redenoise", "denoise"]
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        typer.main.get_command(app)(command[1:])
+    assert ended.value.code == 0
+    written = tifffile.imread(tmp_path / "denoised.tif")
+    np.testing.assert_allclose(written, done.viewer.layers[DENOISED].data, rtol=1e-3, atol=1.0)
+
+
+def test_a_training_is_resumed_from_a_file(done, noisy, tmp_path):
+    file = tmp_path / "model.safetensors"
+    done.widget.denoiser.save(file)
+    done.widget.options.model.open_file(file)
+    done.run()
+    panel = done.widget.training
+    assert panel.continue_button.isEnabled()
+    panel.continue_button.click()
+    done.wait_for_end()
+    assert done.images[-1].metadata[KEY]["steps"] == 24
+    assert done.images[-1].name.startswith(DENOISED)
+
+
+def test_two_runs_at_once_do_not_share_a_network(done, noisy):
+    second = DenoiseWidget(done.viewer, done.widget.config)
+    done.viewer.window.add_dock_widget(second)
+    second.button.click()
+    assert second.run.denoiser is not done.widget.denoiser
+    done.wait(lambda: second.run is None)
+
+
+def test_every_control_can_be_reached_by_the_keyboard(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    controls = dock.widget.findChildren((QAbstractButton, QComboBox, QAbstractSlider, QSpinBox))
+    own = [control for control in controls if not control.objectName().startswith("qt_")]
+    out_of_reach = [
+        control
+        for control in own
+        if not isinstance(control, QScrollBar | QToolButton)
+        and not control.focusPolicy() & Qt.FocusPolicy.TabFocus
+    ]
+    assert len(own) > 15
+    assert not out_of_reach
 
 
 # -- where to train ---------------------------------------------------------------------------
@@ -446,6 +499,14 @@ def test_pixels_that_are_replaced_during_a_run_do_not_matter(dock, noisy):
     dock.press()
     dock.wait_for_end()
     assert dock.viewer.layers[DENOISED].data.shape == noisy.shape
+
+
+def test_plots_have_the_colours_of_the_theme(dock):
+    colours = set()
+    for theme in ("light", "dark"):
+        dock.viewer.theme = theme
+        colours.add(dock.widget.loss_plot.getAxis("left").textPen().color().lightness() > 128)
+    assert colours == {True, False}
 
 
 def test_the_log_of_a_failure_is_one_click_away(dock, noisy, monkeypatch):

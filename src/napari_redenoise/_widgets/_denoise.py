@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels, Shapes
+from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent
 
 from napari_redenoise._denoiser import Redenoiser
@@ -116,8 +117,13 @@ class DenoiseWidget(DenoiseLayout):
         def selected(_: Any) -> None:
             self._follow_selection()
 
+        def themed(_: Any = None) -> None:
+            self.show_theme(get_theme(self._viewer.theme).text.as_hex())
+
+        themed()
         layers = self._viewer.layers
         self._connections = [
+            (self._viewer.events.theme, themed),
             (layers.events.inserted, changed),
             (layers.events.removed, changed),
             (layers.events.reordered, changed),

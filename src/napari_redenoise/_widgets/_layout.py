@@ -37,11 +37,11 @@ class DenoiseLayout(QWidget):
         self.axes = AxesChoice()
         self.plan = wrapped()
         self.button = QPushButton("&Denoise")
-        self.pause_button = QPushButton("&Pause")
+        self.pause_button = QPushButton("Pa&use")
         self.pause_button.setCheckable(True)
         self.progress = QProgressBar()
         self.status = wrapped()
-        self.details_button = QPushButton("Show the &log of the failure")
+        self.details_button = QPushButton("Show the lo&g of the failure")
         self.details_button.setVisible(False)
         self.options = OptionsForm(config)
         self.objective = self.options.objective
@@ -56,7 +56,7 @@ class DenoiseLayout(QWidget):
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
-        label = QLabel("Noisy image &layer")
+        label = QLabel("Noisy &image layer")
         label.setBuddy(self.layer_choice.native)
         buttons = QHBoxLayout()
         buttons.addWidget(self.button, 1)
@@ -85,6 +85,11 @@ class DenoiseLayout(QWidget):
         self.status.setText(sentence)
         self.status.setVisible(bool(sentence))
 
+    def show_theme(self, colour: str) -> None:
+        """Draw the plots in the colour that texts have."""
+        for plot in (self.loss_plot, self.noise.variance, self.noise.correlation):
+            plot.set_colour(colour)
+
     def open_tab(self, page: QWidget) -> None:
         """Bring a page to the front."""
         for number in range(self.tabs.count()):
@@ -110,13 +115,13 @@ class DenoiseLayout(QWidget):
 
     def show_paused(self, *, paused: bool) -> None:
         """Look as in a pause, or as after it."""
-        self.pause_button.setText("&Resume" if paused else "&Pause")
+        self.pause_button.setText("&Resume" if paused else "Pa&use")
 
     def show_idle(self) -> None:
         """Look as before a run."""
         self.progress.setVisible(False)
         self.pause_button.setVisible(False)
-        self.pause_button.setText("&Pause")
+        self.pause_button.setText("Pa&use")
         self.layer_choice.enabled = True
         for part in (self.axes, self.options):
             part.setEnabled(True)

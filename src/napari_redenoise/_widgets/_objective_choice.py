@@ -70,7 +70,7 @@ class ObjectiveChoice(QObject):
         self.second.setToolTip("Another shot of the same scene, of the same size.")
         self.second_label = QLabel("Second shot")
         self._layers: list[Any] = []
-        form.addRow("&Learn by", self.objective)
+        form.addRow("Learn &by", self.objective)
         form.addRow(self.second_label, self.second)
         for box in (self.objective, self.second):
             box.currentIndexChanged.connect(self._on_change)

@@ -130,14 +130,14 @@ class OptionsForm(QWidget):
                 "The turns under which the equivariant U-Net is unchanged. Cells and most tissue "
                 "look alike in every orientation.",
             ),
-            ("De&vice", self.device, "What computes. Automatic takes the fastest there is."),
+            ("Devi&ce", self.device, "What computes. Automatic takes the fastest there is."),
             (
-                "S&eed",
+                "Seed",
                 self.seed,
                 "Another number gives another, equally good result; the same number the same one.",
             ),
             (
-                "&Result",
+                "Result",
                 self.as_source,
                 "Rounds the denoised image to the integers of its source. Otherwise it is "
                 "floating point, in the same grey levels.",

@@ -28,6 +28,13 @@ class Plot(pyqtgraph.PlotWidget):
             self.getAxis(side).enableAutoSIPrefix(False)
             self.setLabel(side, text)
 
+    def set_colour(self, colour: str) -> None:
+        """Draw axes and their texts in a colour."""
+        for side in ("bottom", "left"):
+            axis = self.getAxis(side)
+            axis.setPen(colour)
+            axis.setTextPen(colour)
+
 
 class LossPlot(Plot):
     """Loss at hidden noisy pixels against the step: every value, and their moving average."""

@@ -31,14 +31,14 @@ class ProgressPanel(QWidget):
             "Goes back to earlier states of the network and shows them on the current view."
         )
         self.where = wrapped()
-        self.take_button = QPushButton("&Use this one")
+        self.take_button = QPushButton("Use &this one")
         self.take_button.setToolTip("Denoises the layer anew with the network as it was here.")
-        self.continue_button = QPushButton("&Continue training")
+        self.continue_button = QPushButton("C&ontinue training")
         self.continue_button.setToolTip(
             "Trains as long again, from the state that the slider shows. Worth it while the "
             "curve still falls or the preview still improves."
         )
-        label = QLabel("&Rewind")
+        label = QLabel("Rewind")
         label.setBuddy(self.slider)
         row = QHBoxLayout()
         row.addWidget(label)

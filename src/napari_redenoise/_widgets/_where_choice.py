@@ -25,7 +25,7 @@ class WhereChoice(QObject):
             "a Shapes or Labels layer marks. Selected layers are learned from together, and each "
             "is denoised."
         )
-        form.addRow("Learn &in", self.box)
+        form.addRow("L&earn in", self.box)
         self._regions: list[Any] = []
         self.offer(is_stack=False, selected=1, regions=())
         self.box.currentIndexChanged.connect(self.changed)
