@@ -22,7 +22,7 @@ from napari_redenoise._folders import (
 from napari_redenoise.config import Config, FolderConfig
 from napari_redenoise.data import PictureFolder
 from napari_redenoise.errors import ConfigError, InputError, ModelFileError
-from napari_redenoise.io import load_model
+from napari_redenoise.io import load_model, save_model
 from napari_redenoise.metrics import psnr, ssim
 from napari_redenoise.training import StepDone
 
@@ -458,6 +458,33 @@ def test_a_model_denoises_files_like_those_it_was_trained_on(tmp_path: Path) -> 
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
     assert float(lines[-1].split()[2]) > 5
+
+
+def test_a_model_of_unknown_grey_scale_is_evaluated_only_with_a_range(
+    small: Config, pictures: Path, tmp_path: Path
+) -> None:
+    """As `denoise --save-model` leaves it: nothing is said of what would be white."""
+    training = run_of(small, pictures)
+    eight, sixteen = tmp_path / "8.safetensors", tmp_path / "16.safetensors"
+    training.save_model(eight)
+    units = scaled(training.normalisation, 257)
+    save_model(sixteen, training.state.average, training.config, units, {"steps": 0})
+
+    def scores(model: Path, *more: object) -> list[str]:
+        line = ("evaluate", model, "--test-dir", pictures, "--noise-param", "25", *more)
+        done = invoke(*line)
+        return [str(done.exception)] if done.exit_code else done.output.splitlines()
+
+    (said,) = scores(sixteen)
+    assert "does not say which grey level is white" in said
+    assert "give --range" in said
+    expected = scores(eight)
+    assert scores(sixteen, "--range", 65535) == expected
+    # What the model says may be put right.
+    assert scores(eight, "--range", 65535) != expected
+    for wrong in (0, -1, "nan", "inf"):
+        (said,) = scores(sixteen, "--range", wrong)
+        assert "give --range, the grey level of white" in said
 
 
 def test_pictures_too_small_and_models_of_other_channels_are_refused(tmp_path, small) -> None:

@@ -166,6 +166,7 @@ def _crops_alike(node: fx.Node) -> bool:
 
 def fractional(node: fx.Node, module: nn.Module | None) -> bool:
     """Whether a map is resampled by a factor that does not give whole sizes for all images."""
+    factor: Any
     if isinstance(module, nn.Upsample):
         factor = module.scale_factor
     elif module is None and name_of(node) == "interpolate":
