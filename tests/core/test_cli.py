@@ -54,6 +54,19 @@ def test_an_image_is_denoised_with_its_axes_and_scale(redenoise, noisy, tmp_path
     np.testing.assert_allclose(tifffile.imread(again), tifffile.imread(out), rtol=1e-4, atol=1e-2)
 
 
+def test_results_too_large_for_memory_are_written_alike(redenoise, noisy, tmp_path, monkeypatch):
+    def run(name):
+        paths = [tmp_path / f"{name}-{kind}.tif" for kind in ("denoised", "mask")]
+        options = ("--mask", paths[1], "--steps", 1, "--report")
+        status, said, errors = redenoise("denoise", noisy, paths[0], *options)
+        assert status == 0, errors
+        return [path.read_bytes() for path in paths], said.replace(name, "")
+
+    in_memory = run("memory")
+    monkeypatch.setattr("napari_redenoise.io._arrays.MOST_BYTES_IN_MEMORY", 0)
+    assert run("disk") == in_memory
+
+
 def test_an_existing_result_is_kept_unless_told_otherwise(redenoise, noisy, tmp_path):
     out = tmp_path / "out.tif"
     out.write_bytes(b"precious")
