@@ -27,6 +27,7 @@ from napari_redenoise.nn import CyclicGroup, Group, GroupConv2d, LiftingConv2d, 
 C4, C8 = CyclicGroup(4), CyclicGroup(8)
 EIGHTH, QUARTER = 1, 2
 """Elements of C8: turns by 45 and by 90 degrees."""
+QUARTER_OF_C4 = 1
 
 FEATURES = (LiftingConv2d, GroupConv2d, GroupConv2d)
 NETWORK = (LiftingConv2d, GroupConv2d, ProjectionConv2d)
@@ -80,10 +81,15 @@ class Scene:
 
 
 def convolution_of_fixed_size(
-    scene: Scene, window: str, pixels_per_support: Sequence[int], element: int = EIGHTH
+    scene: Scene,
+    window: str,
+    pixels_per_support: Sequence[int],
+    element: int = EIGHTH,
+    group: Group = C8,
 ) -> Curve:
     """One lifting convolution, its filter sampled on finer and finer meshes."""
-    return scene.curve(_fine_chains([LiftingConv2d], window, pixels_per_support), C8, element)
+    chains = _fine_chains([LiftingConv2d], window, pixels_per_support, group)
+    return scene.curve(chains, group, element)
 
 
 def network_of_fixed_size(
@@ -92,16 +98,18 @@ def network_of_fixed_size(
     pixels_per_support: Sequence[int],
     element: int = EIGHTH,
     pool_after: int | None = None,
+    group: Group = C8,
 ) -> Curve:
     """Three convolutions with ReLU between them, filters of fixed physical size."""
-    chains = _fine_chains(FEATURES, window, pixels_per_support, pool_after)
-    return scene.curve(chains, C8, element)
+    chains = _fine_chains(FEATURES, window, pixels_per_support, group, pool_after)
+    return scene.curve(chains, group, element)
 
 
 def _fine_chains(
     kinds: Sequence[type],
     window: str,
     pixels_per_support: Sequence[int],
+    group: Group,
     pool_after: int | None = None,
 ) -> Iterable[tuple[float, Chain]]:
     for pixels in pixels_per_support:
@@ -111,7 +119,7 @@ def _fine_chains(
             fine_layer(
                 layer, window, mesh * (2 if pool_after and number >= pool_after else 1), number
             )
-            for number, layer in enumerate(chain_of(kinds, C8, 2))
+            for number, layer in enumerate(chain_of(kinds, group, 2))
         ]
         yield mesh, Chain(layers, pool_after)
 
@@ -122,10 +130,11 @@ def features_of_fixed_pixels(
     kinds: Sequence[type] = FEATURES,
     kernel_size: int = 3,
     element: int = EIGHTH,
+    group: Group = C8,
 ) -> Curve:
     """Feature maps of the networks' own layers, filters of as many pixels on every mesh."""
-    chain = Chain(chain_of(kinds, C8, 8, kernel_size))
-    return scene.curve(((mesh, chain) for mesh in meshes), C8, element)
+    chain = Chain(chain_of(kinds, group, 8, kernel_size))
+    return scene.curve(((mesh, chain) for mesh in meshes), group, element)
 
 
 def pictures_of_fixed_pixels(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from _continuum import WINDOWS, predicted_order
 from _curves import (
+    C4,
     EIGHTH,
     FEATURES,
     OFFSET,
     QUARTER,
+    QUARTER_OF_C4,
     RESAMPLING,
     Curve,
     Scene,
@@ -38,8 +41,17 @@ POOLED = (4, 6, 8, 10, 12, 16, 20, 24)
 SMOOTH = "(1 − r²)²"
 ROUNDING = 1e-12
 
-Curves = dict[str, tuple[Curve, float | None]]
-"""By name: errors at 45 degrees, and the largest at 90 degrees, where it was measured."""
+
+@dataclass(frozen=True)
+class Measured:
+    """Errors of one setting: of C8 at 45 and at 90 degrees, of C4, which has no others, at 90."""
+
+    eighth: Curve
+    quarter: float | None = None
+    quarter_of_c4: Curve | None = None
+
+
+Curves = dict[str, Measured]
 
 
 def main() -> None:
@@ -65,17 +77,19 @@ def fixed_size() -> Curves:
     scene, few = Scene.random(64), Scene.random(16)
     curves: Curves = {}
     for window in WINDOWS:
-        curves[f"one convolution, window {window}"] = (
+        curves[f"one convolution, window {window}"] = Measured(
             convolution_of_fixed_size(scene, window, FINE),
             max(convolution_of_fixed_size(scene, window, (8, 16), QUARTER).errors),
+            convolution_of_fixed_size(scene, window, (8, 16), QUARTER_OF_C4, C4),
         )
     for name, meshes, pool_after in (
         (f"three convolutions and ReLU, window {SMOOTH}", COARSE, None),
         ("the same with 2 × 2 max pooling after the first", POOLED, 1),
     ):
-        curves[name] = (
+        curves[name] = Measured(
             network_of_fixed_size(few, SMOOTH, meshes, EIGHTH, pool_after),
             max(network_of_fixed_size(few, SMOOTH, (4, 8), QUARTER, pool_after).errors),
+            network_of_fixed_size(few, SMOOTH, (4, 8), QUARTER_OF_C4, pool_after, C4),
         )
     return curves
 
@@ -85,9 +99,10 @@ def fixed_pixels() -> Curves:
     scene = Scene.random(64)
     layers = {"one convolution": (LiftingConv2d,), "three convolutions and ReLU": FEATURES}
     return {
-        f"{name}, {size} × {size} pixels": (
+        f"{name}, {size} × {size} pixels": Measured(
             features_of_fixed_pixels(scene, DYADIC, kinds, size, EIGHTH),
             max(features_of_fixed_pixels(scene, DYADIC, kinds, size, QUARTER).errors),
+            features_of_fixed_pixels(scene, DYADIC, kinds, size, QUARTER_OF_C4, C4),
         )
         for name, kinds in layers.items()
         for size in (3, 5, 7)
@@ -102,9 +117,9 @@ def resampled() -> Curves:
         eighth = resampling(scene, name, DYADIC, EIGHTH)
         quarter = resampling(scene, name, DYADIC, QUARTER)
         exact = max(quarter.errors) < ROUNDING
-        curves[f"{name}, 45°"] = eighth, max(quarter.errors) if exact else None
+        curves[f"{name}, 45°"] = Measured(eighth, max(quarter.errors) if exact else None)
         if not exact:
-            curves[f"{name}, 90°"] = quarter, None
+            curves[f"{name}, 90°"] = Measured(quarter)
     return curves
 
 
@@ -112,7 +127,7 @@ def pictures() -> Curves:
     """Picture in, picture out."""
     scene = Scene.random(64, OFFSET)
     return {
-        {"standard": "ordinary network"}.get(kind, f"{kind} network"): (
+        {"standard": "ordinary network"}.get(kind, f"{kind} network"): Measured(
             pictures_of_fixed_pixels(scene, DYADIC, kind, EIGHTH),
             max(pictures_of_fixed_pixels(scene, DYADIC, kind, QUARTER).errors),
         )
@@ -131,29 +146,37 @@ def features() -> str:
 
 def record(panel: str, curves: Curves) -> None:
     """One row of the CSV per curve and mesh."""
-    for name, (curve, _) in curves.items():
-        for mesh, error in zip(curve.meshes, curve.errors, strict=True):
-            row = {"setting": panel, "curve": name, "mesh": mesh, "error": f"{error:.4e}"}
-            append(NAME, row)
+    for name, measured in curves.items():
+        own = {name: measured.eighth, f"{name}: C4 at 90°": measured.quarter_of_c4}
+        for label, curve in own.items():
+            if curve is None:
+                continue
+            for mesh, error in zip(curve.meshes, curve.errors, strict=True):
+                row = {"setting": panel, "curve": label, "mesh": mesh, "error": f"{error:.4e}"}
+                append(NAME, row)
 
 
 def tabulated(panel: str, curves: Curves) -> str:
     """A table of one setting."""
     last = {"fixed_size": "order expected", "resampling": "largest error / (2√2 G h)"}.get(panel)
-    header = ["", "coarsest mesh: error", "finest mesh: error", "measured order"]
+    in_c8 = any(measured.quarter_of_c4 for measured in curves.values())
+    of = "C8 at 45°, " if in_c8 else "45°, " if panel == "pictures" else ""
+    header = ["", f"{of}coarsest mesh: error", f"{of}finest mesh: error", "measured order"]
     header += [last] if last else []
-    header += ["error at 90°"]
-    return table(header, (_line(panel, name, *pair) for name, pair in curves.items()))
+    header += ["error of C8 at 90°", "error of C4 at 90°"] if in_c8 else ["error at 90°"]
+    return table(header, (_line(panel, name, measured) for name, measured in curves.items()))
 
 
-def _line(panel: str, name: str, curve: Curve, quarter: float | None) -> list[str]:
+def _line(panel: str, name: str, measured: Measured) -> list[str]:
+    curve, quarter, in_c4 = measured.eighth, measured.quarter, measured.quarter_of_c4
     ends = [f"1/{1 / curve.meshes[i]:.0f}: {curve.errors[i]:.1e}" for i in (0, -1)]
     line = [name, *ends, _order(curve)]
     if panel == "fixed_size":
         line.append(_expected(name))
     if panel == "resampling":
         line.append(f"{curve.largest / (2 * np.sqrt(2)):.2f}")
-    return [*line, "see left" if quarter is None else f"{quarter:.0e}"]
+    line.append("see left" if quarter is None else f"{quarter:.0e}")
+    return line if in_c4 is None else [*line, f"{max(in_c4.errors):.0e}"]
 
 
 def _order(curve: Curve) -> str:
@@ -186,7 +209,8 @@ def draw(panels: dict[str, Curves]) -> None:
     guides = {"fixed_size": (1, 2, 3.5), "resampling": (1, 4), "pictures": (1, 4)}
     figure, axes = plt.subplots(2, 2, figsize=(13, 11.5), constrained_layout=True)
     for (panel, curves), axis in zip(panels.items(), axes.flat, strict=True):
-        for number, (name, (curve, _)) in enumerate(curves.items()):
+        for number, (name, measured) in enumerate(curves.items()):
+            curve = measured.eighth
             label = f"{name}: order {_order(curve)}"
             axis.loglog(curve.meshes, curve.errors, "os^vD<>P"[number % 8] + "-", ms=4, label=label)
         for order in guides.get(panel, ()):

@@ -214,7 +214,7 @@ class Redenoiser(Learner):
         ConfigError
             When nothing was trained or loaded.
         OutputError
-            When the file exists and ``overwrite`` is not set.
+            When the file exists and ``overwrite`` is not set, or does not end in ``.safetensors``.
         """
         network, normalisation = self._trained()
         return save_model(

@@ -54,6 +54,19 @@ def test_an_image_is_denoised_with_its_axes_and_scale(redenoise, noisy, tmp_path
     np.testing.assert_allclose(tifffile.imread(again), tifffile.imread(out), rtol=1e-4, atol=1e-2)
 
 
+def test_results_too_large_for_memory_are_written_alike(redenoise, noisy, tmp_path, monkeypatch):
+    def run(name):
+        paths = [tmp_path / f"{name}-{kind}.tif" for kind in ("denoised", "mask")]
+        options = ("--mask", paths[1], "--steps", 1, "--report")
+        status, said, errors = redenoise("denoise", noisy, paths[0], *options)
+        assert status == 0, errors
+        return [path.read_bytes() for path in paths], said.replace(name, "")
+
+    in_memory = run("memory")
+    monkeypatch.setattr("napari_redenoise.io._arrays.MOST_BYTES_IN_MEMORY", 0)
+    assert run("disk") == in_memory
+
+
 def test_an_existing_result_is_kept_unless_told_otherwise(redenoise, noisy, tmp_path):
     out = tmp_path / "out.tif"
     out.write_bytes(b"precious")
@@ -213,9 +226,36 @@ def test_objectives_are_chosen_and_their_settings_kept(redenoise, noisy, tmp_pat
         assert run(f"e{number}", *options).mask_shape == shape
 
 
+def mean_of(model):
+    return load_model(model)[2].mean
+
+
+@pytest.mark.parametrize("shape", ["plane", "stack"])
+def test_training_looks_only_where_the_region_is_not_zero(redenoise, noisy, tmp_path, shape):
+    image = tifffile.imread(noisy)
+    inside = np.zeros(image.shape, np.uint8)
+    inside[:, 8:30, 20:50] = 3
+    region, expected = tmp_path / "region.png", image[:, 8:30, 20:50]
+    if shape == "stack":
+        region = tmp_path / "region.tif"
+        inside[0], expected = 0, expected[1]
+    # A single plane may be a picture of another kind.
+    skimage.io.imsave(region, inside[0] if shape == "plane" else inside, check_contrast=False)
+    out, model = tmp_path / "out.tif", tmp_path / "m.safetensors"
+    options = ("--steps", 1, "--from-scratch", "--backbone", "standard", "--save-model", model)
+    status, _, said = redenoise("denoise", noisy, out, "--region", region, *options)
+    assert status == 0, said
+    assert mean_of(model) == pytest.approx((expected.mean(),), rel=1e-5)
+    assert load_model(model)[3]["region"] is True
+    assert tifffile.imread(out).shape == image.shape
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (("--region", "small"), "region of shape (2, 48, 56) or (48, 56), got (2, 40, 56)"),
+        (("--region", "nothing.tif"), "there is no image file"),
+        (("--model", "small", "--region", "small"), "does not train"),
         (("--objective", "noise2noise", "--second", "small"), "the same scene"),
         (("--second", "small"), "leave the second out"),
         (("--mask-shape", "horizontal"), "only noise2void"),
@@ -251,6 +291,10 @@ def test_no_file_that_is_read_is_written_over(redenoise, noisy, tmp_path):
         status, _, said = redenoise("denoise", noisy, *targets, *options)
         assert status == 1
         assert "is read by this command" in said
+    assert second.read_bytes() == before
+    status, _, said = redenoise("denoise", noisy, second, "--region", second, "--overwrite")
+    assert status == 1
+    assert "is read by this command" in said
     assert second.read_bytes() == before
 
 

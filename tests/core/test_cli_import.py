@@ -76,6 +76,25 @@ def test_an_import_denoises_in_the_grey_levels_of_the_range(redenoise, checkpoin
     np.testing.assert_array_equal(result.denoised, tifffile.imread(out))
 
 
+def test_an_import_is_evaluated_on_the_grey_scale_of_its_range(redenoise, checkpoint, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    y, x = np.mgrid[:32, :32]
+    write_picture(pictures / "0.tif", (120 + 60 * np.sin(y / 9) + 50 * np.cos(x / 7)).astype("u1"))
+    tables = []
+    for value in (1, 255, 4095):
+        model = tmp_path / f"{value}.safetensors"
+        assert redenoise("import-checkpoint", checkpoint, model, "--range", value)[0] == 0
+        said = redenoise("evaluate", model, "--test-dir", pictures, "--noise-param", 25)[1]
+        tables.append(said)
+    # The weights are the same, and they see black as 0 and white as 1.
+    assert tables[0] == tables[1] == tables[2]
+    assert "mean" in tables[0]
+    model = tmp_path / "1.safetensors"
+    options = ("--test-dir", pictures, "--noise-param", 25, "--range", 255)
+    assert redenoise("evaluate", model, *options)[1] != tables[0]
+
+
 def test_a_colour_checkpoint_denoises_colour_pictures(redenoise, tmp_path):
     authors, model = tmp_path / "authors.pt", tmp_path / "model.safetensors"
     torch.save({"state_dict": published_unet(3), "epoch": 12}, authors)
@@ -110,6 +129,22 @@ def test_the_checkpoint_is_never_overwritten(redenoise, checkpoint):
     assert status == 1
     assert "is the checkpoint itself" in said
     assert checkpoint.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["model.txt", "model", "model.safetensors.bak", "model.pt"])
+def test_a_name_that_is_no_model_s_is_refused_as_elsewhere(redenoise, checkpoint, tmp_path, name):
+    noisy = write_picture(
+        tmp_path / "noisy.tif", np.arange(32 * 32, dtype=np.uint16).reshape(32, 32)
+    )
+    for command in (
+        ("import-checkpoint", checkpoint, tmp_path / name),
+        ("denoise", noisy, tmp_path / "out.tif", "--save-model", tmp_path / name),
+        ("pretrain", tmp_path / name),
+    ):
+        status, _, said = redenoise(*command)
+        assert status == 1
+        assert f"expected a name ending in .safetensors for the model, got {name}" in said
+    assert {path.name for path in tmp_path.iterdir()} == {"authors.pt", "noisy.tif"}
 
 
 class Bomb:

@@ -69,10 +69,13 @@ def test_filters_equal_the_published_ones(reference_layers, kind: str, case: str
 
 
 @every_kind
-@pytest.mark.parametrize("case", ["k3_n4", "k3_n8", "k5_n4", "k5_n8"])
+@pytest.mark.parametrize("case", ["k3_n4", "k3_n8", "k5_n4", "k5_n8", "k7_n8"])
 def test_outputs_equal_the_published_ones(reference_layers, kind: str, case: str) -> None:
     made, arrays = published(reference_layers, kind, case)
-    difference = float((made(arrays["x"]) - arrays["y"]).detach().abs().max())
+    # Of k7_n8 the upper left corner is kept: 9 x 10 pixels, and what they alone determine.
+    height, width = arrays["y"].shape[-2:]
+    found = made(arrays["x"])[..., :height, :width]
+    difference = float((found - arrays["y"]).detach().abs().max())
     assert difference <= 1e-5
     assert difference <= 1e-5 * float(arrays["y"].std())
 

@@ -1,11 +1,13 @@
 """What `to_equivariant` cannot convert, it names."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from napari_redenoise.errors import ConversionError
+from napari_redenoise.errors import ConfigError, ConversionError
 from napari_redenoise.nn import parse_group, to_equivariant
 
 
@@ -63,12 +65,17 @@ def test_everything_that_cannot_be_converted_is_named_with_a_remedy() -> None:
         (nn.Conv2d(8, 8, 2, padding="same"), "opposite sides"),
         (nn.Conv2d(8, 8, 3, stride=3, padding=1), "off centre"),
         (nn.Conv2d(8, 8, 3, padding=1, groups=4), "keep_fields=True"),
-        (nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 3, padding=1)), "normalised"),
+        (nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 3, padding=1)), "normalisation"),
+        (nn.utils.spectral_norm(nn.Conv2d(8, 8, 3, padding=1)), "hooks"),
+        (nn.LazyConv2d(8, 3, padding=1), "show the network an image first"),
         (nn.ConvTranspose2d(8, 8, 3, stride=2, output_padding=1, dilation=2), "one side only"),
         (nn.InstanceNorm2d(8, track_running_stats=True), "track_running_stats=False"),
         (nn.ZeroPad2d((1, 0, 1, 0)), "pad all four"),
         (nn.Upsample(scale_factor=(2, 3)), "one factor"),
         (nn.Upsample(size=(16, 32)), "one size"),
+        (nn.Upsample(size=24), "whole factor"),
+        (nn.Upsample(size=(24, 24), mode="nearest-exact"), "whole factor"),
+        (nn.Upsample(scale_factor=0.5, mode="nearest-exact"), "whole factor"),
         (nn.AdaptiveAvgPool2d((2, 4)), "one size"),
         (nn.AdaptiveMaxPool2d((None, 4)), "one size"),
         (nn.MaxPool2d((2, 3)), "one number"),
@@ -122,6 +129,35 @@ def test_sizes_that_turn_with_the_image_are_converted_and_exact(kind: str) -> No
         torch.testing.assert_close(
             made(x.rot90(1, (2, 3))), made(x).rot90(1, (2, 3)), rtol=1e-4, atol=1e-5
         )
+
+
+def test_a_transposed_convolution_to_a_given_size_is_named() -> None:
+    class Hourglass(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.down, self.up = nn.Conv2d(1, 8, 4, 2, 1), nn.ConvTranspose2d(8, 1, 3, 2, 1)
+
+        def forward(self, x):
+            return self.up(self.down(x), output_size=x.shape[2:])
+
+    with pytest.raises(ConversionError, match=r"up \(ConvTranspose2d\).*one side only"):
+        to_equivariant(Hourglass(), parse_group("C4"))
+
+
+def test_weights_that_torch_cannot_copy_are_named() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        layers = [nn.utils.weight_norm(nn.Conv2d(8, 8, 3, padding=1)) for _ in range(2)]
+    network = nn.Sequential(nn.Conv2d(1, 8, 3), *layers, nn.Conv2d(8, 1, 3))
+    with pytest.raises(ConversionError, match="remove that first") as caught:
+        to_equivariant(network, parse_group("C4"))
+    assert [problem[:10] for problem in caught.value.problems] == ["1 (Conv2d)", "2 (Conv2d)"]
+
+
+@pytest.mark.parametrize("size", [4, 0, -1, 3.5, "3"])
+def test_a_kernel_that_is_not_odd_is_refused(size) -> None:
+    with pytest.raises(ConfigError, match=f"odd kernel_size.*got {size}: give 3"):
+        to_equivariant(nn.Conv2d(1, 1, 3, padding=1), parse_group("C4"), kernel_size=size)
 
 
 def test_control_flow_that_depends_on_values_is_explained() -> None:

@@ -24,6 +24,7 @@ RUNS = {
     },
     "auto": {"objective.kind": "auto", "network.kind": "standard"},
     "two shots": {"objective.kind": "noise2noise"},
+    "region": {"training.seed": 3},
     "equivariant": {"network.kind": "equivariant", "network.group": "D4"},
     "recorrupted": {
         "objective.kind": "r2r",
@@ -42,11 +43,17 @@ def run(request, tiny, noisy, tmp_path, monkeypatch):
     if request.param == "two shots":
         second = "other shot.tif"
         tifffile.imwrite(second, np.random.default_rng(1).poisson(noisy).astype(np.uint16))
+    region = inside = None
+    if request.param == "region":
+        region, inside = "where to look.tif", np.zeros(noisy.shape, np.uint8)
+        inside[10:40, 5:30] = 7
+        tifffile.imwrite(region, inside)
     model = Redenoiser(tiny.changed(**RUNS[request.param]), device="cpu")
     other = None if second is None else read_image(second).array
-    result = model.fit(noisy, "YX", second=other).predict(noisy, "YX")
+    result = model.fit(noisy, "YX", second=other, region=inside).predict(noisy, "YX")
     config = Config.model_validate(result.provenance["config"])
-    return result, (config, "it's noisy.tif", "YX"), {"second": second, "device": "cpu"}
+    keywords = {"second": second, "region": region, "device": "cpu"}
+    return result, (config, "it's noisy.tif", "YX"), keywords
 
 
 def check(result):

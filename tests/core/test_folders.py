@@ -22,7 +22,7 @@ from napari_redenoise._folders import (
 from napari_redenoise.config import Config, FolderConfig
 from napari_redenoise.data import PictureFolder
 from napari_redenoise.errors import ConfigError, InputError, ModelFileError
-from napari_redenoise.io import load_model
+from napari_redenoise.io import load_model, save_model
 from napari_redenoise.metrics import psnr, ssim
 from napari_redenoise.training import StepDone
 
@@ -349,6 +349,64 @@ def test_the_command_line_of_the_paper_trains_and_its_models_are_evaluated(
     assert "exists already" in str(refused.exception)
 
 
+def last_of(folder: Path) -> tuple[Config, dict, list[dict[str, str]]]:
+    """Configuration and provenance of the last model, and the statistics."""
+    _, config, _, provenance = load_model(folder / "epoch-002.safetensors")
+    with (folder / "statistics.csv").open() as file:
+        return config, provenance, list(csv.DictReader(file))
+
+
+def test_the_learning_rate_of_the_command_line_is_the_one_of_the_steps(
+    pictures: Path, tmp_path: Path
+) -> None:
+    rates, losses = {}, {}
+    for rate in ("1e-5", "1e-3"):
+        done = train_into(tmp_path / rate, pictures, "--learning-rate", rate)
+        assert done.exit_code == 0, done.output
+        config, _, rows = last_of(tmp_path / rate)
+        assert config.training.learning_rate == float(rate)
+        rates[rate] = [float(row["learning_rate"]) for row in rows]
+        losses[rate] = [float(row["loss"]) for row in rows]
+    # The schedule only scales them.
+    np.testing.assert_allclose(rates["1e-3"], 100 * np.array(rates["1e-5"]), rtol=1e-4)
+    assert losses["1e-3"] != losses["1e-5"]
+
+
+def test_the_loss_of_the_command_line_is_the_one_that_is_minimised(
+    pictures: Path, tmp_path: Path
+) -> None:
+    first = {}
+    for kind in ("l1", "l2"):
+        # So low a rate leaves the network as it began: only the measure of the error differs.
+        options = ("--loss", kind, "--learning-rate", "1e-9")
+        done = train_into(tmp_path / kind, pictures, *options)
+        assert done.exit_code == 0, done.output
+        config, _, rows = last_of(tmp_path / kind)
+        assert config.training.loss == kind
+        first[kind] = float(rows[0]["loss"])
+    assert first["l1"] < np.sqrt(first["l2"])
+    training = run_of(last_of(tmp_path / "l1")[0], pictures)
+    batch = next(training._batches())
+    sample = training._objective()(batch, torch.Generator())
+    with torch.no_grad():
+        error = training.state.network(sample.input).denoised - sample.target
+    # Of a batch of noise, not of the whole epoch.
+    assert first["l1"] == pytest.approx(float(error.abs().mean()), rel=0.5)
+    assert first["l2"] == pytest.approx(float(error.square().mean()), rel=0.5)
+
+
+def test_clean_targets_of_the_command_line_cost_no_noise(pictures: Path, tmp_path: Path) -> None:
+    """The same network and crops: against a noisy target the loss has the target's noise, too."""
+    losses = {}
+    for name, options in {"noisy": (), "clean": ("--clean-targets",)}.items():
+        done = train_into(tmp_path / name, pictures, "--learning-rate", "1e-9", *options)
+        assert done.exit_code == 0, done.output
+        _, provenance, rows = last_of(tmp_path / name)
+        assert provenance["folder"]["clean_targets"] is (name == "clean")
+        losses[name] = float(rows[0]["loss"])
+    assert losses["clean"] < losses["noisy"]
+
+
 def test_ckpt_overwrite_keeps_the_last_model_alone(pictures: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert train_into(folder, pictures, "--ckpt-overwrite").exit_code == 0
@@ -458,6 +516,33 @@ def test_a_model_denoises_files_like_those_it_was_trained_on(tmp_path: Path) -> 
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
     assert float(lines[-1].split()[2]) > 5
+
+
+def test_a_model_of_unknown_grey_scale_is_evaluated_only_with_a_range(
+    small: Config, pictures: Path, tmp_path: Path
+) -> None:
+    """As `denoise --save-model` leaves it: nothing is said of what would be white."""
+    training = run_of(small, pictures)
+    eight, sixteen = tmp_path / "8.safetensors", tmp_path / "16.safetensors"
+    training.save_model(eight)
+    units = scaled(training.normalisation, 257)
+    save_model(sixteen, training.state.average, training.config, units, {"steps": 0})
+
+    def scores(model: Path, *more: object) -> list[str]:
+        line = ("evaluate", model, "--test-dir", pictures, "--noise-param", "25", *more)
+        done = invoke(*line)
+        return [str(done.exception)] if done.exit_code else done.output.splitlines()
+
+    (said,) = scores(sixteen)
+    assert "does not say which grey level is white" in said
+    assert "give --range" in said
+    expected = scores(eight)
+    assert scores(sixteen, "--range", 65535) == expected
+    # What the model says may be put right.
+    assert scores(eight, "--range", 65535) != expected
+    for wrong in (0, -1, "nan", "inf"):
+        (said,) = scores(sixteen, "--range", wrong)
+        assert "give --range, the grey level of white" in said
 
 
 def test_pictures_too_small_and_models_of_other_channels_are_refused(tmp_path, small) -> None:

@@ -7,7 +7,15 @@ import tifffile
 
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError, OutputError
-from napari_redenoise.io import ImageFile, check_output, read_image, write_tiff
+from napari_redenoise.io import (
+    ImageFile,
+    _arrays,
+    _images,
+    check_output,
+    read_image,
+    result_array,
+    write_tiff,
+)
 
 
 def pixels(*shape: int, dtype: type = np.uint16) -> np.ndarray:
@@ -164,6 +172,72 @@ def test_dtypes_and_axes_that_imagej_lacks_are_written_all_the_same(result, axes
     image = read_image(write_tiff(result, array, ImageFile(array, axes)))
     assert (image.axes, image.array.dtype) == (axes, np.float64)
     np.testing.assert_array_equal(image.array, array)
+
+
+SHAPES = {"YX": (40, 30), "TYX": (3, 40, 30), "YXC": (40, 30, 3), "TCZYX": (2, 3, 2, 40, 30),
+          "XYT": (30, 40, 2), "PYX": (2, 40, 30)}  # fmt: skip
+
+
+@pytest.mark.parametrize("axes", SHAPES)
+@pytest.mark.parametrize("channels", [True, False])
+def test_results_on_disk_are_written_as_those_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, axes: str, channels: bool
+) -> None:
+    monkeypatch.setattr(_arrays, "MOST_BYTES_IN_MEMORY", 0)
+    planes = Planes(np.zeros(SHAPES[axes], np.float32), axes)
+    on_disk = result_array(planes, channels=channels)
+    assert not isinstance(on_disk, np.ndarray)
+    values = np.random.default_rng(0).random(on_disk.shape).astype(np.float32)
+    on_disk[...] = values
+    like = ImageFile(planes.array, axes, {"unit": "um", "spacing": 2.0}, (4.0, 4.0))
+    written = write_tiff(tmp_path / "disk.tif", on_disk, like)
+    expected = write_tiff(tmp_path / "memory.tif", values, like)
+    assert written.read_bytes() == expected.read_bytes()
+    image = read_image(written)
+    own = axes if channels else planes.axes_without_channels
+    order = [own.index(axis) for axis in image.axes]
+    np.testing.assert_array_equal(image.array, values.transpose(order))
+
+
+class Watched:
+    """An array that notes how much is read of it at once."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.shape, self.dtype, self.most = array.shape, array.dtype, 0
+        self._array = array
+
+    def __getitem__(self, key):
+        window = self._array[key]
+        self.most = max(self.most, window.size)
+        return window
+
+
+@pytest.mark.parametrize("axes", ["ZCYX", "YXTC"])
+def test_one_plane_at_a_time_is_read(result: Path, axes: str) -> None:
+    sizes = {"Z": 5, "T": 5, "C": 2, "Y": 20, "X": 30}
+    array = Watched(pixels(*(sizes[axis] for axis in axes), dtype=np.float32))
+    write_tiff(result, array, ImageFile(array, axes))
+    assert array.most == 20 * 30
+
+
+@pytest.mark.parametrize(("axes", "shape"), [("TCYX", (3, 2, 20, 30)), ("TYXC", (4, 20, 30, 3))])
+def test_what_imagej_s_tiff_cannot_hold_is_a_bigtiff(
+    result: Path, monkeypatch: pytest.MonkeyPatch, axes: str, shape
+) -> None:
+    array = pixels(*shape, dtype=np.float32)
+    like = ImageFile(array, axes, {"unit": "µm", "spacing": 0.5, "finterval": 2.0}, (4.0, 5.0), 1)
+    for most, big in ((array.nbytes, False), (array.nbytes - 1, True)):
+        monkeypatch.setattr(_images, "MOST_BYTES_IN_TIFF", most)
+        write_tiff(result, array, like, overwrite=True)
+        with tifffile.TiffFile(result) as file:
+            assert file.is_bigtiff is big
+            assert file.is_imagej is (not big and axes == "TCYX")
+        image = read_image(result)
+        assert image.axes == axes
+        assert image.resolution == (4.0, 5.0)
+        assert image.metadata["spacing"] == 0.5
+        np.testing.assert_array_equal(image.array, array)
+    assert image.metadata["unit"] == "µm"
 
 
 def test_an_ome_tiff_is_read_with_its_axes_and_pixel_sizes(tmp_path: Path, result: Path) -> None:

@@ -14,7 +14,7 @@ from napari_redenoise import __version__
 from napari_redenoise._denoiser import Redenoiser, Result
 from napari_redenoise.config import Config
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import ImageFile, check_folder, check_output, refuse_existing
+from napari_redenoise.io import ImageFile, check_folder, check_model, check_output
 from napari_redenoise.training import StepDone
 
 app = typer.Typer(
@@ -95,11 +95,21 @@ def _overlap(one: str, other: str) -> bool:
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
-def train_on(denoiser: Redenoiser, source: ImageFile, second: ImageFile | None = None) -> None:
-    """Train on an image file, with a bar of its steps; ``second`` is another shot of the scene."""
+def train_on(
+    denoiser: Redenoiser,
+    source: ImageFile,
+    second: ImageFile | None = None,
+    region: ImageFile | None = None,
+) -> None:
+    """Train on an image file, with a bar of its steps.
+
+    ``second`` is another shot of the scene; ``region`` is nonzero where training may look.
+    """
+    other = None if second is None else second.array
+    inside = None if region is None else region.array != 0
     with tqdm(desc=f"training on {denoiser.device}", unit="step") as bar:
-        other = None if second is None else second.array
-        for event in denoiser.fit_events(source.array, source.axes, second=other):
+        events = denoiser.fit_events(source.array, source.axes, second=other, region=inside)
+        for event in events:
             if isinstance(event, StepDone):
                 bar.total = event.steps
                 bar.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
@@ -138,9 +148,8 @@ def check_targets(
             raise OutputError(f"{path} is the noisy image itself: choose another name")
         if any(other is not None and _same(path, other) for other in others):
             raise OutputError(f"{path} is read by this command: choose another name")
-        if path in images:
-            check_output(path, overwrite=overwrite)
-        refuse_existing(path, overwrite=overwrite)
+        check = check_output if path in images else check_model
+        check(path, overwrite=overwrite)
         check_folder(path)
 
 

@@ -24,7 +24,7 @@ from napari_redenoise._noise_check import recommendation
 from napari_redenoise._trust import assess
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.errors import ConfigError
-from napari_redenoise.io import read_image, write_tiff
+from napari_redenoise.io import ImageFile, read_image, write_tiff
 
 
 @app.command()
@@ -50,6 +50,13 @@ def denoise(
         Path | None,
         typer.Option(
             help="noise2noise: another shot of the same scene; default neighbouring frames."
+        ),
+    ] = None,
+    region: Annotated[
+        Path | None,
+        typer.Option(
+            help="Train only where this image is not 0; of the plane's shape, or of IMAGE's "
+            "without channels."
         ),
     ] = None,
     mask_shape: Annotated[
@@ -83,7 +90,7 @@ def denoise(
     overwrite: Overwrite = False,
 ) -> None:
     """Train on the noisy pixels of IMAGE and write the denoised image to OUTPUT."""
-    inputs = (second, model)
+    inputs = (second, region, model)
     check_targets(image, [output, mask], save_model, overwrite=overwrite, others=inputs)
     settings = {
         "network.kind": backbone,
@@ -97,7 +104,7 @@ def denoise(
     chosen = {field: value for field, value in settings.items() if value is not None}
     given = {**chosen, **assigned(assignments or [], chosen)}
     if model is not None:
-        if given or save_model is not None or second is not None:
+        if given or any(path is not None for path in (save_model, second, region)):
             raise ConfigError(
                 "--model does not train: leave --save-model and all that concerns training out"
             )
@@ -111,7 +118,7 @@ def denoise(
         advice = recommendation(denoiser.noise(source.array, source.axes))
         typer.echo(f"objective {advice.objective}: {advice.reason}")
     if model is None:
-        train_on(denoiser, source, None if second is None else read_image(second, source.axes))
+        train_on(denoiser, source, _read(second, source.axes), _read(region))
     if save_model is not None:
         typer.echo(f"wrote {denoiser.save(save_model, overwrite=overwrite)}")
     result = predict_all(denoiser, source)
@@ -122,6 +129,10 @@ def denoise(
         typer.echo(f"wrote {mask}")
     if report:
         typer.echo("\n".join(assess(source.array, result.denoised, source.axes).sentences()))
+
+
+def _read(path: Path | None, axes: str | None = None) -> ImageFile | None:
+    return None if path is None else read_image(path, axes)
 
 
 def _drawing(text: str) -> tuple[str, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import skimage.io
@@ -14,7 +15,7 @@ from napari_redenoise._cli._app import Device, Overwrite, app
 from napari_redenoise._folders import PictureDone, evaluate, noise_config, scaled
 from napari_redenoise.config import NoiseKind
 from napari_redenoise.data import FULL_SCALE, PictureFolder
-from napari_redenoise.errors import OutputError
+from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import check_folder, get_device, load_model, refuse_existing, whole_file
 
 TABLE = "table.csv"
@@ -33,6 +34,10 @@ def evaluate_model(
         Path | None, typer.Option(help="Folder for the table and a montage per picture.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the noise.", min=0)] = 0,
+    grey_range: Annotated[
+        float | None,
+        typer.Option("--range", help="White of the images MODEL is for; default as MODEL says."),
+    ] = None,
     device: Device = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -40,8 +45,7 @@ def evaluate_model(
     network, config, normalisation, provenance = load_model(model)
     network = network.to(get_device(device))
     pictures = PictureFolder.open(test_dir, test_size, config.network.channels)
-    # As `train` leaves it, for grey levels of its files; others are taken for 8 bits.
-    white = float(provenance.get("white", FULL_SCALE))
+    white = _white(model, provenance, grey_range)
     normalisation = scaled(normalisation, FULL_SCALE / white)
     montages = _montage_names(pictures.paths)
     if out is not None and out.resolve() == test_dir.resolve():
@@ -68,6 +72,22 @@ def evaluate_model(
     if out is not None:
         _write_table(out / TABLE, [*rows, ("mean", *means)])
         typer.echo(f"wrote {out}")
+
+
+def _white(model: Path, provenance: dict[str, Any], given: float | None) -> float:
+    """Grey level of white in the images that a model is for."""
+    # The names under which `train` and `import-checkpoint` leave it. A model that was trained on
+    # one image knows its grey levels, and not which of them would be white.
+    known = (given, provenance.get("white"), provenance.get("grey_range"))
+    white = next((value for value in known if value is not None), None)
+    if white is None:
+        raise ConfigError(
+            f"{model} does not say which grey level is white in the images that it is for: give "
+            "--range, 255 for those of 8 bits"
+        )
+    if not (isinstance(white, (int, float)) and math.isfinite(white) and white > 0):
+        raise ConfigError(f"the range is {white}: give --range, the grey level of white")
+    return float(white)
 
 
 def montage(done: PictureDone) -> np.ndarray:

@@ -13,7 +13,7 @@ from napari_redenoise._cli._app import Backbone, Device, Overwrite, app
 from napari_redenoise._pretrain import Pretraining, Recipe
 from napari_redenoise.config import Config
 from napari_redenoise.errors import OutputError
-from napari_redenoise.io import check_folder, refuse_existing
+from napari_redenoise.io import check_folder, check_model
 
 KEEP_EVERY = 300.0
 """Seconds between two saved states."""
@@ -40,7 +40,7 @@ def pretrain(
 ) -> None:
     """Train a network on synthetic noise over scenes that anyone may train on, and write MODEL."""
     state = model.with_suffix(".state")
-    refuse_existing(model, overwrite=overwrite)
+    check_model(model, overwrite=overwrite)
     check_folder(model)
     if state.exists() and not resume and not overwrite:
         raise OutputError(f"{state} holds a training: add --resume to go on with it")

@@ -11,7 +11,7 @@ from napari_redenoise.io._devices import (
 )
 from napari_redenoise.io._files import check_folder, refuse_existing, whole_file
 from napari_redenoise.io._images import ImageFile, check_output, read_image, write_tiff
-from napari_redenoise.io._model_file import load_model, save_model
+from napari_redenoise.io._model_file import check_model, load_model, save_model
 from napari_redenoise.io._plain_file import check_program, export_model
 from napari_redenoise.io._state_file import load_state, save_state
 
@@ -19,6 +19,7 @@ __all__ = [
     "ImageFile",
     "available_devices",
     "check_folder",
+    "check_model",
     "check_output",
     "check_program",
     "export_model",

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import skimage.io
 import tifffile
 
-from napari_redenoise.data import default_axes
+from napari_redenoise.data import ArrayLike, default_axes
 from napari_redenoise.errors import InputError, OutputError
 from napari_redenoise.io._files import refuse_existing, whole_file
 
 TIFF_SUFFIXES = (".tif", ".tiff")
+# Offsets have 32 bits; some are left for what is not pixels.
+MOST_BYTES_IN_TIFF = 2**32 - 2**25
 
 # What the decoders raise for damaged files and for those of other kinds.
 _UNREADABLE = (
@@ -79,11 +85,25 @@ def read_image(path: str | Path, axes: str | None = None) -> ImageFile:
 
 
 def write_tiff(
-    path: str | Path, array: np.ndarray, like: ImageFile, *, overwrite: bool = False
+    path: str | Path, array: ArrayLike, like: ImageFile, *, overwrite: bool = False
 ) -> Path:
     """Write a result as TIFF with the axes, scale and units of its source.
 
     The file appears under its name only when it is complete.
+
+    Parameters
+    ----------
+    path : path
+    array : array-like
+        Of any kind that `result_array` makes; one plane of it is in memory at a time.
+    like : ImageFile
+        The source; a result without its channels, such as a mask, is recognised.
+    overwrite : bool
+
+    Notes
+    -----
+    Up to 4 GiB this is an ImageJ hyperstack where that holds dtype and axes; what is larger, or of
+    another kind, is a TIFF (then a BigTIFF) that names its axes, as tifffile writes it.
 
     Raises
     ------
@@ -92,20 +112,23 @@ def write_tiff(
     """
     path = Path(path)
     check_output(path, overwrite=overwrite)
-    axes = like.axes if array.ndim == len(like.axes) else like.axes.replace("C", "")
+    dtype = np.dtype(array.dtype)
+    axes = like.axes if len(array.shape) == len(like.axes) else like.axes.replace("C", "")
     colour = axes.endswith("YXC") and array.shape[-1] in (3, 4)
     metadata: dict[str, Any] = {
         key: like.metadata[key] for key in ("spacing", "unit", "finterval") if key in like.metadata
     }
-    options: dict[str, Any] = {"photometric": "rgb" if colour else "minisblack"}
-    imagej = array.dtype in (np.uint8, np.uint16, np.float32) and set(axes) <= set("TZCYX")
-    if imagej and not colour:
+    big = math.prod(array.shape) * dtype.itemsize > MOST_BYTES_IN_TIFF
+    options: dict[str, Any] = {"photometric": "rgb" if colour else "minisblack", "bigtiff": big}
+    imagej = dtype in (np.uint8, np.uint16, np.float32) and set(axes) <= set("TZCYX")
+    order = list(range(len(axes)))
+    if imagej and not colour and not big:
         # ImageJ's TIFF has a fixed order of axes and is what Fiji reads scale and axes from.
         options["imagej"] = True
         if "unit" in metadata:
             metadata["unit"] = _java_escaped(metadata["unit"])
         kept = [axis for axis in "TZCYX" if axis in axes]
-        array = array.transpose([axes.index(axis) for axis in kept])
+        order = [axes.index(axis) for axis in kept]
         axes = "".join(kept)
     else:
         axes = axes.replace("C", "S") if colour else axes
@@ -113,8 +136,10 @@ def write_tiff(
         options["resolution"] = like.resolution
         if like.resolution_unit is not None:
             options["resolutionunit"] = like.resolution_unit
+    options |= {"shape": tuple(array.shape[axis] for axis in order), "dtype": dtype}
+    pages = _pages(array, order, 3 if colour else 2)
     with whole_file(path) as partial:
-        tifffile.imwrite(partial, array, metadata={"axes": axes, **metadata}, **options)
+        tifffile.imwrite(partial, pages, metadata={"axes": axes, **metadata}, **options)
     return path
 
 
@@ -130,6 +155,16 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> None:
     if path.suffix.lower() not in TIFF_SUFFIXES:
         raise OutputError(f"expected a name ending in .tif for the result, got {path.name}")
     refuse_existing(path, overwrite=overwrite)
+
+
+def _pages(array: ArrayLike, order: list[int], depth: int) -> Iterator[npt.NDArray[Any]]:
+    """Pages of a file with the axes of an array in another order, the last ``depth`` in a page."""
+    outer, inner = order[:-depth], order[-depth:]
+    turned = [sorted(inner).index(axis) for axis in inner]
+    for index in itertools.product(*(range(array.shape[axis]) for axis in outer)):
+        place = dict(zip(outer, index, strict=True))
+        key = tuple(place.get(axis, slice(None)) for axis in range(len(order)))
+        yield np.asarray(array[key]).transpose(turned)
 
 
 def _read_tiff(path: Path) -> ImageFile:

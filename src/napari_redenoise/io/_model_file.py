@@ -17,11 +17,12 @@ from safetensors.torch import save_file
 
 from napari_redenoise.config import Config
 from napari_redenoise.data import Normalisation
-from napari_redenoise.errors import ConfigError, ModelFileError
+from napari_redenoise.errors import ConfigError, ModelFileError, OutputError
 from napari_redenoise.io._files import refuse_existing, whole_file
 from napari_redenoise.nn import DenoisingNetwork, build_network
 
 FORMAT = "napari-redenoise/1"
+SUFFIX = ".safetensors"
 
 
 def save_model(
@@ -47,10 +48,10 @@ def save_model(
     Raises
     ------
     OutputError
-        When the file exists and ``overwrite`` is not set.
+        When the file exists and ``overwrite`` is not set, or is no model by its name.
     """
     path = Path(path)
-    refuse_existing(path, overwrite=overwrite)
+    check_model(path, overwrite=overwrite)
     tensors = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
     if half:
         tensors |= {name: value.detach().cpu().half() for name, value in network.named_parameters()}
@@ -63,6 +64,20 @@ def save_model(
     with whole_file(path) as partial:
         save_file(tensors, partial, header)
     return path
+
+
+def check_model(path: str | Path, *, overwrite: bool = False) -> None:
+    """Refuse a name under which a model must not be written.
+
+    Raises
+    ------
+    OutputError
+        When the file exists and ``overwrite`` is not set, or does not end in ``.safetensors``.
+    """
+    path = Path(path)
+    if path.suffix.lower() != SUFFIX:
+        raise OutputError(f"expected a name ending in {SUFFIX} for the model, got {path.name}")
+    refuse_existing(path, overwrite=overwrite)
 
 
 def load_model(

@@ -14,13 +14,14 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.proxy import TraceError
+from torch.nn.modules.lazy import LazyModuleMixin
 
-from napari_redenoise.errors import ConversionError
+from napari_redenoise.errors import ConfigError, ConversionError
 from napari_redenoise.nn import _conv
 from napari_redenoise.nn._fields import (
     FieldBatchNorm2d,
@@ -32,7 +33,8 @@ from napari_redenoise.nn._fields import (
 from napari_redenoise.nn._fourier import FourierConv2d
 from napari_redenoise.nn._group import Group
 from napari_redenoise.nn._representations import Plan, Unknown, depthwise_multiplier, describe
-from napari_redenoise.nn._roles import Role, argument, samples_centred, square
+from napari_redenoise.nn._roles import Role, argument, fractional, samples_centred, square
+from napari_redenoise.nn._traced import NORMALISED, traced_copy
 
 _FORMS: dict[tuple[bool, bool, bool], type[FourierConv2d]] = {
     # transposed, from a regular map, to a regular map
@@ -67,7 +69,8 @@ def to_equivariant(
     module : Module
         Takes images (B, C, H, W), traceable by `torch.fx`; left as it is. May hold Conv2d,
         ConvTranspose2d, BatchNorm2d, InstanceNorm2d, GroupNorm, Dropout2d, PReLU, pointwise
-        functions, pooling, upsampling, symmetric padding, sums, products and concatenations.
+        functions, pooling, upsampling, symmetric padding and cropping, sums, products, powers
+        and concatenations.
     group : Group
     kernel_size : int, optional
         Odd size for the convolutions that keep the size of their image, 1 x 1 excepted; default
@@ -93,6 +96,8 @@ def to_equivariant(
     ------
     ConversionError
         Naming everything that has no equivariant counterpart, with a reason and a remedy.
+    ConfigError
+        When ``kernel_size`` is not an odd number.
 
     Notes
     -----
@@ -100,8 +105,11 @@ def to_equivariant(
     over what ordinary ones have learned. Functional dropout becomes a layer that follows
     ``train()`` and ``eval()``. Sizes computed from the image, as for padding to the size of a skip
     connection, are kept as they are, and are symmetric on multiples of the total stride only.
+    Resampling by a fraction computes its positions from the sizes of both images
+    (``recompute_scale_factor``), so that what is rounded off a size shifts nothing.
     """
-    traced = _trace(module)
+    _check_size(kernel_size)
+    traced = traced_copy(module)
     width = (lambda channels: channels) if keep_fields else _plain_width(group)
     plan = Plan(traced, width)
     convert = _Conversion(plan, group, kernel_size, widen, generator)
@@ -116,6 +124,16 @@ def to_equivariant(
     _copy_modes(module, traced)
     traced.recompile()
     return traced
+
+
+def _check_size(kernel_size: int | None) -> None:
+    if kernel_size is None:
+        return
+    if not isinstance(kernel_size, Integral) or kernel_size < 1 or kernel_size % 2 == 0:
+        raise ConfigError(
+            f"expected an odd kernel_size, for which images keep their size, got {kernel_size}: "
+            "give 3, 5, 7, ..."
+        )
 
 
 def _plain_width(group: Group) -> Callable[[int], int]:
@@ -167,6 +185,8 @@ class _Conversion:
         """Lift what has to be lifted and exchange the layer."""
         for source in self.plan.lifted(node):
             self._insert_lift(node, source)
+        if fractional(node, self.plan.module(node)):
+            self._centre(node)
         if spec is None:
             return
         if node.op == "call_module":
@@ -214,8 +234,12 @@ class _Conversion:
 
     def _geometry(self, module: Any, transposed: bool) -> dict[str, Any]:
         """Kernel, stride, padding and dilation, the same on both axes."""
-        if nn.utils.parametrize.is_parametrized(module) or module._forward_pre_hooks:
-            raise Unknown("has normalised weights or hooks: remove them first")
+        if isinstance(module, LazyModuleMixin):
+            raise Unknown("has no weights yet: show the network an image first")
+        if nn.utils.parametrize.is_parametrized(module):
+            raise Unknown(NORMALISED)
+        if module._forward_pre_hooks:
+            raise Unknown("has hooks, perhaps of normalised weights: remove them first")
         names = ("kernel_size", "stride", "dilation")
         found: dict[str, Any] = {name: square(getattr(module, name)) for name in names}
         found["padding"] = _padding(module)
@@ -294,6 +318,14 @@ class _Conversion:
         node.replace_all_uses_with(layer)
         traced.graph.erase_node(node)
 
+    def _centre(self, node: fx.Node) -> None:
+        """Sample between the borders of both images, and not from the upper left corner on."""
+        module = self.plan.module(node)
+        if isinstance(module, nn.Upsample):
+            module.recompute_scale_factor = True
+        else:
+            node.kwargs = {**node.kwargs, "recompute_scale_factor": True}
+
     def _insert_lift(self, node: fx.Node, source: fx.Node) -> None:
         traced = self.plan.traced
         name = _free_name(traced, "lift")
@@ -301,21 +333,6 @@ class _Conversion:
         with traced.graph.inserting_before(node):
             lifted = traced.graph.call_module(name, (source,))
         node.replace_input_with(source, lifted)
-
-
-def _trace(module: nn.Module) -> fx.GraphModule:
-    try:
-        traced = fx.symbolic_trace(copy.deepcopy(module))
-    except (TraceError, TypeError, RuntimeError, ValueError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConversionError(
-            (
-                f"forward ({type(module).__name__}) cannot be traced ({reason}): let what it does "
-                "not depend on values or sizes of the image",
-            )
-        ) from error
-    traced.graph.eliminate_dead_code()
-    return traced
 
 
 def _tensor_of(module: nn.Module) -> Tensor | None:

@@ -217,6 +217,8 @@ class Unknown(Exception):
 def joined(node: fx.Node) -> list[fx.Node]:
     """What a concatenation joins, in order, with repetitions."""
     parts = argument(node, 0, "tensors", ())
+    # All that a function has cut into parts is a single node.
+    parts = [parts] if isinstance(parts, fx.Node) else parts
     return [part for part in parts if isinstance(part, fx.Node)]
 
 

@@ -44,17 +44,20 @@ POINTWISE = (
 ADAPTIVE_POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 SAMPLERS = (nn.Upsample, *ADAPTIVE_POOLS)
 _COMBINATIONS = {"add", "sub", "mul", "div", "truediv", "maximum", "minimum"}
+# Functions of a map and of numbers, or of maps pixel by pixel.
+_OF_SEVERAL = {"pow", "clamp", "clamp_min", "clamp_max", "clip"}
 _POINTWISE_NAMES = {
     "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus",
     "softsign", "sigmoid", "logsigmoid", "tanh", "hardswish", "hardsigmoid", "hardtanh", "abs",
-    "neg", "exp", "log", "sqrt", "square", "pow", "clamp", "clamp_min", "clamp_max", "clip",
-    "contiguous", "clone", "detach", "float", "double", "half", "to", "type_as",
+    "neg", "exp", "log", "sqrt", "square", "contiguous", "clone", "detach", "float", "double",
+    "half", "to", "type_as",
 }  # fmt: skip
 _SAMPLER_NAMES = {
     "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "interpolate",
     "upsample", "pad",
 }  # fmt: skip
 _CUTS = {"chunk", "split", "getitem", "unbind", "narrow", "select", "tensor_split"}
+_CROP = "crop by an index with as many pixels off all four sides, x[..., 1:-1, 1:-1]"
 _MOVES = {"view", "reshape", "flatten", "permute", "transpose", "unflatten", "rearrange", "roll"}
 
 
@@ -104,8 +107,8 @@ def function_role(node: fx.Node, features: int) -> Role:
         return Role.NUMBER if plain else Role.UNKNOWN
     if name in {"size", "dim"} or (name == "getattr" and node.args[1] in {"shape", "ndim"}):
         return Role.NUMBER
-    if name in _COMBINATIONS:
-        return Role.COMBINE if features == 2 else Role.KEEP
+    if name in _COMBINATIONS | _OF_SEVERAL:
+        return Role.COMBINE if features > 1 else Role.KEEP
     if name in {"cat", "concat", "concatenate"}:
         return Role.CONCATENATE
     if name in {"dropout2d", "feature_dropout"}:
@@ -114,7 +117,10 @@ def function_role(node: fx.Node, features: int) -> Role:
         return Role.DROP_PIXELS
     if name in {"mean", "amax", "amin"}:
         return _reduction_role(node)
-    return Role.KEEP if name in _POINTWISE_NAMES | _SAMPLER_NAMES else Role.UNKNOWN
+    if name == "getitem" and _crops_alike(node):
+        return Role.KEEP
+    known = name in _POINTWISE_NAMES | _SAMPLER_NAMES and features == 1
+    return Role.KEEP if known else Role.UNKNOWN
 
 
 def argument(node: fx.Node, position: int, name: str, default: Any = None) -> Any:
@@ -135,6 +141,42 @@ def _reduction_role(node: fx.Node) -> Role:
     return Role.UNKNOWN
 
 
+def _spatial_index(node: fx.Node) -> tuple[Any, Any] | None:
+    """What an index takes of rows and of columns; None of one that takes channels apart."""
+    index = argument(node, 1, "index")
+    parts = list(index) if isinstance(index, tuple) else [index]
+    place = parts.index(...) if ... in parts else len(parts)
+    given = len(parts) - (... in parts)
+    parts[place : place + 1] = [slice(None)] * (4 - given)
+    if len(parts) != 4 or parts[:2] != [slice(None)] * 2:
+        return None
+    return parts[2], parts[3]
+
+
+def _crops_alike(node: fx.Node) -> bool:
+    """Whether an index takes the same number of pixels off all four sides, and nothing else."""
+    cut = _spatial_index(node)
+    if cut is None or cut[0] != cut[1] or not isinstance(cut[0], slice):
+        return False
+    start, stop, step = cut[0].start, cut[0].stop, cut[0].step
+    if step not in (None, 1) or start in (None, 0):
+        return step in (None, 1) and stop is None
+    return isinstance(start, int) and isinstance(stop, int) and start == -stop > 0
+
+
+def fractional(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether a map is resampled by a factor that does not give whole sizes for all images."""
+    factor: Any
+    if isinstance(module, nn.Upsample):
+        factor = module.scale_factor
+    elif module is None and name_of(node) == "interpolate":
+        factor = argument(node, 2, "scale_factor")
+    else:
+        return False
+    factors = factor if isinstance(factor, (tuple, list)) else (factor,)
+    return any(isinstance(f, fx.Node) or (f is not None and f != int(f)) for f in factors)
+
+
 def refusal(node: fx.Node, module: nn.Module | None, role: Role) -> str | None:
     """Why an operation cannot be converted and what to do, or None when its options allow it."""
     if role is Role.UNKNOWN:
@@ -142,6 +184,8 @@ def refusal(node: fx.Node, module: nn.Module | None, role: Role) -> str | None:
     if isinstance(module, POOLS):
         return _pool_refusal(module.kernel_size, module.stride, module.padding,
                              getattr(module, "dilation", 1))  # fmt: skip
+    if isinstance(module, nn.ConvTranspose2d) and argument(node, 1, "output_size") is not None:
+        return "is given a size, for which it adds pixels on one side only: use kernel 2 or 4"
     if isinstance(module, PADS):
         return _pad_refusal(module.padding)
     if isinstance(module, nn.Upsample):
@@ -224,9 +268,17 @@ def _sampling_refusal(mode: Any, size: Any, factor: Any) -> str | None:
     factors = factor if isinstance(factor, (tuple, list)) else (factor,)
     if len(set(factors)) > 1:
         return "scales rows and columns differently: give one factor for both"
+    if mode not in ("nearest", "nearest-exact"):
+        return None
     known = isinstance(factors[0], (int, float))
-    if mode == "nearest" and known and not float(factors[0]).is_integer():
+    if known and not float(factors[0]).is_integer():
         return "takes pixels off centre: use a whole factor, or mode 'bilinear'"
+    sides = size if isinstance(size, (tuple, list)) else (size,)
+    if any(isinstance(side, int) for side in sides):
+        return (
+            "takes pixels off centre of all images but those whose sides divide the size: use a "
+            "whole factor, or mode 'bilinear'"
+        )
     return None
 
 
@@ -243,11 +295,24 @@ def _unknown(node: fx.Node, module: nn.Module | None) -> str:
         return "moves channels or pixels, which would mix orientations: keep (B, C, H, W)"
     if isinstance(module, (nn.PixelShuffle, nn.PixelUnshuffle)) or "shuffle" in name:
         return "turns channels into pixels: use an upsampling or ConvTranspose2d"
+    if name in _CUTS and _cuts_pixels(node):
+        return f"cuts rows and columns, not alike on all sides: {_CROP}"
     if name in _CUTS:
         return "cuts channels, perhaps within a field: use a convolution for each part"
     if name in {"mean", "amax", "amin"}:
         return "removes axes: reduce the channels or both spatial axes with keepdim=True"
+    if name in _POINTWISE_NAMES | _SAMPLER_NAMES:
+        return "takes a second feature map, which may be another kind: give it a number or a dtype"
     return (
         "is not known to be equivariant: use convolutions, their norms, pointwise functions, "
         "pooling, upsampling, sums and concatenations"
     )
+
+
+def _cuts_pixels(node: fx.Node) -> bool:
+    """Whether an operation takes a part of the rows or columns, and no channels apart."""
+    name = name_of(node)
+    if name == "getitem":
+        return _spatial_index(node) is not None
+    position = {"chunk": 2, "split": 2, "tensor_split": 2}.get(name, 1)
+    return argument(node, position, "dim", 0) in (2, 3, -1, -2)
