@@ -10,7 +10,6 @@ from typing import Any
 from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
-from superqt.utils import create_worker
 
 from napari_redenoise._copy_as import as_command, as_python
 from napari_redenoise._layers import LayerData, image_file
@@ -18,7 +17,8 @@ from napari_redenoise._trust import TrustReport, assess
 from napari_redenoise._widgets._change_maps import place
 from napari_redenoise._widgets._extras import ExtraKind, extra_layers
 from napari_redenoise._widgets._layer_run import PAINT_MS
-from napari_redenoise._widgets._run import Job, RunFailed
+from napari_redenoise._widgets._run import Job
+from napari_redenoise._widgets._task import Task
 from napari_redenoise._widgets._view import current_window
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
@@ -103,7 +103,7 @@ class AfterRun(QObject):
                 logger.error("the result could not be examined", exc_info=error)
             self._tell(None)
 
-        create_worker(examined, _connect={"returned": self._tell, "errored": errored})
+        Task(examined, returned=self._tell, errored=errored)
 
     def _tell(self, report: TrustReport | None) -> None:
         if not self._stop.is_set():
@@ -125,17 +125,14 @@ class AfterRun(QObject):
             placed = place(self.layer, source, window)
         self.is_busy = True
         self.said.emit("Making the layers.")
-        create_worker(
-            extra_layers,
-            kind,
-            self.job.denoiser,
-            source,
-            self.result.data,
-            placed or {},
-            window,
-            self._stop.is_set,
-            _connect={"returned": self._on_layers, "errored": self._on_errored},
-        )
+        denoiser, denoised = self.job.denoiser, self.result.data
+
+        def made() -> list[LayerData]:
+            return extra_layers(
+                kind, denoiser, source, denoised, placed or {}, window, self._stop.is_set
+            )
+
+        Task(made, returned=self._on_layers, errored=self._on_errored)
 
     def _on_layers(self, layers: list[LayerData]) -> None:
         self._pending = [] if self._stop.is_set() else layers
@@ -158,6 +155,8 @@ class AfterRun(QObject):
 
     def _on_errored(self, error: Exception) -> None:
         self.is_busy = False
+        if self._stop.is_set():
+            return
         if isinstance(error, RedenoiseError):
             self.said.emit(f"{error}.")
             return
@@ -193,16 +192,10 @@ class AfterRun(QObject):
 
     def _in_background(self, write: Any) -> None:
         def returned(path: Path) -> None:
-            self.said.emit(f"Wrote {path}.")
+            if not self._stop.is_set():
+                self.said.emit(f"Wrote {path}.")
 
-        def guarded() -> Path:
-            try:
-                written: Path = write()
-            except (RuntimeError, OSError) as error:
-                raise RunFailed(f"{type(error).__name__}: {error}") from error
-            return written
-
-        create_worker(guarded, _connect={"returned": returned, "errored": self._on_errored})
+        Task(write, returned=returned, errored=self._on_errored)
 
     def copy_python(self) -> None:
         """Copy a script that does what was run."""

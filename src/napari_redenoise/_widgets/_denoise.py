@@ -142,6 +142,9 @@ class DenoiseWidget(DenoiseLayout):
         self._connections = []
         self._queue = []
         self._surveys.leave()
+        for part in (self.after, self._rewind):
+            if part is not None:
+                part.leave()
         if self.run is not None:
             self.run.abandon(viewer_is_open=viewer_is_open)
             self.run = None

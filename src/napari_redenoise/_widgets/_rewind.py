@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from qtpy.QtCore import QObject
-from superqt.utils import create_worker
 
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._layers import LayerImage, denoised_layer, part
 from napari_redenoise._previews import PreviewDone
 from napari_redenoise._widgets._change_maps import place
+from napari_redenoise._widgets._task import Task
 from napari_redenoise._widgets._view import current_window
+
+logger = logging.getLogger(__name__)
 
 
 class Rewind(QObject):
@@ -32,7 +35,7 @@ class Rewind(QObject):
         super().__init__()
         self._viewer, self._layer = viewer, layer
         self._source, self._denoiser = source, denoiser
-        self._worker: Any = None
+        self._task: Any = None
         self._wanted: int | None = None
         self._over = False
         self.shown: Any = None
@@ -40,17 +43,21 @@ class Rewind(QObject):
     @property
     def is_busy(self) -> bool:
         """Whether a snapshot is still to be shown."""
-        return self._worker is not None or self._wanted is not None
+        return self._task is not None or self._wanted is not None
 
     def show(self, step: int) -> None:
         """Show the snapshot of a step; of several asked for in a row, the last one."""
         self._wanted = step
-        if self._worker is None:
+        if self._task is None:
             self._next()
 
-    def clear(self) -> None:
-        """Take the layer away, and show no more."""
+    def leave(self) -> None:
+        """Show no more."""
         self._over, self._wanted = True, None
+
+    def clear(self) -> None:
+        """Show no more, and take the layer away."""
+        self.leave()
         self._remove()
 
     def _remove(self) -> None:
@@ -74,11 +81,14 @@ class Rewind(QObject):
             if not self._over:
                 self._draw(step, placed, done)
 
+        def errored(error: Exception) -> None:
+            logger.error("an earlier state could not be shown", exc_info=error)
+
         def finished() -> None:
-            self._worker = None
+            self._task = None
             self._next()
 
-        self._worker = create_worker(preview, _connect={"returned": returned, "finished": finished})
+        self._task = Task(preview, returned=returned, errored=errored, finished=finished)
 
     def _draw(self, step: int, placed: dict[str, Any], done: PreviewDone) -> None:
         active = self._viewer.layers.selection.active

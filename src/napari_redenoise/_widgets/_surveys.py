@@ -6,11 +6,11 @@ from collections.abc import Hashable
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
-from superqt.utils import create_worker
 
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._layers import LayerImage
 from napari_redenoise._widgets._run import Survey, survey
+from napari_redenoise._widgets._task import Task
 from napari_redenoise.noise import NoiseReport
 
 Reports = tuple[NoiseReport, ...]
@@ -27,13 +27,13 @@ class Surveys(QObject):
         # None where it could not be measured.
         self._seconds: dict[Hashable, float | None] = {}
         self._reports: dict[Hashable, Reports | None] = {}
-        self._worker: Any = None
+        self._task: Any = None
         self._over = False
 
     @property
     def is_measuring(self) -> bool:
         """Whether something is being measured."""
-        return self._worker is not None
+        return self._task is not None
 
     def seconds(self, run: Hashable) -> float | None:
         """Expected time of a kind of run."""
@@ -64,18 +64,14 @@ class Surveys(QObject):
                 self._reports[image] = found.reports
 
         def finished() -> None:
-            self._worker = None
+            self._task = None
             # Also where it failed: a run will say why, and no trial is made again.
             self._seconds.setdefault(run, None)
             self._reports.setdefault(image, None)
             if not self._over:
                 self.changed.emit()
 
-        self._worker = create_worker(
-            survey,
-            denoiser,
-            source,
-            noise=image not in self._reports,
-            _ignore_errors=True,
-            _connect={"returned": done, "finished": finished},
+        noise = image not in self._reports
+        self._task = Task(
+            lambda: survey(denoiser, source, noise=noise), returned=done, finished=finished
         )
