@@ -35,6 +35,9 @@ def as_python(
     second: str | None = None,
     device: str | None = None,
     region: str | None = None,
+    stop_after: int | None = None,
+    model: str | None = None,
+    as_source: bool = False,
     out: str = OUT,
 ) -> str:
     """Write the script that makes a run again.
@@ -55,30 +58,69 @@ def as_python(
         Default the fastest there is.
     region : str, optional
         File of a mask that is nonzero where the network was trained.
+    stop_after : int, optional
+        Step after which the training was stopped; default not before its last.
+    model : str, optional
+        File of the model that denoised: nothing is trained.
+    as_source : bool
+        Whether the result has the integers of its source.
     out : str
         File for the denoised image, .tif; the fusion mask gets a name beside it.
     """
     image, other, lines = _files(source, second)
+    writers = ["in_type_of"] if as_source else []
+    lines += [
+        "from napari_redenoise import Config, Redenoiser",
+        f"from napari_redenoise.io import {', '.join([*writers, 'read_image', 'write_tiff'])}",
+        "",
+        f"image = read_image({image!r}, {axes!r})",
+    ]
+    if model is not None:
+        lines += [f"model = Redenoiser.load({model!r}{_device(device)})"]
+    else:
+        lines += _training(config, device, axes, other, region, stop_after)
+    lines += ["result = model.predict(image.array, image.axes)"]
+    denoised = "result.denoised"
+    if as_source:
+        denoised = "in_type_of(image.array, image.axes, result.denoised)"
+    lines += [f"write_tiff({out!r}, {denoised}, image)"]
+    if config.network.kind == "adarenet":
+        lines += [f"write_tiff({_mask_name(out)!r}, result.mask, image)"]
+    return "\n".join(lines) + "\n"
+
+
+def _training(
+    config: Config,
+    device: str | None,
+    axes: str,
+    second: str | None,
+    region: str | None,
+    stop_after: int | None,
+) -> list[str]:
+    """Lines that train a model on the image."""
     changes = [f"        {field!r}: {value!r}," for field, value in _changes(config).items()]
-    lines += ["from napari_redenoise import Config, Redenoiser"]
-    lines += ["from napari_redenoise.io import read_image, write_tiff", ""]
-    lines += ["config = Config().changed(", "    **{", *changes, "    }", ")"] if changes else []
-    lines += [f"image = read_image({image!r}, {axes!r})"]
+    lines = ["config = Config().changed(", "    **{", *changes, "    }", ")"] if changes else []
     arguments = "image.array, image.axes"
-    if other is not None:
-        lines += [f"second = read_image({other!r}, {axes!r})"]
+    if second is not None:
+        lines += [f"second = read_image({second!r}, {axes!r})"]
         arguments += ", second=second.array"
     if region is not None:
         lines += [f"region = read_image({region!r}).array != 0"]
         arguments += ", region=region"
-    where = "" if device is None else f", device={device!r}"
     settings = "config" if changes else "Config()"
-    lines += [f"model = Redenoiser({settings}{where})", f"model.fit({arguments})"]
-    lines += ["result = model.predict(image.array, image.axes)"]
-    lines += [f"write_tiff({out!r}, result.denoised, image)"]
-    if config.network.kind == "adarenet":
-        lines += [f"write_tiff({_mask_name(out)!r}, result.mask, image)"]
-    return "\n".join(lines) + "\n"
+    lines += [f"model = Redenoiser({settings}{_device(device)})"]
+    if stop_after is None:
+        return [*lines, f"model.fit({arguments})"]
+    return [
+        *lines,
+        f"for event in model.fit_events({arguments}):",
+        f"    if event.step == {stop_after}:",
+        "        break",
+    ]
+
+
+def _device(device: str | None) -> str:
+    return "" if device is None else f", device={device!r}"
 
 
 def as_command(
@@ -89,6 +131,9 @@ def as_command(
     second: str | None = None,
     device: str | None = None,
     region: str | None = None,
+    stop_after: int | None = None,
+    model: str | None = None,
+    as_source: bool = False,
     out: str = OUT,
 ) -> str:
     """Write the ``redenoise denoise`` line, quoted for a POSIX shell, that makes a run again.
@@ -101,10 +146,15 @@ def as_command(
     words = ["redenoise", "denoise", *names, "--axes", axes]
     if config.network.kind == "adarenet":
         words += ["--mask", _mask_name(out)]
-    files = {"--second": other, "--region": region, "--device": device}
-    for option, value in files.items():
+    if model is not None:
+        given = {"--model": model, "--device": device}
+    else:
+        given = {"--second": other, "--region": region, "--device": device}
+        given["--stop-after"] = None if stop_after is None else str(stop_after)
+    for option, value in given.items():
         words += [] if value is None else [option, value]
-    for field, value in _changes(config).items():
+    words += ["--as-source"] if as_source else []
+    for field, value in _changes(config).items() if model is None else ():
         words += _option(field, value)
     return "\n".join([*lines, shlex.join(words)]) + "\n"
 

@@ -290,17 +290,6 @@ def as_shown(array: np.ndarray, source: LayerImage) -> np.ndarray:
     return np.asarray(array.astype(dtype))
 
 
-def in_source_type(source: LayerImage, denoised: Any) -> Any:
-    """A denoised grey image rounded to the integers of its source, plane by plane."""
-    planes = Planes(denoised, source.axes)
-    rounded = result_array(planes, dtype=source.array.dtype)
-    rows, columns = slice(0, planes.height), slice(0, planes.width)
-    for sample in planes.indices():
-        plane = np.nan_to_num(planes.read(sample, rows, columns))
-        planes.write(rounded, sample, rows, columns, as_shown(plane, source))
-    return rounded
-
-
 def percentiles(array: Any, low: float, high: float) -> list[float]:
     """Contrast limits by percentile, of the middle plane of a stack; never equal."""
     middle = np.asarray(array[tuple(size // 2 for size in array.shape[:-2])])

@@ -56,6 +56,52 @@ def run(request, tiny, noisy, tmp_path, monkeypatch):
     return result, (config, "it's noisy.tif", "YX"), keywords
 
 
+@pytest.mark.parametrize("form", ["script", "command"])
+def test_a_run_that_was_stopped_is_stopped_again(
+    form, tiny, noisy, tmp_path, monkeypatch, redenoise
+):
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("noisy.tif", noisy)
+    model = Redenoiser(tiny.changed(**{"training.steps": 9}), device="cpu")
+    for event in model.fit_events(noisy, "YX"):
+        if event.step == 4:
+            break
+    result = model.predict(noisy, "YX")
+    config = Config.model_validate(result.provenance["config"])
+    execute(form, redenoise, config, stop_after=4)
+    check(result)
+
+
+@pytest.mark.parametrize("form", ["script", "command"])
+def test_a_model_denoises_without_training_and_in_integers(
+    form, tiny, noisy, tmp_path, monkeypatch, redenoise
+):
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("noisy.tif", noisy)
+    model = Redenoiser(tiny, device="cpu").fit(noisy[::-1], "YX")
+    model.save("model.safetensors")
+    result = model.predict(noisy, "YX")
+    config = Config.model_validate(result.provenance["config"])
+    execute(form, redenoise, config, model="model.safetensors", as_source=True)
+    written = tifffile.imread("denoised.tif")
+    limits = np.iinfo(noisy.dtype)
+    assert written.dtype == noisy.dtype
+    expected = np.clip(np.rint(result.denoised), limits.min, limits.max)
+    np.testing.assert_allclose(written.astype(float), expected, atol=1)
+
+
+def execute(form, redenoise, config, **keywords):
+    """Run a text on ``noisy.tif``, as a script or as a command."""
+    arguments = (config, "noisy.tif", "YX")
+    if form == "script":
+        exec(compile(as_python(*arguments, device="cpu", **keywords), "script", "exec"), {})
+        return
+    status, _, errors = redenoise(
+        *shlex.split(as_command(*arguments, device="cpu", **keywords))[1:]
+    )
+    assert status == 0, errors
+
+
 def check(result):
     np.testing.assert_allclose(tifffile.imread("denoised.tif"), result.denoised, rtol=1e-5)
     if result.mask is None:
@@ -95,7 +141,7 @@ def test_only_what_differs_from_the_default_is_said():
     assert as_command(config, "a.png", "YXC") == (
         "redenoise denoise a.png denoised.tif --axes YXC --mask denoised-mask.tif --steps 12\n"
     )
-    assert as_python(config, "a.png", "YXC").splitlines()[3:7] == [
+    assert as_python(config, "a.png", "YXC").splitlines()[4:8] == [
         "config = Config().changed(",
         "    **{",
         "        'training.steps': 12,",

@@ -100,10 +100,12 @@ def train_on(
     source: ImageFile,
     second: ImageFile | None = None,
     region: ImageFile | None = None,
+    stop_after: int | None = None,
 ) -> None:
     """Train on an image file, with a bar of its steps.
 
-    ``second`` is another shot of the scene; ``region`` is nonzero where training may look.
+    ``second`` is another shot of the scene; ``region`` is nonzero where training may look;
+    ``stop_after`` ends the training at a step before its last.
     """
     other = None if second is None else second.array
     inside = None if region is None else region.array != 0
@@ -114,6 +116,8 @@ def train_on(
                 bar.total = event.steps
                 bar.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
                 bar.update()
+                if event.step == stop_after:
+                    return
 
 
 def predict_all(denoiser: Redenoiser, source: ImageFile) -> Result:

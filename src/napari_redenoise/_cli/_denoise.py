@@ -24,7 +24,7 @@ from napari_redenoise._noise_check import recommendation
 from napari_redenoise._trust import assess
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.errors import ConfigError
-from napari_redenoise.io import ImageFile, read_image, write_tiff
+from napari_redenoise.io import ImageFile, in_type_of, read_image, write_tiff
 
 
 @app.command()
@@ -71,6 +71,9 @@ def denoise(
         typer.Option(help="r2r: GAIN,OFFSET,READ_NOISE in grey levels; default estimated."),
     ] = None,
     steps: Steps = None,
+    stop_after: Annotated[
+        int | None, typer.Option(help="Stop the training after this step of it.", min=1)
+    ] = None,
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Begin with random weights.")
     ] = False,
@@ -84,6 +87,9 @@ def denoise(
             help="Any field of the configuration, e.g. network.group=D4; may be repeated.",
         ),
     ] = None,
+    as_source: Annotated[
+        bool, typer.Option("--as-source", help="Round to the integers of IMAGE.")
+    ] = False,
     report: Annotated[
         bool, typer.Option("--report", help="Also check what was removed, as redenoise check.")
     ] = False,
@@ -104,7 +110,7 @@ def denoise(
     chosen = {field: value for field, value in settings.items() if value is not None}
     given = {**chosen, **assigned(assignments or [], chosen)}
     if model is not None:
-        if given or any(path is not None for path in (save_model, second, region)):
+        if given or any(o is not None for o in (save_model, second, region, stop_after)):
             raise ConfigError(
                 "--model does not train: leave --save-model and all that concerns training out"
             )
@@ -118,11 +124,14 @@ def denoise(
         advice = recommendation(denoiser.noise(source.array, source.axes))
         typer.echo(f"objective {advice.objective}: {advice.reason}")
     if model is None:
-        train_on(denoiser, source, _read(second, source.axes), _read(region))
+        train_on(denoiser, source, _read(second, source.axes), _read(region), stop_after)
     if save_model is not None:
         typer.echo(f"wrote {denoiser.save(save_model, overwrite=overwrite)}")
     result = predict_all(denoiser, source)
-    write_tiff(output, result.denoised, source, overwrite=overwrite)
+    denoised = result.denoised
+    if as_source:
+        denoised = in_type_of(source.array, source.axes, denoised)
+    write_tiff(output, denoised, source, overwrite=overwrite)
     typer.echo(f"wrote {output}")
     if mask is not None and result.mask is not None:
         write_tiff(mask, result.mask, source, overwrite=overwrite)

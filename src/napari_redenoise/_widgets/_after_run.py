@@ -206,7 +206,9 @@ class AfterRun(QObject):
         self._copy(as_command(**self._as_code()), "command line")
 
     def _as_code(self) -> dict[str, Any]:
-        job = self.job
+        job, steps = self.job, self.provenance["steps"]
+        # What went on from another training, or learned from several layers, is a model first.
+        trains = job.action == "train" and not job.others
         return {
             "config": self.config,
             "source": job.source.file,
@@ -214,11 +216,16 @@ class AfterRun(QObject):
             "second": None if job.second is None else job.second.file or "second.tif",
             "device": str(job.denoiser.device),
             "region": None if job.region is None else "region.tif",
+            "stop_after": steps if steps < self.config.training.total_steps else None,
+            "model": None if trains else "model.safetensors",
+            "as_source": job.as_source,
         }
 
     def _copy(self, text: str, what: str) -> None:
         QApplication.clipboard().setText(text)
         beside = "" if self.job.source.file else "; save the layer under the name in it first"
-        if self.job.region is not None:
+        if self._as_code()["model"] is not None:
+            beside += "; save the model as model.safetensors, with Save model"
+        elif self.job.region is not None:
             beside += "; save the region as region.tif (inside: 1, outside: 0)"
         self.said.emit(f"The {what} is in the clipboard{beside}.")

@@ -14,7 +14,6 @@ from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._layers import (
     LayerImage,
     as_shown,
-    in_source_type,
     make_canvas,
     paint,
 )
@@ -22,6 +21,7 @@ from napari_redenoise._previews import SHARE as PREVIEW_SHARE
 from napari_redenoise._previews import PreviewDone, Window
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.inference import TileDone
+from napari_redenoise.io import in_type_of
 from napari_redenoise.noise import NoiseReport
 from napari_redenoise.training import StepDone
 
@@ -160,7 +160,7 @@ def _run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | 
     if source.colour:
         canvas[...] = as_shown(outputs["denoised"], source)
     wanted = job.as_source and not source.colour and np.dtype(source.array.dtype).kind in "ui"
-    rounded = in_source_type(source, canvas) if wanted else None
+    rounded = in_type_of(source.array, source.axes, canvas) if wanted else None
     return Finished(outputs.get("mask"), dict(denoiser.provenance), rounded)
 
 

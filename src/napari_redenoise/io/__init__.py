@@ -1,6 +1,6 @@
 """Files and devices."""
 
-from napari_redenoise.io._arrays import keep_results_in, result_array
+from napari_redenoise.io._arrays import in_type_of, keep_results_in, result_array
 from napari_redenoise.io._authors_file import load_authors_model
 from napari_redenoise.io._devices import (
     available_devices,
@@ -24,6 +24,7 @@ __all__ = [
     "check_program",
     "export_model",
     "get_device",
+    "in_type_of",
     "is_out_of_memory",
     "keep_results_in",
     "load_authors_model",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from napari_redenoise.data import Planes
+from napari_redenoise.data import ArrayLike, Planes
 from napari_redenoise.errors import OutputError
 
 MOST_BYTES_IN_MEMORY = 2 * 2**30
@@ -49,6 +49,35 @@ def result_array(
     return zarr.create_array(
         store=folder, shape=shape, chunks=chunks, dtype=np.dtype(dtype), fill_value=fill_value
     )
+
+
+def in_type_of(source: ArrayLike, axes: str, denoised: ArrayLike) -> Any:
+    """Round a denoised image to the integers of its source, plane by plane.
+
+    Parameters
+    ----------
+    source, denoised : array-like
+        Of one shape; of the source only the dtype matters.
+    axes : str
+        One letter per axis.
+
+    Returns
+    -------
+    array
+        Of the source's dtype, pixels without a value as 0; as it is, where that is no integer.
+    """
+    dtype = np.dtype(source.dtype)
+    if dtype.kind not in "ui":
+        return denoised
+    limits = np.iinfo(dtype)
+    planes = Planes(denoised, axes)
+    rounded = result_array(planes, dtype=dtype)
+    rows, columns = slice(0, planes.height), slice(0, planes.width)
+    for sample in planes.indices():
+        plane = np.rint(np.nan_to_num(planes.read(sample, rows, columns)))
+        plane = np.clip(plane, limits.min, limits.max).astype(dtype)
+        planes.write(rounded, sample, rows, columns, plane)
+    return rounded
 
 
 def keep_results_in(folder: str | Path | None) -> None:
