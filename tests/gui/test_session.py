@@ -372,6 +372,14 @@ def test_what_was_run_is_copied_as_a_command_that_does_the_same(done, tmp_path, 
     np.testing.assert_allclose(written, done.viewer.layers[DENOISED].data, rtol=1e-3, atol=1.0)
 
 
+def test_what_went_on_from_a_training_is_copied_as_what_its_model_does(done):
+    done.widget.training.continue_button.click()
+    done.wait_for_end()
+    done.widget.result.buttons["Copy as command"].click()
+    assert "--model model.safetensors" in QApplication.clipboard().text()
+    assert "save the model as model.safetensors" in done.widget.status.text()
+
+
 def test_a_training_is_resumed_from_a_file(done, noisy, tmp_path):
     file = tmp_path / "model.safetensors"
     done.widget.denoiser.save(file)
