@@ -116,12 +116,15 @@ class FolderTraining:
         self.batch_size = min(config.training.batch_size, len(self.pictures))
         self.steps_per_epoch = -(-len(self.pictures) // self.batch_size)
         noise = noise_config(folder.noise_type, folder.valid_level)
+        is_r2r = config.objective.kind == "r2r"
         self.config = config.changed(
             **{
                 "network.channels": channels,
                 "training.start": "scratch",
                 "training.steps": folder.epochs * self.steps_per_epoch,
-                "objective.noise": noise.model_dump() if config.objective.kind == "r2r" else None,
+                "objective.noise": noise.model_dump() if is_r2r else None,
+                # The level of validation: an image that the model is trained on has its own.
+                "objective.from_noise": is_r2r,
             }
         )
         self.normalisation = self._measure()
@@ -131,12 +134,8 @@ class FolderTraining:
     @property
     def settings(self) -> str:
         """What determines the run, as JSON."""
-        values = {
-            "config": self.config.model_dump(mode="json"),
-            "folder": self.folder.model_dump(mode="json"),
-            "pictures": [path.name for path in self.pictures.paths],
-        }
-        return json.dumps(values)
+        names = [path.name for path in self.pictures.paths]
+        return json.dumps({**self._settings(self.config), "pictures": names})
 
     def resume(self, path: str | Path) -> None:
         """Go on from a state that `save_state` wrote: see `io.load_state`."""
@@ -148,14 +147,14 @@ class FolderTraining:
 
     def save_model(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the averaged network as a model file, for grey levels as the files hold them."""
-        return save_model(
-            path,
-            self.state.average,
-            self.config,
-            scaled(self.normalisation, self.pictures.white / FULL_SCALE),
-            self._describe(),
-            overwrite=overwrite,
-        )
+        factor = self.pictures.white / FULL_SCALE
+        config = self.config
+        if config.objective.noise is not None:
+            noise = config.objective.noise.scaled(factor)
+            config = config.changed(**{"objective.noise": noise.model_dump()})
+        network, normalisation = self.state.average, scaled(self.normalisation, factor)
+        about = self._describe(config)
+        return save_model(path, network, config, normalisation, about, overwrite=overwrite)
 
     def events(self) -> Iterator[StepDone | EpochDone]:
         """Train from where the state is to the last epoch.
@@ -236,10 +235,7 @@ class FolderTraining:
             noises.append(figures(noise, self.normalisation))
         side = min(crop.shape[-1] for crop in crops), min(crop.shape[-2] for crop in crops)
         stacked = np.stack([crop[:, : side[1], : side[0]] for crop in crops])
-        return FolderBatch(
-            torch.from_numpy(stacked),
-            NoiseFigures.of_patches(noises),
-        )
+        return FolderBatch(torch.from_numpy(stacked), NoiseFigures.of_patches(noises))
 
     def _objective(self) -> Callable[[FolderBatch, torch.Generator], Sample]:
         config = self.config.objective
@@ -260,11 +256,14 @@ class FolderTraining:
         numbers = np.linspace(0, len(self.pictures) - 1, count).round().astype(int)
         return measure([self.pictures.read(int(number)) for number in numbers])
 
-    def _describe(self) -> dict[str, Any]:
+    def _settings(self, config: Config) -> dict[str, Any]:
+        parts = {"config": config, "folder": self.folder}
+        return {name: part.model_dump(mode="json") for name, part in parts.items()}
+
+    def _describe(self, config: Config) -> dict[str, Any]:
         return {
             "version": napari_redenoise.__version__,
-            "config": self.config.model_dump(mode="json"),
-            "folder": self.folder.model_dump(mode="json"),
+            **self._settings(config),
             "pictures": len(self.pictures),
             "white": self.pictures.white,
             "steps": self.state.step,

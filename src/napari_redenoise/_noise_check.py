@@ -12,6 +12,7 @@ from napari_redenoise.config import NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
 from napari_redenoise.noise import (
+    NoiseModel,
     NoiseReport,
     Recommendation,
     blind_spot,
@@ -19,6 +20,9 @@ from napari_redenoise.noise import (
     estimate_noise,
     recommend,
 )
+
+_TOO_DARK = 0.002
+"""Share of the pixels that may lie below an offset by chance."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def resolve(objective: ObjectiveConfig, planes: Planes) -> ObjectiveConfig:
     """Fill in what an objective has to know of the noise of an image.
 
     ``auto`` becomes what is recommended, ``r2r`` without noise takes the one that is measured:
-    gain, offset and read noise together, so that photons are never taken for Gaussian noise.
+    gain and variances as they are, and of the offsets that fit the lowest, with which photons
+    alone make the noise, or where pixels are darker than that, the highest.
 
     Raises
     ------
@@ -89,7 +94,38 @@ def resolve(objective: ObjectiveConfig, planes: Planes) -> ObjectiveConfig:
         return objective.model_copy(update={**chosen, "from_noise": True})
     if objective.kind != "r2r" or objective.noise is not None:
         return objective
-    reports = noise_reports(planes)
+    noise = _measured(noise_reports(planes))
+    return objective.model_copy(update={"noise": noise, "from_noise": True})
+
+
+def in_words(noise: NoiseConfig) -> str:
+    """Gain, offset and read noise of every channel, in one line."""
+    count = max(map(len, (noise.gain, noise.offset, noise.read_noise)))
+    figures = (
+        values * count if len(values) == 1 else values
+        for values in (noise.gain, noise.offset, noise.read_noise)
+    )
+    return "; ".join(
+        f"gain {gain:.4g}, offset {offset:.4g}, read noise {read_noise:.4g} grey levels"
+        if gain
+        else f"Gaussian noise of deviation {read_noise:.4g} grey levels"
+        for gain, offset, read_noise in zip(*figures, strict=True)
+    )
+
+
+def _of_offsets_that_fit(report: NoiseReport) -> NoiseModel:
+    """The model with the darkest region without light, or without read noise: docs/objectives.md.
+
+    A background taken for read noise costs R2R more than read noise taken for a background, unless
+    pixels are so dark that photons alone cannot have made them.
+    """
+    if report.below > _TOO_DARK:
+        return report.model
+    return report.model.without_read_noise()
+
+
+def _measured(reports: tuple[NoiseReport, ...]) -> NoiseConfig:
+    """What R2R is to draw from."""
     models = [report.model for report in reports]
     if not all(model.gain or model.read_noise for model in models):
         raise InputError(
@@ -101,9 +137,9 @@ def resolve(objective: ObjectiveConfig, planes: Planes) -> ObjectiveConfig:
             "whether the noise grows with the light cannot be told from this image, and R2R has to "
             "know: give gain, offset and read noise, or choose noise2self"
         )
-    noise = NoiseConfig(
+    models = [_of_offsets_that_fit(report) for report in reports]
+    return NoiseConfig(
         gain=tuple(model.gain for model in models),
         offset=tuple(model.offset for model in models),
         read_noise=tuple(model.read_noise for model in models),
     )
-    return objective.model_copy(update={"noise": noise, "from_noise": True})

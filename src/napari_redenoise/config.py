@@ -89,6 +89,14 @@ class NoiseConfig(_Frozen):
             raise ValueError("gain and read noise are both 0: one of them must be positive")
         return self
 
+    def scaled(self, factor: float) -> NoiseConfig:
+        """The same noise where grey levels are so many times as large."""
+        gain, offset, read_noise = (
+            tuple(factor * value for value in values)
+            for values in (self.gain, self.offset, self.read_noise)
+        )
+        return NoiseConfig(gain=gain, offset=offset, read_noise=read_noise)
+
 
 class ObjectiveConfig(_Frozen):
     """What is learned from noisy pixels alone.
@@ -144,7 +152,7 @@ class TrainingConfig(_Frozen):
     ``start`` ``warm`` begins with the weights that come with the package, where there are such
     weights for the network, and adapts them; ``scratch`` with random ones. ``steps`` ``None``
     takes the number that suits the start; 0 leaves the shipped weights as they are.
-    ``learning_rate`` ``None`` takes the best measured rate of the network kind; ``precision``
+    ``learning_rate`` ``None`` takes the best measured rate of network and objective; ``precision``
     ``auto`` uses bfloat16 autocast where the device computes it faster than float32.
     """
 

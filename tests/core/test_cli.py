@@ -250,6 +250,27 @@ def test_training_looks_only_where_the_region_is_not_zero(redenoise, noisy, tmp_
     assert tifffile.imread(out).shape == image.shape
 
 
+def test_the_noise_that_r2r_draws_from_is_said(redenoise, tmp_path):
+    image, out, model = (tmp_path / name for name in ("a.tif", "b.tif", "model.safetensors"))
+    light = np.tile(np.linspace(0, 80, 96), (96, 1))
+    tifffile.imwrite(image, (100 + 3 * np.random.default_rng(0).poisson(light)).astype(np.uint16))
+    wanted = ("--objective", "r2r", "--steps", 1, "--save-model", model)
+    status, said, errors = redenoise("denoise", image, out, *wanted)
+    assert status == 0, errors
+    noise = config_of(model).objective.noise
+    assert noise.gain == pytest.approx((3.0,), rel=0.1)
+    (line,) = (line for line in said.splitlines() if line.startswith("objective r2r"))
+    assert line == (
+        f"objective r2r: gain {noise.gain[0]:.4g}, offset {noise.offset[0]:.4g}, "
+        f"read noise {noise.read_noise[0]:.4g} grey levels"
+    )
+    _, again, _ = redenoise("denoise", image, out, "--model", model, "--overwrite")
+    assert line in again.splitlines()
+    options = ("--objective", "r2r", "--steps", 1, "--noise", "0,0,8", "--overwrite")
+    _, given, _ = redenoise("denoise", image, out, *options)
+    assert "objective r2r: Gaussian noise of deviation 8 grey levels" in given.splitlines()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

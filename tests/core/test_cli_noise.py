@@ -60,6 +60,23 @@ def test_json_has_no_infinities(redenoise, tmp_path):
 
     (report,) = json.loads(said, parse_constant=refuse)
     assert report["offset_range"][0] is None
+    assert report["read_noise_range"] == [0.0, report["model"]["read_noise"]]
+
+
+def test_what_cannot_be_told_is_shown_as_a_range(redenoise, tmp_path):
+    path = tmp_path / "bright.tif"
+    light = np.tile(np.linspace(20, 100, 128), (128, 1))
+    tifffile.imwrite(path, np.random.default_rng(0).poisson(light).astype(np.uint16))
+    (report,) = json.loads(redenoise("noise", path, "--json")[1])
+    assert report["offset_range"][0] < 0 < 20 < report["offset_range"][1]
+    assert report["read_noise_range"] == [0.0, pytest.approx(np.sqrt(20), rel=0.15)]
+    lines = redenoise("noise", path)[1].splitlines()
+    for name, (low, high) in (
+        ("offset", report["offset_range"]),
+        ("read noise", report["read_noise_range"]),
+    ):
+        (line,) = (line for line in lines if line.startswith(f"  {name} "))
+        assert line.endswith(f"(any from {low:.4g} to {high:.4g} fits)")
 
 
 def test_channels_are_measured_one_by_one(redenoise, frames, tmp_path):

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from napari_redenoise import Redenoiser
 from napari_redenoise._cli import app
 from napari_redenoise._folders import (
     EpochDone,
@@ -24,6 +25,7 @@ from napari_redenoise.data import PictureFolder
 from napari_redenoise.errors import ConfigError, InputError, ModelFileError
 from napari_redenoise.io import load_model, save_model
 from napari_redenoise.metrics import psnr, ssim
+from napari_redenoise.noise import poisson_gaussian
 from napari_redenoise.training import StepDone
 
 
@@ -543,6 +545,44 @@ def test_a_model_of_unknown_grey_scale_is_evaluated_only_with_a_range(
     for wrong in (0, -1, "nan", "inf"):
         (said,) = scores(sixteen, "--range", wrong)
         assert "give --range, the grey level of white" in said
+
+
+def test_a_model_of_r2r_draws_the_noise_of_the_files_grey_levels(tmp_path, tiny: Config) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    picture = scene(0).astype(np.uint16) * 257
+    skimage.io.imsave(folder / "0.tif", picture, check_contrast=False)
+    training = run_of(
+        tiny.changed(**{"objective.kind": "r2r"}),
+        folder,
+        noise_type="poisson-gaussian",
+        valid_noise_param=20,
+    )
+    model = Redenoiser.load(training.save_model(tmp_path / "model.safetensors"), "cpu")
+    noise = model.config.objective.noise
+    assert (noise.gain, noise.offset, noise.read_noise) == ((5140.0,), (0.0,), (5140.0,))
+    assert training.config.objective.noise.read_noise == (20.0,)
+    assert model.provenance["config"] == model.config.model_dump(mode="json")
+    # In the training's own grey levels the same photons are drawn.
+    seen = scene(0)[None].astype(np.float32)
+    expected = 257 * denoise_picture(
+        training.state.average, seen, training.config, training.normalisation
+    )
+    np.testing.assert_allclose(model.predict(picture).denoised, expected[0], rtol=1e-3)
+
+
+def test_a_model_of_r2r_measures_the_noise_of_an_image_that_it_is_trained_on(
+    pictures: Path, tmp_path: Path, tiny: Config
+) -> None:
+    training = run_of(tiny.changed(**{"objective.kind": "r2r"}), pictures)
+    path = training.save_model(tmp_path / "model.safetensors")
+    assert load_model(path)[1].objective.noise.gain == (0.0,)
+    light = np.tile(np.linspace(0, 80, 96), (96, 1))
+    noisy = poisson_gaussian(light, np.random.default_rng(0), gain=3.0, offset=100.0)
+    model = Redenoiser.load(path, "cpu").fit(noisy)
+    assert model.config.objective.noise.gain == pytest.approx((3.0,), rel=0.15)
+    other = run_of(tiny.changed(**{"objective.kind": "noise2void"}), pictures)
+    assert not other.config.objective.from_noise
 
 
 def test_pictures_too_small_and_models_of_other_channels_are_refused(tmp_path, small) -> None:

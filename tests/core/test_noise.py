@@ -87,11 +87,70 @@ def test_without_a_dark_region_the_offset_has_a_range_that_fits():
     noisy = poisson_gaussian(20 + 60 * ramp(), rng(), gain=3.0, offset=100.0)
     report = estimate_noise(noisy)
     low, high = report.offset_range
-    # No read noise: zero variance at 100; darkest level: 20 photons.
-    assert low == pytest.approx(100, abs=6)
-    assert high == pytest.approx(160, abs=8)
-    other = NoiseModel(report.model.gain, low, 0.0)
+    # Darkest level: 20 photons, of which the darkest block has a little more.
+    assert report.model.offset == high == pytest.approx(163, abs=5)
+    assert report.model.read_noise == pytest.approx(3 * np.sqrt(20), rel=0.1)
+    # No read noise: zero variance at 100; two errors lower as wide as the gain is uncertain.
+    other = report.model.without_read_noise()
+    assert other.offset == pytest.approx(100, abs=6)
+    assert 100 - 18 < low < min(other.offset, 100)
     np.testing.assert_allclose(report.model.variance([200, 300]), other.variance([200, 300]))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_on_a_steep_gradient_the_darkest_level_is_that_of_the_darkest_blocks(seed):
+    """There, light differs more within a block than its noise does."""
+    light = np.tile(np.linspace(5, 200, 128), (128, 1))
+    report = estimate_noise(rng(seed).poisson(light))
+    blocks = light[:8].reshape(8, 16, 8).mean((0, 2))
+    assert report.model.offset < blocks[0] + 1
+    low, high = report.offset_range
+    assert low <= 0 <= high < blocks[0] + 1
+
+
+@pytest.mark.parametrize("background", [0, 2, 10, 40])
+@pytest.mark.parametrize("gain", [0.5, 2, 10, 50])
+def test_the_true_offset_and_read_noise_are_within_their_ranges(gain, background):
+    clean, read = background + 60 * spots(192), 1.5 * gain
+    frames = [
+        poisson_gaussian(clean, rng(seed), gain=gain, offset=1000, read_noise=read)
+        for seed in range(4)
+    ]
+    frames = np.rint(np.stack(frames)).astype(np.uint16)
+    read = np.hypot(read, np.sqrt(1 / 12))  # with the rounding to integers
+    for report in (estimate_noise(frames[0]), estimate_noise_from_repeats(frames)):
+        assert report.model.gain == pytest.approx(gain, rel=0.1)
+        low, high = report.offset_range
+        assert low <= 1000 <= high == report.model.offset
+        low, high = report.read_noise_range
+        assert low <= read <= high == report.model.read_noise
+        # What it says counts the photons of the background as read noise.
+        expected = np.sqrt(read**2 + gain**2 * background)
+        assert report.model.read_noise == pytest.approx(expected, rel=0.1)
+        if background == 0:
+            assert report.model.offset == pytest.approx(1000, abs=0.25 * read)
+
+
+def test_gaussian_noise_has_no_range_of_read_noise_unless_its_kind_is_unknown():
+    known = estimate_noise(gaussian(200 * ramp(), rng(), sigma=20.0))
+    assert known.model.gain == 0
+    assert known.read_noise_range == (known.model.read_noise,) * 2
+    even = estimate_noise(rng().poisson(np.full((128, 128), 50.0)))
+    assert even.read_noise_range == (0.0, even.model.read_noise)
+
+
+def test_noise_by_photons_alone_has_the_same_variances():
+    model = NoiseModel(gain=2.0, offset=100.0, read_noise=6.0)
+    assert model.without_read_noise() == NoiseModel(2.0, 82.0, 0.0)
+    assert NoiseModel(0.0, 5.0, 3.0).without_read_noise() == NoiseModel(0.0, 5.0, 3.0)
+
+
+def test_photons_over_few_levels_are_not_called_read_noise():
+    levels = ndimage.gaussian_filter(rng(1).normal(size=(128, 128)), 4)
+    levels = (levels - levels.min()) / np.ptp(levels)
+    report = estimate_noise(rng(10).poisson(50 + 10 * levels))
+    assert report.model.gain == 0
+    assert "cannot be told" in kinds(report)["photons"]
 
 
 @pytest.mark.parametrize("photons", [1, 2])

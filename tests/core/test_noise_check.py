@@ -3,7 +3,13 @@ import pytest
 from scipy import ndimage
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise._noise_check import ChannelStack, noise_reports, recommendation, resolve
+from napari_redenoise._noise_check import (
+    ChannelStack,
+    in_words,
+    noise_reports,
+    recommendation,
+    resolve,
+)
 from napari_redenoise.config import NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
@@ -43,6 +49,30 @@ def test_r2r_takes_the_noise_that_is_measured(photons: np.ndarray) -> None:
     assert objective.noise.offset == pytest.approx((100.0,), abs=6)
 
 
+def test_r2r_takes_a_background_for_photons_and_not_for_read_noise() -> None:
+    """Photon counts of a ramp, the darkest of 20: their variance is zero at 0."""
+    light = np.tile(np.linspace(20, 100, 192), (192, 1))
+    counts = np.random.default_rng(0).poisson(light)
+    noise = resolve(ObjectiveConfig(kind="r2r"), Planes(counts, "YX")).noise
+    assert noise.read_noise == (0.0,)
+    assert noise.offset == pytest.approx((0.0,), abs=4)
+
+
+def test_r2r_keeps_the_read_noise_that_makes_pixels_darker_than_photons_can() -> None:
+    light = np.maximum(blobs(256, 10, -60, 60, 0), 0)
+    noisy = poisson_gaussian(light, np.random.default_rng(0), gain=3.0, offset=100, read_noise=2.4)
+    noise = resolve(ObjectiveConfig(kind="r2r"), Planes(noisy, "YX")).noise
+    assert noise.read_noise == pytest.approx((2.4,), rel=0.1)
+    assert noise.offset == pytest.approx((100.0,), abs=0.5)
+
+
+def test_figures_of_noise_in_words() -> None:
+    mixed = NoiseConfig(gain=(2.5, 0.0), offset=(100.0,), read_noise=(3.0, 8.0))
+    assert in_words(mixed) == (
+        "gain 2.5, offset 100, read noise 3 grey levels; Gaussian noise of deviation 8 grey levels"
+    )
+
+
 def test_every_channel_has_noise_of_its_own(photons: np.ndarray) -> None:
     image = np.stack([camera(photons, 3.0), camera(photons, 10.0, seed=1)])
     objective = resolve(ObjectiveConfig(kind="r2r"), Planes(image, "CYX"))
@@ -71,6 +101,61 @@ def test_r2r_never_guesses_that_noise_is_gaussian() -> None:
     even = np.random.default_rng(0).poisson(20.0, (64, 64))
     with pytest.raises(InputError, match=r"cannot be told.*noise2self"):
         resolve(ObjectiveConfig(kind="r2r"), Planes(even, "YX"))
+
+
+def blobs(size: int, width: float, low: float, high: float, seed: int) -> np.ndarray:
+    """Smooth blobs (size, size) of levels from low to high."""
+    picture = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(size, size)), width)
+    return low + (high - low) * (picture - picture.min()) / np.ptp(picture)
+
+
+# Size, width of the blobs, photons. The levels of most differ too little to show a gain.
+DIM_AND_FLAT = (
+    (64, 2, 5, 20),
+    (64, 4, 20, 40),
+    (64, 4, 50, 100),
+    (64, 16, 0, 3),
+    (64, 16, 50, 60),
+    (128, 2, 0, 30),
+    (128, 2, 50, 100),
+    (128, 4, 50, 60),
+    (128, 16, 100, 110),
+    (256, 4, 50, 60),
+    (256, 16, 100, 110),
+)
+
+
+@pytest.mark.parametrize("case", DIM_AND_FLAT)
+def test_no_photon_noise_is_resolved_to_gaussian_noise(case: tuple[int, ...]) -> None:
+    """Photons of a counter and of a camera, and with the background subtracted."""
+    low, high = case[2:]
+    for seed in range(4):
+        light = blobs(*case, seed)
+        counts = np.random.default_rng(seed + 9).poisson(light)
+        read = np.random.default_rng(seed + 99).normal(0, 2, light.shape)
+        seen = np.rint(100 + 2 * counts + read).astype(np.uint16)
+        images = [(counts, 1.0), (seen, 2.0)]
+        if high > 1.5 * low:  # Else the noise is the same at all levels, but for a fifth.
+            images.append((counts - counts.min(), 1.0))
+        for image, gain in images:
+            try:
+                objective = resolve(ObjectiveConfig(kind="r2r"), Planes(image, "YX"))
+            except InputError as refused:
+                assert "cannot be told" in str(refused)  # noqa: PT017
+            else:
+                assert objective.noise.gain[0] > 0.5 * gain
+
+
+@pytest.mark.parametrize("sigma", [10.0, 25.0])
+@pytest.mark.parametrize("levels", [(0, 200), (100, 300), (100, 600)])
+def test_gaussian_noise_over_many_levels_is_known_as_such(levels, sigma: float) -> None:
+    for seed in range(2):
+        noise = np.random.default_rng(seed + 5).normal(0, sigma, (256, 256))
+        noisy = blobs(256, 16, *levels, seed) + noise
+        objective = resolve(ObjectiveConfig(kind="r2r"), Planes(noisy, "YX"))
+        gain, read_noise = objective.noise.gain[0], objective.noise.read_noise[0]
+        assert gain == 0
+        assert read_noise == pytest.approx(sigma, rel=0.05)
 
 
 def test_auto_takes_noise2self_for_white_noise(photons: np.ndarray) -> None:

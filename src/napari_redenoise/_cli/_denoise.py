@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +21,10 @@ from napari_redenoise._cli._app import (
     train_on,
 )
 from napari_redenoise._denoiser import Redenoiser
-from napari_redenoise._noise_check import recommendation
+from napari_redenoise._noise_check import in_words, recommendation, resolve
 from napari_redenoise._trust import assess
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
+from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import ImageFile, in_type_of, read_image, write_tiff
 
@@ -120,9 +122,8 @@ def denoise(
     if mask is not None and denoiser.config.network.kind != "adarenet":
         raise ConfigError("only the adarenet has a fusion mask: leave --mask out")
     source = read_image(image, axes)
-    if denoiser.config.objective.kind == "auto" and model is None:
-        advice = recommendation(denoiser.noise(source.array, source.axes))
-        typer.echo(f"objective {advice.objective}: {advice.reason}")
+    for line in _announced(denoiser, source):
+        typer.echo(line)
     if model is None:
         train_on(denoiser, source, _read(second, source.axes), _read(region), stop_after)
     if save_model is not None:
@@ -142,6 +143,19 @@ def denoise(
 
 def _read(path: Path | None, axes: str | None = None) -> ImageFile | None:
     return None if path is None else read_image(path, axes)
+
+
+def _announced(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
+    """What follows from the noise of the image for the objective."""
+    objective = denoiser.config.objective
+    if objective.kind == "auto" and not denoiser.is_trained:
+        advice = recommendation(denoiser.noise(source.array, source.axes))
+        yield f"objective {advice.objective}: {advice.reason}"
+    if objective.kind == "r2r":
+        if not denoiser.is_trained:
+            objective = resolve(objective, Planes(source.array, source.axes))
+        if objective.noise is not None:
+            yield f"objective r2r: {in_words(objective.noise)}"
 
 
 def _drawing(text: str) -> tuple[str, ...]:

@@ -87,13 +87,15 @@ def repeated(planes: Planes) -> list[ChannelStack]:
 def as_text(report: NoiseReport) -> str:
     """Figures, findings and recommendation, one a line."""
     model, found = report.model, report.autocorrelation
-    low, high = report.offset_range
-    also = f"  (any from {low:.4g} to {high:.4g} fits)" if low < high else ""
+    also, also_read = (
+        f"  (any from {low:.4g} to {high:.4g} fits)" if low < high else ""
+        for low, high in (report.offset_range, report.read_noise_range)
+    )
     gain = f"{model.gain:.4g} ± {report.gain_error:.2g} grey levels per photon"
     lines = [
         f"  gain         {gain if model.gain else 'none found'}",
         f"  offset       {model.offset:.4g} grey levels{also}",
-        f"  read noise   {model.read_noise:.4g} grey levels",
+        f"  read noise   {model.read_noise:.4g} grey levels{also_read}",
         f"  correlation  along y {_coefficients(found.y)}; along x {_coefficients(found.x)}",
     ]
     lines += [f"  - {finding.text}" for finding in describe(report)]
@@ -116,6 +118,7 @@ def as_dict(report: NoiseReport) -> dict[str, Any]:
     advice = recommend(report)
     return {
         **_without_infinities(asdict(report)),
+        "read_noise_range": report.read_noise_range,
         "findings": [asdict(finding) for finding in describe(report)],
         "recommendation": asdict(advice),
     }

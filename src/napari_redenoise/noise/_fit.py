@@ -223,12 +223,13 @@ def _better_line(
     own = float(np.average(expected, weights=weight)) / blocks.averaged
     # Where half of the scatter is noise, the flattening is not small, and not known well.
     flattened = plain.slope * own / (scatter - own) if scatter > 2 * own else np.inf
-    by_level = Fit(plain.slope, plain.intercept, float(np.hypot(plain.error * double, flattened)))
+    by_level = replace(plain, error=float(np.hypot(plain.error * double, flattened)))
     steady = weighted_line(level, variance, weight, around)
-    by_around = Fit(steady.slope, steady.intercept, steady.error * double)
+    by_around = replace(steady, error=steady.error * double)
     fit = min(by_level, by_around, key=lambda candidate: candidate.error)
     if fit.slope <= 2 * fit.error:
-        return Fit(0.0, float(variance.mean()), fit.error), fit is by_around
+        none = replace(fit, slope=0.0, intercept=float(variance.mean()))
+        return none, fit is by_around
     return fit, fit is by_around
 
 

@@ -14,11 +14,15 @@ _ROUNDS = 8
 
 @dataclass(frozen=True)
 class Fit:
-    """Slope, intercept and standard error of the slope."""
+    """Slope, intercept and standard error of the slope.
+
+    ``measured`` is the slope before one within its error was taken as none.
+    """
 
     slope: float
     intercept: float
     error: float
+    measured: float = 0.0
 
     def at(self, x: Values) -> Values:
         """Ordinates of the line."""
@@ -49,7 +53,7 @@ def weighted_line(x: Values, y: Values, weight: Values, instrument: Values | Non
         return Fit(0.0, y_mean, np.inf)
     slope = float((weight * (y - y_mean) * (z - z_mean)).sum()) / shared
     spread = float((weight * (z - z_mean) ** 2).sum())
-    return Fit(slope, y_mean - slope * x_mean, float(np.sqrt(spread)) / shared)
+    return Fit(slope, y_mean - slope * x_mean, float(np.sqrt(spread)) / shared, slope)
 
 
 def lower_line(x: Values, y: Values, size: Values) -> Fit:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+_LITTLE_LIGHT = 0.5
+"""Share of the variance below which photon noise may be taken for Gaussian."""
+
 
 @dataclass(frozen=True)
 class NoiseModel:
@@ -41,6 +44,12 @@ class NoiseModel:
         """Variance of the noise at expected grey levels of any shape; never negative."""
         light = np.asarray(level, np.float64) - self.offset
         return np.asarray(np.maximum(self.gain * light + self.read_noise**2, 0.0))
+
+    def without_read_noise(self) -> NoiseModel:
+        """The same variances by photons alone, if there are any: offset where they are zero."""
+        if self.gain == 0:
+            return self
+        return NoiseModel(self.gain, self.offset - self.read_noise**2 / self.gain, 0.0)
 
     def std(self, level: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Standard deviation of the noise at expected grey levels of any shape."""
@@ -88,8 +97,9 @@ class NoiseReport:
     gain_error : float
         Standard error of the gain.
     offset_range : (float, float)
-        Every offset in it fits equally well: at the lower end there is no read noise, at the
-        upper end no light in the darkest region.
+        Every offset in it fits, two standard errors of the line included: at the lower end there
+        is no read noise, at the upper end no light in the darkest region. Which is true cannot be
+        told from the image.
     noise_std : float
         Root mean square of the noise over the image, in grey levels.
     mean : float
@@ -110,6 +120,12 @@ class NoiseReport:
         Distance of neighbouring grey levels that occur; 0 for continuous values.
     frames : int
         Repeated acquisitions that were compared; 1 when the estimate is from single images.
+    slope : float
+        Growth of the variance with the level as it was measured; ``model.gain`` is 0 instead where
+        it is within two standard errors.
+    below : float
+        Share of the pixels that are darker than the lower end of ``offset_range``, where photons
+        alone put none.
     """
 
     model: NoiseModel
@@ -125,12 +141,32 @@ class NoiseReport:
     limits: tuple[float, float]
     step: float
     frames: int = 1
+    slope: float = 0.0
+    below: float = 0.0
+
+    @property
+    def read_noise_range(self) -> tuple[float, float]:
+        """Read noise at the ends of ``offset_range``, in grey levels, up to that of no light."""
+        if self.model.gain == 0:
+            return self.model.read_noise if self.gain_is_known else 0.0, self.model.read_noise
+        low, high = np.sqrt(self.model.variance(self.offset_range))
+        return float(low), float(high)
 
     @property
     def gain_is_known(self) -> bool:
-        """Whether the grey levels differ enough to tell photon noise from other noise."""
+        """Whether the grey levels differ enough to tell photon noise from other noise.
+
+        Notes
+        -----
+        A gain of 0 is known where light makes less than half of the variance, even if the gain
+        is two standard errors above the measured slope and the level without light as low as it
+        may be: 0 or, where a background may have been subtracted, twice as far below the darkest
+        level as the levels of the image differ. Photons alone would need at least twice that gain.
+        """
         if self.model.gain > 0:
             return True
-        # The gain with which photons alone would make this noise.
-        largest = self.noise_std**2 / (self.mean - self.limits[0])
-        return 2 * self.gain_error <= largest
+        levels = [point.level for point in self.points]
+        subtracted = self.model.offset - 2 * (max(levels) - min(levels))
+        light = self.mean - (0.0 if self.limits[0] > 0 else subtracted)
+        largest = max(self.slope, 0.0) + 2 * self.gain_error
+        return largest * light <= _LITTLE_LIGHT * self.noise_std**2

@@ -29,6 +29,10 @@ class Greys:
         """Mean level of the pixels."""
         return float(np.average(self.levels, weights=self.counts))
 
+    def below(self, level: float) -> float:
+        """Share of the pixels that are darker than a level."""
+        return float(self.counts[self.levels < level].sum() / self.counts.sum())
+
     @property
     def at_floor(self) -> float:
         """Share of the pixels at the darkest level."""

@@ -3,6 +3,7 @@
 from napari_redenoise.training._loop import (
     ADAPTATION_RATE,
     LEARNING_RATES,
+    R2R_RATE,
     StepDone,
     TrainingState,
     averaging,
@@ -10,11 +11,13 @@ from napari_redenoise.training._loop import (
     rate_factor,
     start,
     train,
+    usual_rate,
 )
 
 __all__ = [
     "ADAPTATION_RATE",
     "LEARNING_RATES",
+    "R2R_RATE",
     "StepDone",
     "TrainingState",
     "averaging",
@@ -22,4 +25,5 @@ __all__ = [
     "rate_factor",
     "start",
     "train",
+    "usual_rate",
 ]
