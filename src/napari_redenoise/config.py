@@ -152,7 +152,7 @@ class TrainingConfig(_Frozen):
     ``start`` ``warm`` begins with the weights that come with the package, where there are such
     weights for the network, and adapts them; ``scratch`` with random ones. ``steps`` ``None``
     takes the number that suits the start; 0 leaves the shipped weights as they are.
-    ``learning_rate`` ``None`` takes the best measured rate of network and objective; ``precision``
+    ``learning_rate`` ``None`` takes the best measured rate of the network kind; ``precision``
     ``auto`` uses bfloat16 autocast where the device computes it faster than float32.
     """
 

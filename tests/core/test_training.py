@@ -10,15 +10,12 @@ from napari_redenoise.config import TrainingConfig
 from napari_redenoise.data import Planes, load_pool, patches
 from napari_redenoise.objectives import Noise2Self, Sample
 from napari_redenoise.training import (
-    ADAPTATION_RATE,
     LEARNING_RATES,
-    R2R_RATE,
     TrainingState,
     go_on,
     rate_factor,
     start,
     train,
-    usual_rate,
 )
 
 CPU = torch.device("cpu")
@@ -92,12 +89,6 @@ def test_the_rate_depends_on_the_kind_unless_it_is_given(tiny: Config) -> None:
     for kind, rate in LEARNING_RATES.items():
         state = start(tiny.changed(**{"network.kind": kind}), CPU)
         assert state.optimiser.param_groups[0]["lr"] == rate
-    # The targets of R2R are noisier.
-    for kind in LEARNING_RATES:
-        config = tiny.changed(**{"network.kind": kind, "objective.kind": "r2r"})
-        assert usual_rate(config) == R2R_RATE
-    warm = tiny.changed(**{"training.start": "warm", "objective.kind": "r2r"})
-    assert usual_rate(warm) == ADAPTATION_RATE < R2R_RATE
     state = start(tiny.changed(**{"training.learning_rate": 0.5}), CPU)
     assert state.optimiser.param_groups[0]["lr"] == 0.5
 

@@ -43,7 +43,7 @@ def train(
     crop_size: Annotated[int, typer.Option(help="Side of the crops in pixels.", min=8)] = 256,
     loss: Annotated[Literal["l1", "l2"], typer.Option(help="Error that is minimised.")] = "l2",
     learning_rate: Annotated[
-        float | None, typer.Option(help="Default 2e-3; 1e-3 for the standard backbone and for r2r.")
+        float | None, typer.Option(help="Default 2e-3, for the standard backbone 1e-3.")
     ] = None,
     noise_type: Annotated[NoiseKind, typer.Option(help="Noise that is added.")] = "gaussian",
     noise_param: Annotated[

@@ -207,8 +207,11 @@ def _misfit(model: NoiseModel, points: tuple[VariancePoint, ...]) -> float:
 def _model(greys: Greys, blocks: Blocks, line: Line) -> tuple[NoiseModel, tuple[float, float]]:
     """Gain, offset and read noise of a line, and the offsets that would do as well."""
     slope, intercept = line.fit.slope, line.fit.intercept
-    # Of all blocks: on a gradient the dark ones may be none of those that the line rests on.
-    dark = darkest_level(blocks.level[~line.floor], line.fit, blocks.averaged)
+    # On a gradient the dark blocks may be none of those that the line rests on.
+    dark = min(
+        darkest_level(blocks.level[chosen], line.fit, blocks.averaged)
+        for chosen in (line.used, ~line.floor)
+    )
     if line.floor.any():
         share, level = (float(v[line.floor].mean()) for v in (blocks.darkest, blocks.level))
         dark = min(dark, level_before_cutting(level, greys.limits[0], share))

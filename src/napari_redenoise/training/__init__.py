@@ -3,7 +3,6 @@
 from napari_redenoise.training._loop import (
     ADAPTATION_RATE,
     LEARNING_RATES,
-    R2R_RATE,
     StepDone,
     TrainingState,
     averaging,
@@ -11,13 +10,11 @@ from napari_redenoise.training._loop import (
     rate_factor,
     start,
     train,
-    usual_rate,
 )
 
 __all__ = [
     "ADAPTATION_RATE",
     "LEARNING_RATES",
-    "R2R_RATE",
     "StepDone",
     "TrainingState",
     "averaging",
@@ -25,5 +22,4 @@ __all__ = [
     "rate_factor",
     "start",
     "train",
-    "usual_rate",
 ]

@@ -22,9 +22,6 @@ LEARNING_RATES = {"adarenet": 2e-3, "equivariant": 2e-3, "standard": 1e-3}
 ADAPTATION_RATE = 5e-4
 """Of weights that know what images look like."""
 
-R2R_RATE = 1e-3
-"""At most, with R2R, whose targets are far noisier than the picture: 3e-3 cost 1 dB."""
-
 
 Batch = TypeVar("Batch")
 
@@ -99,17 +96,10 @@ def _state(
     training = config.training
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval().requires_grad_(False)
-    rate = training.learning_rate or usual_rate(config)
+    usual = ADAPTATION_RATE if training.start == "warm" else LEARNING_RATES[config.network.kind]
+    rate = training.learning_rate or usual
     optimiser = torch.optim.AdamW(network.parameters(), lr=rate, betas=(0.9, 0.99))
     return TrainingState(network, average, optimiser, generator)
-
-
-def usual_rate(config: Config) -> float:
-    """Learning rate of a run that asks for none: by start, network and objective."""
-    if config.training.start == "warm":
-        return ADAPTATION_RATE
-    rate = LEARNING_RATES[config.network.kind]
-    return min(rate, R2R_RATE) if config.objective.kind == "r2r" else rate
 
 
 def train(
