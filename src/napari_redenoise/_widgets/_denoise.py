@@ -16,12 +16,12 @@ from napari_redenoise._widgets._after_run import AfterRun
 from napari_redenoise._widgets._jobs import make_job, model_of, read, second_of
 from napari_redenoise._widgets._layer_run import LayerRun
 from napari_redenoise._widgets._layout import DenoiseLayout
-from napari_redenoise._widgets._noise_panel import OBJECTIVE_NAMES, advice_in_words
+from napari_redenoise._widgets._plan import applying, objective_in_words, training
 from napari_redenoise._widgets._rewind import Rewind
 from napari_redenoise._widgets._run import Job
 from napari_redenoise._widgets._surveys import Surveys
 from napari_redenoise._widgets._trust_panel import summary
-from napari_redenoise._widgets._words import device_name, duration, show_text
+from napari_redenoise._widgets._words import show_text
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.training import StepDone
@@ -223,26 +223,12 @@ class DenoiseWidget(DenoiseLayout):
         )
 
     def _in_words(self, layer: Any, source: LayerImage, denoiser: Redenoiser) -> str:
-        options = self.options.value()
-        device = device_name(denoiser.device.type)
         if self.options.model.model is not None:
-            return (
-                f"{source.describe()}. Denoised on {device} by the network "
-                f"{self.options.model.name}, without training."
-            )
-        seconds = options.seconds or self._surveys.seconds(self._kind(source))
-        time = f"Takes about {duration(seconds)}" if seconds is not None else "Runs"
-        return (
-            f"{source.describe()}. Learns from these noisy pixels alone, by "
-            f"{self._objective_in_words(layer, source)}. {time} on {device}."
-        )
-
-    def _objective_in_words(self, layer: Any, source: LayerImage) -> str:
-        kind = self.objective.kind
-        if kind != "auto":
-            return OBJECTIVE_NAMES[kind]
+            return applying(source, denoiser, self.options.model.name)
         reports = self._surveys.reports(self._noise_kind(layer, source))
-        return advice_in_words(reports) if reports else "what suits the noise"
+        objective = objective_in_words(self.objective.kind, reports)
+        seconds = self.options.value().seconds or self._surveys.seconds(self._kind(source))
+        return training(source, denoiser, objective, seconds)
 
     def _show_noise(self, layer: Any, source: LayerImage) -> None:
         kind = self._noise_kind(layer, source)

@@ -1,0 +1,36 @@
+"""The sentence above the button: what a press will do."""
+
+from __future__ import annotations
+
+from napari_redenoise._denoiser import Redenoiser
+from napari_redenoise._layers import LayerImage
+from napari_redenoise._widgets._noise_panel import OBJECTIVE_NAMES, advice_in_words
+from napari_redenoise._widgets._words import device_name, duration
+from napari_redenoise.config import ObjectiveKind
+from napari_redenoise.noise import NoiseReport
+
+
+def applying(source: LayerImage, denoiser: Redenoiser, network: str) -> str:
+    """Of a network that has been trained."""
+    return (
+        f"{source.describe()}. Denoised on {device_name(denoiser.device.type)} by the network "
+        f"{network}, without training."
+    )
+
+
+def training(
+    source: LayerImage, denoiser: Redenoiser, objective: str, seconds: float | None
+) -> str:
+    """Of a new network; None seconds where the time is not known."""
+    time = f"Takes about {duration(seconds)}" if seconds is not None else "Runs"
+    return (
+        f"{source.describe()}. Learns from these noisy pixels alone, by {objective}. {time} on "
+        f"{device_name(denoiser.device.type)}."
+    )
+
+
+def objective_in_words(kind: ObjectiveKind, reports: tuple[NoiseReport, ...] | None) -> str:
+    """What is learned by, and why where the noise decides."""
+    if kind != "auto":
+        return OBJECTIVE_NAMES[kind]
+    return advice_in_words(reports) if reports else "what suits the noise"
