@@ -24,8 +24,11 @@ DISPLAY = ("colormap", "gamma", "contrast_limits", "interpolation2d", "interpola
 METADATA_KEY = "napari-redenoise"
 MASK_CONTENT = "fusion mask: 1 = standard branch, 0 = equivariant branch"
 RESIDUAL_CONTENT = "residual: noisy minus denoised"
+PREVIEW_CONTENT = "preview"
 CHANGE_CONTENT = "change of the result when the picture is turned"
 
+_NO_IMAGES = (MASK_CONTENT, CHANGE_CONTENT, RESIDUAL_CONTENT, PREVIEW_CONTENT)
+_MOST_SAMPLES = 512
 _AXIS_NAMES = {"T": "time point", "Z": "z-slice", "C": "channel"}
 _NETWORK_NAMES = {"adarenet": "AdaReNet", "equivariant": "equivariant", "standard": "U-Net"}
 _OBJECTIVE_NAMES = {
@@ -82,10 +85,10 @@ class LayerImage:
         return f"{' × '.join(parts)}, each {plane}, used as samples" if parts else plane
 
 
-def is_mask(layer: Any) -> bool:
-    """Whether a layer is a mask or a map that we made, and thus no image to denoise."""
+def is_no_image(layer: Any) -> bool:
+    """Whether a layer is one that we made and no image to denoise: a mask, a map, a preview."""
     made = layer.metadata.get(METADATA_KEY, {})
-    return made.get("content") in (MASK_CONTENT, CHANGE_CONTENT, RESIDUAL_CONTENT)
+    return made.get("content") in _NO_IMAGES
 
 
 def readings(ndim: int) -> tuple[str, ...]:
@@ -238,6 +241,7 @@ def denoised_layer(source: LayerImage, canvas: np.ndarray) -> LayerData:
         **source.display,
         "name": f"{source.name} preview",
         "rgb": source.colour,
+        "metadata": {METADATA_KEY: {"content": PREVIEW_CONTENT}},
     }
     return canvas, keywords, "image"
 
@@ -291,7 +295,11 @@ def as_shown(array: np.ndarray, source: LayerImage) -> np.ndarray:
 
 
 def percentiles(array: Any, low: float, high: float) -> list[float]:
-    """Contrast limits by percentile, of the middle plane of a stack; never equal."""
-    middle = np.asarray(array[tuple(size // 2 for size in array.shape[:-2])])
+    """Contrast limits by percentile, of the middle plane of a stack; never equal.
+
+    Of large planes every so many-th pixel is looked at: it is the viewer that waits.
+    """
+    every = tuple(slice(None, None, max(1, size // _MOST_SAMPLES)) for size in array.shape[-2:])
+    middle = np.asarray(array[(*(size // 2 for size in array.shape[:-2]), *every)])
     first, last = (float(value) for value in np.nanpercentile(middle, (low, high)))
     return [first, last if last > first else first + 1e-6]

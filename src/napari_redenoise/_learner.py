@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
@@ -201,6 +202,22 @@ class Learner:
             self._snapshots.go_on(here)
             controls = Controls.of(view, should_stop, should_pause)
             yield from self._train(state, material, pool, controls)
+
+    def copy(self) -> Self:
+        """A model of its own with all that this one has learned, to train on without changing it.
+
+        Raises
+        ------
+        ConfigError
+            When a training is under way.
+        """
+        if self._is_training:
+            raise ConfigError("the model is being trained: stop it before it is copied")
+        twin = copy.copy(self)
+        twin._network, twin._state = copy.deepcopy((self._network, self._state))
+        twin._snapshots = self._snapshots.copy()
+        twin.provenance = dict(self.provenance)
+        return twin
 
     def use_snapshot(self, step: int) -> None:
         """Predict, preview, save and train on with the weights of a snapshot.

@@ -78,6 +78,13 @@ class Snapshots:
         self._network: DenoisingNetwork | None = None
         self._lock = Lock()
 
+    def copy(self) -> Snapshots:
+        """The same snapshots, to go on from on one's own."""
+        twin = Snapshots()
+        twin._kept, twin._last = self._kept, self._last
+        twin._spacing, twin._origin = self._spacing, self._origin
+        return twin
+
     @property
     def all(self) -> tuple[Snapshot, ...]:
         """By step; where the training rests or has ended, its last state among them."""

@@ -10,7 +10,7 @@ from napari_redenoise.errors import InputError
 
 
 def region(image, marked):
-    return np.asarray(region_of(image, read_layer(image), marked))
+    return np.asarray(region_of(image, read_layer(image), marked).pixels())
 
 
 def test_labels_of_the_same_pixels_mark_these():
@@ -75,7 +75,8 @@ def test_labels_of_a_stack_are_taken_as_they_are():
     [
         (Labels(np.zeros((40, 50), int), name="empty"), "nothing of"),
         (Labels(np.ones((40, 50), int), translate=(500, 500), name="away"), "nothing of"),
-        (Shapes(name="none"), "holds no shape"),
+        (Shapes(name="none"), "no shape with an area"),
+        (Shapes([[[1, 1], [30, 30]]], shape_type="line", name="line"), "no shape with an area"),
     ],
 )
 def test_a_region_without_pixels_is_refused_in_words(marked, words):
@@ -89,3 +90,26 @@ def test_one_sample_is_whole_and_the_others_are_not_there():
     assert one[1, 2, rows, columns].shape == (10, 30)
     assert one[1, 2, rows, columns].all()
     assert not one[1, 3, rows, columns].any()
+
+
+def test_an_ellipse_has_the_area_of_one_and_labels_of_levels_are_those_of_the_finest():
+    image = Image(np.zeros((40, 50)))
+    box = [[10, 10], [10, 30], [20, 30], [20, 10]]
+    found = region(image, Shapes([box], shape_type="ellipse"))
+    # Half axes 5 and 10.
+    assert found.sum() == pytest.approx(np.pi * 5 * 10, rel=0.08)
+    assert found[15, 20]
+    assert not found[11, 11]
+    labels = np.zeros((40, 50), int)
+    labels[5:9, 5:9] = 1
+    levels = Labels([labels, labels[::2, ::2]], multiscale=True)
+    np.testing.assert_array_equal(region(image, levels), labels > 0)
+
+
+def test_all_shapes_together_are_the_region():
+    image = Image(np.zeros((40, 50)))
+    boxes = [[[2, 2], [2, 9], [9, 9], [9, 2]], [[20, 20], [20, 29], [29, 29], [29, 20]]]
+    found = region(image, Shapes(boxes, shape_type="polygon"))
+    assert found[5, 5]
+    assert found[25, 25]
+    assert not found[15, 15]

@@ -2,10 +2,12 @@
 
 import runpy
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+import torch
 import typer
 from napari.settings import get_settings
 from napari.utils import progress
@@ -220,11 +222,83 @@ def test_rewinding_shows_an_earlier_state_and_it_can_be_used(done):
     assert not any("at step" in name for name in done.names)
     used = done.images[-1]
     assert used.name == f"{DENOISED} [1]"
+    # The slider stays at the state that is in use, and the last one can be taken again.
+    assert panel.step == snapshots[0].step
+    assert not panel.take_button.isEnabled()
+    panel.slider.setValue(panel.slider.maximum())
+    assert panel.take_button.isEnabled()
     assert used.metadata[KEY]["steps"] == snapshots[0].step
     # A preview is computed in bfloat16 where that is faster.
     assert np.abs(used.data - earlier).mean() < 0.03 * earlier.std()
     assert np.abs(used.data - first).mean() > 0.1 * earlier.std()
     np.testing.assert_array_equal(done.viewer.layers[DENOISED].data, first)
+
+
+def test_going_on_leaves_the_model_alone_that_others_may_use(done):
+    model = done.widget.denoiser
+    before = {name: value.clone() for name, value in model._network.state_dict().items()}
+    done.widget.training.continue_button.click()
+    done.wait_for_end()
+    assert done.widget.denoiser is not model
+    assert model.provenance["steps"] == 12
+    for name, value in model._network.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_a_cancelled_run_leaves_the_last_result_in_the_tabs(done):
+    after = done.widget.after
+    done.widget.training.continue_button.click()
+    done.widget.run.control.abandon()
+    done.wait_for_end()
+    assert done.widget.after is after
+    assert done.widget.result.buttons["Save image..."].isEnabled()
+    assert done.widget.training.snapshots[-1].step == 12
+
+
+def test_a_deleted_layer_does_not_hold_up_those_that_are_selected_with_it(dock, noisy):
+    layers = [dock.viewer.add_image(noisy + n, name=name) for n, name in enumerate("abc")]
+    dock.viewer.layers.selection.clear()
+    dock.viewer.layers.selection.update(layers)
+    dock.widget.layer_choice.value = layers[0]
+    pick(dock.widget.options.where.box, "selected")
+    dock.press()
+    dock.viewer.layers.remove("b")
+    dock.wait_for_end()
+    assert "c denoised (AdaReNet, N2S)" in dock.names
+    assert not any(name.startswith("b ") for name in dock.names)
+    assert not dock.widget._queue
+
+
+def test_the_selection_of_several_layers_stays(dock, noisy):
+    layers = [dock.viewer.add_image(noisy, name=name) for name in "ab"]
+    dock.viewer.layers.selection.clear()
+    dock.viewer.layers.selection.update(layers)
+    dock.run()
+    assert {layer.name for layer in dock.viewer.layers.selection} == {"a", "b"}
+
+
+def test_an_image_is_not_saved_over_the_noisy_one(done, monkeypatch):
+    source = done.widget.after.job.source.file
+    before = Path(source).read_bytes()
+    monkeypatch.setattr(
+        "napari_redenoise._widgets._after_run.QFileDialog.getSaveFileName",
+        lambda *_: (source, ""),
+    )
+    done.widget.result.buttons["Save image..."].click()
+    assert "noisy image itself" in done.widget.status.text()
+    assert Path(source).read_bytes() == before
+
+
+def test_a_name_without_ending_replaces_nothing(done, tmp_path, monkeypatch):
+    there = tmp_path / "result.tif"
+    there.write_text("precious")
+    monkeypatch.setattr(
+        "napari_redenoise._widgets._after_run.QFileDialog.getSaveFileName",
+        lambda *_: (str(there.with_suffix("")), ""),
+    )
+    done.widget.result.buttons["Save image..."].click()
+    done.wait(lambda: "exists" in done.widget.status.text())
+    assert there.read_text() == "precious"
 
 
 def test_training_goes_on_later(done):
@@ -456,9 +530,9 @@ def test_an_empty_region_is_refused_in_words(dock, noisy):
     dock.viewer.add_labels(np.zeros(noisy.shape, int), name="nothing")
     dock.viewer.layers.selection.active = dock.viewer.layers["cells"]
     dock.widget.options.where.box.setCurrentText("the region 'nothing'")
-    dock.press()
-    assert dock.widget.run is None
+    dock.run()
     assert "draw or paint a region" in dock.widget.status.text()
+    assert dock.names == ["cells", "nothing"]
 
 
 def test_selected_layers_are_learned_from_together_and_each_is_denoised(dock, noisy):
@@ -473,6 +547,11 @@ def test_selected_layers_are_learned_from_together_and_each_is_denoised(dock, no
     dock.run()
     dock.wait(lambda: "more denoised (AdaReNet, N2S)" in dock.names and dock.widget.run is None)
     assert DENOISED in dock.names
+    # What the tabs tell is the training, with its snapshots, and not the last of the layers.
+    assert dock.widget.after.layer == first
+    assert dock.widget.training.snapshots
+    assert "'more denoised" in dock.widget.status.text()
+    assert f"'{DENOISED}'" in dock.widget.status.text()
     both = np.concatenate([noisy.ravel(), noisy[:, :70].ravel() + 1000])
     assert dock.widget.denoiser.normalisation.mean[0] == pytest.approx(both.mean(), rel=1e-3)
 

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 from napari_redenoise._copy_as import as_command, as_python
 from napari_redenoise._layers import LayerData, image_file
 from napari_redenoise._trust import TrustReport, assess
+from napari_redenoise._widgets._adding import add_image
 from napari_redenoise._widgets._change_maps import place
 from napari_redenoise._widgets._extras import ExtraKind, extra_layers
 from napari_redenoise._widgets._layer_run import PAINT_MS
@@ -49,8 +50,8 @@ class AfterRun(QObject):
     said = Signal(str)
     """A sentence on how something went."""
 
-    assessed = Signal(object)
-    """A `TrustReport`, or None where there is nothing to say."""
+    assessed = Signal()
+    """The result has been examined, or cannot be; see ``report``."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class AfterRun(QObject):
         self._pending: list[LayerData] = []
         self._added: list[str] = []
         self.is_busy = False
+        self.report: TrustReport | None = None
 
     @property
     def config(self) -> Config:
@@ -78,6 +80,11 @@ class AfterRun(QObject):
         """Begin nothing more: another run has ended, or the dock is gone."""
         self._stop.set()
         self._pending = []
+
+    def drop(self) -> None:
+        """The same, and let go of the model and the pictures."""
+        self.leave()
+        self.deleteLater()
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -99,15 +106,15 @@ class AfterRun(QObject):
             return assess(source.array, denoised, source.axes, reports=reports)
 
         def errored(error: Exception) -> None:
-            if not isinstance(error, RedenoiseError):
-                logger.error("the result could not be examined", exc_info=error)
+            logger.error("the result could not be examined", exc_info=error)
             self._tell(None)
 
         Task(examined, returned=self._tell, errored=errored)
 
     def _tell(self, report: TrustReport | None) -> None:
         if not self._stop.is_set():
-            self.assessed.emit(report)
+            self.report = report
+            self.assessed.emit()
 
     def add(self, kind: ExtraKind) -> None:
         """Make further layers in the background."""
@@ -147,16 +154,15 @@ class AfterRun(QObject):
                 self.said.emit(f"Added {', '.join(self._added)}.")
             return
         data, keywords, _ = self._pending.pop(0)
-        active = self._viewer.layers.selection.active
-        layer = self._viewer.add_image(data, **keywords)
+        layer = add_image(self._viewer, data, keywords)
         self._added.append(f"'{layer.name}'")
-        self._viewer.layers.selection.active = active
         QTimer.singleShot(PAINT_MS, self._add_next)
 
     def _on_errored(self, error: Exception) -> None:
-        self.is_busy = False
         if self._stop.is_set():
+            logger.error("what was asked for after a run failed", exc_info=error)
             return
+        self.is_busy = False
         if isinstance(error, RedenoiseError):
             self.said.emit(f"{error}.")
             return
@@ -171,8 +177,14 @@ class AfterRun(QObject):
         if not name:
             return
         target = Path(name).with_suffix(".tif") if not Path(name).suffix else Path(name)
-        data, like = self.result.data, image_file(self.job.source)
-        self._in_background(lambda: write_tiff(target, data[...], like, overwrite=path is None))
+        source = self.job.source
+        if source.file is not None and target.resolve() == Path(source.file).resolve():
+            self.said.emit("That file is the noisy image itself: choose another name.")
+            return
+        data, like = self.result.data, image_file(source)
+        # The dialog has asked about the name as it was chosen, and about no other.
+        overwrite = path is None and target == Path(name)
+        self._in_background(lambda: write_tiff(target, data, like, overwrite=overwrite))
 
     def save_model(self, path: str | Path | None = None) -> None:
         """Write the trained network, in a worker; a dialog asks for the name."""
@@ -182,7 +194,8 @@ class AfterRun(QObject):
             return
         target = Path(name)
         target = target.with_suffix(".safetensors") if not target.suffix else target
-        self._in_background(lambda: self.job.denoiser.save(target, overwrite=path is None))
+        overwrite = path is None and target == Path(name)
+        self._in_background(lambda: self.job.denoiser.save(target, overwrite=overwrite))
 
     def _ask(self, title: str, name: str, kinds: str) -> str:
         """A name, about the overwriting of which the dialog has asked."""
@@ -207,18 +220,18 @@ class AfterRun(QObject):
 
     def _as_code(self) -> dict[str, Any]:
         job, steps = self.job, self.provenance["steps"]
-        # What went on from another training, or learned from several layers, is a model first.
-        trains = job.action == "train" and not job.others
+        # What went on from another training, or learned from several layers or a region that is
+        # in no file, is a model first.
+        trains = job.action == "train" and not job.others and job.region is None
         return {
             "config": self.config,
             "source": job.source.file,
             "axes": job.source.axes,
-            "second": None if job.second is None else job.second.file or "second.tif",
+            "second": None if job.second is None else job.second.file or "",
             "device": str(job.denoiser.device),
-            "region": None if job.region is None else "region.tif",
-            "stop_after": steps if steps < self.config.training.total_steps else None,
+            "stop_after": steps if 0 < steps < self.config.training.total_steps else None,
             "model": None if trains else "model.safetensors",
-            "as_source": job.as_source,
+            "as_source": job.as_source or job.source.colour,
         }
 
     def _copy(self, text: str, what: str) -> None:
@@ -226,6 +239,4 @@ class AfterRun(QObject):
         beside = "" if self.job.source.file else "; save the layer under the name in it first"
         if self._as_code()["model"] is not None:
             beside += "; save the model as model.safetensors, with Save model"
-        elif self.job.region is not None:
-            beside += "; save the region as region.tif (inside: 1, outside: 0)"
         self.said.emit(f"The {what} is in the clipboard{beside}.")

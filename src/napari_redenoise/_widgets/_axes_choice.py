@@ -53,6 +53,11 @@ class AxesChoice(QWidget):
         self.choice.blockSignals(False)
         self.setVisible(len(offered) > 1)
 
+    def show_none(self) -> None:
+        """There is no layer, or nothing is known of its axes."""
+        self._layer = None
+        self.setVisible(False)
+
     def _on_change(self, _: int) -> None:
         if self._layer is not None:
             _chosen[self._layer.unique_id] = self.choice.currentData()

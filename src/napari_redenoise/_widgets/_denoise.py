@@ -10,9 +10,9 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent
 
 from napari_redenoise._denoiser import Redenoiser
-from napari_redenoise._layers import LayerImage, is_mask
-from napari_redenoise._trust import TrustReport
+from napari_redenoise._layers import LayerImage, is_no_image
 from napari_redenoise._widgets._after_run import AfterRun
+from napari_redenoise._widgets._axes_choice import axes_said
 from napari_redenoise._widgets._jobs import make_job, model_of, read, second_of
 from napari_redenoise._widgets._layer_run import LayerRun
 from napari_redenoise._widgets._layout import DenoiseLayout
@@ -62,6 +62,8 @@ class DenoiseWidget(DenoiseLayout):
         self._rewind: Rewind | None = None
         self._queue: list[tuple[Any, Job]] = []
         self._details = ""
+        self._sentences: list[str] = []
+        self._follows = False
         self._surveys = Surveys()
         self._connect_widgets()
         self._connect_viewer()
@@ -117,6 +119,10 @@ class DenoiseWidget(DenoiseLayout):
         def selected(_: Any) -> None:
             self._follow_selection()
 
+        def described(_: Any) -> None:
+            # How many are selected is among what is offered.
+            self._describe()
+
         def themed(_: Any = None) -> None:
             self.show_theme(get_theme(self._viewer.theme).text.as_hex())
 
@@ -129,6 +135,7 @@ class DenoiseWidget(DenoiseLayout):
             (layers.events.reordered, changed),
             (layers.events.renamed, changed),
             (layers.selection.events.active, selected),
+            (layers.selection.events.changed, described),
         ]
         for signal, callback in self._connections:
             signal.connect(callback)
@@ -149,7 +156,7 @@ class DenoiseWidget(DenoiseLayout):
             self.run.abandon(viewer_is_open=viewer_is_open)
             self.run = None
         if viewer_is_open:
-            self._forget_result()
+            self._end_rewind()
 
     def changeEvent(self, event: QEvent) -> None:
         """Notice when napari takes the widget out of a dock that is being closed."""
@@ -164,7 +171,7 @@ class DenoiseWidget(DenoiseLayout):
         return [
             (layer.name, layer)
             for layer in self._viewer.layers
-            if isinstance(layer, Image) and layer != preview and not is_mask(layer)
+            if isinstance(layer, Image) and layer != preview and not is_no_image(layer)
         ]
 
     def _refresh_choices(self) -> None:
@@ -190,7 +197,7 @@ class DenoiseWidget(DenoiseLayout):
         layer = self.layer_choice.value
         self.button.setEnabled(False)
         if layer is None:
-            self.axes.setVisible(False)
+            self.axes.show_none()
             self.noise.say("Choose an image layer: its noise is measured.")
             self.plan.setText("Open an image, or try File > Open Sample > Redenoise.")
             return
@@ -203,14 +210,21 @@ class DenoiseWidget(DenoiseLayout):
                     source.array, source.axes, second=None if second is None else second.array
                 )
         except RedenoiseError as error:
+            said = axes_said(layer)
+            # What was said of the axes may be what is wrong.
+            if said is None:
+                self.axes.show_none()
+            else:
+                self.axes.show_axes(layer, said)
             self.plan.setText(f"Cannot denoise this layer: {error}.")
             return
         self.axes.show_axes(layer, source.axes)
         self._show_noise(layer, source)
         self.plan.setText(self._in_words(layer, source, denoiser))
         self.button.setEnabled(True)
-        kinds = self._kind(source), self._noise_kind(layer, source)
-        self._surveys.begin(*kinds, denoiser, source)
+        if self.options.model.model is None:
+            kinds = self._kind(source), self._noise_kind(layer, source)
+            self._surveys.begin(*kinds, denoiser, source)
 
     def _offer(self, layer: Any) -> None:
         """Offer what can be chosen beside a layer."""
@@ -218,7 +232,7 @@ class DenoiseWidget(DenoiseLayout):
         self.options.offer(
             others=[other for _, other in self._image_layers() if other != layer],
             regions=regions,
-            is_stack=layer.ndim > 2,
+            is_stack=layer.ndim - ("C" in (axes_said(layer) or "")) > 2,
             selected=len(self._selected(layer)),
         )
 
@@ -241,10 +255,13 @@ class DenoiseWidget(DenoiseLayout):
             self.noise.say("The noise is being measured.")
 
     def _kind(self, source: LayerImage) -> tuple[Any, ...]:
-        return (source.axes, tuple(source.array.shape), self.objective.kind, self.options.value())
+        shape, chosen = tuple(source.array.shape), self.options.value()
+        return (source.axes, shape, self.objective.kind, chosen, self.config)
 
     def _noise_kind(self, layer: Any, source: LayerImage) -> tuple[Any, ...]:
-        return (layer.unique_id, id(layer.data), source.axes)
+        # The array itself: of levels, napari makes a new list at every access.
+        data = layer.data[0] if layer.multiscale else layer.data
+        return (layer.unique_id, id(data), source.axes)
 
     # -- running ------------------------------------------------------------------------------
 
@@ -270,13 +287,16 @@ class DenoiseWidget(DenoiseLayout):
             self.say(f"{error}.")
             return
         self._queue = [
-            (other, Job(job.denoiser, source, "apply", as_source=job.as_source))
+            (other, replace(job, source=source, action="apply"))
             for other, source in zip(others, job.others, strict=False)
         ]
         self._begin(layer, job)
 
-    def _begin(self, layer: Any, job: Job) -> None:
-        self._forget_result()
+    def _begin(self, layer: Any, job: Job, *, follows: bool = False) -> None:
+        """Run a job; ``follows`` one on another layer, whose result stays the one in the tabs."""
+        self._follows = follows
+        self._sentences = self._sentences if follows else []
+        self._show_no_result()
         self.denoiser = job.denoiser
         self.run = LayerRun(self._viewer, layer, job)
         self.run.stepped.connect(self._on_step)
@@ -286,6 +306,8 @@ class DenoiseWidget(DenoiseLayout):
         self.show_running(trains=job.action != "apply")
         if job.action == "train":
             self.loss_plot.clear_losses()
+        elif job.action == "continue":
+            self.loss_plot.cut(job.denoiser.provenance.get("steps", 0))
         self.run.start()
 
     def _on_pause(self, paused: bool) -> None:
@@ -308,6 +330,10 @@ class DenoiseWidget(DenoiseLayout):
         self.progress.setValue(value)
         self.say(sentence)
         self.loss_plot.redraw()
+        run = self.run
+        if run is not None and run.is_paused and run.denoiser.snapshots != self.training.snapshots:
+            # The state in which it came to rest.
+            self.training.offer(run.denoiser.snapshots, can_train=False)
 
     def _on_denoising(self) -> None:
         self.button.setText("Cancel")
@@ -317,48 +343,62 @@ class DenoiseWidget(DenoiseLayout):
     def _on_end(self, sentence: str) -> None:
         """Be ready for the next press, or go on with the next layer."""
         run, self.run = self.run, None
+        if run is None:
+            return
+        self._end_rewind()
         self.loss_plot.redraw()
         self.show_idle()
-        if run is not None and run.provenance is not None and run.result is not None:
-            self._remember_result(run)
-        else:
-            self._queue = []
-        self._details = "" if run is None else run.details
+        self._sentences.append(sentence)
+        self._details = run.details
         self.details_button.setVisible(bool(self._details))
-        if self._queue:
+        if run.provenance is None or run.result is None:
+            self._queue = []
+        elif not self._follows:
+            self._take_up(run)
+        while self._queue:
             layer, job = self._queue.pop(0)
             if layer in self._viewer.layers:
-                self._begin(layer, job)
+                self._begin(layer, job, follows=True)
                 return
+        self._show_result()
         self._follow_selection()
-        self.say(sentence)
+        self.say(" ".join(self._sentences))
 
     def _show_details(self) -> None:
         show_text(self, "What went wrong", self._details)
 
     # -- afterwards ---------------------------------------------------------------------------
 
-    def _remember_result(self, run: LayerRun) -> None:
-        after = AfterRun(
-            self._viewer, run.layer, run.result, run.job, dict(run.provenance or {}), self
-        )
-        self.after = after
-        after.said.connect(self.say)
-        after.assessed.connect(self._on_assessed)
-        self.result.offer(
-            source=run.job.source.name, is_fused=after.config.network.kind == "adarenet"
-        )
-        self.training.offer(run.denoiser.snapshots, can_train=True)
-        self.open_tab(self.result)
-        self._rewind = Rewind(self._viewer, run.layer, run.job.source, run.denoiser)
-        self.trust.say("The result is being examined.")
-        after.examine(self._surveys.reports(self._noise_kind(run.layer, run.job.source)))
-
-    def _forget_result(self) -> None:
-        self._end_rewind()
+    def _take_up(self, run: LayerRun) -> None:
+        """Let the result of a run take the place of the last one in the tabs."""
         if self.after is not None:
-            self.after.leave()
-            self.after = None
+            self.after.drop()
+        provenance = dict(run.provenance or {})
+        self.after = AfterRun(self._viewer, run.layer, run.result, run.job, provenance, self)
+        self.after.said.connect(self.say)
+        self.after.assessed.connect(self._on_assessed)
+        self.after.examine(self._surveys.reports(self._noise_kind(run.layer, run.job.source)))
+        self.open_tab(self.result)
+
+    def _show_result(self) -> None:
+        """Offer what can be done with the last result, if there is one."""
+        after = self.after
+        if after is None:
+            return
+        job = after.job
+        is_fused = after.config.network.kind == "adarenet"
+        self.result.offer(source=job.source.name, is_fused=is_fused)
+        self.training.offer(
+            job.denoiser.snapshots, can_train=True, current=after.provenance["steps"]
+        )
+        self._rewind = Rewind(self._viewer, after.layer, job.source, job.denoiser)
+        if after.report is None:
+            self.trust.say("The result is being examined.")
+        else:
+            self.trust.show_report(after.report)
+
+    def _show_no_result(self) -> None:
+        self._end_rewind()
         self.result.offer(source=None, is_fused=False)
         self.training.offer((), can_train=False)
         self.trust.say("After a run, the result is examined here.")
@@ -372,7 +412,10 @@ class DenoiseWidget(DenoiseLayout):
         if self.after is not None:
             getattr(self.after, name)(*given)
 
-    def _on_assessed(self, report: TrustReport | None) -> None:
+    def _on_assessed(self) -> None:
+        if self.after is None or self.run is not None:
+            return
+        report = self.after.report
         if report is None:
             self.trust.say("This result cannot be examined; the log says why.")
             return
@@ -385,22 +428,31 @@ class DenoiseWidget(DenoiseLayout):
         self._viewer.reset_view()
 
     def _on_rewind(self, step: int) -> None:
-        if self._rewind is not None:
-            self._rewind.show(step)
+        if self._rewind is None:
+            return
+        if self._viewer.dims.ndisplay != 2:
+            self.say("Switch to the 2-D view first: a plane is shown.")
+            return
+        self._rewind.show(step)
 
     def _on_take(self, step: int) -> None:
+        self._go_on(step, action="apply")
+
+    def _on_continue(self) -> None:
+        if self.after is not None:
+            steps = max(1, self.after.config.training.total_steps)
+            self._go_on(self.training.step, action="continue", steps=steps)
+
+    def _go_on(self, step: int, **changes: Any) -> None:
+        """Run the last job with the state of a step, on a copy: others may use the model."""
         if self.after is None or self.run is not None:
             return
         job = self.after.job
-        job.denoiser.use_snapshot(step)
-        self._begin(self.after.layer, Job(job.denoiser, job.source, "apply"))
-
-    def _on_continue(self) -> None:
-        if self.after is None or self.run is not None:
+        try:
+            model = job.denoiser.copy()
+            if model.snapshots and step != model.provenance["steps"]:
+                model.use_snapshot(step)
+        except RedenoiseError as error:
+            self.say(f"{error}.")
             return
-        job, layer = self.after.job, self.after.layer
-        snapshots = job.denoiser.snapshots
-        if snapshots and self.training.step != snapshots[-1].step:
-            job.denoiser.use_snapshot(self.training.step)
-        steps = max(1, self.after.config.training.total_steps)
-        self._begin(layer, replace(job, action="continue", steps=steps))
+        self._begin(self.after.layer, replace(job, denoiser=model, **changes))

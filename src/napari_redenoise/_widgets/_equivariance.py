@@ -24,8 +24,9 @@ from superqt.utils import create_worker
 
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._equivariance import EquivarianceResult, equivariance_events
-from napari_redenoise._layers import LayerData, LayerImage, is_mask, read_layer
+from napari_redenoise._layers import LayerData, LayerImage, is_no_image, read_layer
 from napari_redenoise._previews import Window
+from napari_redenoise._widgets._adding import add_image
 from napari_redenoise._widgets._change_maps import change_layers, place
 from napari_redenoise._widgets._layer_run import PAINT_MS
 from napari_redenoise._widgets._models import recall
@@ -167,7 +168,7 @@ class EquivarianceWidget(QWidget):
         return [
             (layer.name, layer)
             for layer in layers
-            if isinstance(layer, Image) and not is_mask(layer)
+            if isinstance(layer, Image) and not is_no_image(layer)
         ]
 
     def _follow_selection(self) -> None:
@@ -318,9 +319,7 @@ class EquivarianceWidget(QWidget):
         """Add one layer per turn of the event loop, so that the viewer never stands still."""
         if self._pending:
             data, keywords, _ = self._pending.pop(0)
-            active = self._viewer.layers.selection.active
-            self._viewer.add_image(data, **keywords)
-            self._viewer.layers.selection.active = active
+            add_image(self._viewer, data, keywords)
             QTimer.singleShot(PAINT_MS, self._add_next)
         elif self._connections:
             self._show_running(running=False)

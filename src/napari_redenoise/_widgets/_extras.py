@@ -55,7 +55,8 @@ def extra_layers(
 ) -> list[LayerData]:
     """Make the layers of a kind; in a worker's thread. None are made when it was stopped."""
     if kind == "residual":
-        return [_residual(source, denoised, denoiser.provenance)]
+        residual = _residual(source, denoised, denoiser.provenance, should_stop)
+        return [] if should_stop() else [residual]
     if kind == "branches":
         return _branches(denoiser, source, should_stop)
     events = equivariance_events(
@@ -76,16 +77,23 @@ def _result_of(events: Generator[Any, None, Result]) -> Result:
             return cast(Result, end.value)
 
 
-def _residual(source: LayerImage, denoised: Any, provenance: dict[str, Any]) -> LayerData:
+def _residual(
+    source: LayerImage,
+    denoised: Any,
+    provenance: dict[str, Any],
+    should_stop: Callable[[], bool],
+) -> LayerData:
     """Noisy minus denoised, plane by plane, in grey around 0."""
     planes = Planes(source.array, source.axes)
     residual = result_array(planes)
     whole = (slice(0, planes.height), slice(0, planes.width))
     others = Planes(denoised, source.axes)
     for sample in planes.indices():
+        if should_stop():
+            break
         noisy = planes.read(sample, *whole).astype(np.float32)
         planes.write(residual, sample, *whole, noisy - others.read(sample, *whole))
-    shown = np.moveaxis(residual, -1, 0) if source.colour else residual
+    shown = np.moveaxis(residual[...], -1, 0) if source.colour else residual
     reach = max(map(abs, percentiles(shown, 0.5, 99.5)))
     keywords = {
         **source.spatial,
@@ -97,7 +105,7 @@ def _residual(source: LayerImage, denoised: Any, provenance: dict[str, Any]) -> 
     }
     if source.colour:
         # A colour cannot be negative: the mean over the colours is shown.
-        return residual.mean(-1), keywords, "image"
+        return np.asarray(residual[...]).mean(-1), keywords, "image"
     return residual, keywords, "image"
 
 

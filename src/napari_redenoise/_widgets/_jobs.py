@@ -9,11 +9,12 @@ from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._layers import LayerImage, read_layer
 from napari_redenoise._widgets._axes_choice import axes_said
 from napari_redenoise._widgets._options import OptionsForm
-from napari_redenoise._widgets._region import OneSample, region_of
+from napari_redenoise._widgets._region import OneSample, Region, region_of
 from napari_redenoise._widgets._run import Job
 from napari_redenoise._widgets._view import current_window
 from napari_redenoise.config import Config
 from napari_redenoise.errors import InputError
+from napari_redenoise.io import get_device
 
 
 def read(layer: Any) -> LayerImage:
@@ -58,6 +59,8 @@ def make_job(
     """
     source, as_source = read(layer), options.value().as_source
     model = model_of(options, config)
+    if options.model.model is not None and options.value().device is not None:
+        model.device = get_device(options.value().device)
     others = tuple(read(other) for other in selected) if _uses(options, "selected") else ()
     if options.model.model is not None:
         return Job(model, source, "apply", others=others, as_source=as_source)
@@ -76,7 +79,9 @@ def _uses(options: OptionsForm, kind: str) -> bool:
     return options.where.kind == kind
 
 
-def _region(viewer: Any, layer: Any, source: LayerImage, options: OptionsForm) -> Any:
+def _region(
+    viewer: Any, layer: Any, source: LayerImage, options: OptionsForm
+) -> Region | OneSample | None:
     """Where to train; None for everywhere."""
     if _uses(options, "region"):
         return region_of(layer, source, options.where.region_layer)

@@ -19,6 +19,7 @@ from napari_redenoise._layers import (
 )
 from napari_redenoise._previews import PreviewDone
 from napari_redenoise._widgets._activity import Activity
+from napari_redenoise._widgets._adding import add_image
 from napari_redenoise._widgets._models import remember
 from napari_redenoise._widgets._run import (
     Begun,
@@ -194,11 +195,7 @@ class LayerRun(QObject):
         self.result = self._add(data, keywords)
 
     def _add(self, data: Any, keywords: dict[str, Any]) -> Image:
-        """Add a layer and leave the selection where it is: the user may be at work in it."""
-        active = self._viewer.layers.selection.active
-        layer = self._viewer.add_image(data, **keywords)
-        self._viewer.layers.selection.active = active
-        return layer
+        return add_image(self._viewer, data, keywords)
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -226,6 +223,9 @@ class LayerRun(QObject):
         if self._finished is None and not self._abandoned:
             # Removed and not emptied: nobody asked for half a picture.
             self._remove_result()
+            if self.job.action != "apply" and self.denoiser.provenance and not self.details:
+                remember(self.layer, self.denoiser)
+                self._sentence += " The network is kept: see Network among the options."
         if self._finished is None or self._abandoned:
             self._end()
         else:
@@ -255,10 +255,11 @@ class LayerRun(QObject):
             if self.result is not None:
                 if finished.as_source is not None:
                     self.result.data = finished.as_source
-                self.result.name = denoised_name(self._source, finished.provenance)
+                # Before its name, at which others look what it is.
                 self.result.metadata = provenance_of(
                     self._source, finished.provenance, "denoised image"
                 )
+                self.result.name = denoised_name(self._source, finished.provenance)
                 self._sentence = self._success(finished.provenance, self.result.name)
         self._end()
 

@@ -57,6 +57,13 @@ class LossPlot(Plot):
         self._steps, self._losses, self._averages = [], [], []
         self.redraw()
 
+    def cut(self, step: int) -> None:
+        """Forget what came after a step: the training goes on from there."""
+        kept = sum(one <= step for one in self._steps)
+        self._steps, self._losses = self._steps[:kept], self._losses[:kept]
+        self._averages = self._averages[:kept]
+        self.redraw()
+
     def append(self, step: int, loss: float) -> None:
         """Add a value, drawn at the next `redraw`."""
         self._steps.append(step)

@@ -60,19 +60,30 @@ class ProgressPanel(QWidget):
         self.offer((), can_train=False)
 
     @property
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """What the slider goes over."""
+        return self._snapshots
+
+    @property
     def step(self) -> int:
         """Step of the snapshot that the slider shows."""
         return self._snapshots[self.slider.value()].step if self._snapshots else 0
 
-    def offer(self, snapshots: Sequence[Snapshot], *, can_train: bool) -> None:
-        """Show the snapshots that there are, the last one chosen; none while nothing is trained.
+    def offer(
+        self, snapshots: Sequence[Snapshot], *, can_train: bool, current: int | None = None
+    ) -> None:
+        """Show the snapshots that there are; none while nothing is trained.
 
-        ``can_train`` is False in a pause, when they can only be looked at.
+        ``can_train`` is False in a pause, when they can only be looked at; ``current`` is the
+        step of the one that is used, where that is not the last.
         """
         self._snapshots = tuple(snapshots)
         self.slider.blockSignals(True)
         self.slider.setRange(0, max(0, len(self._snapshots) - 1))
-        self.slider.setValue(self.slider.maximum())
+        steps = [snapshot.step for snapshot in self._snapshots]
+        used = steps.index(current) if current in steps else self.slider.maximum()
+        self._used = used
+        self.slider.setValue(used)
         self.slider.blockSignals(False)
         self.slider.setEnabled(len(self._snapshots) > 1)
         self.continue_button.setEnabled(can_train)
@@ -85,10 +96,12 @@ class ProgressPanel(QWidget):
 
     def _describe(self) -> None:
         last = self.slider.value() == self.slider.maximum()
-        self.take_button.setEnabled(bool(self._snapshots) and not last and self._can_train)
+        other = self.slider.value() != self._used
+        self.take_button.setEnabled(bool(self._snapshots) and other and self._can_train)
         if not self._snapshots:
             self.where.setText("Snapshots of the training can be looked at when it has ended.")
             return
         shown = self._snapshots[self.slider.value()]
-        which = ", the last state" if last else f" of {self._snapshots[-1].step}"
+        which = ", the last one" if last else f" of {self._snapshots[-1].step}"
+        which += "" if other else ", in use"
         self.where.setText(f"Step {shown.step}{which}; loss {shown.loss:.3f}.")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from skimage import draw
 
 from napari_redenoise._layers import LayerImage
 from napari_redenoise.data import Planes
@@ -39,8 +40,74 @@ class OneSample:
         return np.broadcast_to(inside, tuple(sizes))
 
 
-def region_of(layer: Any, source: LayerImage, marked: Any) -> Any:
-    """Pixels of an image layer that a Labels or Shapes layer marks, nonzero inside.
+@dataclass(frozen=True)
+class Region:
+    """What a Labels or Shapes layer marks of an image, before its pixels are looked at.
+
+    Attributes
+    ----------
+    image, name : str
+        Names of the image and of the layer that marks.
+    size : (int, int)
+        Rows and columns of a plane of the image.
+    matrix, shift : ndarray
+        Bring pixels (y, x) of the image to those of the layer that marks.
+    labels : array-like or None
+        Pixels of a Labels layer.
+    outlines : tuple of ndarray
+        Corners (n, 2) of the shapes of a Shapes layer, (y, x).
+    is_whole : bool
+        Whether the labels have the shape of the image, and lie where it lies.
+    """
+
+    image: str
+    name: str
+    size: tuple[int, int]
+    matrix: npt.NDArray[np.float64]
+    shift: npt.NDArray[np.float64]
+    labels: Any = None
+    outlines: tuple[npt.NDArray[np.float64], ...] = ()
+    is_whole: bool = False
+
+    def pixels(self) -> Any:
+        """Nonzero inside: of the shape of a plane, for all samples, or of the whole image.
+
+        It takes as long as the pixels need: not for the viewer's thread.
+
+        Raises
+        ------
+        InputError
+            When nothing of the image is marked.
+        """
+        if self.is_whole:
+            return self.labels
+        region = self._drawn() if self.labels is None else self._painted()
+        if not region.any():
+            raise InputError(
+                f"nothing of '{self.image}' lies inside '{self.name}': draw or paint a region "
+                "over the image, or train on the whole layer"
+            )
+        return region
+
+    def _painted(self) -> npt.NDArray[np.bool_]:
+        labels = np.asarray(self.labels)
+        plane = np.asarray(labels.any(axis=tuple(range(labels.ndim - 2))), np.uint8)
+        found = ndimage.affine_transform(
+            plane, self.matrix, self.shift, output_shape=self.size, order=0
+        )
+        return np.asarray(found > 0)
+
+    def _drawn(self) -> npt.NDArray[np.bool_]:
+        region = np.zeros(self.size, bool)
+        back = np.linalg.inv(self.matrix)
+        for outline in self.outlines:
+            rows, columns = ((outline - self.shift) @ back.T).T
+            region[draw.polygon(rows, columns, self.size)] = True
+        return region
+
+
+def region_of(layer: Any, source: LayerImage, marked: Any) -> Region:
+    """Take what is needed of an image layer and of one that marks a region of it.
 
     Parameters
     ----------
@@ -50,55 +117,38 @@ def region_of(layer: Any, source: LayerImage, marked: Any) -> Any:
     marked : napari.layers.Labels or napari.layers.Shapes
         Where it lies does not matter: pixels are found by their place in the world.
 
-    Returns
-    -------
-    array
-        Of the shape of a plane, for all samples alike; or labels that have the shape of the image
-        as they are.
-
     Raises
     ------
     InputError
-        When nothing of the image is marked.
+        When a Shapes layer holds no area.
     """
     planes = Planes(source.array, source.axes)
-    if hasattr(marked, "to_masks"):
-        labels, corner = _drawn(marked)
-    else:
-        same = tuple(marked.data.shape) == planes.shape_without_channels
-        if same and marked.ndim > 2 and np.allclose(*_placed(layer, marked)):
-            return marked.data
-        labels, corner = np.asarray(marked.data), np.zeros(2)
-        labels = np.asarray(labels.any(axis=tuple(range(labels.ndim - 2))))
+    size = (planes.height, planes.width)
     matrix, shift = _between(layer, marked)
-    region = ndimage.affine_transform(
-        labels.astype(np.uint8),
-        matrix,
-        shift - corner,
-        output_shape=(planes.height, planes.width),
-        order=0,
-    )
-    if not region.any():
-        raise InputError(
-            f"nothing of '{source.name}' lies inside '{marked.name}': draw or paint a region over "
-            "the image, or train on the whole layer"
+    if hasattr(marked, "shape_type"):
+        outlines = tuple(
+            _outline(np.asarray(shape, float)[:, -2:], kind)
+            for shape, kind in zip(marked.data, marked.shape_type, strict=True)
+            if kind not in ("line", "path")
         )
-    return region > 0
+        if not outlines:
+            raise InputError(f"'{marked.name}' holds no shape with an area: draw one")
+        return Region(source.name, str(marked.name), size, matrix, shift, outlines=outlines)
+    labels = marked.data[0] if marked.multiscale else marked.data
+    same = tuple(labels.shape) == planes.shape_without_channels
+    is_whole = same and labels.ndim > 2 and np.allclose(*_placed(layer, marked))
+    return Region(
+        source.name, str(marked.name), size, matrix, shift, labels=labels, is_whole=is_whole
+    )
 
 
-def _drawn(shapes: Any) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-    """All shapes of all slices filled, in a frame around them, and the corner of the frame."""
-    if not len(shapes.data):
-        raise InputError(f"'{shapes.name}' holds no shape: draw one over the image")
-    vertices = np.concatenate([np.asarray(shape)[:, -2:] for shape in shapes.data])
-    corner = np.floor(vertices.min(0)) - 1
-    size = np.ceil(vertices.max(0) - corner).astype(int) + 2
-    leading = np.concatenate([np.asarray(shape)[:, :-2] for shape in shapes.data])
-    depth = tuple(int(most) + 1 for most in leading.max(0)) if leading.shape[1] else ()
-    masks = shapes.to_masks(mask_shape=(*depth, *(corner + size).astype(int).clip(1)))
-    filled = masks.any(axis=tuple(range(masks.ndim - 2)))
-    low = np.maximum(corner, 0).astype(int)
-    return filled[low[0] :, low[1] :], low.astype(float)
+def _outline(corners: npt.NDArray[np.float64], kind: str) -> npt.NDArray[np.float64]:
+    """Corners of a shape; of an ellipse, which napari keeps by its box, points around it."""
+    if kind != "ellipse":
+        return corners
+    angle = np.linspace(0, 2 * np.pi, 100, endpoint=False)[:, None]
+    down, across = (corners[3] - corners[0]) / 2, (corners[1] - corners[0]) / 2
+    return np.asarray(corners.mean(0) + np.cos(angle) * down + np.sin(angle) * across)
 
 
 def _between(layer: Any, other: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

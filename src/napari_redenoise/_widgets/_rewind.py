@@ -10,6 +10,7 @@ from qtpy.QtCore import QObject
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._layers import LayerImage, denoised_layer, part
 from napari_redenoise._previews import PreviewDone
+from napari_redenoise._widgets._adding import add_image
 from napari_redenoise._widgets._change_maps import place
 from napari_redenoise._widgets._task import Task
 from napari_redenoise._widgets._view import current_window
@@ -91,11 +92,8 @@ class Rewind(QObject):
         self._task = Task(preview, returned=returned, errored=errored, finished=finished)
 
     def _draw(self, step: int, placed: dict[str, Any], done: PreviewDone) -> None:
-        active = self._viewer.layers.selection.active
         self._remove()
         _, keywords, _ = denoised_layer(self._source, done.denoised)
         name = f"{self._source.name} at step {step}"
-        self.shown = self._viewer.add_image(
-            part(self._source, done.denoised), **{**keywords, **placed, "name": name}
-        )
-        self._viewer.layers.selection.active = active
+        shown = part(self._source, done.denoised)
+        self.shown = add_image(self._viewer, shown, {**keywords, **placed, "name": name})

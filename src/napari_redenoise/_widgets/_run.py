@@ -19,6 +19,7 @@ from napari_redenoise._layers import (
 )
 from napari_redenoise._previews import SHARE as PREVIEW_SHARE
 from napari_redenoise._previews import PreviewDone, Window
+from napari_redenoise._widgets._region import OneSample, Region
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.inference import TileDone
 from napari_redenoise.io import in_type_of
@@ -102,8 +103,8 @@ class Job:
         Another shot of the scene, for Noise2Noise.
     others : tuple of LayerImage
         Trained on together with the source.
-    region : array or None
-        Where to train, see `Redenoiser.fit_events`.
+    region : Region, OneSample or None
+        Where to train.
     steps : int
     seconds : int or None
         How long training and denoising may take together; None leaves the steps as they are.
@@ -116,7 +117,7 @@ class Job:
     action: Literal["train", "continue", "apply"] = "train"
     second: LayerImage | None = None
     others: tuple[LayerImage, ...] = ()
-    region: Any = None
+    region: Region | OneSample | None = None
     steps: int = 0
     seconds: int | None = None
     as_source: bool = False
@@ -173,7 +174,7 @@ def _train(
         denoiser.config = denoiser.config.changed(**{"training.steps": steps})
     what: dict[str, Any] = {
         "second": None if job.second is None else job.second.array,
-        "region": job.region,
+        "region": job.region.pixels() if isinstance(job.region, Region) else job.region,
         "others": tuple(other.array for other in job.others),
         "view": lambda: control.window,
         "should_stop": control.stop.is_set,
