@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_redenoise._cli._app import Overwrite, app, check_targets
+from napari_redenoise._cli._app import Overwrite, app
 from napari_redenoise._noise_check import ChannelStack, noise_reports
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import read_image
+from napari_redenoise.io import check_folder, read_image, refuse_existing
 from napari_redenoise.noise import (
     NoiseReport,
     Recommendation,
@@ -71,7 +71,11 @@ def check_plot(image: Path, plot: Path, *, overwrite: bool) -> None:
         raise OutputError(
             f"expected a name ending in {', '.join(PLOT_SUFFIXES)} for the plot, got {plot.name}"
         )
-    check_targets(image, [], plot, overwrite=overwrite)
+    if plot.resolve() == image.resolve():
+        # Not even with --overwrite.
+        raise OutputError(f"{plot} is the noisy image itself: choose another name")
+    refuse_existing(plot, overwrite=overwrite)
+    check_folder(plot)
 
 
 def repeated(planes: Planes) -> list[ChannelStack]:

@@ -69,6 +69,7 @@ class AfterRun(QObject):
         self._pending: list[LayerData] = []
         self._added: list[str] = []
         self.is_busy = False
+        self.is_examined = False
         self.report: TrustReport | None = None
 
     @property
@@ -113,7 +114,7 @@ class AfterRun(QObject):
 
     def _tell(self, report: TrustReport | None) -> None:
         if not self._stop.is_set():
-            self.report = report
+            self.report, self.is_examined = report, True
             self.assessed.emit()
 
     def add(self, kind: ExtraKind) -> None:

@@ -12,15 +12,14 @@ from qtpy.QtCore import QEvent
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._layers import LayerImage, is_no_image
 from napari_redenoise._widgets._after_run import AfterRun
+from napari_redenoise._widgets._afterwards import Afterwards
 from napari_redenoise._widgets._axes_choice import axes_said
 from napari_redenoise._widgets._jobs import make_job, model_of, read, second_of
 from napari_redenoise._widgets._layer_run import LayerRun
 from napari_redenoise._widgets._layout import DenoiseLayout
 from napari_redenoise._widgets._plan import applying, objective_in_words, training
-from napari_redenoise._widgets._rewind import Rewind
 from napari_redenoise._widgets._run import Job
 from napari_redenoise._widgets._surveys import Surveys
-from napari_redenoise._widgets._trust_panel import summary
 from napari_redenoise._widgets._words import show_text
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
@@ -47,8 +46,6 @@ class DenoiseWidget(DenoiseLayout):
         What runs now.
     denoiser : Redenoiser or None
         The model of the last run.
-    after : AfterRun or None
-        The last run that ended with a result.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer, config: Config | None = None) -> None:
@@ -58,13 +55,12 @@ class DenoiseWidget(DenoiseLayout):
         self.run: LayerRun | None = None
         self.layer_choice.choices = self._image_layers
         self.denoiser: Redenoiser | None = None
-        self.after: AfterRun | None = None
-        self._rewind: Rewind | None = None
         self._queue: list[tuple[Any, Job]] = []
         self._details = ""
         self._sentences: list[str] = []
         self._follows = False
         self._surveys = Surveys()
+        self._afterwards = Afterwards(viewer, self, self._begin)
         self._connect_widgets()
         self._connect_viewer()
         self._follow_selection()
@@ -79,6 +75,11 @@ class DenoiseWidget(DenoiseLayout):
     def config(self, config: Config) -> None:
         self._config = config
         self.options.show_config(config)
+
+    @property
+    def after(self) -> AfterRun | None:
+        """The last run that ended with a result."""
+        return self._afterwards.after
 
     @property
     def is_measuring(self) -> bool:
@@ -96,20 +97,6 @@ class DenoiseWidget(DenoiseLayout):
             part.changed.connect(self._describe)
         self._surveys.changed.connect(self._describe)
         self.options.model.refused.connect(self.say)
-        self.training.rewound.connect(self._on_rewind)
-        self.training.taken.connect(self._on_take)
-        self.training.continued.connect(self._on_continue)
-        result = self.result
-        for signal, name in (
-            (result.blended, "blend"),
-            (result.extra, "add"),
-            (result.save_image, "save_image"),
-            (result.save_model, "save_model"),
-            (result.copy_python, "copy_python"),
-            (result.copy_command, "copy_command"),
-        ):
-            signal.connect(lambda *given, name=name: self._do(name, *given))
-        result.side_by_side.connect(self._on_grid)
 
     def _connect_viewer(self) -> None:
         # Functions and not methods: napari cannot disconnect the methods of a deleted widget.
@@ -149,14 +136,10 @@ class DenoiseWidget(DenoiseLayout):
         self._connections = []
         self._queue = []
         self._surveys.leave()
-        for part in (self.after, self._rewind):
-            if part is not None:
-                part.leave()
+        self._afterwards.leave(viewer_is_open=viewer_is_open)
         if self.run is not None:
             self.run.abandon(viewer_is_open=viewer_is_open)
             self.run = None
-        if viewer_is_open:
-            self._end_rewind()
 
     def changeEvent(self, event: QEvent) -> None:
         """Notice when napari takes the widget out of a dock that is being closed."""
@@ -296,7 +279,7 @@ class DenoiseWidget(DenoiseLayout):
         """Run a job; ``follows`` one on another layer, whose result stays the one in the tabs."""
         self._follows = follows
         self._sentences = self._sentences if follows else []
-        self._show_no_result()
+        self._afterwards.hide()
         self.denoiser = job.denoiser
         self.run = LayerRun(self._viewer, layer, job)
         self.run.stepped.connect(self._on_step)
@@ -315,12 +298,7 @@ class DenoiseWidget(DenoiseLayout):
             return
         self.run.pause(paused=paused)
         self.show_paused(paused=paused)
-        if paused and self.denoiser is not None:
-            self.training.offer(self.denoiser.snapshots, can_train=False)
-            self._rewind = Rewind(self._viewer, self.run.layer, self.run.job.source, self.denoiser)
-        else:
-            self._end_rewind()
-            self.training.offer((), can_train=False)
+        self._afterwards.pause(self.run, paused=paused)
 
     def _on_step(self, step: StepDone) -> None:
         self.loss_plot.append(step.step, step.loss)
@@ -345,7 +323,7 @@ class DenoiseWidget(DenoiseLayout):
         run, self.run = self.run, None
         if run is None:
             return
-        self._end_rewind()
+        self._afterwards.end_rewind()
         self.loss_plot.redraw()
         self.show_idle()
         self._sentences.append(sentence)
@@ -354,105 +332,16 @@ class DenoiseWidget(DenoiseLayout):
         if run.provenance is None or run.result is None:
             self._queue = []
         elif not self._follows:
-            self._take_up(run)
+            reports = self._surveys.reports(self._noise_kind(run.layer, run.job.source))
+            self._afterwards.take_up(run, reports)
         while self._queue:
             layer, job = self._queue.pop(0)
             if layer in self._viewer.layers:
                 self._begin(layer, job, follows=True)
                 return
-        self._show_result()
+        self._afterwards.show()
         self._follow_selection()
         self.say(" ".join(self._sentences))
 
     def _show_details(self) -> None:
         show_text(self, "What went wrong", self._details)
-
-    # -- afterwards ---------------------------------------------------------------------------
-
-    def _take_up(self, run: LayerRun) -> None:
-        """Let the result of a run take the place of the last one in the tabs."""
-        if self.after is not None:
-            self.after.drop()
-        provenance = dict(run.provenance or {})
-        self.after = AfterRun(self._viewer, run.layer, run.result, run.job, provenance, self)
-        self.after.said.connect(self.say)
-        self.after.assessed.connect(self._on_assessed)
-        self.after.examine(self._surveys.reports(self._noise_kind(run.layer, run.job.source)))
-        self.open_tab(self.result)
-
-    def _show_result(self) -> None:
-        """Offer what can be done with the last result, if there is one."""
-        after = self.after
-        if after is None:
-            return
-        job = after.job
-        is_fused = after.config.network.kind == "adarenet"
-        self.result.offer(source=job.source.name, is_fused=is_fused)
-        self.training.offer(
-            job.denoiser.snapshots, can_train=True, current=after.provenance["steps"]
-        )
-        self._rewind = Rewind(self._viewer, after.layer, job.source, job.denoiser)
-        if after.report is None:
-            self.trust.say("The result is being examined.")
-        else:
-            self.trust.show_report(after.report)
-
-    def _show_no_result(self) -> None:
-        self._end_rewind()
-        self.result.offer(source=None, is_fused=False)
-        self.training.offer((), can_train=False)
-        self.trust.say("After a run, the result is examined here.")
-
-    def _end_rewind(self) -> None:
-        if self._rewind is not None:
-            self._rewind.clear()
-            self._rewind = None
-
-    def _do(self, name: str, *given: Any) -> None:
-        if self.after is not None:
-            getattr(self.after, name)(*given)
-
-    def _on_assessed(self) -> None:
-        if self.after is None or self.run is not None:
-            return
-        report = self.after.report
-        if report is None:
-            self.trust.say("This result cannot be examined; the log says why.")
-            return
-        self.trust.show_report(report)
-        self.say(f"{self.status.text()} {summary(report)}")
-
-    def _on_grid(self, wanted: bool) -> None:
-        canvas = getattr(self._viewer, "canvas", self._viewer)
-        canvas.grid.enabled = wanted
-        self._viewer.reset_view()
-
-    def _on_rewind(self, step: int) -> None:
-        if self._rewind is None:
-            return
-        if self._viewer.dims.ndisplay != 2:
-            self.say("Switch to the 2-D view first: a plane is shown.")
-            return
-        self._rewind.show(step)
-
-    def _on_take(self, step: int) -> None:
-        self._go_on(step, action="apply")
-
-    def _on_continue(self) -> None:
-        if self.after is not None:
-            steps = max(1, self.after.config.training.total_steps)
-            self._go_on(self.training.step, action="continue", steps=steps)
-
-    def _go_on(self, step: int, **changes: Any) -> None:
-        """Run the last job with the state of a step, on a copy: others may use the model."""
-        if self.after is None or self.run is not None:
-            return
-        job = self.after.job
-        try:
-            model = job.denoiser.copy()
-            if model.snapshots and step != model.provenance["steps"]:
-                model.use_snapshot(step)
-        except RedenoiseError as error:
-            self.say(f"{error}.")
-            return
-        self._begin(self.after.layer, replace(job, denoiser=model, **changes))
