@@ -17,6 +17,9 @@ FIRST_STEP = 20
 SHARE = 0.1
 """Share of the training time that previews of an unchanged view may take."""
 
+LEAST_SECONDS = 2.0
+"""Between two previews of an unchanged view: drawing them takes time, too."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -89,5 +92,5 @@ class Previews:
             return
         now = time.perf_counter()
         self._last_window = window
-        self._next = now + (now - began) / SHARE
+        self._next = now + max((now - began) / SHARE, LEAST_SECONDS)
         yield preview

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 from napari_redenoise._copy_as import as_command, as_python
 from napari_redenoise._layers import LayerData, image_file
 from napari_redenoise._trust import TrustReport, assess
+from napari_redenoise._widgets import _pauses
 from napari_redenoise._widgets._adding import add_image
 from napari_redenoise._widgets._change_maps import place
 from napari_redenoise._widgets._extras import ExtraKind, extra_layers
@@ -110,7 +111,9 @@ class AfterRun(QObject):
             logger.error("the result could not be examined", exc_info=error)
             self._tell(None)
 
-        Task(examined, returned=self._tell, errored=errored)
+        task = object()
+        _pauses.begin(task)
+        Task(examined, returned=self._tell, errored=errored, finished=lambda: _pauses.end(task))
 
     def _tell(self, report: TrustReport | None) -> None:
         if not self._stop.is_set():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import traceback
 from typing import Any
@@ -18,6 +17,7 @@ from napari_redenoise._layers import (
     provenance_of,
 )
 from napari_redenoise._previews import PreviewDone
+from napari_redenoise._widgets import _pauses
 from napari_redenoise._widgets._activity import Activity
 from napari_redenoise._widgets._adding import add_image
 from napari_redenoise._widgets._models import remember
@@ -93,9 +93,7 @@ class LayerRun(QObject):
     def start(self) -> None:
         """Begin; the run keeps itself alive until it has ended."""
         _running.add(self)
-        # A full garbage collection takes a third of a second with torch and napari loaded, in
-        # whatever thread it comes, and the viewer stands still: it passes over frozen objects.
-        gc.freeze()
+        _pauses.begin(self)
         self._refresh()
         for timer in self._timers:
             timer.start()
@@ -277,7 +275,6 @@ class LayerRun(QObject):
 
     def _end(self) -> None:
         _running.discard(self)
-        if not _running:
-            gc.unfreeze()
+        _pauses.end(self)
         if not self._abandoned:
             self.ended.emit(self._sentence)
