@@ -389,15 +389,25 @@ def test_going_on_with_nothing_is_refused_in_words(tiny: Config, noisy) -> None:
 # -- time ----------------------------------------------------------------------------------------
 
 
-def test_the_steps_within_a_time_take_about_that_time(tiny: Config, noisy) -> None:
+def test_the_steps_within_a_time_take_about_that_time(
+    tiny: Config, noisy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    per_step, per_pixel = 0.01, 1e-6
+    # What is read of a plane is rounded up to the network's stride.
+    height, width = (-(-size // 4) * 4 for size in noisy.shape[-2:])
+    plane, planes = height * width, noisy.size // (noisy.shape[-2] * noisy.shape[-1])
+    monkeypatch.setattr("napari_redenoise._speed._speed", lambda *_: (per_step, per_pixel))
     model = of(tiny, steps=1000)
     expected = model.estimate_seconds(noisy)
+    assert expected == pytest.approx(1000 * per_step + planes * plane * per_pixel)
     assert model.steps_within(noisy, seconds=expected) == pytest.approx(1000, abs=1)
-    per_step = (expected - of(tiny, steps=500).estimate_seconds(noisy)) / 500
     more = model.steps_within(noisy, seconds=expected + 200 * per_step)
     assert more == pytest.approx(1200, abs=1)
     for seconds in (0, -5, per_step):
         assert model.steps_within(noisy, seconds=seconds) == 20
     # What prediction takes is not left for training.
     stack = np.broadcast_to(noisy, (200, *noisy.shape))
-    assert model.steps_within(stack, seconds=expected) < 900
+    fewer = 199 * planes * plane * per_pixel / per_step
+    found = model.steps_within(stack, seconds=expected)
+    assert found == pytest.approx(1000 - fewer, abs=1)
+    assert found < 950
