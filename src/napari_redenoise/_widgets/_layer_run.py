@@ -44,7 +44,7 @@ PAINT_MS = 30
 REFRESH_MS = 150
 """How often the view is looked at."""
 
-TELL_MS = 450
+TELL_MS = 1000
 """How often progress is told: every change in the window has all of it drawn again."""
 
 _running: set[LayerRun] = set()
