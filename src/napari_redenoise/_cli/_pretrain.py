@@ -10,7 +10,7 @@ import typer
 from tqdm import tqdm
 
 from napari_redenoise._cli._app import Backbone, Device, Overwrite, app
-from napari_redenoise._pretrain import Pretraining, Recipe
+from napari_redenoise._pretrain import SEEN, Pretraining, Recipe
 from napari_redenoise.config import Config
 from napari_redenoise.errors import OutputError
 from napari_redenoise.io import check_folder, check_model
@@ -23,15 +23,19 @@ KEEP_EVERY = 300.0
 def pretrain(
     model: Annotated[Path, typer.Argument(help="Model file to write: .safetensors")],
     backbone: Annotated[Backbone, typer.Option(help="Network.")] = "adarenet",
-    group: Annotated[str, typer.Option(help="Its symmetry: C4, D4, ...")] = "D4",
+    group: Annotated[str, typer.Option(help="Its symmetry: C4, D4, ...")] = "C4",
     steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 12000,
     seed: Annotated[int, typer.Option(help="Of weights, scenes and noise.", min=0)] = 0,
     learning_rate: Annotated[float, typer.Option(help="Before it falls.")] = 2e-3,
-    batch_size: Annotated[int, typer.Option(help="Patches per step.", min=1)] = 8,
-    patch_size: Annotated[int, typer.Option(help="Side of a patch.", min=16, max=192)] = 64,
+    batch_size: Annotated[int, typer.Option(help="Patches per step.", min=1)] = 4,
+    patch_size: Annotated[int, typer.Option(help="Side of a patch.", min=16, max=SEEN)] = 96,
     scenes: Annotated[int, typer.Option(help="Procedural scenes.", min=1)] = 1500,
     pictures: Annotated[float, typer.Option(help="Share of natural pictures.")] = 0.35,
     emphasis: Annotated[float, typer.Option(help="Weight of noisy examples, 0 to 1.")] = 0.5,
+    branch: Annotated[
+        Path | None,
+        typer.Option(help="AdaReNet begins with this equivariant network, pretrained alone."),
+    ] = None,
     device: Device = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from MODEL.state, with the same settings.")
@@ -60,6 +64,8 @@ def pretrain(
     )
     recipe = Recipe(scenes=scenes, pictures=pictures, emphasis=emphasis)
     training = Pretraining(config, recipe, device)
+    if branch is not None:
+        training.begin_with(branch)
     if resume:
         training.resume(state)
     _run(training, state)

@@ -14,7 +14,10 @@ from napari_redenoise._pretrain._pictures import picture
 from napari_redenoise._pretrain._scenes import Scene, scene
 
 SIDE = 192
-"""Side of a scene: the mean and deviation of its noisy picture normalise the patches."""
+"""Side of a scene, of which a camera sees a part."""
+
+SEEN = 128
+"""Side of that part: the mean and deviation of its noisy picture normalise the patch."""
 
 
 class CleanBatch(NamedTuple):
@@ -51,38 +54,49 @@ def one_batch(
     emphasis : float
         Exponent of the weights: see `Recipe`.
     """
-    made = [_example(scenes, rng, patch, pictures) for _ in range(batch_size)]
-    noisy, target, ratio = zip(*made, strict=True)
-    weight = np.asarray(ratio) ** emphasis
+    made = [_example(scenes, rng, patch, pictures, emphasis) for _ in range(batch_size)]
+    noisy, target, weight = zip(*made, strict=True)
     return CleanBatch(
         torch.from_numpy(np.stack(noisy)[:, None]),
         torch.from_numpy(np.stack(target)[:, None]),
-        torch.from_numpy(weight.astype(np.float32))[:, None, None, None],
+        torch.from_numpy(np.asarray(weight, np.float32))[:, None, None, None],
     )
 
 
 def _example(
-    scenes: Sequence[Scene], rng: np.random.Generator, patch: int, pictures: float
+    scenes: Sequence[Scene],
+    rng: np.random.Generator,
+    patch: int,
+    pictures: float,
+    emphasis: float,
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """One patch of one scene as one camera sees it, normalised as a user's image is.
+    """One patch of one scene as one camera sees it, normalised as a user's image is, and its weight.
 
-    The third is the variance of the noisy over that of the clean scene, at most 50.
+    The weight counts errors in units of the picture's own deviation, and more of them where the
+    variance of the noisy picture is many times that of the clean one.
     """
     if rng.random() < pictures:
-        light = picture(SIDE, rng)
+        light = picture(SEEN, rng)
     else:
-        light = scenes[int(rng.integers(len(scenes)))]
+        scene = scenes[int(rng.integers(len(scenes)))]
+        light = scene[_window(scene.shape, SEEN, rng)]
     seen_by = camera(rng)
     noisy, clean = seen_by.shot(light, rng), seen_by.expected(light)
     ratio = float(min(noisy.var() / max(clean.var(), 1e-9), 50.0))
-    # Users' images are larger than a scene, so their mean and deviation differ from a part's.
-    mean = noisy.mean() + noisy.std() * rng.normal(0.0, 0.2)
-    std = max(noisy.std() * np.exp(rng.normal(0.0, 0.25)), 1e-9)
-    top, left = (int(rng.integers(size - patch + 1)) for size in light.shape)
-    window = (slice(top, top + patch), slice(left, left + patch))
-    parts = [((image[window] - mean) / std).astype(np.float32) for image in (noisy, clean)]
+    # A user's image is larger, and a part of it often darker and of less contrast than the whole.
+    std = max(noisy.std(), 1e-9)
+    mean = noisy.mean() + std * rng.normal(0.0, 0.4)
+    unit = std * np.exp(rng.normal(0.1, 0.4))
+    window = _window(light.shape, patch, rng)
+    parts = [((image[window] - mean) / unit).astype(np.float32) for image in (noisy, clean)]
     turned = _turned(parts, rng)
-    return turned[0], turned[1], ratio
+    return turned[0], turned[1], ratio**emphasis * (unit / std) ** 2
+
+
+def _window(shape: tuple[int, ...], side: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Somewhere in a picture (Y, X)."""
+    top, left = (int(rng.integers(size - side + 1)) for size in shape)
+    return slice(top, top + side), slice(left, left + side)
 
 
 def _turned(images: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:

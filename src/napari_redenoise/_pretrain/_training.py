@@ -18,7 +18,15 @@ from napari_redenoise._pretrain._pictures import LICENCES
 from napari_redenoise._pretrain._recipe import CleanBatch, make_scenes, one_batch
 from napari_redenoise.config import Config
 from napari_redenoise.data import Normalisation
-from napari_redenoise.io import get_device, load_state, save_model, save_state, training_dtype
+from napari_redenoise.errors import ConfigError
+from napari_redenoise.io import (
+    get_device,
+    load_model,
+    load_state,
+    save_model,
+    save_state,
+    training_dtype,
+)
 from napari_redenoise.objectives import Sample
 from napari_redenoise.training import StepDone, start, train
 
@@ -58,11 +66,35 @@ class Pretraining:
         self.device = get_device(device)
         self.config, self.recipe = config, recipe
         self.state = start(config, self.device)
+        self._branch: dict[str, Any] = {}
 
     @property
     def settings(self) -> str:
         """What determines the weights, as JSON."""
-        return json.dumps({"config": self.config.model_dump(mode="json"), **asdict(self.recipe)})
+        config = self.config.model_dump(mode="json")
+        return json.dumps({"config": config, **asdict(self.recipe), **self._branch})
+
+    def begin_with(self, path: str | Path) -> None:
+        """Give AdaReNet the weights of an equivariant network that was trained alone.
+
+        Raises
+        ------
+        ConfigError
+            When the file does not hold the equivariant branch of this network.
+        """
+        alone, config, _, provenance = load_model(path)
+        wanted = self.config.network
+        if wanted.kind != "adarenet" or config.network != wanted.model_copy(
+            update={"kind": "equivariant"}
+        ):
+            raise ConfigError(
+                f"{path} is not the equivariant branch of the network to train: give a model that "
+                "was pretrained with --backbone equivariant and the same group"
+            )
+        weights = alone.branch.state_dict()
+        for network in (self.state.network, self.state.average):
+            network.equivariant_branch.load_state_dict(weights)
+        self._branch = {"branch": {k: provenance.get(k) for k in ("config", "recipe", "steps")}}
 
     def resume(self, path: str | Path) -> None:
         """Go on from a state that `save_state` wrote."""
@@ -113,6 +145,7 @@ class Pretraining:
             "version": napari_redenoise.__version__,
             "config": self.config.model_dump(mode="json"),
             "recipe": asdict(self.recipe),
+            **self._branch,
             "pictures": {f"scikit-image {name}": said for name, said in LICENCES.items()},
             "steps": self.state.step,
             "torch": torch.__version__,
