@@ -23,7 +23,7 @@ def resolve_start(config: Config) -> Config:
     ConfigError
         When random weights would be left as they are.
     """
-    if config.training.start == "warm" and config.network not in _shipped(FOLDER):
+    if config.training.start == "warm" and not has_warm_start(config.network):
         config = config.changed(**{"training.start": "scratch"})
     if config.training.total_steps == 0 and config.training.start == "scratch":
         raise ConfigError(
@@ -33,16 +33,24 @@ def resolve_start(config: Config) -> Config:
     return config
 
 
+def weights_file(network: NetworkConfig) -> Path:
+    """Where the weights of a network would be; those of its kind and group, of one channel."""
+    return FOLDER / f"{network.kind}-{network.group}.safetensors"
+
+
+def has_warm_start(network: NetworkConfig) -> bool:
+    """Whether weights for exactly this network come with the package."""
+    path = weights_file(network)
+    return path.is_file() and _read(path)[0] == network
+
+
 def warm_weights(network: NetworkConfig) -> dict[str, Tensor]:
     """Weights and filter bases for a network that has a warm start, float32."""
-    return _shipped(FOLDER)[network]
+    return _read(weights_file(network))[1]
 
 
 @cache
-def _shipped(folder: Path) -> dict[NetworkConfig, dict[str, Tensor]]:
-    """Weights of all files by the network they are for."""
-    found = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        network, config, _, _ = load_model(path)
-        found[config.network] = network.state_dict()
-    return found
+def _read(path: Path) -> tuple[NetworkConfig, dict[str, Tensor]]:
+    """Which network a file is for, and its weights."""
+    network, config, _, _ = load_model(path)
+    return config.network, network.state_dict()

@@ -25,9 +25,10 @@ def warm(tiny: Config) -> Config:
 def shipped(warm: Config, tmp_path, monkeypatch):
     """A folder of shipped weights that holds those of one small network."""
     network = build_network(warm.network, torch.Generator().manual_seed(7))
-    save_model(tmp_path / "one.safetensors", network, warm, UNIT, half=True)
+    path = tmp_path / "equivariant-D4.safetensors"
+    save_model(path, network, warm, UNIT, half=True)
     monkeypatch.setattr(_warm_start, "FOLDER", tmp_path)
-    return load_model(tmp_path / "one.safetensors")[0]
+    return load_model(path)[0]
 
 
 def test_half_precision_halves_the_file_and_keeps_the_bases(warm: Config, tmp_path) -> None:

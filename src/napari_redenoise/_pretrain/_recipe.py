@@ -70,7 +70,7 @@ def _example(
     pictures: float,
     emphasis: float,
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """One patch of one scene as one camera sees it, normalised as a user's image is, and its weight.
+    """One patch of one scene as one camera sees it, normalised like a user's image; its weight.
 
     The weight counts errors in units of the picture's own deviation, and more of them where the
     variance of the noisy picture is many times that of the clean one.
