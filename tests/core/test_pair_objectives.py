@@ -223,6 +223,25 @@ def test_a_gaussian_of_the_local_deviation_is_not_independent_and_thinning_is(cl
     assert abs(float(thinned.mean())) < 0.1 * abs(float(expected))
 
 
+@pytest.mark.parametrize("photons", [0.0, 2.0, 10.0, 40.0])
+@pytest.mark.parametrize("read_noise", [1.5, 4.0])
+def test_what_the_input_of_r2r_tells_of_the_noise_of_the_target_is_little(
+    photons, read_noise
+) -> None:
+    """Read noise on photons, where a variance that follows the pixel itself gives the noise away.
+
+    The target's noise as a function of the input's, by classes of the latter: what a network could
+    learn of it, as a share of the variance of the picture's noise.
+    """
+    figures = NoiseFigures((1.0,), (0.0,), (read_noise,))
+    scene = torch.full((8, 1, 256, 256), photons)
+    sample = R2R(figures)(shot(scene, figures), generator(9))
+    source, target = ((part - photons).double().flatten() for part in (sample.input, sample.target))
+    classes = torch.bucketize(source, source.quantile(torch.linspace(0.05, 0.95, 19).double()))
+    learned = torch.stack([target[classes == number].mean() for number in range(20)])
+    assert float((learned**2).mean()) < 0.03 * (photons + read_noise**2)
+
+
 def test_draws_for_a_prediction_are_the_inputs_of_training() -> None:
     objective, noisy = R2R(NOISES["photons"]), noise(1, 1, 16, 16)
     torch.testing.assert_close(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from napari_redenoise.objectives._sample import Objective, Sample
 
@@ -55,10 +56,12 @@ class R2R(Objective):
     deviation; exact (Pang et al., equation 5). Photon noise (read noise 0): of k photons
     ``w ~ Binomial(k, alpha)`` make the target, ``w / alpha``, the others the input,
     ``(k - w) / (1 - alpha)``: independent Poisson counts; exact (Monroy et al.). Both together:
-    both steps; their noises are then uncorrelated given the scene, exactly where there are many
-    photons and to within a few per cent of their variance where there is less than one. Counts
-    that are not whole (a gain that is not known exactly) are rounded up or down by chance, what
-    rounding moved goes both ways, so both pictures are free of bias.
+    how much of a count was photons is drawn, given the light around the pixel; these are thinned
+    and the read noise is split as Gaussian noise is. With the true light the two pictures would
+    be independent; with the light around it their noises are uncorrelated, exactly where there
+    are many photons and to within a few per cent of their variance where there is less than one.
+    Counts that are not whole (a gain that is not known exactly) are rounded up or down by chance,
+    what rounding moved goes both ways, so both pictures are free of bias.
 
     References
     ----------
@@ -89,22 +92,49 @@ class R2R(Objective):
             for values in (self.noise.gain, self.noise.offset, self.noise.read_noise)
         )
         y = noisy.cpu()
-        # Below the offset there are no photons to thin, and the variance that is drawn there in
-        # vain is drawn as too little read noise: on average both noises stay uncorrelated.
-        variance = (read_noise**2 + gain * (y - offset).clamp(max=0)).clamp(min=0)
-        difference = (alpha * (1 - alpha) * variance).sqrt() * _normal(y, generator)
+        variance = read_noise**2
+        difference = torch.zeros_like(y)
         if gain.any():
-            counts = (y - offset) / torch.where(gain > 0, gain, 1.0)
-            difference = difference + gain * _thinned(counts, alpha, generator)
+            unit = torch.where(gain > 0, gain, 1.0)
+            light = ((_surroundings(y) - offset) / unit).clamp(min=0)
+            photons = _photons((y - offset) / unit, light, variance / unit**2, generator)
+            difference = difference + gain * _thinned(photons.clamp(min=0), alpha, generator)
+            # Photons that would have to be fewer than none cannot be thinned: the variance that
+            # others get in their place is drawn as too little read noise, so that on average the
+            # noises of both pictures stay uncorrelated.
+            variance = (variance + gain**2 * photons.clamp(max=0)).clamp(min=0)
+        difference = difference + (alpha * (1 - alpha) * variance).sqrt() * _normal(y, generator)
         source, target = y - difference / (1 - alpha), y + difference / alpha
         return source.to(noisy.device), target.to(noisy.device)
 
 
-def _thinned(counts: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
-    """Photons that go to the target, less their expected number ``alpha * counts``."""
-    whole = (counts + torch.rand(counts.shape, generator=generator)).floor().clamp(min=0)
-    drawn = torch.binomial(whole, torch.full_like(whole, alpha), generator=generator)
-    return drawn - alpha * whole
+def _photons(counts: Tensor, light: Tensor, variance: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw how many of the counts were photons and not read noise, given how many to expect.
+
+    The normal approximation of their distribution given the sum of both, in units of photons;
+    whole numbers, by chance the next higher or lower, below zero where there is little light.
+    """
+    share = light / (light + variance).clamp(min=1e-12)
+    share = torch.where(variance > 0, share, 1.0)
+    drawn = light + share * (counts - light) + (share * variance).sqrt() * _normal(counts, generator)
+    return (drawn + torch.rand(counts.shape, generator=generator)).floor()
+
+
+def _thinned(photons: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
+    """Photons that go to the target, less their expected number ``alpha * photons``."""
+    drawn = torch.binomial(photons, torch.full_like(photons, alpha), generator=generator)
+    return drawn - alpha * photons
+
+
+def _surroundings(y: Tensor) -> Tensor:
+    """Mean of the 24 pixels around each, not of the pixel itself, whose noise is to be split."""
+    channels = y.shape[1]
+    taps = torch.ones(5, 5) / 24
+    taps[2, 2] = 0.0
+    kernel = taps.to(y)[None, None].expand(channels, 1, 5, 5)
+    return functional.conv2d(
+        functional.pad(y, (2, 2, 2, 2), mode="replicate"), kernel, groups=channels
+    )
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
