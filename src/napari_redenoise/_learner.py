@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Self
 
 import torch
 
 import napari_redenoise
+from napari_redenoise._adaptation import Adaptation
+from napari_redenoise._guard import WentBack
 from napari_redenoise._learning import Material, as_planes, draws_of, make_objective
 from napari_redenoise._noise_check import resolve
 from napari_redenoise._previews import FIRST_STEP, PreviewDone, Previews, Window
-from napari_redenoise._session import Controls, Session, steps_of
+from napari_redenoise._session import Controls, Session, guarded_steps_of, steps_of
 from napari_redenoise._snapshots import Snapshot, Snapshots
 from napari_redenoise._warm_start import resolve_start, warm_weights
 from napari_redenoise.config import Config
@@ -80,10 +82,13 @@ class Learner:
         view: Callable[[], Window | None] | None = None,
         should_stop: Callable[[], bool] | None = None,
         should_pause: Callable[[], bool] | None = None,
-    ) -> Iterator[StepDone | PreviewDone]:
+    ) -> Generator[StepDone | PreviewDone | WentBack, None, None]:
         """Train on an image, from fresh weights, as a generator of events.
 
-        Leaving the generator at any event keeps what was learned up to then.
+        Leaving the generator at any event keeps what was learned up to then. A training that
+        begins with shipped weights is tested four times on pixels that it does not learn from; if
+        the last test finds it worse than these, by more than two standard errors, what was learned
+        before that is kept, and `WentBack` is the last event.
 
         Parameters
         ----------
@@ -151,7 +156,7 @@ class Learner:
         view: Callable[[], Window | None] | None = None,
         should_stop: Callable[[], bool] | None = None,
         should_pause: Callable[[], bool] | None = None,
-    ) -> Iterator[StepDone | PreviewDone]:
+    ) -> Generator[StepDone | PreviewDone | WentBack, None, None]:
         """Train on from what the model has learned, as a generator of events.
 
         The learning rate warms up again and falls to zero over the additional steps, whose
@@ -268,25 +273,36 @@ class Learner:
 
     def _train(
         self, state: TrainingState, material: Material, pool: Pool, controls: Controls
-    ) -> Iterator[StepDone | PreviewDone]:
+    ) -> Generator[StepDone | PreviewDone | WentBack, None, None]:
         planes, snapshots = material.planes, self._snapshots
         dtype = training_dtype(self.device, self.config.training.precision)
         before = self.provenance.get("seconds", 0.0)
+        adaptation: Adaptation | None = None
+
+        def now() -> Snapshot:
+            return Snapshot.of(state.average, state.losses, self.provenance)
 
         def made(step: StepDone, seconds: float) -> None:
             self.provenance = self._describe(material, step, before + seconds)
             if snapshots.is_due(step.step):
-                snapshots.keep(Snapshot.of(state.average, state.losses, self.provenance))
+                snapshots.keep(now())
+            if adaptation is not None:
+                adaptation.look(state.average, step.step, now, controls.stops)
+                self.provenance["guard"] = adaptation.describe()
 
         def rested() -> None:
             if state.step > state.began:
-                snapshots.rest(Snapshot.of(state.average, state.losses, self.provenance))
+                snapshots.rest(now())
 
         if controls.stops():
             return
         is_warm = self.config.training.start == "warm"
         if is_warm and state.step == 0:
             self.provenance = self._describe(material, None, 0.0)
+            guard, steps = guarded_steps_of(state, self.config, pool, dtype, controls.stops)
+            adaptation = Adaptation(guard, self.config.training.total_steps, snapshots, now())
+        else:
+            steps = steps_of(state, self.config, pool, dtype)
         previews = Previews(
             state.average,
             lambda window, step: self._preview(state.average, planes, window, step),
@@ -294,13 +310,23 @@ class Learner:
             controls.stops,
             first=0 if is_warm or state.began else FIRST_STEP,
         )
-        steps = steps_of(state, self.config, pool, dtype)
         self._is_training = True
         try:
             yield from Session(steps, previews, controls, made, rested).events(state.step)
         finally:
             self._is_training = False
             rested()
+            worse = adaptation is not None and adaptation.has_harmed
+            if adaptation is not None and worse:
+                self._go_back(adaptation)
+        if adaptation is not None and worse:
+            yield WentBack(state.step, adaptation.good.step)
+
+    def _go_back(self, adaptation: Adaptation) -> None:
+        """Predict with what was good; the training itself can still be chosen and gone on with."""
+        step = self.provenance["steps"]
+        self.use_snapshot(adaptation.good.step)
+        self.provenance |= {"guard": adaptation.describe(), "went_back_from": step}
 
     def _preview(
         self, network: DenoisingNetwork, planes: Planes, window: Window, step: int

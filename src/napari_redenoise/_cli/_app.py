@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from napari_redenoise import __version__
 from napari_redenoise._denoiser import Redenoiser, Result
+from napari_redenoise._guard import WentBack
 from napari_redenoise.config import Config
 from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import ImageFile, check_folder, check_model, check_output
@@ -117,7 +118,11 @@ def train_on(
                 bar.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
                 bar.update()
                 if event.step == stop_after:
-                    return
+                    break
+        events.close()
+    if "went_back_from" in denoiser.provenance:
+        back = WentBack(denoiser.provenance["went_back_from"], denoiser.provenance["steps"])
+        typer.echo(f"{back.in_words()}.")
 
 
 def predict_all(denoiser: Redenoiser, source: ImageFile) -> Result:

@@ -27,6 +27,7 @@ from napari_redenoise.io import (
     save_state,
     training_dtype,
 )
+from napari_redenoise.nn import AdaReNet, SingleBranch
 from napari_redenoise.objectives import Sample
 from napari_redenoise.training import StepDone, start, train
 
@@ -84,16 +85,16 @@ class Pretraining:
         """
         alone, config, _, provenance = load_model(path)
         wanted = self.config.network
-        if wanted.kind != "adarenet" or config.network != wanted.model_copy(
-            update={"kind": "equivariant"}
-        ):
+        expected = wanted.model_copy(update={"kind": "equivariant"})
+        if not isinstance(alone, SingleBranch) or config.network != expected:
             raise ConfigError(
                 f"{path} is not the equivariant branch of the network to train: give a model that "
                 "was pretrained with --backbone equivariant and the same group"
             )
         weights = alone.branch.state_dict()
         for network in (self.state.network, self.state.average):
-            network.equivariant_branch.load_state_dict(weights)
+            if isinstance(network, AdaReNet):
+                network.equivariant_branch.load_state_dict(weights)
         self._branch = {"branch": {k: provenance.get(k) for k in ("config", "recipe", "steps")}}
 
     def resume(self, path: str | Path) -> None:

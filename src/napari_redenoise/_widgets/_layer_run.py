@@ -10,6 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
 from superqt.utils import create_worker
 
+from napari_redenoise._guard import WentBack
 from napari_redenoise._layers import (
     denoised_layer,
     denoised_name,
@@ -34,6 +35,7 @@ from napari_redenoise._widgets._run import (
 from napari_redenoise._widgets._view import current_window
 from napari_redenoise._widgets._words import duration
 from napari_redenoise.errors import RedenoiseError
+from napari_redenoise.inference import TileDone
 from napari_redenoise.training import StepDone
 
 logger = logging.getLogger(__name__)
@@ -180,7 +182,7 @@ class LayerRun(QObject):
             self.control.stop.set()
             self.denoising.emit()
             self._progress("Denoising the layer.", 0, 0)
-        elif not self.control.cancel.is_set():
+        elif isinstance(event, TileDone) and not self.control.cancel.is_set():
             sentence = f"Denoising: part {event.tile} of {event.tiles}."
             self._progress(sentence, event.tile, event.tiles)
 
@@ -266,6 +268,11 @@ class LayerRun(QObject):
         added = f"Added '{name}'{mask}."
         if self.job.action == "apply":
             return f"Done, without training. {added}"
+        if "went_back_from" in provenance:
+            back = WentBack(provenance["went_back_from"], provenance["steps"])
+            return f"{back.in_words()}. {added}"
+        if not provenance["steps"]:
+            return f"Done: the shipped network as it is, without training. {added}"
         spent = duration(provenance["seconds"])
         return f"Done: {provenance['steps']} training steps in {spent}. {added}"
 

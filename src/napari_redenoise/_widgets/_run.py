@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_redenoise._denoiser import Redenoiser
+from napari_redenoise._guard import WentBack
 from napari_redenoise._layers import (
     LayerImage,
     as_shown,
@@ -85,7 +86,7 @@ class Finished:
     as_source: Any = None
 
 
-RunEvent = Begun | StepDone | PreviewDone | Trained | TileDone
+RunEvent = Begun | StepDone | PreviewDone | WentBack | Trained | TileDone
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | 
 
 def _train(
     job: Job, canvas: Any, control: RunControl
-) -> Generator[StepDone | PreviewDone, None, None]:
+) -> Generator[StepDone | PreviewDone | WentBack, None, None]:
     denoiser, source = job.denoiser, job.source
     if job.seconds is not None and job.action == "train":
         steps = denoiser.steps_within(source.array, source.axes, seconds=job.seconds)

@@ -116,7 +116,9 @@ def _photons(counts: Tensor, light: Tensor, variance: Tensor, generator: torch.G
     """
     share = light / (light + variance).clamp(min=1e-12)
     share = torch.where(variance > 0, share, 1.0)
-    drawn = light + share * (counts - light) + (share * variance).sqrt() * _normal(counts, generator)
+    drawn = (
+        light + share * (counts - light) + (share * variance).sqrt() * _normal(counts, generator)
+    )
     return (drawn + torch.rand(counts.shape, generator=generator)).floor()
 
 
