@@ -77,10 +77,20 @@ def measure(config: Config, pair, rule, baseline: float) -> dict[str, object]:
     began = time.perf_counter()
     model = Redenoiser(config, "cpu").fit(pair.noisy)
     seconds = time.perf_counter() - began
+    provenance = model.provenance
+    last = provenance.get("guard", [{}])[-1]
     denoised = model.predict(pair.noisy).denoised
+    psnr = end = rule.score(denoised, pair)
+    if "went_back_from" in provenance:
+        model.use_snapshot(provenance["went_back_from"])
+        end = rule.score(model.predict(pair.noisy).denoised, pair)
     shift = abs(float(denoised.mean()) - float(pair.noisy.mean()))
     return {
-        "psnr": f"{rule.score(denoised, pair):.3f}",
+        "psnr": f"{psnr:.3f}",
+        "psnr_at_the_end": f"{end:.3f}",
+        "kept_step": provenance["steps"],
+        "test": last.get("difference", ""),
+        "test_error": last.get("error", ""),
         "gaussian": f"{pair.meta[GAUSSIAN]:.3f}",
         "training_counted_s": f"{counted(seconds, baseline):.1f}",
         "mean_shift_percent": f"{100 * shift / pair.meta['data_range'] * pair.meta['scale']:.3f}",
@@ -128,7 +138,26 @@ def remarks(mine: list[dict[str, str]]) -> str:
             f"{len(adapted)} runs (at worst {min(gains):+.2f} dB, seeds "
             f"{', '.join(sorted({row['seed'] for row in adapted}))}). "
         )
+        text += guard(adapted, alone)
     return text + f"\n\n{machine()}."
+
+
+def guard(adapted: list[dict[str, str]], alone: dict[str, float]) -> str:
+    """How the test on held-out pixels compares with the truth at the last step."""
+    agreed = sure = sure_agreed = 0
+    for row in adapted:
+        harmed = float(row["psnr_at_the_end"]) < alone[row["picture"]]
+        difference, error = float(row["test"]), float(row["test_error"])
+        agreed += (difference > 0) == harmed
+        if abs(difference) > 2 * error:
+            sure += 1
+            sure_agreed += (difference > 0) == harmed
+    back = sum(row["psnr"] != row["psnr_at_the_end"] for row in adapted)
+    return (
+        f"The test on held-out pixels had the sign of the true change in {agreed} of "
+        f"{len(adapted)} runs, and in {sure_agreed} of the {sure} in which it was beyond two "
+        f"standard errors; {back} runs were taken back."
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from napari_redenoise._noise_check import resolve
 from napari_redenoise._previews import FIRST_STEP, PreviewDone, Previews, Window
 from napari_redenoise._session import Controls, Session, guarded_steps_of, steps_of
 from napari_redenoise._snapshots import Snapshot, Snapshots
-from napari_redenoise._warm_start import resolve_start, warm_weights
+from napari_redenoise._warm_start import has_warm_start, resolve_start, warm_weights
 from napari_redenoise.config import Config
 from napari_redenoise.data import ArrayLike, Normalisation, Planes, Pool, check_scale, load_pool
 from napari_redenoise.errors import ConfigError, InputError
@@ -56,6 +56,12 @@ class Learner:
     def snapshots(self) -> tuple[Snapshot, ...]:
         """What `fit_events` and `continue_events` went through, at most 16, by step."""
         return self._snapshots.all
+
+    def begins_warm(self, image: ArrayLike, axes: str | None = None) -> bool:
+        """Whether `fit` would begin with weights that come with the package."""
+        channels = as_planes(image, axes).channels
+        network = self.config.changed(**{"network.channels": channels}).network
+        return self._wanted_start == "warm" and has_warm_start(network)
 
     def fit(
         self,

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox, QWidget
 
+from napari_redenoise._warm_start import resolve_start
 from napari_redenoise._widgets._model_choice import ModelChoice
 from napari_redenoise._widgets._objective_choice import ObjectiveChoice
 from napari_redenoise._widgets._preferences import preferences
@@ -33,6 +34,19 @@ GROUPS = {
     "D4": "4 quarter turns, mirrored or not",
     "C8": "8 eighth turns; slower to learn",
 }
+STARTS = {
+    "warm": (
+        "Shipped network",
+        "Begins with the network that comes with the plugin and adapts it to your pixels. It was "
+        "trained on drawn scenes (filaments, spots, nuclei, membranes, textures) and on "
+        "photographs, all with synthetic noise; never on microscope images.",
+    ),
+    "scratch": (
+        "From scratch",
+        "Begins with random weights: nothing but your own pixels decides. Takes longer; try it "
+        "where the shipped network invents structure, or misses it.",
+    ),
+}
 LONGER = 3
 LONGEST = 24 * 3600
 
@@ -51,15 +65,20 @@ class Options:
     device: str | None = None
     seed: int = 0
     as_source: bool = False
+    start: Literal["warm", "scratch"] = "warm"
 
     def apply(self, config: Config) -> Config:
         """The configuration of a run; a time is turned into steps where the run is made."""
         changes: dict[str, object] = {"network.group": self.group, "training.seed": self.seed}
+        if self.start == "scratch":
+            changes["training.start"] = "scratch"
         if self.quality == "fast":
             changes["network.kind"] = "equivariant"
+        changed = config.changed(**changes)
         if self.quality == "best":
-            changes["training.steps"] = LONGER * config.training.total_steps
-        return config.changed(**changes)
+            steps = resolve_start(changed).training.total_steps
+            changed = changed.changed(**{"training.steps": LONGER * steps})
+        return changed
 
 
 class OptionsForm(QWidget):
@@ -87,6 +106,10 @@ class OptionsForm(QWidget):
             label, tooltip = QUALITIES[quality]
             self.quality.addItem(label, quality)
             self.quality.setItemData(self.quality.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+        self.begin = narrow(QComboBox())
+        for start, (label, tooltip) in STARTS.items():
+            self.begin.addItem(label, start)
+            self.begin.setItemData(self.begin.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
         self.seconds = QSpinBox()
         self.seconds.setRange(0, LONGEST)
         self.seconds.setSingleStep(10)
@@ -111,6 +134,7 @@ class OptionsForm(QWidget):
                 group=config.network.group,
                 device=begin.device,
                 seed=config.training.seed,
+                start=config.training.start,
             )
         )
         self._connect()
@@ -118,6 +142,7 @@ class OptionsForm(QWidget):
     def _lay_out(self, form: QFormLayout) -> None:
         rows = (
             ("&Quality", self.quality, ""),
+            ("Sta&rt", self.begin, STARTS["warm"][1]),
             (
                 "&Time",
                 self.seconds,
@@ -150,7 +175,7 @@ class OptionsForm(QWidget):
     def _connect(self) -> None:
         for choice in (self.model, self.objective, self.where):
             choice.changed.connect(self.changed)
-        for box in (self.quality, self.group, self.device):
+        for box in (self.quality, self.begin, self.group, self.device):
             box.currentIndexChanged.connect(self._on_change)
         for spin in (self.seconds, self.seed):
             spin.valueChanged.connect(self._on_change)
@@ -167,7 +192,15 @@ class OptionsForm(QWidget):
     def show_config(self, config: Config) -> None:
         """Choose what a configuration says."""
         self.objective.choose(config.objective.kind)
-        self.setValue(replace(self.value(), group=config.network.group, seed=config.training.seed))
+        training = config.training
+        self.setValue(
+            replace(
+                self.value(),
+                group=config.network.group,
+                seed=training.seed,
+                start=training.start,
+            )
+        )
 
     def value(self) -> Options:
         """What is chosen."""
@@ -178,12 +211,14 @@ class OptionsForm(QWidget):
             device=self.device.currentData(),
             seed=self.seed.value(),
             as_source=self.as_source.isChecked(),
+            start=self.begin.currentData(),
         )
 
     def setValue(self, options: Options) -> None:
         """Choose; a group or device that is not offered is left as it is."""
         for box, wanted in (
             (self.quality, options.quality),
+            (self.begin, options.start),
             (self.group, options.group),
             (self.device, options.device),
         ):
@@ -196,4 +231,5 @@ class OptionsForm(QWidget):
 
     def _on_change(self, _: object = None) -> None:
         self.quality.setToolTip(QUALITIES[self.quality.currentData()][1])
+        self.begin.setToolTip(STARTS[self.begin.currentData()][1])
         self.changed.emit()

@@ -22,9 +22,12 @@ def training(
     source: LayerImage, denoiser: Redenoiser, objective: str, seconds: float | None
 ) -> str:
     """Of a new network; None seconds where the time is not known."""
+    learns = "Learns from these noisy pixels alone"
+    if denoiser.begins_warm(source.array, source.axes):
+        learns = "Adapts the shipped network to these noisy pixels"
     time = f"Takes about {duration(seconds)}" if seconds is not None else "Runs"
     return (
-        f"{source.describe()}. Learns from these noisy pixels alone, by {objective}. {time} on "
+        f"{source.describe()}. {learns}, by {objective}. {time} on "
         f"{device_name(denoiser.device.type)}."
     )
 
