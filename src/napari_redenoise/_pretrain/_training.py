@@ -106,11 +106,20 @@ class Pretraining:
         return save_state(path, self.state, self.settings)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the averaged network as a model file, with recipe and licences in its header."""
+        """Write the averaged network as a model file, with recipe and licences in its header.
+
+        Weights are stored in half precision: it has to fit into the package.
+        """
         channels = self.config.network.channels
         unit = Normalisation((0.0,) * channels, (1.0,) * channels)
         return save_model(
-            path, self.state.average, self.config, unit, self._describe(), overwrite=overwrite
+            path,
+            self.state.average,
+            self.config,
+            unit,
+            self._describe(),
+            overwrite=overwrite,
+            half=True,
         )
 
     def events(self) -> Iterator[StepDone]:

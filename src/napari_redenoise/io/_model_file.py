@@ -54,7 +54,8 @@ def save_model(
     check_model(path, overwrite=overwrite)
     tensors = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
     if half:
-        tensors |= {name: value.detach().cpu().half() for name, value in network.named_parameters()}
+        halved = ((name, value.detach().half()) for name, value in network.named_parameters())
+        tensors |= {name: value.contiguous().cpu() for name, value in halved}
     header = {
         "format": FORMAT,
         "config": config.model_dump_json(),
