@@ -86,7 +86,8 @@ class Pretraining:
         alone, config, _, provenance = load_model(path)
         wanted = self.config.network
         expected = wanted.model_copy(update={"kind": "equivariant"})
-        if not isinstance(alone, SingleBranch) or config.network != expected:
+        is_branch = wanted.kind == "adarenet" and config.network == expected
+        if not isinstance(alone, SingleBranch) or not is_branch:
             raise ConfigError(
                 f"{path} is not the equivariant branch of the network to train: give a model that "
                 "was pretrained with --backbone equivariant and the same group"
