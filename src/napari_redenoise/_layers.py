@@ -253,7 +253,8 @@ def denoised_name(source: LayerImage, provenance: dict[str, Any]) -> str:
     method = _NETWORK_NAMES[network["kind"]]
     if network["kind"] != "standard" and network["group"] != "C4":
         method += f" {network['group']}"
-    return f"{source.name} denoised ({method}, {_OBJECTIVE_NAMES[objective]})"
+    learned = _OBJECTIVE_NAMES[objective] if provenance["steps"] else "not adapted"
+    return f"{source.name} denoised ({method}, {learned})"
 
 
 def provenance_of(source: LayerImage, provenance: dict[str, Any], content: str) -> dict[str, Any]:

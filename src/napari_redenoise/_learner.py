@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Self
 
 import torch
@@ -136,11 +136,14 @@ class Learner:
                 **{"network.channels": planes.channels, "training.start": self._wanted_start}
             )
         )
-        config = config.model_copy(update={"objective": resolve(config.objective, planes)})
+        is_warm = config.training.start == "warm"
+        if not is_warm:
+            # Otherwise when the first step is due: there is something to see before.
+            config = config.model_copy(update={"objective": resolve(config.objective, planes)})
         shots = material.shots(config.objective)
         with memory_in_words(self.device):
             state = start(config, self.device)
-            if config.training.start == "warm":
+            if is_warm:
                 for network in (state.network, state.average):
                     network.load_state_dict(warm_weights(config.network))
             pool = load_pool(shots, state.generator, should_stop=should_stop)
@@ -300,13 +303,23 @@ class Learner:
             if state.step > state.began:
                 snapshots.rest(now())
 
+        def adapting() -> Iterator[StepDone]:
+            nonlocal adaptation
+            if self.config.training.total_steps == 0:
+                return
+            objective = resolve(self.config.objective, planes)
+            self.config = self.config.model_copy(update={"objective": objective})
+            self.provenance = self._describe(material, None, 0.0)
+            guard, steps = guarded_steps_of(state, self.config, pool, dtype, controls.stops)
+            adaptation = Adaptation(guard, self.config.training.total_steps, snapshots, now())
+            yield from steps
+
         if controls.stops():
             return
         is_warm = self.config.training.start == "warm"
         if is_warm and state.step == 0:
             self.provenance = self._describe(material, None, 0.0)
-            guard, steps = guarded_steps_of(state, self.config, pool, dtype, controls.stops)
-            adaptation = Adaptation(guard, self.config.training.total_steps, snapshots, now())
+            steps = adapting()
         else:
             steps = steps_of(state, self.config, pool, dtype)
         previews = Previews(
@@ -345,7 +358,8 @@ class Learner:
 
     def _draws(self, count: int) -> Draws | None:
         """What is shown of a picture, where that is not the picture itself."""
-        if self.normalisation is None:
+        if self.normalisation is None or not self.provenance.get("steps"):
+            # A network that has not been adapted knows pictures as they are.
             return None
         objective = make_objective(self.config.objective, self.normalisation)
         if not objective.recorrupts:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_redenoise import Config, Redenoiser, _warm_start
+from napari_redenoise import Config, Redenoiser, _learner, _warm_start
 from napari_redenoise._previews import PreviewDone, Window
 from napari_redenoise.data import Normalisation
 from napari_redenoise.errors import ConfigError
@@ -97,3 +97,35 @@ def test_random_weights_are_not_left_as_they_are(tiny: Config, noisy) -> None:
     config = tiny.changed(**{"training.steps": 0, "training.start": "scratch"})
     with pytest.raises(ConfigError, match="0 steps leave random weights"):
         Redenoiser(config, "cpu").fit(noisy)
+
+
+def test_the_noise_is_measured_only_after_the_first_preview(
+    warm, shipped, noisy, monkeypatch
+) -> None:
+    measured = []
+    real = _learner.resolve
+    monkeypatch.setattr(
+        _learner, "resolve", lambda *arguments: measured.append(1) or real(*arguments)
+    )
+    window = Window((), slice(0, 40), slice(0, 40))
+    model = Redenoiser(warm.changed(**{"objective.kind": "auto"}), "cpu")
+    events = model.fit_events(np.tile(noisy, (2, 2)), view=lambda: window)
+    assert isinstance(next(events), PreviewDone)
+    assert not measured
+    assert isinstance(next(events), StepDone)
+    assert measured
+    assert model.config.objective.kind != "auto"
+    assert model.provenance["config"]["objective"]["kind"] == model.config.objective.kind
+
+
+@pytest.mark.parametrize("kind", ["auto", "r2r"])
+def test_a_stop_before_the_first_step_leaves_the_shipped_network(warm, shipped, noisy, kind):
+    """Also by an objective that would recorrupt pictures, had anything been learned by it."""
+    window = Window((), slice(0, 40), slice(0, 40))
+    model = Redenoiser(warm.changed(**{"objective.kind": kind}), "cpu")
+    events = model.fit_events(noisy, view=lambda: window)
+    next(events)
+    events.close()
+    assert model.provenance["steps"] == 0
+    plain = Redenoiser(warm.changed(**{"training.steps": 0}), "cpu").fit(noisy)
+    np.testing.assert_array_equal(model.predict(noisy).denoised, plain.predict(noisy).denoised)
