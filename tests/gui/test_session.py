@@ -119,7 +119,7 @@ def test_the_activity_dock_shows_a_bar_while_it_runs(dock, noisy):
 
 def test_the_form_has_the_value_that_was_set(dock):
     form = dock.widget.options
-    wanted = Options("best", 90, "D4", "cpu", 7, as_source=True)
+    wanted = Options("best", 90, "D4", "cpu", 7, as_source=True, start="scratch")
     form.setValue(wanted)
     assert form.value() == wanted
 

@@ -1,0 +1,57 @@
+"""The shipped network in the dock: beginning with it, doing without it, going back to it."""
+
+import pytest
+import torch
+
+from napari_redenoise import _warm_start
+from napari_redenoise._widgets._options import STARTS
+from napari_redenoise.data import Normalisation
+from napari_redenoise.io import save_model
+from napari_redenoise.nn import build_network
+
+
+@pytest.fixture
+def shipped(dock, tmp_path, monkeypatch):
+    """Weights for the small network of the tests."""
+    config = dock.widget.config
+    network = build_network(config.network, torch.Generator().manual_seed(7))
+    path = tmp_path / "adarenet-C4.safetensors"
+    save_model(path, network, config, Normalisation((0.0,), (1.0,)))
+    monkeypatch.setattr(_warm_start, "FOLDER", tmp_path)
+
+
+def test_the_dock_says_with_what_a_run_begins(dock, noisy, shipped):
+    dock.viewer.add_image(noisy, name="cells")
+    assert "Adapts the shipped network to these noisy pixels" in dock.widget.plan.text()
+    begin = dock.widget.options.begin
+    assert "drawn scenes" in begin.toolTip()
+    assert "never on microscope images" in begin.toolTip()
+    begin.setCurrentIndex(begin.findData("scratch"))
+    assert "Learns from these noisy pixels alone" in dock.widget.plan.text()
+    assert begin.toolTip() == STARTS["scratch"][1]
+
+
+def test_without_shipped_weights_nothing_is_said_of_them(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    assert "Learns from these noisy pixels alone" in dock.widget.plan.text()
+
+
+@pytest.mark.parametrize("start", ["warm", "scratch"])
+def test_a_run_begins_with_what_was_chosen(dock, noisy, shipped, start):
+    dock.viewer.add_image(noisy, name="cells")
+    begin = dock.widget.options.begin
+    begin.setCurrentIndex(begin.findData(start))
+    dock.run()
+    assert dock.widget.denoiser.provenance["config"]["training"]["start"] == start
+    steps = [snapshot.step for snapshot in dock.widget.denoiser.snapshots]
+    # The shipped network itself is something to go back to.
+    assert (steps[0] == 0) == (start == "warm")
+
+
+def test_a_training_that_harms_is_taken_back_in_words(dock, noisy, shipped):
+    dock.use(**{"training.learning_rate": 3.0})
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    said = dock.widget.status.text()
+    assert "worse than the shipped network" in said
+    assert "cells denoised (AdaReNet, not adapted)" in dock.names
