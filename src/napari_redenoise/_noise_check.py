@@ -76,8 +76,9 @@ def resolve(objective: ObjectiveConfig, planes: Planes) -> ObjectiveConfig:
     """Fill in what an objective has to know of the noise of an image.
 
     ``auto`` becomes what is recommended, ``r2r`` without noise takes the one that is measured:
-    gain and variances as they are, and of the offsets that fit the lowest, with which photons
-    alone make the noise, or where pixels are darker than that, the highest.
+    gain and variances as they are, and of the offsets that fit the one that the skewness of the
+    noise tells. Where it tells none, the lowest, with which photons alone make the noise, or where
+    pixels are darker than that, the highest.
 
     Raises
     ------
@@ -103,22 +104,29 @@ def in_words(noise: NoiseConfig) -> str:
     count = max(map(len, (noise.gain, noise.offset, noise.read_noise)))
     figures = (
         values * count if len(values) == 1 else values
-        for values in (noise.gain, noise.offset, noise.read_noise)
+        for values in (noise.gain, noise.offset, noise.read_noise, noise.excess)
     )
     return "; ".join(
         f"gain {gain:.4g}, offset {offset:.4g}, read noise {read_noise:.4g} grey levels"
+        + (f", photon noise {excess:.2g} times as skewed" if excess != 1 else "")
         if gain
         else f"Gaussian noise of deviation {read_noise:.4g} grey levels"
-        for gain, offset, read_noise in zip(*figures, strict=True)
+        for gain, offset, read_noise, excess in zip(*figures, strict=True)
     )
 
 
 def _of_offsets_that_fit(report: NoiseReport) -> NoiseModel:
-    """The model with the darkest region without light, or without read noise: docs/objectives.md.
+    """The model with the offset that the skewness tells: docs/objectives.md.
 
-    A background taken for read noise costs R2R more than read noise taken for a background, unless
-    pixels are so dark that photons alone cannot have made them.
+    Else that with the darkest region without light, or without read noise: a background taken for
+    read noise costs R2R more than read noise taken for a background, unless pixels are so dark that
+    photons alone cannot have made them.
     """
+    if report.skewness is not None and report.model.gain:
+        lowest = report.model.without_read_noise().offset
+        offset = min(max(report.skewness.offset, lowest), report.model.offset)
+        read_noise = float(np.sqrt(report.model.variance(offset)))
+        return NoiseModel(report.model.gain, offset, read_noise)
     if report.below > _TOO_DARK:
         return report.model
     return report.model.without_read_noise()
@@ -142,4 +150,5 @@ def _measured(reports: tuple[NoiseReport, ...]) -> NoiseConfig:
         gain=tuple(model.gain for model in models),
         offset=tuple(model.offset for model in models),
         read_noise=tuple(model.read_noise for model in models),
+        excess=tuple(report.skewness.excess if report.skewness else 1.0 for report in reports),
     )

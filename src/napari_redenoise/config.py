@@ -73,16 +73,20 @@ class NoiseConfig(_Frozen):
     """Noise of a camera, in grey levels: ``variance(m) = gain * (m - offset) + read_noise**2``.
 
     One value for all channels, or one per channel. A gain of 0 is purely Gaussian noise, with the
-    standard deviation ``read_noise``; a ``read_noise`` of 0 purely photon noise.
+    standard deviation ``read_noise``; a ``read_noise`` of 0 purely photon noise. ``excess`` is by
+    how much photon noise is more skewed than that of photons that are all alike: 1.5 behind an
+    electron multiplier.
     """
 
     gain: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = (0.0,)
     offset: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = (0.0,)
     read_noise: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = (0.0,)
+    excess: tuple[Annotated[float, Field(gt=0, le=2)], ...] = (1.0,)
 
     @model_validator(mode="after")
     def _there_is_noise(self) -> NoiseConfig:
-        sizes = {len(self.gain), len(self.offset), len(self.read_noise)} - {1}
+        figures = (self.gain, self.offset, self.read_noise, self.excess)
+        sizes = set(map(len, figures)) - {1}
         if len(sizes) > 1 or 0 in sizes:
             raise ValueError("give one gain, offset and read noise, or one of each per channel")
         if not any(self.gain) and not any(self.read_noise):
@@ -95,7 +99,7 @@ class NoiseConfig(_Frozen):
             tuple(factor * value for value in values)
             for values in (self.gain, self.offset, self.read_noise)
         )
-        return NoiseConfig(gain=gain, offset=offset, read_noise=read_noise)
+        return NoiseConfig(gain=gain, offset=offset, read_noise=read_noise, excess=self.excess)
 
 
 class ObjectiveConfig(_Frozen):

@@ -201,7 +201,8 @@ def test_the_loss_of_r2r_exceeds_the_true_one_by_a_constant(clean, figures) -> N
     found = np.array([float(masked_loss(output, sample)) for output in outputs])
     true = np.array([float(((output - scene) ** 2).mean()) for output in outputs])
     assert 0 < np.argmin(true) < len(SIGMAS) - 1
-    assert np.argmin(found) == np.argmin(true)
+    # Two widths may be as good as each other.
+    assert found[np.argmin(true)] - found.min() < 0.002 * np.ptp(true)
     assert np.ptp(found - true) < 0.06 * np.ptp(true)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from scipy import special
@@ -32,6 +33,7 @@ from napari_redenoise.noise._fit import (
 )
 from napari_redenoise.noise._model import Autocorrelation, NoiseModel, NoiseReport, VariancePoint
 from napari_redenoise.noise._pixels import Greys, grey_levels
+from napari_redenoise.noise._skewness import measure_skewness
 from napari_redenoise.noise._windows import SMALLEST_SIDE, ArrayLike, read_planes, read_repeats
 
 # Below this the correction of the variance would rest on traces of structure.
@@ -86,7 +88,8 @@ def estimate_noise(image: ArrayLike) -> NoiseReport:
     line = fit_line(blocks, bins, greys, _shares(found))
     found = measure_autocorrelation(planes, blocks, calmest_blocks(blocks, line), line.used)
     line = fit_line(blocks, bins, greys, _shares(found))
-    return _report(greys, blocks, line, found, _shares(found)[1], 1)
+    report = _report(greys, blocks, line, found, _shares(found)[1], 1)
+    return replace(report, skewness=measure_skewness(planes, blocks, line))
 
 
 def estimate_noise_from_repeats(frames: ArrayLike) -> NoiseReport:

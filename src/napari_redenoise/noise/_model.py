@@ -88,6 +88,26 @@ class VariancePoint:
 
 
 @dataclass(frozen=True)
+class Skewness:
+    """The line ``excess * gain**2 * (m - offset)`` of the third cumulants over the level m.
+
+    Parameters
+    ----------
+    offset : float
+        Grey level without light.
+    excess : float
+        1 for photons that are all alike; 1.5 behind an electron multiplier; 1 is taken where it
+        is within two standard errors.
+    error : float
+        Standard error of the excess.
+    """
+
+    offset: float
+    excess: float
+    error: float
+
+
+@dataclass(frozen=True)
 class NoiseReport:
     """Everything that was measured.
 
@@ -126,6 +146,8 @@ class NoiseReport:
     below : float
         Share of the pixels that are darker than the lower end of ``offset_range``, where photons
         alone put none.
+    skewness : Skewness or None
+        What the asymmetry of the noise tells of the level without light, where it tells anything.
     """
 
     model: NoiseModel
@@ -143,6 +165,7 @@ class NoiseReport:
     frames: int = 1
     slope: float = 0.0
     below: float = 0.0
+    skewness: Skewness | None = None
 
     @property
     def read_noise_range(self) -> tuple[float, float]:

@@ -6,6 +6,7 @@ the input. For photons this is thinning: every photon goes one way or the other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,22 +19,31 @@ from napari_redenoise.objectives._sample import Objective, Sample
 Figure = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 
+LEAST_QUANTUM = 0.05
+"""Of the noise's deviation; noise of smaller quanta is as good as Gaussian."""
+
+
 @dataclass(frozen=True)
 class NoiseFigures:
     """Noise in the units of the patches: ``variance(m) = gain * (m - offset) + read_noise**2``.
 
-    Per channel, or per patch and channel.
+    Its third cumulant is ``excess * gain**2 * (m - offset)``. Per channel, or per patch and
+    channel; the excess per channel, or one for all.
     """
 
     gain: Figure
     offset: Figure
     read_noise: Figure
+    excess: tuple[float, ...] = (1.0,)
 
     @classmethod
     def of_patches(cls, patches: Sequence[NoiseFigures]) -> NoiseFigures:
         """Figures of patches whose noise differs, one of each per channel."""
         names = ("gain", "offset", "read_noise")
-        return cls(*(tuple(getattr(patch, name) for patch in patches) for name in names))
+        gain, offset, read_noise = (
+            tuple(getattr(patch, name) for patch in patches) for name in names
+        )
+        return cls(gain, offset, read_noise, patches[0].excess)
 
 
 @dataclass(frozen=True)
@@ -53,13 +63,14 @@ class R2R(Objective):
     result was 4 dB worse.
 
     Gaussian noise (gain 0): input ``y + a z`` and target ``y - z / a``, z of the noise's own
-    deviation; exact (Pang et al., equation 5). Photon noise (read noise 0): of k photons
+    deviation; exact (Pang et al., equation 5). Photon noise (read noise 0, excess 1): of k photons
     ``w ~ Binomial(k, alpha)`` make the target, ``w / alpha``, the others the input,
-    ``(k - w) / (1 - alpha)``: independent Poisson counts; exact (Monroy et al.). Both together:
-    how much of a count was photons is drawn, given the light around the pixel; these are thinned
-    and the read noise is split as Gaussian noise is. With the true light the two pictures would
-    be independent; with the light around it their noises are uncorrelated, exactly where there
-    are many photons and to within a few per cent of their variance where there is less than one.
+    ``(k - w) / (1 - alpha)``: independent Poisson counts; exact (Monroy et al.). Other noise is
+    thinned in quanta of its own: of the size ``q = third cumulant / variance``, ``variance / q**2``
+    of them to be expected, which has the noise's variance and third cumulant; both follow from the
+    light around a pixel. For photons alone this is thinning again, where read noise prevails there
+    are many small quanta, as good as Gaussian. The noises of both pictures then have no
+    correlation, and neither tells the square of the other: what is left is of fourth order.
     Counts that are not whole (a gain that is not known exactly) are rounded up or down by chance,
     what rounding moved goes both ways, so both pictures are free of bias.
 
@@ -87,45 +98,34 @@ class R2R(Objective):
 
     def _split(self, noisy: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         alpha = self.recorruption**2 / (1 + self.recorruption**2)
-        gain, offset, read_noise = (
+        noise = self.noise
+        gain, offset, read_noise, excess = (
             torch.tensor(values, dtype=noisy.dtype)[..., None, None]
-            for values in (self.noise.gain, self.noise.offset, self.noise.read_noise)
+            for values in (noise.gain, noise.offset, noise.read_noise, noise.excess)
         )
         y = noisy.cpu()
-        variance = read_noise**2
-        difference = torch.zeros_like(y)
-        if gain.any():
-            unit = torch.where(gain > 0, gain, 1.0)
-            light = ((_surroundings(y) - offset) / unit).clamp(min=0)
-            photons = _photons((y - offset) / unit, light, variance / unit**2, generator)
-            difference = difference + gain * _thinned(photons.clamp(min=0), alpha, generator)
-            # Photons that would have to be fewer than none cannot be thinned: the variance that
-            # others get in their place is drawn as too little read noise, so that on average the
-            # noises of both pictures stay uncorrelated.
-            variance = (variance + gain**2 * photons.clamp(max=0)).clamp(min=0)
-        difference = difference + (alpha * (1 - alpha) * variance).sqrt() * _normal(y, generator)
+        if not gain.any():
+            difference = math.sqrt(alpha * (1 - alpha)) * read_noise * _normal(y, generator)
+        else:
+            around = _surroundings(y)
+            photons = gain * (around - offset).clamp(min=0)
+            variance = photons + read_noise**2
+            # Where there is neither light nor read noise, it is still photons that are counted.
+            share = torch.where(read_noise > 0, photons / variance.clamp(min=1e-12), 1.0)
+            quantum = torch.maximum(excess * gain * share, LEAST_QUANTUM * variance.sqrt()).clamp(
+                min=1e-12
+            )
+            counts = (y - around + variance / quantum) / quantum
+            difference = quantum * _thinned(counts, alpha, generator)
         source, target = y - difference / (1 - alpha), y + difference / alpha
         return source.to(noisy.device), target.to(noisy.device)
 
 
-def _photons(counts: Tensor, light: Tensor, variance: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw how many of the counts were photons and not read noise, given how many to expect.
-
-    The normal approximation of their distribution given the sum of both, in units of photons;
-    whole numbers, by chance the next higher or lower, below zero where there is little light.
-    """
-    share = light / (light + variance).clamp(min=1e-12)
-    share = torch.where(variance > 0, share, 1.0)
-    drawn = (
-        light + share * (counts - light) + (share * variance).sqrt() * _normal(counts, generator)
-    )
-    return (drawn + torch.rand(counts.shape, generator=generator)).floor()
-
-
-def _thinned(photons: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
-    """Photons that go to the target, less their expected number ``alpha * photons``."""
-    drawn = torch.binomial(photons, torch.full_like(photons, alpha), generator=generator)
-    return drawn - alpha * photons
+def _thinned(counts: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
+    """Quanta that go to the target, less their expected number ``alpha * counts``."""
+    whole = (counts + torch.rand(counts.shape, generator=generator)).floor().clamp(min=0)
+    drawn = torch.binomial(whole, torch.full_like(whole, alpha), generator=generator)
+    return drawn - alpha * whole
 
 
 def _surroundings(y: Tensor) -> Tensor:

@@ -1,0 +1,76 @@
+"""What the asymmetry of the noise tells: photons are skewed, read noise is not.
+
+The third cumulant of photon noise is ``gain**2 * (m - offset)``, as the variance is a straight
+line over the level m; read noise, which adds to the variance, has none. So this line meets zero
+at the level without light, where the line of the variances only does without read noise. The
+steeper it is, the more the grey levels of single photons differ: 1.5 times as steep for an
+electron multiplier.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_redenoise.noise._blocks import PIXELS, SIDE, Blocks
+from napari_redenoise.noise._fit import Line
+from napari_redenoise.noise._line import variance_floor
+from napari_redenoise.noise._model import Skewness
+from napari_redenoise.noise._windows import Plane
+
+_KERNEL = np.array([[0, -0.25, 0], [-0.25, 1.0, -0.25], [0, -0.25, 0]])
+"""A pixel less the mean of its nearest four: slopes of the scene vanish."""
+
+_SECOND, _THIRD = float((_KERNEL**2).sum()), float((_KERNEL**3).sum())
+"""What the kernel makes of the variance and of the third cumulant of white noise."""
+
+_KNOWN = 0.25
+"""Largest standard error of the excess, which is 1 for photons, with which it tells anything."""
+
+
+def measure_skewness(planes: list[Plane], blocks: Blocks, line: Line) -> Skewness | None:
+    """Fit the line to the blocks that the line of the variances rests on.
+
+    None where it tells nothing: without photon noise, or where levels hardly differ.
+    """
+    gain = line.fit.slope
+    if gain <= 0:
+        return None
+    used = line.used
+    level = blocks.level[used]
+    variance = np.maximum(line.variance(level), variance_floor(blocks.fine[used]))
+    cubes, residuals = (values[used] for values in _moments(planes, blocks))
+    third = (cubes - 3 * _SECOND * variance * residuals) / _THIRD
+    # Sixth moments of noise of few photons exceed those of a Gaussian by far.
+    spread = 6 * variance**3 + 30 * gain**2 * variance**2 + 3 * gain**4 * variance
+    spread *= _SECOND**3 / _THIRD**2 * blocks.overlap / PIXELS
+    weight = 1 / spread
+    total = float(weight.sum())
+    x, y = (float((weight * values).sum()) / total for values in (level, third))
+    scatter = float((weight * (level - x) ** 2).sum())
+    if scatter <= 0 or gain**2 * np.sqrt(scatter) * _KNOWN < 1:
+        return None
+    error = 1 / (gain**2 * np.sqrt(scatter))
+    excess = float((weight * (level - x) * (third - y)).sum()) / scatter / gain**2
+    if abs(excess - 1) < 2 * error:
+        excess = 1.0
+    excess = min(max(excess, 0.0), 2.0)
+    if excess == 0:
+        return None
+    return Skewness(x - y / (excess * gain**2), excess, float(error))
+
+
+def _moments(
+    planes: list[Plane], blocks: Blocks
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean of the cubes and mean of what the kernel leaves, over every block."""
+    cubes, residuals = np.zeros(len(blocks)), np.zeros(len(blocks))
+    for number, plane in enumerate(planes):
+        # Blocks are finite; pixels beside them may not be.
+        left = ndimage.convolve(np.nan_to_num(plane, posinf=0.0, neginf=0.0), _KERNEL)
+        members = blocks.place[:, 0] == number
+        centre = tuple((blocks.place[members, 1:] + SIDE // 2).T)
+        cubes[members] = ndimage.uniform_filter(left**3, SIDE)[centre]
+        residuals[members] = ndimage.uniform_filter(left, SIDE)[centre]
+    return cubes, residuals
