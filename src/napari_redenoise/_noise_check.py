@@ -122,12 +122,7 @@ def _of_offsets_that_fit(report: NoiseReport) -> NoiseModel:
     read noise costs R2R more than read noise taken for a background, unless pixels are so dark that
     photons alone cannot have made them.
     """
-    if report.skewness is not None and report.model.gain:
-        lowest = report.model.without_read_noise().offset
-        offset = min(max(report.skewness.offset, lowest), report.model.offset)
-        read_noise = float(np.sqrt(report.model.variance(offset)))
-        return NoiseModel(report.model.gain, offset, read_noise)
-    if report.below > _TOO_DARK:
+    if report.skewness is not None or report.below > _TOO_DARK:
         return report.model
     return report.model.without_read_noise()
 

@@ -479,3 +479,55 @@ def test_the_noise_of_a_confocal_frame_against_an_average(bench_data, name):
     average = ndimage.shift(average, shift, mode="nearest")
     rest = (noisy - (average - pair["offset"]) / pair["scale"])[8:-8, 8:-8]
     assert estimate_noise(noisy).noise_std == pytest.approx(rest.std(), rel=0.15)
+
+
+def waves(side: int = 512) -> np.ndarray:
+    """A scene whose levels change slowly, 0 to about 1."""
+    y, x = np.mgrid[:side, :side]
+    return np.maximum(0.5 + np.sin(y / 40) * np.cos(x / 31), 0) / 1.5
+
+
+@pytest.mark.parametrize(("background", "within"), [(2, 0.15), (10, 0.5)])
+@pytest.mark.parametrize("gain", [0.5, 2, 50])
+def test_the_skewness_tells_background_from_read_noise(gain, background, within):
+    """By the variances alone the read noise would be 1.4 and 2.3 times the true one."""
+    for seed in range(2):
+        light = background + 45 * waves()
+        noisy = poisson_gaussian(light, rng(seed), gain=gain, offset=1000, read_noise=1.5 * gain)
+        report = estimate_noise(np.rint(noisy).astype(np.uint16))
+        assert report.skewness.excess == 1
+        read = np.hypot(1.5 * gain, np.sqrt(1 / 12))
+        assert report.model.read_noise == pytest.approx(read, rel=within)
+        assert report.skewness.offset == pytest.approx(1000, abs=4 * report.skewness.offset_error)
+
+
+def test_an_electron_multiplier_is_known_by_its_skewness():
+    """The gains of its photons are exponential: third cumulant 6, variance 2, so 6 / 2**2."""
+    counts = rng().poisson(2 + 20 * waves()).astype(float)
+    multiplied = np.where(counts > 0, rng(1).gamma(np.maximum(counts, 1e-9)), 0.0)
+    report = estimate_noise(100 + 3 * multiplied)
+    assert report.model.gain == pytest.approx(2 * 3, rel=0.05)
+    assert report.skewness.excess == pytest.approx(1.5, abs=0.12)
+    assert report.skewness.offset == pytest.approx(100, abs=1.5)
+
+
+@pytest.mark.parametrize("kind", ["even", "Gaussian", "repeats"])
+def test_where_it_tells_nothing_the_skewness_is_not_known(kind):
+    if kind == "repeats":
+        report = estimate_noise_from_repeats(rng().poisson(20 + 20 * waves(64), (4, 64, 64)))
+    elif kind == "even":
+        report = estimate_noise(rng().poisson(np.full((256, 256), 50.0)))
+    else:
+        report = estimate_noise(gaussian(200 * ramp(), rng(), sigma=20.0))
+    assert report.skewness is None
+
+
+def test_the_skewness_of_real_cameras(bench_data):
+    """W2S was recorded with an electron multiplier, the other with an sCMOS camera."""
+    for name in ("003_0", "036_1", "101_2"):
+        skewness = estimate_noise(
+            tifffile.imread(bench_data / f"w2s_dev/noisy_{name}.tif")
+        ).skewness
+        assert 1.3 < skewness.excess < 1.6
+    scmos = estimate_noise(tifffile.imread(bench_data / "hagen_dev/noisy_mito-20x-noise1.tif"))
+    assert scmos.model.read_noise > 7

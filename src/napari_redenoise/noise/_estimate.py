@@ -31,7 +31,13 @@ from napari_redenoise.noise._fit import (
     level_bins,
     variance_points,
 )
-from napari_redenoise.noise._model import Autocorrelation, NoiseModel, NoiseReport, VariancePoint
+from napari_redenoise.noise._model import (
+    Autocorrelation,
+    NoiseModel,
+    NoiseReport,
+    Skewness,
+    VariancePoint,
+)
 from napari_redenoise.noise._pixels import Greys, grey_levels
 from napari_redenoise.noise._skewness import measure_skewness
 from napari_redenoise.noise._windows import SMALLEST_SIDE, ArrayLike, read_planes, read_repeats
@@ -70,10 +76,10 @@ def estimate_noise(image: ArrayLike) -> NoiseReport:
     zero (no read noise) to the mean of the darkest blocks (no light there) fits as well and gives
     the same variances; widened by the error of the line this is ``offset_range``, and the read
     noises that go with it are ``read_noise_range``. The model takes the upper end, which is right
-    where the image has a dark background. Where it has none, the gain is right but offset and
-    read noise are too large together: with a background of 2, 10 and 40 photons and a true read
-    noise of 1.5 photons, the read noise is reported 1.4, 2.3 and 4.3 times as large as it is.
-    Neither one image nor repeats of it can tell; an image without light can.
+    where the image has a dark background, unless the skewness of the noise puts the offset lower by
+    more than two standard errors: photon noise is skewed and read noise is not (``_skewness``).
+    Where the levels differ too little for that, offset and read noise are too large together on a
+    background: of 40 photons, with a true read noise of 1.5 photons, 4.3 times as large.
 
     Structure as fine as the pixels in every block (sand, grass) is taken for noise in part;
     ``homogeneous`` is then a few per cent. Gain needs levels that differ: in an even image it is
@@ -89,7 +95,8 @@ def estimate_noise(image: ArrayLike) -> NoiseReport:
     found = measure_autocorrelation(planes, blocks, calmest_blocks(blocks, line), line.used)
     line = fit_line(blocks, bins, greys, _shares(found))
     report = _report(greys, blocks, line, found, _shares(found)[1], 1)
-    return replace(report, skewness=measure_skewness(planes, blocks, line))
+    skewness = measure_skewness(planes, blocks, line)
+    return replace(report, skewness=skewness, model=_with_background(report.model, skewness))
 
 
 def estimate_noise_from_repeats(frames: ArrayLike) -> NoiseReport:
@@ -196,6 +203,17 @@ def _report(
         step=greys.step,
         frames=frames,
     )
+
+
+def _with_background(model: NoiseModel, skewness: Skewness | None) -> NoiseModel:
+    """The model with the offset that the skewness tells, if that is below the darkest region.
+
+    Where both agree the darkest region is the more exact.
+    """
+    if skewness is None or skewness.offset + 2 * skewness.offset_error > model.offset:
+        return model
+    offset = max(skewness.offset, model.without_read_noise().offset)
+    return NoiseModel(model.gain, offset, math.sqrt(float(model.variance(offset))))
 
 
 def _misfit(model: NoiseModel, points: tuple[VariancePoint, ...]) -> float:

@@ -93,16 +93,17 @@ class Skewness:
 
     Parameters
     ----------
-    offset : float
-        Grey level without light.
+    offset, offset_error : float
+        Grey level without light, and its standard error.
     excess : float
         1 for photons that are all alike; 1.5 behind an electron multiplier; 1 is taken where it
-        is within two standard errors.
+        is within three standard errors.
     error : float
         Standard error of the excess.
     """
 
     offset: float
+    offset_error: float
     excess: float
     error: float
 
@@ -118,8 +119,8 @@ class NoiseReport:
         Standard error of the gain.
     offset_range : (float, float)
         Every offset in it fits, two standard errors of the line included: at the lower end there
-        is no read noise, at the upper end no light in the darkest region. Which is true cannot be
-        told from the image.
+        is no read noise, at the upper end no light in the darkest region. The variances alone do
+        not tell which is true.
     noise_std : float
         Root mean square of the noise over the image, in grey levels.
     mean : float
@@ -142,7 +143,7 @@ class NoiseReport:
         Repeated acquisitions that were compared; 1 when the estimate is from single images.
     slope : float
         Growth of the variance with the level as it was measured; ``model.gain`` is 0 instead where
-        it is within two standard errors.
+        it is within three standard errors.
     below : float
         Share of the pixels that are darker than the lower end of ``offset_range``, where photons
         alone put none.

@@ -53,12 +53,14 @@ def measure_skewness(planes: list[Plane], blocks: Blocks, line: Line) -> Skewnes
         return None
     error = 1 / (gain**2 * np.sqrt(scatter))
     excess = float((weight * (level - x) * (third - y)).sum()) / scatter / gain**2
-    if abs(excess - 1) < 2 * error:
+    if abs(excess - 1) < 3 * error:
         excess = 1.0
     excess = min(max(excess, 0.0), 2.0)
     if excess == 0:
         return None
-    return Skewness(x - y / (excess * gain**2), excess, float(error))
+    offset = x - y / (excess * gain**2)
+    offset_error = np.hypot(1 / np.sqrt(total) / gain**2, (x - offset) * error) / excess
+    return Skewness(offset, float(offset_error), excess, float(error))
 
 
 def _moments(
