@@ -9,12 +9,12 @@ from napari_redenoise.data import Normalisation, Pool, patches
 from napari_redenoise.io import load_model, save_model
 from napari_redenoise.nn import Prediction, build_network
 from napari_redenoise.objectives import (
+    R2R,
     Neighbor2Neighbor,
     Noise2Noise,
     Noise2Self,
     Noise2Void,
     NoiseFigures,
-    R2R,
 )
 
 UNIT = Normalisation((0.0,), (1.0,))

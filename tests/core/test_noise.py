@@ -523,7 +523,7 @@ def test_where_it_tells_nothing_the_skewness_is_not_known(kind):
 
 
 def test_the_skewness_of_real_cameras(bench_data):
-    """W2S was recorded with an electron multiplier, the other with an sCMOS camera."""
+    """W2S looks like an electron multiplier, the other like a camera with read noise."""
     for name in ("003_0", "036_1", "101_2"):
         skewness = estimate_noise(
             tifffile.imread(bench_data / f"w2s_dev/noisy_{name}.tif")
