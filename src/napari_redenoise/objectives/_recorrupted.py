@@ -23,6 +23,10 @@ LEAST_QUANTUM = 0.05
 """Of the noise's deviation; noise of smaller quanta is as good as Gaussian."""
 
 
+CLEAR = 1.3
+"""Deviations below its expectation at which a pixel may be without a quantum to thin."""
+
+
 @dataclass(frozen=True)
 class NoiseFigures:
     """Noise in the units of the patches: ``variance(m) = gain * (m - offset) + read_noise**2``.
@@ -69,7 +73,8 @@ class R2R(Objective):
     thinned in quanta of its own: of the size ``q = third cumulant / variance``, ``variance / q**2``
     of them to be expected, which has the noise's variance and third cumulant; both follow from the
     light around a pixel. For photons alone this is thinning again, where read noise prevails there
-    are many small quanta, as good as Gaussian. The noises of both pictures then have no
+    are many small quanta, as good as Gaussian. An excess over photons is followed where there are
+    enough quanta. The noises of both pictures then have no
     correlation, and neither tells the square of the other: what is left is of fourth order.
     Counts that are not whole (a gain that is not known exactly) are rounded up or down by chance,
     what rounding moved goes both ways, so both pictures are free of bias.
@@ -112,9 +117,11 @@ class R2R(Objective):
             variance = photons + read_noise**2
             # Where there is neither light nor read noise, it is still photons that are counted.
             share = torch.where(read_noise > 0, photons / variance.clamp(min=1e-12), 1.0)
-            quantum = torch.maximum(excess * gain * share, LEAST_QUANTUM * variance.sqrt()).clamp(
-                min=1e-12
-            )
+            deviation = variance.sqrt()
+            photon = gain * share
+            # Larger quanta than photons only where dark pixels still hold some.
+            quantum = torch.minimum(excess * photon, torch.maximum(photon, deviation / CLEAR))
+            quantum = torch.maximum(quantum, LEAST_QUANTUM * deviation).clamp(min=1e-12)
             counts = (y - around + variance / quantum) / quantum
             difference = quantum * _thinned(counts, alpha, generator)
         source, target = y - difference / (1 - alpha), y + difference / alpha
