@@ -139,14 +139,14 @@ def figures(noise: NoiseConfig, normalisation: Normalisation) -> NoiseFigures:
             )
         return np.broadcast_to(np.asarray(values, np.float64), mean.shape)
 
-    gain, offset, read_noise, excess = map(
-        per_channel, (noise.gain, noise.offset, noise.read_noise, noise.excess)
+    gain, offset, read_noise, skewed = map(
+        per_channel, (noise.gain, noise.offset, noise.read_noise, noise.skewed)
     )
     return NoiseFigures(
         tuple((gain / std).tolist()),
         tuple(((offset - mean) / std).tolist()),
         tuple((read_noise / std).tolist()),
-        tuple(excess.tolist()),
+        tuple(skewed.tolist()),
     )
 
 

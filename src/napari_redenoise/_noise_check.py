@@ -76,9 +76,9 @@ def resolve(objective: ObjectiveConfig, planes: Planes) -> ObjectiveConfig:
     """Fill in what an objective has to know of the noise of an image.
 
     ``auto`` becomes what is recommended, ``r2r`` without noise takes the one that is measured:
-    gain and variances as they are, and of the offsets that fit the one that the skewness of the
-    noise tells. Where it tells none, the lowest, with which photons alone make the noise, or where
-    pixels are darker than that, the highest.
+    gain and variances as they are, the darkest region taken for dark, and how much of its noise
+    is light by its skewness. Where that is not known, photons alone make the noise, unless pixels
+    are darker than they can be then.
 
     Raises
     ------
@@ -104,27 +104,37 @@ def in_words(noise: NoiseConfig) -> str:
     count = max(map(len, (noise.gain, noise.offset, noise.read_noise)))
     figures = (
         values * count if len(values) == 1 else values
-        for values in (noise.gain, noise.offset, noise.read_noise, noise.excess)
+        for values in (noise.gain, noise.offset, noise.read_noise, noise.skewed)
     )
     return "; ".join(
         f"gain {gain:.4g}, offset {offset:.4g}, read noise {read_noise:.4g} grey levels"
-        + (f", photon noise {excess:.2g} times as skewed" if excess != 1 else "")
+        + (f", {skewed:.0%} of which is light" if skewed and read_noise else "")
         if gain
         else f"Gaussian noise of deviation {read_noise:.4g} grey levels"
-        for gain, offset, read_noise, excess in zip(*figures, strict=True)
+        for gain, offset, read_noise, skewed in zip(*figures, strict=True)
     )
 
 
-def _of_offsets_that_fit(report: NoiseReport) -> NoiseModel:
-    """The model with the offset that the skewness tells: docs/objectives.md.
+def _what_r2r_draws_from(report: NoiseReport) -> tuple[NoiseModel, float]:
+    """A model, and how much of its read noise is as skewed as photon noise: docs/objectives.md.
 
-    Else that with the darkest region without light, or without read noise: a background taken for
-    read noise costs R2R more than read noise taken for a background, unless pixels are so dark that
-    photons alone cannot have made them.
+    The darkest region is taken for dark and the skewness says what its noise is. Where it is not
+    known, photons make all noise, unless pixels are so dark that photons alone cannot have made
+    them: a background taken for read noise costs R2R more than the other way round.
     """
-    if report.skewness is not None or report.below > _TOO_DARK:
-        return report.model
-    return report.model.without_read_noise()
+    model = report.model
+    if model.gain == 0:
+        return model, 0.0
+    dark = report.offset_range[1]
+    variance = float(model.variance(dark))
+    if report.skewness is not None:
+        photons = report.skewness.excess * model.gain * (dark - report.skewness.offset)
+        skewed = photons / variance if variance > 0 else 1.0
+    elif report.below > _TOO_DARK:
+        skewed = 1.0
+    else:
+        return model.without_read_noise(), 0.0
+    return NoiseModel(model.gain, dark, variance**0.5), min(max(skewed, 0.0), 1.0)
 
 
 def _measured(reports: tuple[NoiseReport, ...]) -> NoiseConfig:
@@ -140,10 +150,10 @@ def _measured(reports: tuple[NoiseReport, ...]) -> NoiseConfig:
             "whether the noise grows with the light cannot be told from this image, and R2R has to "
             "know: give gain, offset and read noise, or choose noise2self"
         )
-    models = [_of_offsets_that_fit(report) for report in reports]
+    drawn_from = [_what_r2r_draws_from(report) for report in reports]
     return NoiseConfig(
-        gain=tuple(model.gain for model in models),
-        offset=tuple(model.offset for model in models),
-        read_noise=tuple(model.read_noise for model in models),
-        excess=tuple(report.skewness.excess if report.skewness else 1.0 for report in reports),
+        gain=tuple(model.gain for model, _ in drawn_from),
+        offset=tuple(model.offset for model, _ in drawn_from),
+        read_noise=tuple(model.read_noise for model, _ in drawn_from),
+        skewed=tuple(skewed for _, skewed in drawn_from),
     )

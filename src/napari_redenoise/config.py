@@ -20,7 +20,7 @@ ObjectiveKind = Literal["auto", TrainedObjective]
 
 NoiseKind = Literal["gaussian", "poisson", "poisson-gaussian"]
 
-DEFAULT_STEPS = {"warm": 200, "scratch": 270}
+DEFAULT_STEPS = {"warm": 110, "scratch": 270}
 
 MASK_SHAPES = {"pixel": ("1",), "horizontal": ("1" * 9,), "vertical": ("1",) * 9}
 """Mask shapes that have a name."""
@@ -73,19 +73,19 @@ class NoiseConfig(_Frozen):
     """Noise of a camera, in grey levels: ``variance(m) = gain * (m - offset) + read_noise**2``.
 
     One value for all channels, or one per channel. A gain of 0 is purely Gaussian noise, with the
-    standard deviation ``read_noise``; a ``read_noise`` of 0 purely photon noise. ``excess`` is by
-    how much photon noise is more skewed than that of photons that are all alike: 1.5 behind an
-    electron multiplier.
+    standard deviation ``read_noise``; a ``read_noise`` of 0 purely photon noise. ``skewed`` is
+    how much of the variance ``read_noise**2`` is as skewed as photon noise, 0 to 1: 0 for what a
+    camera's electronics make, 1 where it is light of a background.
     """
 
     gain: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = (0.0,)
     offset: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = (0.0,)
     read_noise: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = (0.0,)
-    excess: tuple[Annotated[float, Field(gt=0, le=2)], ...] = (1.0,)
+    skewed: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.0,)
 
     @model_validator(mode="after")
     def _there_is_noise(self) -> NoiseConfig:
-        figures = (self.gain, self.offset, self.read_noise, self.excess)
+        figures = (self.gain, self.offset, self.read_noise, self.skewed)
         sizes = set(map(len, figures)) - {1}
         if len(sizes) > 1 or 0 in sizes:
             raise ValueError("give one gain, offset and read noise, or one of each per channel")
@@ -99,7 +99,7 @@ class NoiseConfig(_Frozen):
             tuple(factor * value for value in values)
             for values in (self.gain, self.offset, self.read_noise)
         )
-        return NoiseConfig(gain=gain, offset=offset, read_noise=read_noise, excess=self.excess)
+        return NoiseConfig(gain=gain, offset=offset, read_noise=read_noise, skewed=self.skewed)
 
 
 class ObjectiveConfig(_Frozen):
