@@ -166,7 +166,8 @@ def test_the_figures_of_several_channels_and_a_region_are_said():
     assert words[2] == "./-a.tif"
     assert words[words.index("--region") + 1] == "r.tif"
     assert words[-1] == (
-        'objective.noise={"gain": [1.0, 2.0], "offset": [0.0], "read_noise": [0.0]}'
+        'objective.noise={"gain": [1.0, 2.0], "offset": [0.0], "read_noise": [0.0], '
+        '"skewed": [0.0]}'
     )
     script = as_python(config, "a.tif", "CYX", region="r.tif")
     assert "region = read_image('r.tif').array != 0" in script
