@@ -125,7 +125,7 @@ class OptionsForm(QWidget):
             self.device.addItem(f"{name}: {device_name(name.split(':')[0])}", name)
         self.seed = QSpinBox()
         self.seed.setRange(0, 2**31 - 1)
-        self.as_source = QCheckBox("in the type of the source")
+        self.as_source = QCheckBox("as the source")
         self._lay_out(form)
         begin = preferences()
         self.setValue(
@@ -162,7 +162,7 @@ class OptionsForm(QWidget):
                 "Another number gives another, equally good result; the same number the same one.",
             ),
             (
-                "Result",
+                "Data type",
                 self.as_source,
                 "Rounds the denoised image to the integers of its source. Otherwise it is "
                 "floating point, in the same grey levels.",
