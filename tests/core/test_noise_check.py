@@ -218,3 +218,20 @@ def test_auto_trains_what_it_has_chosen(tiny: Config, photons) -> None:
     model = Redenoiser(tiny.changed(**{"objective.kind": "auto"}), "cpu").fit(camera(photons))
     assert model.config.objective.kind == "noise2self"
     assert len(model.noise(camera(photons))) == 1
+
+
+@pytest.mark.parametrize(
+    ("background", "read_noise", "low", "high"), [(10.0, 0.0, 0.6, 1.0), (0.0, 9.0, 0.0, 0.3)]
+)
+def test_r2r_knows_light_of_the_darkest_region_by_its_skewness(
+    background, read_noise, low, high
+) -> None:
+    """What is taken for read noise there is light, or what a camera's electronics make."""
+    y, x = np.mgrid[:512, :512]
+    light = background + 30 * np.maximum(0.5 + np.sin(y / 40) * np.cos(x / 31), 0)
+    rng = np.random.default_rng(0)
+    noisy = 100 + 3.0 * rng.poisson(light) + rng.normal(0, read_noise, light.shape)
+    noise = resolve(ObjectiveConfig(kind="r2r"), Planes(noisy, "YX")).noise
+    assert noise.gain[0] == pytest.approx(3.0, rel=0.1)
+    assert noise.read_noise[0] ** 2 == pytest.approx(9 * background + read_noise**2, rel=0.15)
+    assert low <= noise.skewed[0] <= high
