@@ -358,7 +358,9 @@ class Learner:
 
     def _draws(self, count: int) -> Draws | None:
         """What is shown of a picture, where that is not the picture itself."""
-        if self.normalisation is None or self.provenance.get("steps") == 0:
+        if self.normalisation is None:
+            return None
+        if self.config.training.start == "warm" and not self.provenance.get("steps"):
             # A network that has not been adapted knows pictures as they are.
             return None
         objective = make_objective(self.config.objective, self.normalisation)
