@@ -42,6 +42,9 @@ from napari_redenoise.noise._pixels import Greys, grey_levels
 from napari_redenoise.noise._skewness import measure_skewness
 from napari_redenoise.noise._windows import SMALLEST_SIDE, ArrayLike, read_planes, read_repeats
 
+_CUT_OFF = 0.01
+"""Share of the pixels at the darkest level that may be cut off without changing the skewness."""
+
 # Below this the correction of the variance would rest on traces of structure.
 _CORRECTED = 0.1
 
@@ -96,7 +99,10 @@ def estimate_noise(image: ArrayLike) -> NoiseReport:
     line = fit_line(blocks, bins, greys, _shares(found))
     report = _report(greys, blocks, line, found, _shares(found)[1], 1)
     skewness = measure_skewness(planes, blocks, line)
-    return replace(report, skewness=skewness, model=_with_background(report.model, skewness))
+    # What is cut off at the dark end makes the rest more skewed than it was.
+    is_whole = greys.at_floor < _CUT_OFF
+    model = _with_background(report.model, skewness) if is_whole else report.model
+    return replace(report, skewness=skewness, model=model)
 
 
 def estimate_noise_from_repeats(frames: ArrayLike) -> NoiseReport:
