@@ -102,12 +102,11 @@ def report() -> str:
     mine = [row for row in rows(NAME) if row["weights"] == weights()]
 
     def mean(name: str, adapted: bool, **wanted: str) -> float | None:
-        found = [
-            float(row[name])
-            for row in mine
-            if bool(row["seed"]) == adapted and all(row[k] == v for k, v in wanted.items())
-        ]
-        return statistics.mean(found) if found else None
+        asked = [row for row in mine if all(row[k] == v for k, v in wanted.items())]
+        found = [row for row in asked if bool(row["seed"]) == adapted]
+        # A mean over some pictures of a set misleads.
+        missing = {row["picture"] for row in asked} - {row["picture"] for row in found}
+        return None if missing else statistics.mean(float(row[name]) for row in found)
 
     def line(name: str, **wanted: str) -> list[str]:
         warm, adapted = (mean("psnr", adapted, **wanted) for adapted in (False, True))
