@@ -9,19 +9,26 @@ from napari_redenoise import Config
 from napari_redenoise._cli import app
 from napari_redenoise._pretrain import (
     LICENCES,
+    SIDE,
     STRUCTURES,
     Camera,
     Pretraining,
     Recipe,
     camera,
     scene,
+    shoot,
 )
+from napari_redenoise._pretrain._lights import Lights
 from napari_redenoise._pretrain._pictures import picture, planes
-from napari_redenoise._pretrain._recipe import SIDE, make_scenes, one_batch
+from napari_redenoise._pretrain._recipe import gains, one_batch
+from napari_redenoise.config import TrainingConfig
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import load_model
+from napari_redenoise.nn import Prediction
+from napari_redenoise.objectives import Sample
 
 RECIPE = Recipe(scenes=4, pictures=0.5)
+CPU = torch.device("cpu")
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -63,24 +70,28 @@ def test_parts_of_pictures_are_light_of_the_size_of_a_scene() -> None:
         assert part.min() >= 0
 
 
-FLAT = np.full((400, 400), 0.5)
+def seen_by(seen_by: Camera, beside: Camera | None = None) -> np.ndarray:
+    """A picture (400, 400) of even light 0.5, taken beside that of another camera."""
+    cameras = [beside or Camera(photons=3.0, excess=True), seen_by]
+    light = torch.full((2, 400, 400), 0.5)
+    return shoot(cameras, light, torch.Generator().manual_seed(0)).noisy[1].numpy()
 
 
 def test_the_plain_camera_is_a_photon_counter() -> None:
-    seen = Camera(photons=40.0, background=5.0).shot(FLAT, rng())
+    seen = seen_by(Camera(photons=40.0, background=5.0))
     assert seen.mean() == pytest.approx(25.0, abs=0.1)
     assert seen.var() == pytest.approx(25.0, rel=0.02)
     assert (seen == np.rint(seen)).all()
 
 
 def test_a_multiplier_doubles_the_variance_of_the_photons() -> None:
-    seen = Camera(photons=40.0, excess=True).shot(FLAT, rng())
+    seen = seen_by(Camera(photons=40.0, excess=True))
     assert seen.mean() == pytest.approx(20.0, abs=0.1)
     assert seen.var() == pytest.approx(40.0, rel=0.02)
 
 
 def test_noises_add_their_variances() -> None:
-    seen = Camera(photons=20.0, read_noise=3.0, rows=2.0, columns=1.0).shot(FLAT, rng())
+    seen = seen_by(Camera(photons=20.0, read_noise=3.0, rows=2.0, columns=1.0))
     # Offsets of 400 rows and columns: standard error 7 % of their variances.
     assert seen.var() == pytest.approx(10 + 9 + 4 + 1, rel=0.05)
     assert seen.mean(1).var() == pytest.approx(4 + 20 / 400, rel=0.3)
@@ -89,7 +100,7 @@ def test_noises_add_their_variances() -> None:
 
 @pytest.mark.parametrize("smear", [(0.0, 0.4), (0.4, 0.0), (0.3, 0.2)])
 def test_smeared_noise_keeps_its_variance_and_is_correlated(smear) -> None:
-    seen = Camera(photons=200.0, smear=smear).shot(FLAT, rng()) - 100.0
+    seen = seen_by(Camera(photons=200.0, smear=smear)) - 100.0
     assert seen.var() == pytest.approx(100.0, rel=0.03)
     for axis, share in enumerate(smear):
         neighbours = (seen * np.roll(seen, 1, axis)).mean() / seen.var()
@@ -98,13 +109,28 @@ def test_smeared_noise_keeps_its_variance_and_is_correlated(smear) -> None:
 
 
 def test_hot_pixels_quantisation_and_clipping() -> None:
-    hot = Camera(photons=20.0, hot=0.01).shot(FLAT, rng())
+    hot = seen_by(Camera(photons=20.0, hot=0.01))
     assert (hot > 35).mean() == pytest.approx(0.01 * np.exp(-20 / 60), rel=0.3)
-    steps = Camera(photons=200.0, step=8.0).shot(FLAT, rng())
+    steps = seen_by(Camera(photons=200.0, step=8.0))
     np.testing.assert_allclose(steps / 8, np.rint(steps / 8))
-    ends = Camera(photons=200.0, read_noise=1.0, clipped=(0.01, 0.02)).shot(FLAT, rng())
+    ends = seen_by(Camera(photons=200.0, read_noise=1.0, clipped=(0.01, 0.02)))
     assert (ends == ends.min()).mean() == pytest.approx(0.01, rel=0.02)
     assert (ends == ends.max()).mean() == pytest.approx(0.02, rel=0.02)
+
+
+def test_uneven_read_noise_has_the_same_variance_and_heavy_tails() -> None:
+    seen = seen_by(Camera(photons=0.01, read_noise=5.0, uneven=0.5))
+    assert seen.var() == pytest.approx(25.0, rel=0.05)
+    # Kurtosis of a scale mixture: 3 exp(4 uneven^2).
+    assert (seen**4).mean() / seen.var() ** 2 == pytest.approx(3 * np.exp(1.0), rel=0.25)
+
+
+def test_what_is_expected_is_without_noise() -> None:
+    light = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(1))
+    cameras = [Camera(photons=10.0, background=3.0), Camera(photons=200.0, read_noise=4.0)]
+    expected = shoot(cameras, light, torch.Generator()).expected
+    torch.testing.assert_close(expected[0], 10 * light[0] + 3)
+    torch.testing.assert_close(expected[1], 200 * light[1])
 
 
 def test_cameras_cover_the_range_and_every_flaw() -> None:
@@ -113,31 +139,53 @@ def test_cameras_cover_the_range_and_every_flaw() -> None:
     assert np.exp(photons.min()) < 2.1
     assert np.exp(photons.max()) > 290
     assert photons.mean() == pytest.approx(np.log(np.sqrt(2 * 300)), abs=0.15)
-    for flaw in ("background", "excess", "read_noise", "rows", "columns", "hot", "step"):
+    for flaw in ("background", "excess", "read_noise", "uneven", "rows", "columns", "hot", "step"):
         share = np.mean([bool(getattr(one, flaw)) for one in drawn])
         assert 0.02 < share < 0.98, flaw
     assert any(one.smear[0] and one.smear[1] for one in drawn)
     assert any(one.clipped[0] for one in drawn)
 
 
+def test_scenes_follow_from_their_numbers_whoever_draws_them() -> None:
+    alone = Lights(3, 48, 0.5, 7, CPU)
+    many = Lights(70, 48, 0.5, 7, CPU)
+    try:
+        assert torch.equal(many.first(3), alone.first(3))
+        assert len(alone.first(100)) == 3
+        everything = many.first(70)
+        assert torch.isfinite(everything).all()
+        assert everything.flatten(1).std(1).min() > 0
+        assert not torch.equal(everything[68], everything[69])
+    finally:
+        many.close()
+
+
 def test_a_batch_is_noisy_patches_with_their_clean_targets() -> None:
-    scenes = make_scenes(3, 0)
-    settings = {"batch_size": 64, "patch": 32, "pictures": 0.5, "emphasis": 0.5}
-    batch = one_batch(scenes, rng(), **settings)
-    assert batch.noisy.shape == batch.target.shape == (64, 1, 32, 32)
-    assert batch.weight.shape == (64, 1, 1, 1)
-    assert torch.isfinite(batch.noisy).all()
-    again = one_batch(scenes, rng(), **settings)
-    assert torch.equal(batch.noisy, again.noisy)
+    lights = Lights(3, SIDE, 0.5, 0, CPU).first(3)
+    batch = one_batch(lights, rng(), batch_size=64, patch=32)
+    assert batch.input.shape == batch.target.shape == batch.mask.shape == (64, 1, 32, 32)
+    assert torch.isfinite(batch.input).all()
+    again = one_batch(lights, rng(), batch_size=64, patch=32)
+    assert torch.equal(batch.input, again.input)
     # Noise has no mean and its neighbours have little in common; the target explains the rest.
-    error = batch.noisy - batch.target
-    assert abs(float(error.mean())) < 0.02
-    assert float((error**2).mean()) > 0.1
-    assert float((error * batch.target).mean()) == pytest.approx(0, abs=0.02)
-    # Noisier than its scene: heavier; and errors count the same in whatever unit they are given.
-    unit = torch.from_numpy(np.exp(rng().normal(0.1, 0.4, 100000))).float()
-    assert float(batch.weight.mean()) > float((unit**2).mean())
-    assert float(batch.weight.min()) > 0
+    error = batch.input - batch.target
+    assert abs(float(error.mean())) < 0.03
+    assert float((error**2).mean()) > 0.05
+    assert float((error * batch.target).mean()) == pytest.approx(0, abs=0.03)
+
+
+def test_the_loss_is_the_gain_over_the_noise_in_any_unit() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(2, 1, 16, 16, generator=generator)
+    noise = torch.randn(2, 1, 16, 16, generator=generator)
+    scale = torch.tensor([1.0, 100.0])[:, None, None, None]
+    sample = Sample(scale * (target + noise), scale * target, torch.ones_like(target))
+    # A tenth of the noise is left: a hundredth of its variance, or 20 dB, beside the floor.
+    prediction = Prediction(scale * (target + 0.1 * noise), scale * target, sample.input)
+    main, total = gains(prediction, sample, TrainingConfig(branch_weight=0.5))
+    assert float(main) == pytest.approx(np.log(0.01 + 0.02), abs=1e-3)
+    branches = np.log(0.02) + np.log(1.02)
+    assert float(total - main) == pytest.approx(0.5 * branches, abs=1e-3)
 
 
 @pytest.fixture
@@ -164,7 +212,7 @@ def test_the_header_says_what_the_weights_were_trained_on(config: Config, tmp_pa
     _, loaded, normalisation, provenance = load_model(training.save(tmp_path / "m.safetensors"))
     assert loaded == config
     assert (normalisation.mean, normalisation.std) == ((0.0,), (1.0,))
-    assert provenance["recipe"] == {"scenes": 4, "pictures": 0.5, "emphasis": 0.5}
+    assert provenance["recipe"] == {"scenes": 4, "pictures": 0.5, "shown": 8}
     assert provenance["pictures"]["scikit-image camera.png"].startswith("CC0")
     assert provenance["steps"] == 4
 

@@ -10,7 +10,7 @@ import typer
 from tqdm import tqdm
 
 from napari_redenoise._cli._app import Backbone, Device, Overwrite, app
-from napari_redenoise._pretrain import SEEN, Pretraining, Recipe
+from napari_redenoise._pretrain import SIDE, Pretraining, Recipe
 from napari_redenoise.config import Config
 from napari_redenoise.errors import OutputError
 from napari_redenoise.io import check_folder, check_model
@@ -28,10 +28,9 @@ def pretrain(
     seed: Annotated[int, typer.Option(help="Of weights, scenes and noise.", min=0)] = 0,
     learning_rate: Annotated[float, typer.Option(help="Before it falls.")] = 2e-3,
     batch_size: Annotated[int, typer.Option(help="Patches per step.", min=1)] = 4,
-    patch_size: Annotated[int, typer.Option(help="Side of a patch.", min=16, max=SEEN)] = 96,
-    scenes: Annotated[int, typer.Option(help="Procedural scenes.", min=1)] = 1500,
-    pictures: Annotated[float, typer.Option(help="Share of natural pictures.")] = 0.35,
-    emphasis: Annotated[float, typer.Option(help="Weight of noisy examples, 0 to 1.")] = 0.5,
+    patch_size: Annotated[int, typer.Option(help="Side of a patch.", min=16, max=SIDE)] = 96,
+    scenes: Annotated[int, typer.Option(help="Clean scenes at most.", min=1)] = 100_000,
+    pictures: Annotated[float, typer.Option(help="Share of photographs among them.")] = 0.3,
     branch: Annotated[
         Path | None,
         typer.Option(help="AdaReNet begins with this equivariant network, pretrained alone."),
@@ -62,7 +61,7 @@ def pretrain(
             "training.ema_decay": 0.999,
         }
     )
-    recipe = Recipe(scenes=scenes, pictures=pictures, emphasis=emphasis)
+    recipe = Recipe(scenes=scenes, pictures=pictures)
     training = Pretraining(config, recipe, device)
     if branch is not None:
         training.begin_with(branch)

@@ -7,13 +7,13 @@ columns, noise smeared over neighbours, hot pixels, few grey levels, clipping at
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-from scipy import ndimage
-
-Light = npt.NDArray[np.floating]
+import torch
+from torch import Tensor
 
 FEWEST_PHOTONS, MOST_PHOTONS = 2.0, 300.0
 
@@ -32,6 +32,8 @@ class Camera:
         Whether an electron multiplier doubles the variance of the photons.
     read_noise : float
         Standard deviation of Gaussian noise.
+    uneven : float
+        Deviation of the logarithm of the read noise between pixels, as sCMOS cameras have it.
     rows, columns : float
         Standard deviation of an offset that a row, or a column, has in common.
     smear : tuple of float
@@ -48,6 +50,7 @@ class Camera:
     background: float = 0.0
     excess: bool = False
     read_noise: float = 0.0
+    uneven: float = 0.0
     rows: float = 0.0
     columns: float = 0.0
     smear: tuple[float, float] = (0.0, 0.0)
@@ -55,42 +58,73 @@ class Camera:
     step: float = 0.0
     clipped: tuple[float, float] = (0.0, 0.0)
 
-    def expected(self, light: Light) -> npt.NDArray[np.float64]:
-        """What is to be found: photons per pixel without noise."""
-        return np.asarray(self.photons * light + self.background, np.float64)
 
-    def shot(self, light: Light, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-        """One picture of a light (Y, X), with noise."""
-        expected = self.expected(light)
-        seen = rng.poisson(expected).astype(np.float64)
-        if self.excess:
-            # The multiplier's output of k electrons is gamma distributed (Hirsch et al. 2013).
-            seen = np.where(seen > 0, rng.gamma(np.maximum(seen, 1e-9)), 0.0)
-        seen += rng.normal(0.0, self.read_noise, seen.shape)
-        seen += rng.normal(0.0, self.rows, (seen.shape[0], 1))
-        seen += rng.normal(0.0, self.columns, (1, seen.shape[1]))
-        if any(self.smear):
-            seen = expected + self._smeared(seen - expected)
-        if self.hot:
-            bright = rng.exponential(3 * (self.photons + self.background), seen.shape)
-            seen += np.where(rng.random(seen.shape) < self.hot, bright, 0.0)
-        return self._digitised(seen)
+class Shots(NamedTuple):
+    """Pictures with noise, and what is expected of them without, (B, H, W) float32, in photons."""
 
-    def _smeared(self, noise: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Noise that neighbours share, of the same variance."""
-        for axis, share in enumerate(self.smear):
-            taps = np.array([share, 1.0, share])
-            taps /= np.linalg.norm(taps)
-            noise = ndimage.convolve1d(noise, taps, axis=axis, mode="wrap")
-        return noise
+    noisy: Tensor
+    expected: Tensor
 
-    def _digitised(self, seen: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        if self.step:
-            seen = np.rint(seen / self.step) * self.step
-        if any(self.clipped):
-            low, high = np.quantile(seen, (self.clipped[0], 1 - self.clipped[1]))
-            seen = np.clip(seen, low, high)
-        return seen
+
+def shoot(cameras: Sequence[Camera], light: Tensor, generator: torch.Generator) -> Shots:
+    """Take a picture of every scene with the camera of its number.
+
+    Parameters
+    ----------
+    cameras : sequence of Camera
+    light : Tensor
+        Scenes (B, H, W), not negative.
+    generator : torch.Generator
+        On the device of the light.
+    """
+
+    def each(values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=light.device)[:, None, None]
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(len(cameras), *shape, generator=generator, device=light.device)
+
+    height, width = light.shape[1:]
+    expected = each([c.photons for c in cameras]) * light + each([c.background for c in cameras])
+    seen = torch.poisson(expected, generator)
+    multiplied = [number for number, camera in enumerate(cameras) if camera.excess]
+    if multiplied:
+        # The multiplier's output of k electrons is gamma distributed (Hirsch et al. 2013).
+        electrons = seen[multiplied]
+        output = torch._standard_gamma(electrons.clamp(min=1e-9), generator)
+        seen[multiplied] = torch.where(electrons > 0, output, 0.0)
+    read_noise = each([c.read_noise for c in cameras])
+    uneven = each([c.uneven for c in cameras])
+    # Divided by its root mean square, so that the variance stays on average.
+    spread = torch.exp(uneven * normal(height, width) - uneven**2)
+    seen += read_noise * spread * normal(height, width)
+    seen += each([c.rows for c in cameras]) * normal(height, 1)
+    seen += each([c.columns for c in cameras]) * normal(1, width)
+    noise = seen - expected
+    for axis in (0, 1):
+        share = each([c.smear[axis] for c in cameras])
+        shared = noise.roll(1, 1 + axis) + noise.roll(-1, 1 + axis)
+        # Of the same variance.
+        noise = (noise + share * shared) / torch.sqrt(1 + 2 * share**2)
+    seen = expected + noise
+    hot = each([c.hot for c in cameras])
+    if hot.any():
+        bright = torch.empty_like(seen).exponential_(generator=generator)
+        bright *= each([3 * (c.photons + c.background) for c in cameras])
+        chance = torch.rand(seen.shape, generator=generator, device=seen.device)
+        seen += torch.where(chance < hot, bright, 0.0)
+    step = each([c.step for c in cameras])
+    seen = torch.where(step > 0, torch.round(seen / step.clamp(min=1e-9)) * step, seen)
+    return Shots(_clipped(seen, cameras), expected)
+
+
+def _clipped(seen: Tensor, cameras: Sequence[Camera]) -> Tensor:
+    """Every picture between the grey levels that leave the shares of its camera outside."""
+    ordered = seen.flatten(1).sort(1).values
+    last = ordered.shape[1] - 1
+    ends = [[round(c.clipped[0] * last), round((1 - c.clipped[1]) * last)] for c in cameras]
+    levels = ordered.gather(1, torch.tensor(ends, device=seen.device))
+    return torch.clamp(seen, levels[:, 0, None, None], levels[:, 1, None, None])
 
 
 def camera(rng: np.random.Generator) -> Camera:
@@ -112,6 +146,7 @@ def camera(rng: np.random.Generator) -> Camera:
         background=background,
         excess=bool(rng.random() < 0.2),
         read_noise=read_noise,
+        uneven=sometimes(0.3, 0.0, 0.7),
         rows=deviation * sometimes(0.06, 0.05, 0.6),
         columns=deviation * sometimes(0.06, 0.05, 0.6),
         smear=(share * (smeared in ("y", "both")), share * (smeared in ("x", "both"))),

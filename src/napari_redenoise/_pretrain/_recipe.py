@@ -2,107 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from napari_redenoise._pretrain._cameras import camera
-from napari_redenoise._pretrain._pictures import picture
-from napari_redenoise._pretrain._scenes import Scene, scene
+from napari_redenoise._pretrain._cameras import camera, shoot
+from napari_redenoise.config import TrainingConfig
+from napari_redenoise.nn import Prediction
+from napari_redenoise.objectives import Sample
 
 SIDE = 192
-"""Side of a scene, of which a camera sees a part."""
+"""Side of a scene; the mean and deviation of its whole noisy picture normalise the patch."""
 
-SEEN = 128
-"""Side of that part: the mean and deviation of its noisy picture normalise the patch."""
-
-
-class CleanBatch(NamedTuple):
-    """Noisy patches and their targets (B, 1, side, side), and the weight of each (B, 1, 1, 1)."""
-
-    noisy: Tensor
-    target: Tensor
-    weight: Tensor
+_FLOOR = 0.02
+"""Share of the noise's variance below which it is not worth removing more of it."""
 
 
-def make_scenes(count: int, seed: int) -> list[Scene]:
-    """Procedural scenes; the pictures of scikit-image are cut anew for every batch."""
-    return [scene(SIDE, np.random.default_rng([seed, number])) for number in range(count)]
+def one_batch(lights: Tensor, rng: np.random.Generator, *, batch_size: int, patch: int) -> Sample:
+    """Draw a batch: of every example one scene or two, a camera and one patch.
 
-
-def one_batch(
-    scenes: Sequence[Scene],
-    rng: np.random.Generator,
-    *,
-    batch_size: int,
-    patch: int,
-    pictures: float,
-    emphasis: float,
-) -> CleanBatch:
-    """Draw a batch: of every example a scene, a camera and one patch.
+    Patches are normalised like a user's image.
 
     Parameters
     ----------
-    scenes : sequence of Scene
+    lights : Tensor
+        Clean scenes (N, side, side).
     rng : numpy.random.Generator
     batch_size, patch : int
-    pictures : float
-        Share of natural pictures.
-    emphasis : float
-        Exponent of the weights: see `Recipe`.
     """
-    made = [_example(scenes, rng, patch, pictures, emphasis) for _ in range(batch_size)]
-    noisy, target, weight = zip(*made, strict=True)
-    return CleanBatch(
-        torch.from_numpy(np.stack(noisy)[:, None]),
-        torch.from_numpy(np.stack(target)[:, None]),
-        torch.from_numpy(np.asarray(weight, np.float32))[:, None, None, None],
-    )
-
-
-def _example(
-    scenes: Sequence[Scene],
-    rng: np.random.Generator,
-    patch: int,
-    pictures: float,
-    emphasis: float,
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """One patch of one scene as one camera sees it, normalised like a user's image; its weight.
-
-    The weight counts errors in units of the picture's own deviation, and more of them where the
-    variance of the noisy picture is many times that of the clean one.
-    """
-    if rng.random() < pictures:
-        light = picture(SEEN, rng)
-    else:
-        scene = scenes[int(rng.integers(len(scenes)))]
-        light = scene[_window(scene.shape, SEEN, rng)]
-    seen_by = camera(rng)
-    noisy, clean = seen_by.shot(light, rng), seen_by.expected(light)
-    ratio = float(min(noisy.var() / max(clean.var(), 1e-9), 50.0))
+    generator = torch.Generator(lights.device).manual_seed(int(rng.integers(2**62)))
+    light = _composed(lights, rng, batch_size)
+    noisy, clean = shoot([camera(rng) for _ in range(batch_size)], light, generator)
+    std, mean = (value[:, None, None] for value in torch.std_mean(noisy, (1, 2)))
+    std = std.clamp(min=1e-9)
     # A user's image is larger, and a part of it often darker and of less contrast than the whole.
-    std = max(noisy.std(), 1e-9)
-    mean = noisy.mean() + std * rng.normal(0.0, 0.4)
-    unit = std * np.exp(rng.normal(0.1, 0.4))
-    window = _window(light.shape, patch, rng)
-    parts = [((image[window] - mean) / unit).astype(np.float32) for image in (noisy, clean)]
-    turned = _turned(parts, rng)
-    return turned[0], turned[1], ratio**emphasis * (unit / std) ** 2
-
-
-def _window(shape: tuple[int, ...], side: int, rng: np.random.Generator) -> tuple[slice, slice]:
-    """Somewhere in a picture (Y, X)."""
-    top, left = (int(rng.integers(size - side + 1)) for size in shape)
-    return slice(top, top + side), slice(left, left + side)
-
-
-def _turned(images: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-    """All alike: mirrored or not, by any number of quarter turns."""
+    mean = mean + std * _each(rng.normal(0.0, 0.4, batch_size), light)
+    unit = std * _each(np.exp(rng.normal(0.15, 0.5, batch_size)), light)
+    window = tuple(_within(size, patch, rng) for size in light.shape[1:])
     mirrored, quarters = rng.random() < 0.5, int(rng.integers(4))
-    return [
-        np.ascontiguousarray(np.rot90(image[:, ::-1] if mirrored else image, quarters))
-        for image in images
-    ]
+
+    def shown(image: Tensor) -> Tensor:
+        image = ((image - mean) / unit)[:, None, window[0], window[1]]
+        image = image.flip(-1) if mirrored else image
+        return image.rot90(quarters, (-2, -1)).contiguous()
+
+    noisy, clean = shown(noisy), shown(clean)
+    return Sample(noisy, clean, torch.ones_like(noisy))
+
+
+def gains(prediction: Prediction, sample: Sample, config: TrainingConfig) -> tuple[Tensor, Tensor]:
+    """Loss of the output, and the total with both branches.
+
+    The logarithm of the remaining squared error over that of the noise, averaged over patches:
+    that is, up to a factor, the mean gain in decibels, in which denoised images are compared. A
+    patch counts as much in whatever unit it is given, and however noisy it is.
+    """
+    noise = ((sample.input - sample.target) ** 2).mean((1, 2, 3)) + 1e-6
+
+    def loss(output: Tensor) -> Tensor:
+        error = ((output.float() - sample.target) ** 2).mean((1, 2, 3))
+        return torch.log(error / noise + _FLOOR).mean()
+
+    main = loss(prediction.denoised)
+    total = main
+    for branch in (prediction.standard, prediction.equivariant):
+        if branch is not None:
+            total = total + config.branch_weight * loss(branch)
+    return main.detach(), total
+
+
+def _composed(lights: Tensor, rng: np.random.Generator, count: int) -> Tensor:
+    """Scenes (count, side, side), float32: some of two, some of another contrast."""
+    first, second = (rng.integers(len(lights), size=count) for _ in range(2))
+    share = np.where(rng.random(count) < 0.25, rng.uniform(0.2, 0.8, count), 0.0)
+    gamma = np.where(rng.random(count) < 0.4, np.exp(rng.normal(0, 0.3, count)), 1.0)
+    one, other = (
+        lights[torch.from_numpy(numbers).to(lights.device)].float() for numbers in (first, second)
+    )
+    shared = _each(share, one)
+    light = (1 - shared) * one + shared * other.rot90(int(rng.integers(4)), (-2, -1))
+    return light ** _each(gamma, one)
+
+
+def _each(values: np.ndarray, like: Tensor) -> Tensor:
+    """One number per example, to compute with (B, H, W)."""
+    return torch.from_numpy(values).to(like)[:, None, None]
+
+
+def _within(size: int, side: int, rng: np.random.Generator) -> slice:
+    start = int(rng.integers(size - side + 1))
+    return slice(start, start + side)

@@ -1,4 +1,4 @@
-"""Procedural microscopy: clean scenes of filaments, puncta, nuclei, membranes and textures.
+"""Procedural microscopy: clean scenes of filaments, puncta, organelles, membranes and others.
 
 A scene is a float32 picture (side, side) of light, not negative, brightest about 1. Everything is
 drawn from a `numpy.random.Generator`.
@@ -21,11 +21,15 @@ def scene(side: int, rng: np.random.Generator) -> Scene:
     """One to three kinds of structure on a smooth background, through a random optics."""
     names = list(STRUCTURES)
     light: npt.NDArray[np.float64] = np.zeros((side, side))
-    for _ in range(int(rng.choice((1, 2, 3), p=(0.6, 0.3, 0.1)))):
+    for _ in range(int(rng.choice((1, 2, 3), p=(0.5, 0.35, 0.15)))):
         drawn = STRUCTURES[names[int(rng.integers(len(names)))]](side, rng)
-        light += rng.uniform(0.3, 1.0) * drawn / max(float(drawn.max()), 1e-9)
-    if rng.random() < 0.5:
+        # By the brightest pixel a few bright spots leave the others dark, as they often are.
+        bright = drawn.max() if rng.random() < 0.5 else np.percentile(drawn, 99.5)
+        light += rng.uniform(0.2, 1.0) * drawn / (bright if bright > 0 else max(drawn.max(), 1e-9))
+    if rng.random() < 0.4:
         light *= 1 - rng.uniform(0, 0.8) * _smooth(side, rng, side / 4)
+    if rng.random() < 0.3:
+        light *= _cells(side, rng)
     light = through_optics(light, rng).astype(np.float64)
     if rng.random() < 0.6:
         light += rng.uniform(0, 0.5) * light.max() * _smooth(side, rng, side / 3)
@@ -48,28 +52,46 @@ def through_optics(light: npt.NDArray[np.float64], rng: np.random.Generator) -> 
 
 def filaments(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Smoothly bending lines: microtubules, actin; some in bundles, some bright."""
-    light: npt.NDArray[np.float64] = np.zeros((side, side))
-    main, spread = rng.uniform(0, 2 * np.pi), rng.choice((0.2, 1.0, np.pi))
+    count = int(rng.integers(8, 120))
+    lengths = rng.integers(side // 4, 3 * side, count)
     bend = float(np.exp(rng.uniform(np.log(0.002), np.log(0.06))))
-    for _ in range(int(rng.integers(8, 120))):
-        length = int(rng.integers(side // 4, 3 * side))
-        turns = ndimage.gaussian_filter1d(rng.normal(0, bend * 8, length), 8)
-        angle = main + rng.normal(0, spread) + np.cumsum(turns)
-        start = rng.uniform(-0.2, 1.2, 2) * side
-        _splat(
-            light,
-            start[0] + np.cumsum(np.sin(angle)),
-            start[1] + np.cumsum(np.cos(angle)),
-            rng.lognormal(0, 0.5),
-        )
+    spread = float(rng.choice((0.2, 1.0, np.pi)))
+    light = _lines(side, rng, lengths, spread, bend, 0.5)
     if rng.random() < 0.3:
         light = ndimage.gaussian_filter(light, rng.uniform(1.0, 2.5))
     return light
 
 
+def fibres(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Many nearly parallel lines, which the optics hardly resolves: stress fibres, muscle."""
+    count = int(np.exp(rng.uniform(np.log(60), np.log(600))))
+    lengths = rng.integers(side // 8, 2 * side, count)
+    bend = float(np.exp(rng.uniform(np.log(0.0005), np.log(0.01))))
+    light = _lines(side, rng, lengths, rng.uniform(0.02, 0.3), bend, rng.uniform(0.2, 1.2))
+    if rng.random() < 0.5:
+        light += rng.uniform(0, 1) * light.mean()
+    return light
+
+
+def organelles(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Short thick worms, filled or hollow: mitochondria, bacteria, vesicles."""
+    count = int(np.exp(rng.uniform(np.log(10), np.log(400))))
+    longest = int(np.exp(rng.uniform(np.log(3), np.log(50))))
+    lengths = rng.integers(1, longest + 1, count)
+    bend = float(np.exp(rng.uniform(np.log(0.005), np.log(0.1))))
+    light = _lines(side, rng, lengths, np.pi, bend, 0.3, clustered=rng.random() < 0.5)
+    width = float(np.exp(rng.uniform(np.log(1.0), np.log(4.0))))
+    light = ndimage.gaussian_filter(light, width) * width
+    # Saturating: as thick as wide, and no brighter where two points of a line meet.
+    filled = 1 - np.exp(-light * rng.uniform(3, 12))
+    if rng.random() < 0.4:
+        return np.asarray(filled * np.exp(-light * rng.uniform(2, 10)))
+    return np.asarray(filled)
+
+
 def puncta(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Spots of uneven brightness, scattered or in clusters: vesicles, receptors, beads."""
-    count = int(np.exp(rng.uniform(np.log(20), np.log(3000))))
+    count = int(np.exp(rng.uniform(np.log(20), np.log(side**2 / 5))))
     places = rng.uniform(0, side, (count, 2))
     if rng.random() < 0.5:
         centres = rng.uniform(0, side, (max(2, count // 40), 2))
@@ -122,9 +144,41 @@ def membranes(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     return np.asarray(1.0 - light / light.max() if rng.random() < 0.3 else light)
 
 
+def tissue(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Flat pieces of all sizes, one over the other, some with a dark rim: EM, tissue, edges."""
+    light = np.full((side, side), rng.uniform(0, 1))
+    smallest = rng.uniform(1.5, 4)
+    radii = smallest * (1 - rng.uniform(0, 1, int(rng.integers(100, 800)))) ** -0.8
+    rim = rng.uniform(0.3, 1.0) * (rng.random() < 0.5)
+    grain = rng.uniform(0, 0.4) * _smooth(side, rng, rng.uniform(0.6, 2))
+    rows, columns = np.mgrid[:side, :side]
+    for radius in np.sort(np.minimum(radii, side / 4))[::-1]:
+        y, x = rng.uniform(0, side, 2)
+        reach = int(2 * radius) + 2
+        window = (
+            slice(max(0, int(y) - reach), int(y) + reach + 1),
+            slice(max(0, int(x) - reach), int(x) + reach + 1),
+        )
+        dy, dx = rows[window] - y, columns[window] - x
+        turn, flat = rng.uniform(0, np.pi), rng.uniform(0.5, 1)
+        along = dy * np.sin(turn) + dx * np.cos(turn)
+        across = (dx * np.sin(turn) - dy * np.cos(turn)) / flat
+        depth = radius - np.hypot(along, across)
+        inside = np.clip(depth + 0.5, 0, 1)
+        grey = rng.uniform(0, 1) * (1 - rim * (depth < 1.2))
+        light[window] = (1 - inside) * light[window] + inside * grey
+    return np.asarray(light * (1 - grain))
+
+
 def texture(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Noise with a power-law spectrum, cut off at random: cytoplasm, tissue, chromatin."""
-    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side), indexing="ij"))
+    """Noise with a power-law spectrum, cut off at random: cytoplasm, tissue, chromatin, fur."""
+    rows, columns = np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side), indexing="ij")
+    turn = rng.uniform(0, np.pi)
+    stretch = float(np.exp(rng.uniform(0, 1.8))) if rng.random() < 0.4 else 1.0
+    frequency = np.hypot(
+        (rows * np.sin(turn) + columns * np.cos(turn)) * stretch,
+        (columns * np.sin(turn) - rows * np.cos(turn)) / stretch,
+    )
     slope, finest = rng.uniform(0.8, 2.5), rng.uniform(0.05, 0.35)
     spectrum = (frequency + 1.0 / side) ** -slope * np.exp(-((frequency / finest) ** 2))
     values = np.fft.ifft2(spectrum * np.fft.fft2(rng.normal(size=(side, side)))).real
@@ -132,6 +186,46 @@ def texture(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     if rng.random() < 0.5:
         return np.asarray(np.maximum(values - rng.uniform(-0.5, 1.0), 0) ** rng.uniform(0.5, 2))
     return np.asarray(values - values.min())
+
+
+def _cells(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """1 in blobs with soft rims, 0 between them."""
+    values = _smooth(side, rng, rng.uniform(side / 10, side / 3))
+    level = np.quantile(values, rng.uniform(0.2, 0.8))
+    steepness = rng.uniform(10, 80)
+    return np.asarray(1 / (1 + np.exp(np.clip((level - values) * steepness, -30, 30))))
+
+
+def _lines(
+    side: int,
+    rng: np.random.Generator,
+    lengths: npt.NDArray[np.int64],
+    spread: float,
+    bend: float,
+    unevenness: float,
+    *,
+    clustered: bool = False,
+) -> npt.NDArray[np.float64]:
+    """Bending lines of given lengths, one point per pixel of length.
+
+    ``spread`` is the deviation of their directions from a common one, which turns slowly over the
+    scene; ``bend`` that of the angle per pixel; ``unevenness`` that of the logarithm of brightness.
+    """
+    count, longest = len(lengths), int(lengths.max())
+    turns = ndimage.gaussian_filter1d(rng.normal(0, bend * 8, (count, longest)), 8, axis=1)
+    start = rng.uniform(-0.2, 1.2, (2, count)) * side
+    if clustered:
+        centres = rng.uniform(0, side, (2, max(2, count // 30)))
+        chosen = centres[:, rng.integers(centres.shape[1], size=count)]
+        start = chosen + rng.normal(0, rng.uniform(8, 40), (2, count))
+    main = rng.uniform(0, 2 * np.pi) + rng.normal(0, 0.5) * start[0] / side
+    angle = (main + rng.normal(0, spread, count))[:, None] + np.cumsum(turns, 1)
+    places = start[:, :, None] + np.cumsum((np.sin(angle), np.cos(angle)), 2)
+    there = np.arange(longest) < lengths[:, None]
+    brightness = np.broadcast_to(rng.lognormal(0, unevenness, count)[:, None], there.shape)
+    light: npt.NDArray[np.float64] = np.zeros((side, side))
+    _splat(light, places[0][there], places[1][there], brightness[there])
+    return light
 
 
 def _smooth(side: int, rng: np.random.Generator, width: float) -> npt.NDArray[np.float64]:
@@ -156,13 +250,18 @@ def _splat(
     down, right = rows - top, columns - left
     for y, share_y in ((0, 1 - down), (1, down)):
         for x, share_x in ((0, 1 - right), (1, right)):
-            np.add.at(light, (top + y, left + x), weight * share_y * share_x)
+            where = (top + y) * side + left + x
+            added = np.bincount(where, weight * share_y * share_x, side * side)
+            light += added.reshape(side, side)
 
 
 STRUCTURES: dict[str, Drawing] = {
     "filaments": filaments,
+    "fibres": fibres,
     "puncta": puncta,
+    "organelles": organelles,
     "nuclei": nuclei,
     "membranes": membranes,
+    "tissue": tissue,
     "texture": texture,
 }

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 import napari_redenoise
+from napari_redenoise._pretrain._lights import Lights
 from napari_redenoise._pretrain._pictures import LICENCES
-from napari_redenoise._pretrain._recipe import CleanBatch, make_scenes, one_batch
+from napari_redenoise._pretrain._recipe import SIDE, gains, one_batch
 from napari_redenoise.config import Config
 from napari_redenoise.data import Normalisation
 from napari_redenoise.errors import ConfigError
@@ -39,17 +40,20 @@ class Recipe:
     Attributes
     ----------
     scenes : int
-        Procedural scenes that are drawn once.
+        Clean scenes at most; the training begins with `FIRST` of them.
     pictures : float
-        Share of the examples that are cut from pictures of scikit-image.
-    emphasis : float
-        Exponent of the weight of an example, its noise-to-signal ratio: 0 counts errors in units
-        of the noisy picture, 1 in units of the clean one.
+        Share of them that are cut from pictures of scikit-image.
+    shown : int
+        How many examples are made for each new scene; it stays among the scenes drawn from.
     """
 
-    scenes: int = 1500
-    pictures: float = 0.35
-    emphasis: float = 0.5
+    scenes: int = 100_000
+    pictures: float = 0.3
+    shown: int = 8
+
+
+FIRST = 512
+"""Scenes that are there before the first step."""
 
 
 class Pretraining:
@@ -127,29 +131,33 @@ class Pretraining:
         """Train from where the state is to the last step."""
         training = self.config.training
         dtype = training_dtype(self.device, training.precision)
-        yield from train(self.state, self._batches(), _to_sample, training, dtype)
+        yield from train(self.state, self._batches(), _as_it_is, training, dtype, gains)
 
-    def _batches(self) -> Iterator[CleanBatch]:
+    def _batches(self) -> Iterator[Sample]:
         """Batches numbered by step, each made while the one before it is trained on."""
-        training = self.config.training
-        scenes = make_scenes(self.recipe.scenes, training.seed)
+        training, recipe = self.config.training, self.recipe
+        needed = FIRST + training.total_steps * training.batch_size // recipe.shown
+        lights = Lights(
+            min(recipe.scenes, needed), SIDE, recipe.pictures, training.seed, self.device
+        )
 
-        def make(step: int) -> CleanBatch:
+        def make(step: int) -> Sample:
             return one_batch(
-                scenes,
+                lights.first(FIRST + step * training.batch_size // recipe.shown),
                 np.random.default_rng([training.seed, step]),
                 batch_size=training.batch_size,
                 patch=training.patch_size,
-                pictures=self.recipe.pictures,
-                emphasis=self.recipe.emphasis,
             )
 
-        with ThreadPoolExecutor(1, "batches") as worker:
-            coming = worker.submit(make, self.state.step)
-            for step in itertools.count(self.state.step + 1):
-                batch = coming.result()
-                coming = worker.submit(make, step)
-                yield batch
+        try:
+            with ThreadPoolExecutor(1, "batches") as worker:
+                coming = worker.submit(make, self.state.step)
+                for step in itertools.count(self.state.step + 1):
+                    batch = coming.result()
+                    coming = worker.submit(make, step)
+                    yield batch
+        finally:
+            lights.close()
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -163,5 +171,5 @@ class Pretraining:
         }
 
 
-def _to_sample(batch: CleanBatch, generator: torch.Generator) -> Sample:
-    return Sample(batch.noisy, batch.target, batch.weight.expand_as(batch.noisy))
+def _as_it_is(sample: Sample, generator: torch.Generator) -> Sample:
+    return sample

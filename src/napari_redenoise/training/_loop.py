@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_redenoise.config import Config, TrainingConfig
 from napari_redenoise.nn import DenoisingNetwork, Prediction, build_network
 from napari_redenoise.objectives import Sample, masked_loss
+from napari_redenoise.training._step import Step
 
 # Best of {1e-3, 2e-3, 3e-3} for short runs on one image: see docs/benchmarks.md.
 LEARNING_RATES = {"adarenet": 2e-3, "equivariant": 2e-3, "standard": 1e-3}
@@ -97,9 +98,31 @@ def _state(
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval().requires_grad_(False)
     usual = ADAPTATION_RATE if training.start == "warm" else LEARNING_RATES[config.network.kind]
-    rate = training.learning_rate or usual
-    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, betas=(0.9, 0.99))
+    rate: float | Tensor = training.learning_rate or usual
+    # On CUDA a step is recorded; what it reads has to be on the device.
+    recorded = device.type == "cuda"
+    optimiser = torch.optim.AdamW(
+        network.parameters(),
+        lr=torch.tensor(rate, device=device) if recorded else rate,
+        betas=(0.9, 0.99),
+        capturable=recorded,
+    )
     return TrainingState(network, average, optimiser, generator)
+
+
+def masked_losses(
+    prediction: Prediction, sample: Sample, config: TrainingConfig
+) -> tuple[Tensor, Tensor]:
+    """Loss of the output, and the total with both branches, from one forward pass."""
+    main = masked_loss(prediction.denoised, sample, config.loss)
+    total = main
+    for branch in (prediction.standard, prediction.equivariant):
+        if branch is not None:
+            total = total + config.branch_weight * masked_loss(branch, sample, config.loss)
+    return main.detach(), total
+
+
+Losses = Callable[[Prediction, Sample, TrainingConfig], tuple[Tensor, Tensor]]
 
 
 def train(
@@ -108,6 +131,7 @@ def train(
     objective: Callable[[Batch, torch.Generator], Sample],
     config: TrainingConfig,
     dtype: torch.dtype = torch.float32,
+    losses: Losses = masked_losses,
 ) -> Iterator[StepDone]:
     """Train from ``state.step`` to ``config.total_steps``.
 
@@ -124,6 +148,8 @@ def train(
     config : TrainingConfig
     dtype : torch.dtype
         ``torch.bfloat16`` computes the network under autocast.
+    losses : callable
+        Of a prediction, its sample and the configuration: the loss to tell, and the total.
 
     Yields
     ------
@@ -133,17 +159,13 @@ def train(
     parameters: list[Tensor] = list(state.network.parameters())
     averages: list[Tensor] = list(state.average.parameters())
     device = parameters[0].device
-    base_rate = state.optimiser.param_groups[0].setdefault(
-        "initial_lr", state.optimiser.param_groups[0]["lr"]
-    )
+    group = state.optimiser.param_groups[0]
+    base_rate = group.setdefault("initial_lr", float(group["lr"]))
 
-    def forward(noisy: Tensor) -> Prediction:
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            prediction: Prediction = state.network(
-                noisy.contiguous(memory_format=torch.channels_last)
-            )
-        return prediction
+    def all_losses(prediction: Prediction, sample: Sample) -> tuple[Tensor, Tensor]:
+        return losses(prediction, sample, config)
 
+    step = Step(state.network, state.optimiser, dtype, all_losses, config.clip_norm)
     schedule = config.model_copy(update={"steps": config.total_steps - state.began})
     state.network.train()
     for noisy in batches:
@@ -151,19 +173,8 @@ def train(
             return
         began = time.perf_counter()
         rate = base_rate * rate_factor(state.step - state.began, schedule)
-        state.optimiser.param_groups[0]["lr"] = rate
         sample = objective(noisy, state.generator).to(device)
-        prediction = forward(sample.input)
-        main, total = _losses(prediction, sample, config)
-        if sample.penalty is not None:
-            progress = (state.step + 1) / config.total_steps
-            total = total + sample.penalty(
-                prediction.denoised, lambda noisy: forward(noisy.to(device)).denoised, progress
-            )
-        state.optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-        state.optimiser.step()
+        main = step(sample, rate, (state.step + 1) / config.total_steps)
         state.step += 1
         with torch.no_grad():
             torch._foreach_lerp_(averages, parameters, 1 - averaging(state.step, config))
@@ -196,15 +207,3 @@ def rate_factor(step: int, config: TrainingConfig) -> float:
     if step < half:
         return 1.0
     return 0.5 * (1 + math.cos(math.pi * (step - half) / half))
-
-
-def _losses(
-    prediction: Prediction, sample: Sample, config: TrainingConfig
-) -> tuple[Tensor, Tensor]:
-    """Loss of the output, and the total with both branches, from one forward pass."""
-    main = masked_loss(prediction.denoised, sample, config.loss)
-    total = main
-    for branch in (prediction.standard, prediction.equivariant):
-        if branch is not None:
-            total = total + config.branch_weight * masked_loss(branch, sample, config.loss)
-    return main.detach(), total
