@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -134,7 +134,7 @@ class Pretraining:
         yield from train(self.state, self._batches(), _as_it_is, training, dtype, gains)
 
     def _batches(self) -> Iterator[Sample]:
-        """Batches numbered by step, each made while the one before it is trained on."""
+        """Batches numbered by step, of scenes that are drawn beside the training."""
         training, recipe = self.config.training, self.recipe
         needed = FIRST + training.total_steps * training.batch_size // recipe.shown
         lights = Lights(
@@ -149,13 +149,13 @@ class Pretraining:
                 patch=training.patch_size,
             )
 
+        steps = itertools.count(self.state.step)
         try:
-            with ThreadPoolExecutor(1, "batches") as worker:
-                coming = worker.submit(make, self.state.step)
-                for step in itertools.count(self.state.step + 1):
-                    batch = coming.result()
-                    coming = worker.submit(make, step)
-                    yield batch
+            if self.device.type == "cpu":
+                # Not in a thread: two teams of torch's threads in one process delay each other.
+                yield from map(make, steps)
+            else:
+                yield from _ahead(make, steps)
         finally:
             lights.close()
 
@@ -173,3 +173,13 @@ class Pretraining:
 
 def _as_it_is(sample: Sample, generator: torch.Generator) -> Sample:
     return sample
+
+
+def _ahead(make: Callable[[int], Sample], steps: Iterator[int]) -> Iterator[Sample]:
+    """Each batch is made while the one before it is trained on."""
+    with ThreadPoolExecutor(1, "batches") as worker:
+        coming = worker.submit(make, next(steps))
+        for step in steps:
+            batch = coming.result()
+            coming = worker.submit(make, step)
+            yield batch
