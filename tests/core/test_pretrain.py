@@ -118,6 +118,16 @@ def test_hot_pixels_quantisation_and_clipping() -> None:
     assert (ends == ends.max()).mean() == pytest.approx(0.02, rel=0.02)
 
 
+def test_nothing_is_expected_beyond_the_ends_of_a_camera_that_clips() -> None:
+    light = torch.linspace(0, 1, 10000).reshape(1, 100, 100)
+    shot = shoot([Camera(100.0, clipped=(0.1, 0.2))], light, torch.Generator())
+    assert float(shot.expected.max()) == float(shot.noisy.max())
+    assert float(shot.expected.min()) == float(shot.noisy.min())
+    assert float(shot.expected.max()) == pytest.approx(80, abs=5)
+    shot = shoot([Camera(1.0)], light, torch.Generator())
+    torch.testing.assert_close(shot.expected, light)
+
+
 def test_uneven_read_noise_has_the_same_variance_and_heavy_tails() -> None:
     seen = seen_by(Camera(photons=0.01, read_noise=5.0, uneven=0.5))
     assert seen.var() == pytest.approx(25.0, rel=0.05)
@@ -231,16 +241,30 @@ def test_adarenet_begins_with_a_branch_that_was_trained_alone(config: Config, tm
     assert training.settings != before
     list(training.events())
     provenance = load_model(training.save(tmp_path / "both.safetensors"))[3]
-    assert provenance["branch"]["steps"] == 4
+    assert provenance["began_with"]["steps"] == 4
+    assert provenance["began_with"]["part"] == "branch"
+
+
+def test_a_training_goes_on_with_the_weights_of_another(config: Config, tmp_path) -> None:
+    first = Pretraining(config, RECIPE, "cpu")
+    list(first.events())
+    path = first.save(tmp_path / "first.safetensors")
+    second = Pretraining(config, RECIPE, "cpu")
+    second.begin_with(path)
+    expected = first.state.average.state_dict()
+    for name, value in second.state.average.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-6)
+    provenance = load_model(second.save(tmp_path / "second.safetensors"))[3]
+    assert provenance["began_with"]["recipe"]["scenes"] == 4
 
 
 def test_a_branch_of_another_network_is_refused(config: Config, tmp_path) -> None:
     equivariant = {"network.kind": "equivariant"}
     alone = Pretraining(config.changed(**equivariant), RECIPE, "cpu")
     path = alone.save(tmp_path / "alone.safetensors")
-    for changes in ({"network.group": "C4"}, equivariant):
+    for changes in ({"network.group": "C4"}, {"network.kernel_size": 5}):
         training = Pretraining(config.changed(**changes), RECIPE, "cpu")
-        with pytest.raises(ConfigError, match="is not the equivariant branch"):
+        with pytest.raises(ConfigError, match="neither the network to train nor its"):
             training.begin_with(path)
 
 

@@ -31,9 +31,9 @@ def pretrain(
     patch_size: Annotated[int, typer.Option(help="Side of a patch.", min=16, max=SIDE)] = 96,
     scenes: Annotated[int, typer.Option(help="Clean scenes at most.", min=1)] = 100_000,
     pictures: Annotated[float, typer.Option(help="Share of photographs among them.")] = 0.3,
-    branch: Annotated[
+    begin_with: Annotated[
         Path | None,
-        typer.Option(help="AdaReNet begins with this equivariant network, pretrained alone."),
+        typer.Option(help="Model to begin with: the same network, or its equivariant branch."),
     ] = None,
     device: Device = None,
     resume: Annotated[
@@ -63,8 +63,8 @@ def pretrain(
     )
     recipe = Recipe(scenes=scenes, pictures=pictures)
     training = Pretraining(config, recipe, device)
-    if branch is not None:
-        training.begin_with(branch)
+    if begin_with is not None:
+        training.begin_with(begin_with)
     if resume:
         training.resume(state)
     _run(training, state)

@@ -60,7 +60,7 @@ class Camera:
 
 
 class Shots(NamedTuple):
-    """Pictures with noise, and what is expected of them without, (B, H, W) float32, in photons."""
+    """Pictures with noise, and what they are on average, (B, H, W) float32, in photons."""
 
     noisy: Tensor
     expected: Tensor
@@ -115,16 +115,25 @@ def shoot(cameras: Sequence[Camera], light: Tensor, generator: torch.Generator) 
         seen += torch.where(chance < hot, bright, 0.0)
     step = each([c.step for c in cameras])
     seen = torch.where(step > 0, torch.round(seen / step.clamp(min=1e-9)) * step, seen)
-    return Shots(_clipped(seen, cameras), expected)
+    return _clipped(seen, expected, cameras)
 
 
-def _clipped(seen: Tensor, cameras: Sequence[Camera]) -> Tensor:
-    """Every picture between the grey levels that leave the shares of its camera outside."""
+def _clipped(seen: Tensor, expected: Tensor, cameras: Sequence[Camera]) -> Shots:
+    """Pictures between the grey levels that leave the shares of their cameras outside.
+
+    What is expected of a camera that clips is not beyond its ends: taught to guess how bright a
+    saturated place is, a network lost 3 dB on pictures with 1 % of such pixels.
+    """
     ordered = seen.flatten(1).sort(1).values
     last = ordered.shape[1] - 1
     ends = [[round(c.clipped[0] * last), round((1 - c.clipped[1]) * last)] for c in cameras]
     levels = ordered.gather(1, torch.tensor(ends, device=seen.device))
-    return torch.clamp(seen, levels[:, 0, None, None], levels[:, 1, None, None])
+    low, high = levels[:, 0, None, None], levels[:, 1, None, None]
+    clips = torch.tensor([bool(c.clipped[1]) for c in cameras], device=seen.device)
+    expected = torch.where(clips[:, None, None], expected.minimum(high), expected)
+    clips = torch.tensor([bool(c.clipped[0]) for c in cameras], device=seen.device)
+    expected = torch.where(clips[:, None, None], expected.maximum(low), expected)
+    return Shots(torch.clamp(seen, low, high), expected)
 
 
 def camera(rng: np.random.Generator) -> Camera:
@@ -152,5 +161,5 @@ def camera(rng: np.random.Generator) -> Camera:
         smear=(share * (smeared in ("y", "both")), share * (smeared in ("x", "both"))),
         hot=sometimes(0.05, 0.0, 2e-3),
         step=deviation * sometimes(0.25, 0.05, 1.5),
-        clipped=(sometimes(0.2, 0.0, 0.01), sometimes(0.2, 0.0, 0.005)),
+        clipped=(sometimes(0.2, 0.0, 0.01), sometimes(0.25, 0.0, 0.02)),
     )

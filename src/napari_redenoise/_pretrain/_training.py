@@ -28,7 +28,7 @@ from napari_redenoise.io import (
     save_state,
     training_dtype,
 )
-from napari_redenoise.nn import AdaReNet, SingleBranch
+from napari_redenoise.nn import SingleBranch
 from napari_redenoise.objectives import Sample
 from napari_redenoise.training import StepDone, start, train
 
@@ -71,36 +71,40 @@ class Pretraining:
         self.device = get_device(device)
         self.config, self.recipe = config, recipe
         self.state = start(config, self.device)
-        self._branch: dict[str, Any] = {}
+        self._began_with: dict[str, Any] = {}
 
     @property
     def settings(self) -> str:
         """What determines the weights, as JSON."""
         config = self.config.model_dump(mode="json")
-        return json.dumps({"config": config, **asdict(self.recipe), **self._branch})
+        return json.dumps({"config": config, **asdict(self.recipe), **self._began_with})
 
     def begin_with(self, path: str | Path) -> None:
-        """Give AdaReNet the weights of an equivariant network that was trained alone.
+        """Take weights of the same network, or of its equivariant branch, trained before.
 
         Raises
         ------
         ConfigError
-            When the file does not hold the equivariant branch of this network.
+            When the file holds neither.
         """
-        alone, config, _, provenance = load_model(path)
+        before, config, _, provenance = load_model(path)
         wanted = self.config.network
-        expected = wanted.model_copy(update={"kind": "equivariant"})
-        is_branch = wanted.kind == "adarenet" and config.network == expected
-        if not isinstance(alone, SingleBranch) or not is_branch:
+        alone = wanted.model_copy(update={"kind": "equivariant"})
+        if config.network == wanted:
+            found, weights = "network", before.state_dict()
+        elif isinstance(before, SingleBranch) and config.network == alone:
+            found, weights = "branch", before.branch.state_dict()
+        else:
             raise ConfigError(
-                f"{path} is not the equivariant branch of the network to train: give a model that "
-                "was pretrained with --backbone equivariant and the same group"
+                f"{path} holds neither the network to train nor its equivariant branch: give a "
+                "model that was pretrained with the same group"
             )
-        weights = alone.branch.state_dict()
         for network in (self.state.network, self.state.average):
-            if isinstance(network, AdaReNet):
-                network.equivariant_branch.load_state_dict(weights)
-        self._branch = {"branch": {k: provenance.get(k) for k in ("config", "recipe", "steps")}}
+            part = network if found == "network" else getattr(network, "equivariant_branch", None)
+            if part is not None:
+                part.load_state_dict(weights)
+        past = {name: provenance.get(name) for name in ("config", "recipe", "steps", "torch")}
+        self._began_with = {"began_with": {"part": found, **past}}
 
     def resume(self, path: str | Path) -> None:
         """Go on from a state that `save_state` wrote."""
@@ -164,7 +168,7 @@ class Pretraining:
             "version": napari_redenoise.__version__,
             "config": self.config.model_dump(mode="json"),
             "recipe": asdict(self.recipe),
-            **self._branch,
+            **self._began_with,
             "pictures": {f"scikit-image {name}": said for name, said in LICENCES.items()},
             "steps": self.state.step,
             "torch": torch.__version__,
