@@ -16,7 +16,7 @@ OUT = "denoised.tif"
 _READABLE = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
 # The number of channels is that of the image, and what followed from the noise is written out.
-_FOLLOWS = ("network.channels", "objective.from_noise")
+_FOLLOWS = ("network.channels", "objective.from_noise", "objective.chosen")
 
 _OPTIONS = {
     "network.kind": "--backbone",
@@ -202,7 +202,8 @@ def _option(field: str, value: Any) -> list[str]:
         return ["--from-scratch"]
     if field == "objective.mask_shape":
         return ["--mask-shape", "/".join(value)]
-    if field == "objective.noise" and all(len(numbers) == 1 for numbers in value.values()):
+    plain = field == "objective.noise" and value["skewed"] == [0.0]
+    if plain and all(len(numbers) == 1 for numbers in value.values()):
         figures = (value[name][0] for name in ("gain", "offset", "read_noise"))
         # Joined, since an offset below 0 would be taken for an option.
         return [f"--noise={','.join(map(repr, figures))}"]

@@ -113,7 +113,8 @@ class FolderTraining:
             if valid_dir is None
             else PictureFolder.open(valid_dir, folder.valid_size, channels)
         )
-        self.batch_size = min(config.training.batch_size, len(self.pictures))
+        training = config.changed(**{"training.start": "scratch"}).training
+        self.batch_size = min(training.patches_per_step, len(self.pictures))
         self.steps_per_epoch = -(-len(self.pictures) // self.batch_size)
         noise = noise_config(folder.noise_type, folder.valid_level)
         is_r2r = config.objective.kind == "r2r"
@@ -202,7 +203,7 @@ class FolderTraining:
             return
         noise = noise_config(self.folder.noise_type, self.folder.valid_level)
         for number in range(len(self.validation)):
-            clean = _middle(self.validation.read(number), self.config.training.patch_size)
+            clean = _middle(self.validation.read(number), self.config.training.patch_side)
             noisy = _shot(clean, noise, np.random.default_rng([self.config.training.seed, number]))
             denoised = denoise_picture(
                 self.state.average, noisy, self.config, self.normalisation, dtype
@@ -224,7 +225,7 @@ class FolderTraining:
         rng = np.random.default_rng(int(draw))
         crops, noises = [], []
         for number in numbers:
-            clean = _crop(self.pictures.read(number), self.config.training.patch_size, rng)
+            clean = _crop(self.pictures.read(number), self.config.training.patch_side, rng)
             noise = noise_config(
                 self.folder.noise_type, rng.uniform(0, self.folder.noise_param) or 1e-3
             )

@@ -203,7 +203,8 @@ class Learner:
             check_scale(material.planes, normalisation)
         here = self._here()
         config = self.config.changed(**{"training.steps": here.step + steps})
-        objective = resolve(config.objective, material.planes)
+        adapting = config.training.start == "warm"
+        objective = resolve(config.objective, material.planes, adapting=adapting)
         config = config.model_copy(update={"objective": objective})
         shots = material.shots(objective)
         with memory_in_words(self.device):
@@ -307,7 +308,7 @@ class Learner:
             nonlocal adaptation
             if self.config.training.total_steps == 0:
                 return
-            objective = resolve(self.config.objective, planes)
+            objective = resolve(self.config.objective, planes, adapting=True)
             self.config = self.config.model_copy(update={"objective": objective})
             self.provenance = self._describe(material, None, 0.0)
             guard, steps = guarded_steps_of(state, self.config, pool, dtype, controls.stops)
@@ -360,8 +361,8 @@ class Learner:
         """What is shown of a picture, where that is not the picture itself."""
         if self.normalisation is None:
             return None
-        if self.config.training.start == "warm" and not self.provenance.get("steps"):
-            # A network that has not been adapted knows pictures as they are.
+        if self.config.training.start == "warm":
+            # It knows pictures as they are, and knows them better so after an adaptation as well.
             return None
         objective = make_objective(self.config.objective, self.normalisation)
         if not objective.recorrupts:

@@ -63,19 +63,27 @@ def noise_reports(planes: Planes) -> tuple[NoiseReport, ...]:
     )
 
 
-def recommendation(reports: tuple[NoiseReport, ...]) -> Recommendation:
+_CAUTIOUS = ("r2r", "noise2self", "noise2void")
+"""By how much they take for granted, the least last."""
+
+
+def recommendation(reports: tuple[NoiseReport, ...], *, adapting: bool = True) -> Recommendation:
     """One for all channels: the blind spot reaches as far as the noise of any of them."""
-    advice = max(map(recommend, reports), key=lambda advice: advice.objective == "noise2void")
+    every = [recommend(report, adapting=adapting) for report in reports]
+    advice = max(every, key=lambda advice: _CAUTIOUS.index(advice.objective))
     reach_y, reach_x = np.max([correlation_reach(report) for report in reports], axis=0)
     if advice.objective != "noise2void" or len(reports) == 1:
         return advice
     return replace(advice, mask_shape=blind_spot(int(reach_y), int(reach_x)))
 
 
-def resolve(objective: ObjectiveConfig, planes: Planes) -> ObjectiveConfig:
+def resolve(
+    objective: ObjectiveConfig, planes: Planes, *, adapting: bool = False
+) -> ObjectiveConfig:
     """Fill in what an objective has to know of the noise of an image.
 
-    ``auto`` becomes what is recommended, ``r2r`` without noise takes the one that is measured:
+    ``auto`` becomes what is recommended (to adapt shipped weights, or to train random ones), or
+    Noise2Self where the noise cannot be measured; ``r2r`` without noise takes what is measured:
     gain and variances as they are, the darkest region taken for dark, and how much of its noise
     is light by its skewness. Where that is not known, photons alone make the noise, unless pixels
     are darker than they can be then.
@@ -87,16 +95,27 @@ def resolve(objective: ObjectiveConfig, planes: Planes) -> ObjectiveConfig:
     """
     if objective.from_noise:
         # Of another image: what followed from its noise does not follow from this one's.
-        forgotten = {"noise": None} if objective.kind == "r2r" else {"kind": "auto"}
+        asked = objective.kind == "r2r" and not objective.chosen
+        forgotten = {"kind": "r2r" if asked else "auto", "noise": None, "chosen": False}
         objective = objective.model_copy(update={**forgotten, "mask_shape": ("1",)})
     if objective.kind == "auto":
-        advice = recommendation(noise_reports(planes))
-        chosen = {"kind": advice.objective, "mask_shape": advice.mask_shape}
-        return objective.model_copy(update={**chosen, "from_noise": True})
+        return objective.model_copy(update={**_chosen(planes, adapting), "from_noise": True})
     if objective.kind != "r2r" or objective.noise is not None:
         return objective
-    noise = _measured(noise_reports(planes))
+    noise = measured(noise_reports(planes))
     return objective.model_copy(update={"noise": noise, "from_noise": True})
+
+
+def _chosen(planes: Planes, adapting: bool) -> dict[str, Any]:
+    """What suits the noise; Noise2Self where it cannot be measured."""
+    try:
+        reports = noise_reports(planes)
+    except InputError:
+        return {"kind": "noise2self", "mask_shape": ("1",), "chosen": True}
+    advice = recommendation(reports, adapting=adapting)
+    noise = measured(reports) if advice.objective == "r2r" else None
+    kind = {"kind": advice.objective, "mask_shape": advice.mask_shape}
+    return {**kind, "noise": noise, "chosen": True}
 
 
 def in_words(noise: NoiseConfig) -> str:
@@ -137,7 +156,7 @@ def _what_r2r_draws_from(report: NoiseReport) -> tuple[NoiseModel, float]:
     return NoiseModel(model.gain, dark, variance**0.5), min(max(skewed, 0.0), 1.0)
 
 
-def _measured(reports: tuple[NoiseReport, ...]) -> NoiseConfig:
+def measured(reports: tuple[NoiseReport, ...]) -> NoiseConfig:
     """What R2R is to draw from."""
     models = [report.model for report in reports]
     if not all(model.gain or model.read_noise for model in models):

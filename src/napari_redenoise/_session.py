@@ -88,8 +88,8 @@ def _steps(
     learned_by: Callable[[Tensor, torch.Generator], Sample],
 ) -> Iterator[StepDone]:
     training = config.training
-    side = training.patch_size * objective.scale
-    batches = patches(pool, side, training.batch_size, state.generator, objective.turns)
+    side = training.patch_side * objective.scale
+    batches = patches(pool, side, training.patches_per_step, state.generator, objective.turns)
     return train(state, batches, learned_by, training, dtype)
 
 

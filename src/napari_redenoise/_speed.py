@@ -78,13 +78,14 @@ def _speed(config: Config, device: torch.device) -> tuple[float, float]:
     shape = (objective.shots * channels, TRIAL_SIDE, TRIAL_SIDE)
     noise = torch.randn(shape, generator=state.generator)
     pool = Pool((noise,), normalisation)
-    side = training.patch_size * objective.scale
-    batches = patches(pool, side, training.batch_size, state.generator)
+    side = training.patch_side * objective.scale
+    batches = patches(pool, side, training.patches_per_step, state.generator)
     dtype = training_dtype(device, training.precision)
     steps = train(state, batches, objective, training, dtype)
     # The first steps also pay for the preparation of kernels and memory.
     per_step = min(step.seconds for step in steps)
-    draws = draws_of(objective, config.objective.draws if objective.recorrupts else 1, 0)
+    recorrupts = objective.recorrupts and training.start == "scratch"
+    draws = draws_of(objective, config.objective.draws if recorrupts else 1, 0)
     began = time.perf_counter()
     predict_window(state.average, noise[:channels].numpy(), normalisation, draws=draws)
     return per_step, (time.perf_counter() - began) / TRIAL_SIDE**2

@@ -34,19 +34,33 @@ def resolve_start(config: Config) -> Config:
 
 
 def weights_file(network: NetworkConfig) -> Path:
-    """Where the weights of a network would be; those of its kind and group, of one channel."""
-    return FOLDER / f"{network.kind}-{network.group}.safetensors"
+    """Where the weights of a network would be: its own, or those of the AdaReNet it is part of."""
+    own = FOLDER / f"{network.kind}-{network.group}.safetensors"
+    return own if own.is_file() else FOLDER / f"adarenet-{network.group}.safetensors"
 
 
 def has_warm_start(network: NetworkConfig) -> bool:
     """Whether weights for exactly this network come with the package."""
     path = weights_file(network)
-    return path.is_file() and _read(path)[0] == network
+    whole = network.model_copy(update={"kind": "adarenet"})
+    return path.is_file() and _read(path)[0] in (network, whole)
 
 
 def warm_weights(network: NetworkConfig) -> dict[str, Tensor]:
-    """Weights and filter bases for a network that has a warm start, float32."""
-    return _read(weights_file(network))[1]
+    """Weights and filter bases for a network that has a warm start, float32.
+
+    AdaReNet's branches were trained to denoise by themselves, too: they are the weights of the
+    networks that have one branch only.
+    """
+    held, weights = _read(weights_file(network))
+    if held.kind == network.kind:
+        return weights
+    prefix = f"{network.kind}_branch."
+    return {
+        name.replace(prefix, "branch.", 1): value
+        for name, value in weights.items()
+        if name.startswith(prefix)
+    }
 
 
 @cache

@@ -20,7 +20,10 @@ ObjectiveKind = Literal["auto", TrainedObjective]
 
 NoiseKind = Literal["gaussian", "poisson", "poisson-gaussian"]
 
-DEFAULT_STEPS = {"warm": 110, "scratch": 270}
+DEFAULT_STEPS = {"warm": 100, "scratch": 270}
+
+DEFAULT_PATCHES = {"warm": (4, 96), "scratch": (8, 64)}
+"""Patches per step and their side: a network that knows images gains by seeing more around."""
 
 MASK_SHAPES = {"pixel": ("1",), "horizontal": ("1" * 9,), "vertical": ("1",) * 9}
 """Mask shapes that have a name."""
@@ -105,14 +108,15 @@ class NoiseConfig(_Frozen):
 class ObjectiveConfig(_Frozen):
     """What is learned from noisy pixels alone.
 
-    ``auto`` measures the noise and takes what suits it: Noise2Self, or Noise2Void with a blind
-    spot as large as the noise is correlated.
+    ``auto`` measures the noise and takes what suits it: Noise2Void with a blind spot as large as
+    the noise is correlated; where it is not, Noise2Self, or to adapt shipped weights R2R, if the
+    noise is known.
     ``mask_shape`` draws the blind spot of Noise2Void in rows of 0 and 1, its centre in the
     middle: ``("1",)`` one pixel, ``("11111",)`` a horizontal bar. ``noise`` is what R2R draws
     from; ``None`` estimates it from the image.
     """
 
-    kind: ObjectiveKind = "noise2self"
+    kind: ObjectiveKind = "auto"
     spacing: int = Field(4, ge=2, le=16, description="Noise2Self: one pixel in spacing^2 is masked")
     masked_fraction: float = Field(0.08, gt=0, le=0.5, description="Noise2Void: share masked")
     window: int = Field(5, ge=3, le=15, description="Noise2Void: width of the neighbourhood")
@@ -126,6 +130,7 @@ class ObjectiveConfig(_Frozen):
     from_noise: bool = Field(
         False, description="the above follows from the noise of the image, and not from the user"
     )
+    chosen: bool = Field(False, description="the kind follows from the noise, too")
     regularisation: float = Field(
         2.0, ge=0, description="Neighbor2Neighbor: weight of the regulariser at the last step"
     )
@@ -155,15 +160,16 @@ class TrainingConfig(_Frozen):
 
     ``start`` ``warm`` begins with the weights that come with the package, where there are such
     weights for the network, and adapts them; ``scratch`` with random ones. ``steps`` ``None``
-    takes the number that suits the start; 0 leaves the shipped weights as they are.
+    takes the number that suits the start; 0 leaves the shipped weights as they are. So do
+    ``batch_size`` and ``patch_size`` ``None``.
     ``learning_rate`` ``None`` takes the best measured rate of the network kind; ``precision``
     ``auto`` uses bfloat16 autocast where the device computes it faster than float32.
     """
 
     start: Literal["warm", "scratch"] = "warm"
     steps: int | None = Field(None, ge=0)
-    batch_size: int = Field(8, ge=1)
-    patch_size: int = Field(64, ge=8)
+    batch_size: int | None = Field(None, ge=1)
+    patch_size: int | None = Field(None, ge=8)
     learning_rate: float | None = Field(None, gt=0)
     warmup_steps: int = Field(30, ge=0)
     ema_decay: float = Field(0.98, ge=0, lt=1)
@@ -177,6 +183,16 @@ class TrainingConfig(_Frozen):
     def total_steps(self) -> int:
         """Steps of a run: those that were asked for, or those that suit the start."""
         return DEFAULT_STEPS[self.start] if self.steps is None else self.steps
+
+    @property
+    def patches_per_step(self) -> int:
+        """Those that were asked for, or those that suit the start."""
+        return self.batch_size or DEFAULT_PATCHES[self.start][0]
+
+    @property
+    def patch_side(self) -> int:
+        """In pixels: what was asked for, or what suits the start."""
+        return self.patch_size or DEFAULT_PATCHES[self.start][1]
 
 
 class TilingConfig(_Frozen):

@@ -35,7 +35,7 @@ def test_the_noise_is_described(redenoise, noisy):
     assert status == 0
     assert "grey levels per photon" in said
     assert "Photon noise" in said
-    assert "recommended: noise2self, blind spot 1\n" in said
+    assert "recommended: r2r\n" in said
     assert noisy.read_bytes() == before
 
 

@@ -163,6 +163,27 @@ def test_auto_takes_noise2self_for_white_noise(photons: np.ndarray) -> None:
     assert objective == ObjectiveConfig(kind="noise2self", from_noise=True)
 
 
+def test_auto_adapts_by_r2r_where_the_noise_is_known(photons) -> None:
+    planes = Planes(camera(photons), "YX")
+    adapting = resolve(ObjectiveConfig(kind="auto"), planes, adapting=True)
+    assert adapting.kind == "r2r"
+    assert adapting.noise == resolve(ObjectiveConfig(kind="r2r"), planes).noise
+    assert resolve(ObjectiveConfig(kind="auto"), planes).kind == "noise2self"
+    # Of another image its noise follows, and whether R2R suits it: here it does not.
+    even = np.random.default_rng(0).normal(100, 5, photons.shape)
+    again = resolve(adapting, Planes(even, "YX"), adapting=True)
+    assert again.kind == "noise2self"
+    assert again.noise is None
+    # But who asked for R2R is not given something else.
+    with pytest.raises(InputError, match="cannot be told from this image"):
+        resolve(resolve(ObjectiveConfig(kind="r2r"), planes), Planes(even, "YX"), adapting=True)
+
+
+def test_auto_takes_noise2self_where_the_noise_cannot_be_measured() -> None:
+    tiny = np.random.default_rng(0).normal(size=(8, 8))
+    assert resolve(ObjectiveConfig(kind="auto"), Planes(tiny, "YX")).kind == "noise2self"
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_auto_hides_as_much_as_the_noise_is_correlated(photons, axis: int) -> None:
     white = np.random.default_rng(2).normal(size=photons.shape)

@@ -32,7 +32,7 @@ def advance(state: TrainingState, config: Config) -> list:
     """Train to the configured number of steps on the picture."""
     pool = load_pool(Planes(picture(), "YX"), state.generator)
     training = config.training
-    batches = patches(pool, training.patch_size, training.batch_size, state.generator)
+    batches = patches(pool, training.patch_side, training.patches_per_step, state.generator)
     return list(train(state, batches, Noise2Self(4), training))
 
 

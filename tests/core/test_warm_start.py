@@ -87,6 +87,47 @@ def test_other_networks_begin_from_scratch(warm, shipped, noisy, changes) -> Non
     np.testing.assert_array_equal(model.predict(noisy).denoised, plain.predict(noisy).denoised)
 
 
+@pytest.mark.parametrize("kind", ["equivariant", "standard"])
+def test_the_branches_of_adarenet_are_the_weights_of_networks_with_one(
+    tiny: Config, noisy, tmp_path, monkeypatch, kind: str
+) -> None:
+    whole = tiny.changed(**{"network.kind": "adarenet", "training.start": "warm"})
+    network = build_network(whole.network, torch.Generator().manual_seed(7))
+    path = tmp_path / f"adarenet-{whole.network.group}.safetensors"
+    save_model(path, network, whole, UNIT, half=True)
+    monkeypatch.setattr(_warm_start, "FOLDER", tmp_path)
+    config = whole.changed(**{"network.kind": kind, "training.steps": 0})
+    model = Redenoiser(config, "cpu").fit(noisy)
+    assert model.config.training.start == "warm"
+    parts = predict_window(load_model(path)[0], noisy[None], model.normalisation)
+    expected = getattr(parts, kind)[0]
+    np.testing.assert_allclose(model.predict(noisy).denoised, expected, rtol=1e-4, atol=1e-2)
+
+
+def test_a_picture_is_shown_as_it_is_after_an_adaptation_by_r2r(warm, shipped) -> None:
+    photons = (
+        np.random.default_rng(0)
+        .poisson(60 + 50 * np.sin(np.mgrid[:128, :128][0] / 9.0))
+        .astype(np.float32)
+    )
+    config = warm.changed(**{"objective.kind": "r2r"})
+    model = Redenoiser(config, "cpu").fit(photons)
+    shown = model.allocate(photons)
+    for _ in model.predict_events(photons, outputs=shown, recorrupt=False):
+        pass
+    np.testing.assert_array_equal(model.predict(photons).denoised, shown["denoised"])
+
+
+def test_patches_and_steps_suit_the_start() -> None:
+    warm, scratch = (
+        Config().changed(**{"training.start": start}).training for start in ("warm", "scratch")
+    )
+    assert (warm.patches_per_step, warm.patch_side, warm.total_steps) == (4, 96, 100)
+    assert (scratch.patches_per_step, scratch.patch_side, scratch.total_steps) == (8, 64, 270)
+    asked = Config().changed(**{"training.batch_size": 2, "training.patch_size": 32}).training
+    assert (asked.patches_per_step, asked.patch_side) == (2, 32)
+
+
 def test_a_grey_image_after_one_in_colour_is_warm_again(warm, shipped, noisy) -> None:
     model = Redenoiser(warm, "cpu").fit(np.stack([noisy, noisy + 1]), "CYX")
     assert model.config.training.start == "scratch"
@@ -104,9 +145,7 @@ def test_the_noise_is_measured_only_after_the_first_preview(
 ) -> None:
     measured = []
     real = _learner.resolve
-    monkeypatch.setattr(
-        _learner, "resolve", lambda *arguments: measured.append(1) or real(*arguments)
-    )
+    monkeypatch.setattr(_learner, "resolve", lambda *a, **k: measured.append(1) or real(*a, **k))
     window = Window((), slice(0, 40), slice(0, 40))
     model = Redenoiser(warm.changed(**{"objective.kind": "auto"}), "cpu")
     events = model.fit_events(np.tile(noisy, (2, 2)), view=lambda: window)

@@ -21,11 +21,11 @@ from napari_redenoise._cli._app import (
     train_on,
 )
 from napari_redenoise._denoiser import Redenoiser
-from napari_redenoise._noise_check import in_words, recommendation, resolve
+from napari_redenoise._noise_check import in_words, measured, recommendation, resolve
 from napari_redenoise._trust import assess
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.data import Planes
-from napari_redenoise.errors import ConfigError
+from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.io import ImageFile, in_type_of, read_image, write_tiff
 
 
@@ -46,7 +46,8 @@ def denoise(
     ] = None,
     backbone: Annotated[Backbone | None, typer.Option(help="Network; default adarenet.")] = None,
     objective: Annotated[
-        ObjectiveKind | None, typer.Option(help="What is learned; default noise2self.")
+        ObjectiveKind | None,
+        typer.Option(help="What is learned; default auto: what suits it."),
     ] = None,
     second: Annotated[
         Path | None,
@@ -149,13 +150,25 @@ def _announced(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
     """What follows from the noise of the image for the objective."""
     objective = denoiser.config.objective
     if objective.kind == "auto" and not denoiser.is_trained:
-        advice = recommendation(denoiser.noise(source.array, source.axes))
-        yield f"objective {advice.objective}: {advice.reason}"
+        yield from _chosen(denoiser, source)
     if objective.kind == "r2r":
         if not denoiser.is_trained:
             objective = resolve(objective, Planes(source.array, source.axes))
         if objective.noise is not None:
             yield f"objective r2r: {in_words(objective.noise)}"
+
+
+def _chosen(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
+    try:
+        reports = denoiser.noise(source.array, source.axes)
+    except InputError:
+        yield "objective noise2self: the noise cannot be measured"
+        return
+    adapting = denoiser.begins_warm(source.array, source.axes)
+    advice = recommendation(reports, adapting=adapting)
+    yield f"objective {advice.objective}: {advice.reason}"
+    if advice.objective == "r2r":
+        yield f"objective r2r: {in_words(measured(reports))}"
 
 
 def _drawing(text: str) -> tuple[str, ...]:

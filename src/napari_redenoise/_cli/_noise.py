@@ -12,6 +12,8 @@ import typer
 
 from napari_redenoise._cli._app import Overwrite, app
 from napari_redenoise._noise_check import ChannelStack, noise_reports
+from napari_redenoise._warm_start import has_warm_start
+from napari_redenoise.config import Config
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import check_folder, read_image, refuse_existing
@@ -51,12 +53,15 @@ def noise(
         reports = [estimate_noise_from_repeats(stack) for stack in repeated(planes)]
     else:
         reports = list(noise_reports(planes))
+    network = Config().changed(**{"network.channels": planes.channels}).network
+    adapting = has_warm_start(network)
     if as_json:
-        typer.echo(json.dumps([as_dict(report) for report in reports], indent=2))
+        said = [as_dict(report, adapting=adapting) for report in reports]
+        typer.echo(json.dumps(said, indent=2))
     else:
         for number, report in enumerate(reports):
             typer.echo(f"channel {number}" if len(reports) > 1 else image.name)
-            typer.echo(as_text(report))
+            typer.echo(as_text(report, adapting=adapting))
     if plot is not None:
         # Here, because matplotlib takes longer to load than the measurement.
         from napari_redenoise._cli._noise_plot import draw
@@ -88,7 +93,7 @@ def repeated(planes: Planes) -> list[ChannelStack]:
     return [ChannelStack(planes, channel) for channel in range(planes.channels)]
 
 
-def as_text(report: NoiseReport) -> str:
+def as_text(report: NoiseReport, *, adapting: bool = True) -> str:
     """Figures, findings and recommendation, one a line."""
     model, found = report.model, report.autocorrelation
     also, also_read = (
@@ -103,8 +108,9 @@ def as_text(report: NoiseReport) -> str:
         f"  correlation  along y {_coefficients(found.y)}; along x {_coefficients(found.x)}",
     ]
     lines += [f"  - {finding.text}" for finding in describe(report)]
-    advice = recommend(report)
-    lines.append(f"  recommended: {advice.objective}, blind spot {_drawing(advice)}")
+    advice = recommend(report, adapting=adapting)
+    blind_spot = "" if advice.objective == "r2r" else f", blind spot {_drawing(advice)}"
+    lines.append(f"  recommended: {advice.objective}{blind_spot}")
     lines.append(f"    because {advice.reason}")
     return "\n".join(lines)
 
@@ -117,9 +123,9 @@ def _drawing(advice: Recommendation) -> str:
     return " / ".join(advice.mask_shape)
 
 
-def as_dict(report: NoiseReport) -> dict[str, Any]:
+def as_dict(report: NoiseReport, *, adapting: bool = True) -> dict[str, Any]:
     """Everything, as JSON has it: no infinities."""
-    advice = recommend(report)
+    advice = recommend(report, adapting=adapting)
     return {
         **_without_infinities(asdict(report)),
         "read_noise_range": report.read_noise_range,

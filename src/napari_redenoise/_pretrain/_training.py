@@ -140,17 +140,17 @@ class Pretraining:
     def _batches(self) -> Iterator[Sample]:
         """Batches numbered by step, of scenes that are drawn beside the training."""
         training, recipe = self.config.training, self.recipe
-        needed = FIRST + training.total_steps * training.batch_size // recipe.shown
+        needed = FIRST + training.total_steps * training.patches_per_step // recipe.shown
         lights = Lights(
             min(recipe.scenes, needed), SIDE, recipe.pictures, training.seed, self.device
         )
 
         def make(step: int) -> Sample:
             return one_batch(
-                lights.first(FIRST + step * training.batch_size // recipe.shown),
+                lights.first(FIRST + step * training.patches_per_step // recipe.shown),
                 np.random.default_rng([training.seed, step]),
-                batch_size=training.batch_size,
-                patch=training.patch_size,
+                batch_size=training.patches_per_step,
+                patch=training.patch_side,
             )
 
         steps = itertools.count(self.state.step)

@@ -202,7 +202,7 @@ class DenoiseWidget(DenoiseLayout):
             self.plan.setText(f"Cannot denoise this layer: {error}.")
             return
         self.axes.show_axes(layer, source.axes)
-        self._show_noise(layer, source)
+        self._show_noise(layer, source, denoiser)
         self.plan.setText(self._in_words(layer, source, denoiser))
         self.button.setEnabled(True)
         if self.options.model.model is None:
@@ -223,17 +223,21 @@ class DenoiseWidget(DenoiseLayout):
         if self.options.model.model is not None:
             return applying(source, denoiser, self.options.model.name)
         reports = self._surveys.reports(self._noise_kind(layer, source))
-        objective = objective_in_words(self.objective.kind, reports)
+        adapting = denoiser.begins_warm(source.array, source.axes)
+        objective = objective_in_words(self.objective.kind, reports, adapting=adapting)
         seconds = self.options.value().seconds or self._surveys.seconds(self._kind(source))
         return training(source, denoiser, objective, seconds)
 
-    def _show_noise(self, layer: Any, source: LayerImage) -> None:
+    def _show_noise(self, layer: Any, source: LayerImage, denoiser: Redenoiser) -> None:
         kind = self._noise_kind(layer, source)
         reports = self._surveys.reports(kind)
         if reports is not None:
-            self.noise.show_reports(reports)
+            adapting = denoiser.begins_warm(source.array, source.axes)
+            self.noise.show_reports(reports, adapting=adapting)
         elif self._surveys.is_known(kind):
-            self.noise.say("The noise of this layer cannot be measured; a press says why.")
+            self.noise.say(
+                "The noise of this layer cannot be measured: it is too small, or all of one value."
+            )
         else:
             self.noise.say("The noise is being measured.")
 

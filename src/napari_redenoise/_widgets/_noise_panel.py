@@ -25,9 +25,9 @@ OBJECTIVE_NAMES = {
 }
 
 
-def advice_in_words(reports: tuple[NoiseReport, ...]) -> str:
+def advice_in_words(reports: tuple[NoiseReport, ...], *, adapting: bool = True) -> str:
     """What is recommended for the noise that was found, and why, in one sentence."""
-    advice = recommendation(reports)
+    advice = recommendation(reports, adapting=adapting)
     return f"{OBJECTIVE_NAMES[advice.objective]}, because {advice.reason}"
 
 
@@ -60,14 +60,14 @@ class NoisePanel(QWidget):
         for plot in (self.variance, self.correlation):
             plot.setVisible(False)
 
-    def show_reports(self, reports: Sequence[NoiseReport]) -> None:
+    def show_reports(self, reports: Sequence[NoiseReport], *, adapting: bool = True) -> None:
         """Show the reports of all channels in words, and the first one's plots."""
         parts = []
         for number, report in enumerate(reports):
             if len(reports) > 1:
                 parts.append(f"Channel {number}:")
             parts += [finding.text for finding in describe(report)]
-        parts.append(f"Recommended: {advice_in_words(tuple(reports))}.")
+        parts.append(f"Recommended: {advice_in_words(tuple(reports), adapting=adapting)}.")
         self.words.setText("\n".join(parts))
         _draw_variance(self.variance, reports[0])
         _draw_correlation(self.correlation, reports[0])

@@ -32,8 +32,10 @@ def training(
     )
 
 
-def objective_in_words(kind: ObjectiveKind, reports: tuple[NoiseReport, ...] | None) -> str:
+def objective_in_words(
+    kind: ObjectiveKind, reports: tuple[NoiseReport, ...] | None, *, adapting: bool
+) -> str:
     """What is learned by, and why where the noise decides."""
     if kind != "auto":
         return OBJECTIVE_NAMES[kind]
-    return advice_in_words(reports) if reports else "what suits the noise"
+    return advice_in_words(reports, adapting=adapting) if reports else "what suits the noise"

@@ -42,7 +42,7 @@ class Recommendation:
 
     Parameters
     ----------
-    objective : {"noise2self", "noise2void"}
+    objective : {"noise2self", "noise2void", "r2r"}
         Name of the objective.
     mask_shape : tuple of str
         Drawing of the blind spot: rows of 0 and 1, odd sizes, the pixel itself in the centre.
@@ -50,11 +50,12 @@ class Recommendation:
 
     Notes
     -----
-    R2R is never among them: its recorruption has to be made with the noise of the image, as
-    `NoiseReport.model` has it, and with a Gaussian on photon noise it fails badly.
+    R2R is recommended to adapt a network that knows images already, where the noise is known. From
+    random weights it learns more slowly than Noise2Self; but a network that is shown pictures as
+    they are forgets with blind spots how to use the pixel itself (docs/warm-start.md).
     """
 
-    objective: Literal["noise2self", "noise2void"]
+    objective: Literal["noise2self", "noise2void", "r2r"]
     mask_shape: tuple[str, ...]
     reason: str
 
@@ -78,9 +79,17 @@ def describe(report: NoiseReport) -> tuple[Finding, ...]:
     )
 
 
-def recommend(report: NoiseReport) -> Recommendation:
+def recommend(report: NoiseReport, *, adapting: bool = True) -> Recommendation:
     """Choose the objective and the blind spot for an image with this noise.
 
+    Parameters
+    ----------
+    report : NoiseReport
+    adapting : bool
+        Whether the training begins with weights that know images, or with random ones.
+
+    Notes
+    -----
     A blind spot of one pixel rests on noise that is independent from pixel to pixel. Where it is
     not, the blind spot has to reach as far as the correlation does (Broaddus et al., "Removing
     Structured Noise with Self-Supervised Blind-Spot Networks", ISBI 2020).
@@ -90,6 +99,9 @@ def recommend(report: NoiseReport) -> Recommendation:
     reach = reach_y, reach_x = correlation_reach(report)
     if reach == (0, 0):
         reason = "the noise is independent from pixel to pixel"
+        if adapting and report.gain_is_known and (report.model.gain or report.model.read_noise):
+            reason += " and its strength is known"
+            return Recommendation("r2r", ("1",), reason)
         return Recommendation("noise2self", ("1",), reason)
     shape = blind_spot(*reach)
     if reach_y and reach_x:
