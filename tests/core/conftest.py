@@ -63,6 +63,7 @@ def tiny() -> Config:
             "network.levels": 2,
             "network.encoder_width": 8,
             "network.decoder_width": 16,
+            "objective.kind": "noise2self",
             "training.start": "scratch",
             "training.steps": 3,
             "training.patch_size": 32,

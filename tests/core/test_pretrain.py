@@ -222,7 +222,7 @@ def test_the_header_says_what_the_weights_were_trained_on(config: Config, tmp_pa
     _, loaded, normalisation, provenance = load_model(training.save(tmp_path / "m.safetensors"))
     assert loaded == config
     assert (normalisation.mean, normalisation.std) == ((0.0,), (1.0,))
-    assert provenance["recipe"] == {"scenes": 4, "pictures": 0.5, "shown": 8}
+    assert provenance["recipe"] == {"scenes": 4, "pictures": 0.5, "shown": 8, "kept": 0.0}
     assert provenance["pictures"]["scikit-image camera.png"].startswith("CC0")
     assert provenance["steps"] == 4
 
@@ -256,6 +256,19 @@ def test_a_training_goes_on_with_the_weights_of_another(config: Config, tmp_path
         torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-6)
     provenance = load_model(second.save(tmp_path / "second.safetensors"))[3]
     assert provenance["began_with"]["recipe"]["scenes"] == 4
+
+
+def test_a_share_of_the_weights_it_began_with_is_kept(config: Config, tmp_path) -> None:
+    first = Pretraining(config, RECIPE, "cpu")
+    path = first.save(tmp_path / "first.safetensors")
+    second = Pretraining(config, Recipe(scenes=4, pictures=0.5, kept=0.25), "cpu")
+    second.begin_with(path)
+    list(second.events())
+    before, after = load_model(path)[0].state_dict(), second.state.average.state_dict()
+    written = load_model(second.save(tmp_path / "second.safetensors"))[0]
+    for name, value in written.named_parameters():
+        expected = 0.25 * before[name] + 0.75 * after[name]
+        torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_a_branch_of_another_network_is_refused(config: Config, tmp_path) -> None:

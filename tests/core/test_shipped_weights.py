@@ -14,7 +14,7 @@ from napari_redenoise.io import load_model
 from napari_redenoise.metrics import psnr
 
 SUMS = {
-    "adarenet-C4.safetensors": "62c662cb5b7ba64ca7e86ba3fca44ed15f212e469b7f18af0a03a6df54ee9525",
+    "adarenet-C4.safetensors": "5954e47c665592c068222ce8eb6cc326342c062768c05e92c22b1cdaa965a004",
 }
 MOST_BYTES = 4 * 10**6
 shipped = pytest.mark.parametrize("name", SUMS)

@@ -18,6 +18,7 @@ TINY = Config().changed(
         "network.levels": 2,
         "network.encoder_width": 8,
         "network.decoder_width": 16,
+        "objective.kind": "noise2self",
         "training.steps": 4,
         "training.patch_size": 32,
         "training.batch_size": 2,

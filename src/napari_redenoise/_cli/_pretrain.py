@@ -35,6 +35,9 @@ def pretrain(
         Path | None,
         typer.Option(help="Model to begin with: the same network, or its equivariant branch."),
     ] = None,
+    keep: Annotated[
+        float, typer.Option(help="Share of it in the result, 0 to 1.", min=0, max=1)
+    ] = 0.0,
     device: Device = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from MODEL.state, with the same settings.")
@@ -61,7 +64,7 @@ def pretrain(
             "training.ema_decay": 0.999,
         }
     )
-    recipe = Recipe(scenes=scenes, pictures=pictures)
+    recipe = Recipe(scenes=scenes, pictures=pictures, kept=keep)
     training = Pretraining(config, recipe, device)
     if begin_with is not None:
         training.begin_with(begin_with)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 import napari_redenoise
 from napari_redenoise._pretrain._lights import Lights
@@ -28,7 +30,7 @@ from napari_redenoise.io import (
     save_state,
     training_dtype,
 )
-from napari_redenoise.nn import SingleBranch
+from napari_redenoise.nn import DenoisingNetwork, SingleBranch
 from napari_redenoise.objectives import Sample
 from napari_redenoise.training import StepDone, start, train
 
@@ -45,11 +47,15 @@ class Recipe:
         Share of them that are cut from pictures of scikit-image.
     shown : int
         How many examples are made for each new scene; it stays among the scenes drawn from.
+    kept : float
+        Share of the weights that the training began with in those that are written: a short
+        training on few examples mends one thing and wears off others.
     """
 
     scenes: int = 100_000
     pictures: float = 0.3
     shown: int = 8
+    kept: float = 0.0
 
 
 FIRST = 512
@@ -72,6 +78,7 @@ class Pretraining:
         self.config, self.recipe = config, recipe
         self.state = start(config, self.device)
         self._began_with: dict[str, Any] = {}
+        self._beginning: dict[str, Tensor] | None = None
 
     @property
     def settings(self) -> str:
@@ -99,6 +106,8 @@ class Pretraining:
                 f"{path} holds neither the network to train nor its equivariant branch: give a "
                 "model that was pretrained with the same group"
             )
+        if found == "network":
+            self._beginning = weights
         for network in (self.state.network, self.state.average):
             part = network if found == "network" else getattr(network, "equivariant_branch", None)
             if part is not None:
@@ -123,13 +132,23 @@ class Pretraining:
         unit = Normalisation((0.0,) * channels, (1.0,) * channels)
         return save_model(
             path,
-            self.state.average,
+            self._result(),
             self.config,
             unit,
             self._describe(),
             overwrite=overwrite,
             half=True,
         )
+
+    def _result(self) -> DenoisingNetwork:
+        """The averaged network, with the share of the beginning that is kept."""
+        if self._beginning is None or not self.recipe.kept:
+            return self.state.average
+        network = copy.deepcopy(self.state.average)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                parameter.lerp_(self._beginning[name].to(parameter), self.recipe.kept)
+        return network
 
     def events(self) -> Iterator[StepDone]:
         """Train from where the state is to the last step."""
