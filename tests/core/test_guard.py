@@ -136,9 +136,11 @@ def test_nothing_is_said_after_a_stop() -> None:
 @pytest.fixture
 def warm(tiny: Config, tmp_path, monkeypatch) -> Config:
     """Of a small network that has shipped weights."""
-    config = tiny.changed(**{"training.start": "warm", "training.steps": 8})
+    # Without a basis, which differs between machines, and with it what a wild training does.
+    changes = {"training.start": "warm", "training.steps": 8, "network.kind": "standard"}
+    config = tiny.changed(**changes)
     network = build_network(config.network, generator(7))
-    save_model(tmp_path / "adarenet-C4.safetensors", network, config, UNIT)
+    save_model(tmp_path / "standard-C4.safetensors", network, config, UNIT)
     monkeypatch.setattr(_warm_start, "FOLDER", tmp_path)
     return config
 
@@ -149,7 +151,7 @@ def test_a_network_that_says_no_numbers_is_worse() -> None:
 
 
 # With the higher one the network soon says no numbers any more.
-@pytest.mark.parametrize("rate", [0.2, 3.0])
+@pytest.mark.parametrize("rate", [1.0, 3.0])
 def test_a_training_that_harms_is_taken_back_and_says_so(warm: Config, noisy, rate) -> None:
     model = Redenoiser(warm.changed(**{"training.learning_rate": rate}), "cpu")
     events = list(model.fit_events(noisy))

@@ -41,13 +41,17 @@ def stopping_at(step: int, model: Redenoiser) -> Callable[[], bool]:
 @pytest.mark.parametrize(
     ("kind", "losses"),
     [
-        ("noise2self", [0.820243, 0.765232, 0.346353, 0.361588, 0.478376, 0.378852]),
-        ("neighbor2neighbor", [1.103217, 0.988276, 0.552521, 0.376422, 0.347143, 0.369483]),
+        ("noise2self", [0.91546, 1.028506, 0.752834, 0.601422, 0.433453, 0.365279]),
+        ("neighbor2neighbor", [1.367304, 1.036636, 0.907512, 0.686897, 0.469231, 0.400917]),
     ],
 )
 def test_a_plain_training_is_what_it_was(tiny: Config, noisy, kind: str, losses) -> None:
-    """Losses that were recorded before regions, pauses and snapshots were known."""
-    model = Redenoiser(tiny.changed(**{"objective.kind": kind, "training.steps": 6}), "cpu")
+    """Losses of an earlier version; of the standard network, which has no basis.
+
+    The basis of the others is turned where the linear-algebra library takes other instructions.
+    """
+    changes = {"objective.kind": kind, "training.steps": 6, "network.kind": "standard"}
+    model = Redenoiser(tiny.changed(**changes), "cpu")
     found = [event.loss for event in model.fit_events(noisy)]
     np.testing.assert_allclose(found, losses, rtol=2e-3)
 
