@@ -1,11 +1,10 @@
 """Noise with a structure: shipped network, adapted by what is recommended, and by Noise2Self.
 
 The two-photon movie, whose noise is correlated along x, is scored against the mean of its other 19
-frames, aligned; pictures of all three images are written to look at. ``structured.py OUT``.
+frames, aligned; pictures of all three images are written to ``structured/``, to look at.
 """
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +32,8 @@ SHOWN = 384
 
 def main() -> None:
     """Denoise every image in every way; write figures, table and pictures."""
-    out = Path(sys.argv[1])
-    out.mkdir(parents=True, exist_ok=True)
+    out = Path("structured")
+    out.mkdir(exist_ok=True)
     for name in IMAGES:
         image = tifffile.imread(bench_data() / name)
         shown = [middle(image)]
