@@ -15,8 +15,9 @@ OBJECTIVES: tuple[tuple[ObjectiveKind, str, str], ...] = (
     (
         "auto",
         "Automatic",
-        "Measures the noise and takes what suits it. Where it is correlated along x, along y or "
-        "over several pixels, pixels are hidden together with those whose noise they share.",
+        "Measures the noise and takes what suits it: R2R where it is independent from pixel to "
+        "pixel and known, else Noise2Self. Where it is correlated along x, along y or over several "
+        "pixels, pixels are hidden together with those whose noise they share.",
     ),
     (
         "noise2self",
