@@ -188,6 +188,7 @@ def trained(seed: int, changes: dict[str, object]) -> tuple[float, float, float]
     truth = clean * 4 + 100
     settings = {
         "training.start": "scratch",
+        "objective.kind": "noise2self",
         "training.steps": STEPS,
         "training.seed": seed,
         **changes,

@@ -17,7 +17,7 @@ NAME = "single_image"
 PICTURES = ("003_0", "036_1", "101_2", "confocal_mice")
 SEEDS = (0, 1, 2)
 EQUIVARIANT_STEPS = 400
-SCRATCH = {"training.start": "scratch"}
+SCRATCH = {"training.start": "scratch", "objective.kind": "noise2self"}
 RUNS = {
     "AdaReNet, as the button runs it": {},
     "equivariant U-Net alone": {

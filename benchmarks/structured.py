@@ -22,8 +22,9 @@ IMAGES = (
     "structured_dev/fibsem_curtaining_u8.tif",
     "structured_dev/scmos_rownoise_actin60x_u8.tif",
 )
+SHIPPED = "shipped network"
 WAYS = {
-    "shipped network": {"training.steps": 0},
+    SHIPPED: {"training.steps": 0},
     "adapted by what is recommended": {},
     "adapted by Noise2Self": {"objective.kind": "noise2self"},
 }
@@ -101,8 +102,8 @@ def report() -> str:
         [
             image,
             way,
-            "-" if way == "shipped network" else row["objective"],
-            blind_spot(row["mask_shape"]),
+            "-" if way == SHIPPED else row["objective"],
+            "-" if way == SHIPPED or row["objective"] == "r2r" else blind_spot(row["mask_shape"]),
             row["psnr"] or "-",
             row["removed_std"],
         ]

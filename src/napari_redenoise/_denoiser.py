@@ -113,8 +113,9 @@ class Redenoiser(Learner):
         should_stop : callable, optional
             Ends the prediction, in the middle of a tile if need be.
         recorrupt : bool
-            Whether a model trained with R2R averages over recorrupted pictures, as is best; False
-            shows the network the picture itself. Other models are always shown that.
+            Whether a model trained with R2R from random weights averages over recorrupted
+            pictures, as is best; False shows the network the picture itself. Other models are
+            always shown that.
 
         Raises
         ------

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import napari_redenoise
-from napari_redenoise._learning import draws_of, figures, make_objective
+from napari_redenoise._learning import draws_of, figures, make_objective, shows_draws
 from napari_redenoise.config import Config, FolderConfig, NoiseConfig, NoiseKind
 from napari_redenoise.data import FULL_SCALE, Normalisation, PictureFolder, Planes, measure
 from napari_redenoise.errors import ConfigError
@@ -335,9 +335,9 @@ def denoise_picture(
     dtype: torch.dtype = torch.float32,
 ) -> Picture:
     """Denoise (channels, Y, X), averaged over draws where the objective has them."""
-    objective = make_objective(config.objective, normalisation)
     draws = None
-    if objective.recorrupts:
+    if shows_draws(config):
+        objective = make_objective(config.objective, normalisation)
         draws = draws_of(objective, config.objective.draws, config.training.seed)
     denoised = np.empty_like(noisy)
     tile, halo, _ = tile_sizes(config.network, config.tiling)

@@ -11,7 +11,7 @@ import torch
 import napari_redenoise
 from napari_redenoise._adaptation import Adaptation
 from napari_redenoise._guard import WentBack
-from napari_redenoise._learning import Material, as_planes, draws_of, make_objective
+from napari_redenoise._learning import Material, as_planes, draws_of, make_objective, shows_draws
 from napari_redenoise._noise_check import resolve
 from napari_redenoise._previews import FIRST_STEP, PreviewDone, Previews, Window
 from napari_redenoise._session import Controls, Session, guarded_steps_of, steps_of
@@ -359,14 +359,9 @@ class Learner:
 
     def _draws(self, count: int) -> Draws | None:
         """What is shown of a picture, where that is not the picture itself."""
-        if self.normalisation is None:
-            return None
-        if self.config.training.start == "warm":
-            # It knows pictures as they are, and knows them better so after an adaptation as well.
+        if self.normalisation is None or not shows_draws(self.config):
             return None
         objective = make_objective(self.config.objective, self.normalisation)
-        if not objective.recorrupts:
-            return None
         return draws_of(objective, count, self.config.training.seed)
 
     def _describe(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_redenoise.config import NoiseConfig, ObjectiveConfig
+from napari_redenoise.config import Config, NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import (
     ArrayLike,
     NeighbouringFrames,
@@ -148,6 +148,15 @@ def figures(noise: NoiseConfig, normalisation: Normalisation) -> NoiseFigures:
         tuple((read_noise / std).tolist()),
         tuple(skewed.tolist()),
     )
+
+
+def shows_draws(config: Config) -> bool:
+    """Whether a network is shown recorrupted pictures when it denoises, and not the picture itself.
+
+    One that was trained by R2R from random weights knows nothing else. One that began with shipped
+    weights knows pictures as they are, and knows them better so after an adaptation as well.
+    """
+    return config.objective.kind == "r2r" and config.training.start == "scratch"
 
 
 def draws_of(objective: Objective, count: int, seed: int) -> Draws:

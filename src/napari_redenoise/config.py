@@ -160,9 +160,10 @@ class TrainingConfig(_Frozen):
 
     ``start`` ``warm`` begins with the weights that come with the package, where there are such
     weights for the network, and adapts them; ``scratch`` with random ones. ``steps`` ``None``
-    takes the number that suits the start; 0 leaves the shipped weights as they are. So do
-    ``batch_size`` and ``patch_size`` ``None``.
-    ``learning_rate`` ``None`` takes the best measured rate of the network kind; ``precision``
+    takes the number that suits the start, and so do ``batch_size`` and ``patch_size``; with 0 steps
+    the shipped weights stay as they are.
+    ``learning_rate`` ``None`` takes the best measured rate of the network kind, or of adaptation;
+    ``precision``
     ``auto`` uses bfloat16 autocast where the device computes it faster than float32.
     """
 

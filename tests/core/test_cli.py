@@ -254,8 +254,9 @@ def test_the_noise_that_r2r_draws_from_is_said(redenoise, tmp_path):
     image, out, model = (tmp_path / name for name in ("a.tif", "b.tif", "model.safetensors"))
     light = np.tile(np.linspace(0, 80, 96), (96, 1))
     tifffile.imwrite(image, (100 + 3 * np.random.default_rng(0).poisson(light)).astype(np.uint16))
+    scratch = ("--from-scratch", "--backbone", "standard")
     wanted = ("--objective", "r2r", "--steps", 1, "--save-model", model)
-    status, said, errors = redenoise("denoise", image, out, *wanted)
+    status, said, errors = redenoise("denoise", image, out, *wanted, *scratch)
     assert status == 0, errors
     noise = config_of(model).objective.noise
     assert noise.gain == pytest.approx((3.0,), rel=0.1)
@@ -269,6 +270,12 @@ def test_the_noise_that_r2r_draws_from_is_said(redenoise, tmp_path):
     options = ("--objective", "r2r", "--steps", 1, "--noise", "0,0,8", "--overwrite")
     _, given, _ = redenoise("denoise", image, out, *options)
     assert "objective r2r: Gaussian noise of deviation 8 grey levels" in given.splitlines()
+    # A network that is left as it is draws from no noise, and one that was adapted neither.
+    _, kept, _ = redenoise("denoise", image, out, "--steps", 0, "--overwrite")
+    assert "objective" not in kept
+    redenoise("denoise", image, out, *wanted, "--overwrite")
+    _, adapted, _ = redenoise("denoise", image, out, "--model", model, "--overwrite")
+    assert "objective" not in adapted
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,14 @@ def _plain(prediction, sample):
     return loss.detach(), loss
 
 
+def test_patches_that_need_padding_are_computed_as_usual() -> None:
+    image = noisy()[:90, :80]
+    config = Config().changed(**{"objective.kind": "noise2self", "training.steps": 8})
+    model = Redenoiser(config, "cuda").fit(image)
+    assert model.provenance["steps"] == 8
+    assert np.isfinite(model.predict(image).denoised).all()
+
+
 def test_shipped_weights_say_the_same_on_both_devices() -> None:
     config = Config().changed(**{"training.steps": 0})
     image = noisy()

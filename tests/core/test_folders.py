@@ -1,4 +1,5 @@
 import csv
+import json
 import signal
 from pathlib import Path
 
@@ -257,6 +258,19 @@ def test_the_schedule_is_part_of_a_state_and_absent_from_older_ones(
     save_file(load_file(path), path, header)
     second.resume(path)
     assert (second.state.step, second.state.began) == (1, 0)
+
+
+def test_a_field_that_an_older_state_lacks_had_the_effect_of_its_default(
+    small: Config, pictures: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "state.safetensors"
+    run_of(small, pictures).save_state(path)
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    settings = json.loads(header["settings"])
+    del settings["config"]["objective"]["chosen"]
+    save_file(load_file(path), path, header | {"settings": json.dumps(settings)})
+    run_of(small, pictures).resume(path)
 
 
 def test_a_state_of_other_settings_is_refused_by_their_names(

@@ -187,6 +187,14 @@ def test_a_file_that_does_not_fit_its_description_is_refused(path: Path, header:
         load_model(path)
 
 
+def test_a_file_from_before_there_were_shipped_weights_was_trained_from_scratch(path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        config = json.loads(file.metadata()["config"])
+    del config["training"]["start"]
+    rewrite(path, config=json.dumps(config))
+    assert load_model(path)[1].training.start == "scratch"
+
+
 def test_a_file_that_lacks_a_tensor_is_refused(path: Path) -> None:
     tensors = load_file(path)
     tensors.popitem()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -177,6 +179,13 @@ def test_auto_adapts_by_r2r_where_the_noise_is_known(photons) -> None:
     # But who asked for R2R is not given something else.
     with pytest.raises(InputError, match="cannot be told from this image"):
         resolve(resolve(ObjectiveConfig(kind="r2r"), planes), Planes(even, "YX"), adapting=True)
+
+
+def test_noise_that_follows_no_line_is_not_drawn_from(photons) -> None:
+    report = noise_reports(Planes(camera(photons), "YX"))[0]
+    assert recommendation((report,)).objective == "r2r"
+    assert recommendation((replace(report, misfit=0.5),)).objective == "noise2self"
+    assert recommendation((report, replace(report, misfit=0.5))).objective == "noise2self"
 
 
 def test_auto_takes_noise2self_where_the_noise_cannot_be_measured() -> None:

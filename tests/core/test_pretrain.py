@@ -198,6 +198,12 @@ def test_the_loss_is_the_gain_over_the_noise_in_any_unit() -> None:
     assert float(total - main) == pytest.approx(0.5 * branches, abs=1e-3)
 
 
+def test_a_share_of_nothing_is_refused(tmp_path) -> None:
+    line = f"pretrain {tmp_path / 'm.safetensors'} --steps 1 --scenes 2 --keep 0.5"
+    with pytest.raises(ConfigError, match="nothing to keep a share of"):
+        CliRunner().invoke(app, line.split(), catch_exceptions=False)
+
+
 @pytest.fixture
 def config(tiny: Config) -> Config:
     return tiny.changed(**{"training.steps": 4, "network.group": "D4"})

@@ -149,6 +149,23 @@ def test_a_time_is_turned_into_steps(dock, noisy, monkeypatch):
     assert provenance(dock)["steps"] == 7
 
 
+def test_a_long_time_does_not_make_an_adaptation_longer(dock, noisy, monkeypatch):
+    monkeypatch.setattr(Redenoiser, "steps_within", lambda *_, seconds: seconds)
+    monkeypatch.setattr(Redenoiser, "begins_warm", lambda *_: True)
+    monkeypatch.setattr("napari_redenoise._widgets._run.DEFAULT_STEPS", {"warm": 5})
+    dock.viewer.add_image(noisy, name="cells")
+    dock.widget.options.setValue(Options(seconds=70))
+    dock.run()
+    assert provenance(dock)["steps"] == 5
+
+
+def test_best_makes_surer_steps_or_more_of_them():
+    warm = Options("best").apply(Config()).training
+    scratch = Options("best", start="scratch").apply(Config()).training
+    assert (warm.total_steps, warm.patches_per_step) == (100, 12)
+    assert (scratch.total_steps, scratch.patches_per_step) == (810, 8)
+
+
 # -- during a run -----------------------------------------------------------------------------
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+import signal
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Annotated, Literal
 
 import typer
@@ -167,3 +170,14 @@ def _same(one: Path, other: Path) -> bool:
     return one.resolve() == other.resolve() or (
         one.exists() and other.exists() and one.samefile(other)
     )
+
+
+@contextmanager
+def interruption() -> Iterator[Event]:
+    """Turn Ctrl-C into an event, so that training ends between two steps and not within one."""
+    asked = Event()
+    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)

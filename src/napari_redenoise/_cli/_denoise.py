@@ -21,6 +21,7 @@ from napari_redenoise._cli._app import (
     train_on,
 )
 from napari_redenoise._denoiser import Redenoiser
+from napari_redenoise._learning import shows_draws
 from napari_redenoise._noise_check import in_words, measured, recommendation, resolve
 from napari_redenoise._trust import assess
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
@@ -148,12 +149,16 @@ def _read(path: Path | None, axes: str | None = None) -> ImageFile | None:
 
 def _announced(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
     """What follows from the noise of the image for the objective."""
-    objective = denoiser.config.objective
-    if objective.kind == "auto" and not denoiser.is_trained:
+    config, objective = denoiser.config, denoiser.config.objective
+    if denoiser.is_trained:
+        if shows_draws(config) and objective.noise is not None:
+            yield f"objective r2r: {in_words(objective.noise)}"
+    elif config.training.total_steps == 0:
+        return
+    elif objective.kind == "auto":
         yield from _chosen(denoiser, source)
-    if objective.kind == "r2r":
-        if not denoiser.is_trained:
-            objective = resolve(objective, Planes(source.array, source.axes))
+    elif objective.kind == "r2r":
+        objective = resolve(objective, Planes(source.array, source.axes))
         if objective.noise is not None:
             yield f"objective r2r: {in_words(objective.noise)}"
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from napari_redenoise._cli._app import Backbone, Device, Overwrite, app
+from napari_redenoise._cli._app import Backbone, Device, Overwrite, app, interruption
 from napari_redenoise._pretrain import SIDE, Pretraining, Recipe
 from napari_redenoise.config import Config
 from napari_redenoise.errors import OutputError
@@ -68,6 +68,7 @@ def pretrain(
     training = Pretraining(config, recipe, device)
     if begin_with is not None:
         training.begin_with(begin_with)
+    training.check()
     if resume:
         training.resume(state)
     _run(training, state)
@@ -77,16 +78,18 @@ def pretrain(
 
 def _run(training: Pretraining, state: Path) -> None:
     kept = time.monotonic()
-    with tqdm(total=training.config.training.total_steps, initial=training.state.step) as bar:
-        try:
-            for event in training.events():
-                bar.update()
-                if time.monotonic() - kept > KEEP_EVERY:
-                    training.save_state(state)
-                    recent = training.state.losses[-500:]
-                    tqdm.write(f"step {event.step}: loss {sum(recent) / len(recent):.4f}")
-                    kept = time.monotonic()
-        except KeyboardInterrupt:
-            training.save_state(state)
-            typer.echo(f"stopped at step {training.state.step}; go on with --resume", err=True)
-            raise typer.Exit(130) from None
+    total = training.config.training.total_steps
+    with interruption() as asked_to_stop, tqdm(total=total, initial=training.state.step) as bar:
+        for event in training.events():
+            bar.update()
+            if time.monotonic() - kept > KEEP_EVERY:
+                training.save_state(state)
+                recent = training.state.losses[-500:]
+                tqdm.write(f"step {event.step}: loss {sum(recent) / len(recent):.4f}")
+                kept = time.monotonic()
+            if asked_to_stop.is_set():
+                break
+    if training.state.step < total:
+        training.save_state(state)
+        typer.echo(f"stopped at step {training.state.step}; go on with --resume", err=True)
+        raise typer.Exit(130)

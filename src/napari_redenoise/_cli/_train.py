@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Annotated, Literal
@@ -14,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 from tqdm import tqdm
 
-from napari_redenoise._cli._app import Backbone, Device, app
+from napari_redenoise._cli._app import Backbone, Device, app, interruption
 from napari_redenoise._folders import EpochDone, FolderTraining
 from napari_redenoise.config import Config, FolderConfig, NoiseKind, TrainedObjective
 from napari_redenoise.errors import ConfigError, OutputError
@@ -111,7 +108,7 @@ def train(
     training = FolderTraining(config, folder, train_dir, valid_dir, "cuda" if cuda else device)
     _prepare(training, ckpt_save_path, resume=resume)
     _introduce(training)
-    with _interruption() as asked_to_stop:
+    with interruption() as asked_to_stop:
         _run(
             training,
             ckpt_save_path,
@@ -124,17 +121,6 @@ def train(
         typer.echo(f"stopped at step {training.state.step}; go on with --resume", err=True)
         raise typer.Exit(130)
     typer.echo(f"wrote {ckpt_save_path}")
-
-
-@contextmanager
-def _interruption() -> Iterator[Event]:
-    """Turn Ctrl-C into an event, so that training ends between two steps and not within one."""
-    asked = Event()
-    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _prepare(training: FolderTraining, folder: Path, *, resume: bool) -> None:

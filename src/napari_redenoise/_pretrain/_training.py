@@ -1,4 +1,4 @@
-"""Training of the warm start: resumable at any step, and the same on every run."""
+"""Training of the warm start, resumable at any step."""
 
 from __future__ import annotations
 
@@ -80,11 +80,27 @@ class Pretraining:
         self._began_with: dict[str, Any] = {}
         self._beginning: dict[str, Tensor] | None = None
 
+    def check(self) -> None:
+        """Refuse a recipe that cannot be followed.
+
+        Raises
+        ------
+        ConfigError
+            When a share of weights is to be kept and there are none.
+        """
+        if self.recipe.kept and self._beginning is None:
+            raise ConfigError(
+                "there is nothing to keep a share of: begin with a model of the same network, or "
+                "leave the share out"
+            )
+
     @property
     def settings(self) -> str:
         """What determines the weights, as JSON."""
         config = self.config.model_dump(mode="json")
-        return json.dumps({"config": config, **asdict(self.recipe), **self._began_with})
+        # Noise is drawn on the device, and differs from that of another.
+        where = {"device": self.device.type}
+        return json.dumps({"config": config, **asdict(self.recipe), **self._began_with, **where})
 
     def begin_with(self, path: str | Path) -> None:
         """Take weights of the same network, or of its equivariant branch, trained before.

@@ -21,6 +21,7 @@ from napari_redenoise._layers import (
 from napari_redenoise._previews import SHARE as PREVIEW_SHARE
 from napari_redenoise._previews import PreviewDone, Window
 from napari_redenoise._widgets._region import OneSample, Region
+from napari_redenoise.config import DEFAULT_STEPS
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.inference import TileDone
 from napari_redenoise.io import in_type_of
@@ -172,6 +173,9 @@ def _train(
     denoiser, source = job.denoiser, job.source
     if job.seconds is not None and job.action == "train":
         steps = denoiser.steps_within(source.array, source.axes, seconds=job.seconds)
+        if denoiser.begins_warm(source.array, source.axes):
+            # With more an adaptation learns the noise of its one picture.
+            steps = min(steps, DEFAULT_STEPS["warm"])
         denoiser.config = denoiser.config.changed(**{"training.steps": steps})
     what: dict[str, Any] = {
         "second": None if job.second is None else job.second.array,

@@ -108,7 +108,7 @@ def load_model(
             f"(format {header.get('format')!r}, expected {FORMAT!r}): choose another file"
         )
     try:
-        config = Config.from_json(header["config"])
+        config = _config(header["config"])
         normalisation = _normalisation(header["normalisation"], config.network.channels)
         provenance = dict(json.loads(header["provenance"]))
         network = build_network(config.network, torch.Generator())
@@ -116,6 +116,14 @@ def load_model(
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path} does not fit its own description: {error}") from error
     return network.eval(), config, normalisation, provenance
+
+
+def _config(text: str) -> Config:
+    """Read a configuration; before there were shipped weights, every training began without."""
+    config = Config.from_json(text)
+    if "start" not in json.loads(text).get("training", {}):
+        config = config.changed(**{"training.start": "scratch"})
+    return config
 
 
 def _normalisation(text: str, channels: int) -> Normalisation:

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from napari_redenoise.config import Config
 from napari_redenoise.errors import ModelFileError
 from napari_redenoise.io._files import whole_file
 from napari_redenoise.training import TrainingState
@@ -106,12 +107,15 @@ def _restore(state: TrainingState, tensors: dict[str, Tensor]) -> None:
     state.losses = tensors["losses"].tolist()
 
 
-def _differences(one: str, other: str) -> str:
-    """Names of the settings that differ, first some of them."""
-    flat = [_flat(json.loads(text)) for text in (one, other)]
-    names = sorted(
-        name for name in flat[0].keys() | flat[1].keys() if flat[0].get(name) != flat[1].get(name)
-    )
+def _differences(now: str, then: str) -> str:
+    """Names of the settings that differ, first some of them.
+
+    A field of the configuration that did not exist then had the effect of its default.
+    """
+    new, old = (_flat(json.loads(text)) for text in (now, then))
+    default = _flat({"config": Config().model_dump(mode="json")})
+    old = {name: default[name] for name in new.keys() & default.keys()} | old
+    names = sorted(name for name in new.keys() | old.keys() if new.get(name) != old.get(name))
     return ", ".join(names[:3])
 
 

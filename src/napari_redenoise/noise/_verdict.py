@@ -99,7 +99,7 @@ def recommend(report: NoiseReport, *, adapting: bool = True) -> Recommendation:
     reach = reach_y, reach_x = correlation_reach(report)
     if reach == (0, 0):
         reason = "the noise is independent from pixel to pixel"
-        if adapting and report.gain_is_known and (report.model.gain or report.model.read_noise):
+        if adapting and _is_known(report):
             reason += " and its strength is known"
             return Recommendation("r2r", ("1",), reason)
         return Recommendation("noise2self", ("1",), reason)
@@ -110,6 +110,12 @@ def recommend(report: NoiseReport, *, adapting: bool = True) -> Recommendation:
         where = f"along {'y' if reach_y else 'x'} to lag {max(reach)}"
     reason = f"the noise is correlated {where}, so the neighbours in the blind spot are hidden too"
     return Recommendation("noise2void", shape, reason)
+
+
+def _is_known(report: NoiseReport) -> bool:
+    """Whether the model of the noise can be drawn from."""
+    is_noisy = bool(report.model.gain or report.model.read_noise)
+    return report.gain_is_known and is_noisy and report.misfit <= _LARGE_MISFIT
 
 
 def correlation_reach(report: NoiseReport) -> tuple[int, int]:

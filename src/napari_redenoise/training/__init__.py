@@ -11,9 +11,11 @@ from napari_redenoise.training._loop import (
     start,
     train,
 )
+from napari_redenoise.training._step import BEFORE
 
 __all__ = [
     "ADAPTATION_RATE",
+    "BEFORE",
     "LEARNING_RATES",
     "StepDone",
     "TrainingState",

@@ -107,6 +107,8 @@ def _state(
         betas=(0.9, 0.99),
         capturable=recorded,
     )
+    # The first steps are not recorded, of which torch would warn every time.
+    optimiser._warned_capturable_if_run_uncaptured = True
     return TrainingState(network, average, optimiser, generator)
 
 

@@ -17,7 +17,7 @@ from napari_redenoise.objectives import Sample
 Losses = Callable[[Prediction, Sample], tuple[Tensor, Tensor]]
 """Of a prediction and its sample: the loss to tell, detached, and the one to minimise."""
 
-_BEFORE = 3
+BEFORE = 3
 """Steps that are made as usual before one is recorded: libraries choose their kernels in these."""
 
 
@@ -46,6 +46,10 @@ class Step:
         self._dtype, self._losses, self._clip_norm = dtype, losses, clip_norm
         self._parameters: list[Tensor] = list(network.parameters())
         self._device = self._parameters[0].device
+        is_cuda = self._device.type == "cuda"
+        # What will be recorded has to have run on another stream than the default one before; the
+        # one that torch takes by itself belongs to the first device.
+        self._stream = torch.cuda.Stream(self._device) if is_cuda else None
         self._made = 0
         self._recorded: _Recorded | None = None
 
@@ -65,30 +69,33 @@ class Step:
                 group["lr"].fill_(rate)
             else:
                 group["lr"] = rate
-        if self._can_record(sample) and self._made >= _BEFORE:
+        if self._can_record(sample) and self._made >= BEFORE:
             if self._recorded is None:
-                self._recorded = _Recorded(sample, lambda copy: self._compute(copy, progress))
+                self._recorded = _Recorded(
+                    sample, lambda copy: self._compute(copy, progress), self._stream
+                )
             if self._recorded.fits(sample):
                 return self._recorded(sample)
         self._made += 1
         return self._usual(sample, progress)
 
     def _can_record(self, sample: Sample) -> bool:
+        # Padding to the stride copies from the processor, which cannot be recorded.
+        needs_padding = any(size % self._network.stride for size in sample.input.shape[-2:])
         return (
-            self._device.type == "cuda"
+            self._stream is not None
             and sample.penalty is None
+            and not needs_padding
             and all(group["capturable"] for group in self._optimiser.param_groups)
         )
 
     def _usual(self, sample: Sample, progress: float) -> Tensor:
-        if self._device.type != "cuda":
+        if self._stream is None or not self._can_record(sample):
             return self._compute(sample, progress)
-        # What will be recorded has to have run on another stream than the default one before.
-        stream = torch.cuda.Stream(self._device)
-        stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(stream):
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._stream):
             loss = self._compute(sample, progress)
-        torch.cuda.current_stream(self._device).wait_stream(stream)
+        torch.cuda.current_stream(self._device).wait_stream(self._stream)
         return loss
 
     def _compute(self, sample: Sample, progress: float) -> Tensor:
@@ -117,11 +124,19 @@ class Step:
 class _Recorded:
     """A computation on tensors of fixed shapes, recorded as a CUDA graph."""
 
-    def __init__(self, sample: Sample, compute: Callable[[Sample], Tensor]) -> None:
+    def __init__(
+        self,
+        sample: Sample,
+        compute: Callable[[Sample], Tensor],
+        stream: torch.cuda.Stream | None,
+    ) -> None:
         self._inputs = Sample(sample.input.clone(), sample.target.clone(), sample.mask.clone())
         self._graph = torch.cuda.CUDAGraph()
         # Other threads, a viewer's or one that makes batches, may use the device meanwhile.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        with (
+            torch.cuda.device(sample.input.device),
+            torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"),
+        ):
             self._result = compute(self._inputs)
 
     def fits(self, sample: Sample) -> bool:
