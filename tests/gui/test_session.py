@@ -29,6 +29,7 @@ from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._widgets import DenoiseWidget, denoise_selected_layer
 from napari_redenoise._widgets._options import Options
 from napari_redenoise._widgets._run import survey
+from napari_redenoise.config import Config
 from napari_redenoise.io import _arrays, keep_results_in
 
 KEY = "napari-redenoise"
