@@ -22,11 +22,11 @@ IMAGES = (
     "structured_dev/fibsem_curtaining_u8.tif",
     "structured_dev/scmos_rownoise_actin60x_u8.tif",
 )
-SHIPPED = "shipped network"
+SHIPPED, BLIND = "shipped network", "adapted by Noise2Self"
 WAYS = {
     SHIPPED: {"training.steps": 0},
     "adapted by what is recommended": {},
-    "adapted by Noise2Self": {"objective.kind": "noise2self"},
+    BLIND: {"objective.kind": "noise2self"},
 }
 SHOWN = 384
 
@@ -39,6 +39,8 @@ def main() -> None:
         image = tifffile.imread(bench_data() / name)
         shown = [middle(image)]
         for way, changes in WAYS.items():
+            if way == BLIND and name != MOVIE:
+                continue  # without a reference there is nothing to compare by
             model = Redenoiser(Config().changed(**changes), "cpu").fit(image)
             denoised = model.predict(image).denoised
             shown.append(middle(denoised))
