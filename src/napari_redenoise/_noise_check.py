@@ -99,23 +99,23 @@ def resolve(
         forgotten = {"kind": "r2r" if asked else "auto", "noise": None, "chosen": False}
         objective = objective.model_copy(update={**forgotten, "mask_shape": ("1",)})
     if objective.kind == "auto":
-        return objective.model_copy(update={**_chosen(planes, adapting), "from_noise": True})
+        advice, noise = advise(planes, adapting=adapting)
+        chosen = {"kind": advice.objective, "mask_shape": advice.mask_shape, "noise": noise}
+        return objective.model_copy(update={**chosen, "chosen": True, "from_noise": True})
     if objective.kind != "r2r" or objective.noise is not None:
         return objective
-    noise = measured(noise_reports(planes))
+    noise = _measured(noise_reports(planes))
     return objective.model_copy(update={"noise": noise, "from_noise": True})
 
 
-def _chosen(planes: Planes, adapting: bool) -> dict[str, Any]:
-    """What suits the noise; Noise2Self where it cannot be measured."""
+def advise(planes: Planes, *, adapting: bool) -> tuple[Recommendation, NoiseConfig | None]:
+    """What suits the noise of an image, and for R2R the noise; Noise2Self if it is not known."""
     try:
         reports = noise_reports(planes)
     except InputError:
-        return {"kind": "noise2self", "mask_shape": ("1",), "chosen": True}
+        return Recommendation("noise2self", ("1",), "the noise cannot be measured"), None
     advice = recommendation(reports, adapting=adapting)
-    noise = measured(reports) if advice.objective == "r2r" else None
-    kind = {"kind": advice.objective, "mask_shape": advice.mask_shape}
-    return {**kind, "noise": noise, "chosen": True}
+    return advice, _measured(reports) if advice.objective == "r2r" else None
 
 
 def in_words(noise: NoiseConfig) -> str:
@@ -156,7 +156,7 @@ def _what_r2r_draws_from(report: NoiseReport) -> tuple[NoiseModel, float]:
     return NoiseModel(model.gain, dark, variance**0.5), min(max(skewed, 0.0), 1.0)
 
 
-def measured(reports: tuple[NoiseReport, ...]) -> NoiseConfig:
+def _measured(reports: tuple[NoiseReport, ...]) -> NoiseConfig:
     """What R2R is to draw from."""
     models = [report.model for report in reports]
     if not all(model.gain or model.read_noise for model in models):

@@ -281,7 +281,8 @@ def test_a_branch_of_another_network_is_refused(config: Config, tmp_path) -> Non
     equivariant = {"network.kind": "equivariant"}
     alone = Pretraining(config.changed(**equivariant), RECIPE, "cpu")
     path = alone.save(tmp_path / "alone.safetensors")
-    for changes in ({"network.group": "C4"}, {"network.kernel_size": 5}):
+    others = ({"network.group": "C4"}, {"network.kernel_size": 5}, {"network.kind": "standard"})
+    for changes in others:
         training = Pretraining(config.changed(**changes), RECIPE, "cpu")
         with pytest.raises(ConfigError, match="neither the network to train nor its"):
             training.begin_with(path)

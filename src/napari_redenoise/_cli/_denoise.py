@@ -22,11 +22,11 @@ from napari_redenoise._cli._app import (
 )
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._learning import shows_draws
-from napari_redenoise._noise_check import in_words, measured, recommendation, resolve
+from napari_redenoise._noise_check import advise, in_words, resolve
 from napari_redenoise._trust import assess
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.data import Planes
-from napari_redenoise.errors import ConfigError, InputError
+from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import ImageFile, in_type_of, read_image, write_tiff
 
 
@@ -156,24 +156,15 @@ def _announced(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
     elif config.training.total_steps == 0:
         return
     elif objective.kind == "auto":
-        yield from _chosen(denoiser, source)
+        adapting = denoiser.begins_warm(source.array, source.axes)
+        advice, noise = advise(Planes(source.array, source.axes), adapting=adapting)
+        yield f"objective {advice.objective}: {advice.reason}"
+        if noise is not None:
+            yield f"objective r2r: {in_words(noise)}"
     elif objective.kind == "r2r":
         objective = resolve(objective, Planes(source.array, source.axes))
         if objective.noise is not None:
             yield f"objective r2r: {in_words(objective.noise)}"
-
-
-def _chosen(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
-    try:
-        reports = denoiser.noise(source.array, source.axes)
-    except InputError:
-        yield "objective noise2self: the noise cannot be measured"
-        return
-    adapting = denoiser.begins_warm(source.array, source.axes)
-    advice = recommendation(reports, adapting=adapting)
-    yield f"objective {advice.objective}: {advice.reason}"
-    if advice.objective == "r2r":
-        yield f"objective r2r: {in_words(measured(reports))}"
 
 
 def _drawing(text: str) -> tuple[str, ...]:

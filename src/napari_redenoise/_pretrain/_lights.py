@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -72,7 +73,7 @@ class Lights:
         workers = max(1, (os.cpu_count() or 2) - 1)
         # Not forked, which a process with CUDA or threads does not survive.
         context = multiprocessing.get_context("spawn")
-        self._executor = ProcessPoolExecutor(workers, context)
+        self._executor = ProcessPoolExecutor(workers, context, initializer=_leave_to_the_parent)
         ahead: deque[Future[np.ndarray]] = deque()
         for some in numbers:
             ahead.append(self._executor.submit(_chunk, some, *self._settings))
@@ -80,6 +81,11 @@ class Lights:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+
+
+def _leave_to_the_parent() -> None:
+    """Ctrl-C reaches every process; the one that trains decides when all are done."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _chunk(numbers: range, side: int, pictures: float, seed: int) -> np.ndarray:

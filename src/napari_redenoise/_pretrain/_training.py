@@ -115,7 +115,11 @@ class Pretraining:
         alone = wanted.model_copy(update={"kind": "equivariant"})
         if config.network == wanted:
             found, weights = "network", before.state_dict()
-        elif isinstance(before, SingleBranch) and config.network == alone:
+        elif (
+            wanted.kind == "adarenet"
+            and config.network == alone
+            and isinstance(before, SingleBranch)
+        ):
             found, weights = "branch", before.branch.state_dict()
         else:
             raise ConfigError(
