@@ -48,6 +48,7 @@ class Redenoiser(Learner):
         axes: str | None = None,
         *,
         branches: bool = False,
+        averaged: bool = True,
     ) -> Result:
         """Denoise an image; see `predict_events`.
 
@@ -55,9 +56,11 @@ class Redenoiser(Learner):
         ----------
         branches : bool
             Also return the outputs of both branches.
+        averaged : bool
+            As in `predict_events`.
         """
         outputs = self.allocate(image, axes, branches=branches)
-        for _ in self.predict_events(image, axes, outputs=outputs):
+        for _ in self.predict_events(image, axes, outputs=outputs, averaged=averaged):
             pass
         return Result(**outputs, provenance=dict(self.provenance))
 
@@ -99,7 +102,7 @@ class Redenoiser(Learner):
         *,
         outputs: dict[str, Any],
         should_stop: Callable[[], bool] | None = None,
-        recorrupt: bool = True,
+        averaged: bool = True,
     ) -> Iterator[TileDone]:
         """Denoise an image tile by tile into ``outputs``, as a generator of events.
 
@@ -112,10 +115,10 @@ class Redenoiser(Learner):
             assigned to.
         should_stop : callable, optional
             Ends the prediction, in the middle of a tile if need be.
-        recorrupt : bool
-            Whether a model trained with R2R from random weights averages over recorrupted
-            pictures, as is best; False shows the network the picture itself. Other models are
-            always shown that.
+        averaged : bool
+            Whether to average over the picture and its mirror image (where ``tiling.mirrored``
+            says so), and with a model trained with R2R from random weights over recorrupted
+            pictures, as is best; False shows the network the picture itself, once.
 
         Raises
         ------
@@ -131,9 +134,16 @@ class Redenoiser(Learner):
         network, normalisation = self._trained()
         if self._is_loaded:
             check_scale(planes, normalisation)
-        draws = self._draws(self.config.objective.draws) if recorrupt else None
         yield from predict_in_tiles(
-            network, planes, normalisation, outputs, self.config, self.device, draws, should_stop
+            network,
+            planes,
+            normalisation,
+            outputs,
+            self.config,
+            self.device,
+            self._draws(self.config.objective.draws) if averaged else None,
+            should_stop,
+            mirrored=averaged and self.config.tiling.mirrors(planes.pixels),
         )
 
     def check(

@@ -209,7 +209,7 @@ def _denoise(
     """Outputs of all branches for a picture (channels, Y, X)."""
     outputs = model.allocate(picture, "CYX", branches=True)
     yield from model.predict_events(
-        picture, "CYX", outputs=outputs, should_stop=should_stop, recorrupt=False
+        picture, "CYX", outputs=outputs, should_stop=should_stop, averaged=False
     )
     return {name: np.asarray(array[:]) for name, array in outputs.items() if name != "mask"}
 

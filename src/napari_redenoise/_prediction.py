@@ -58,6 +58,8 @@ def predict_in_tiles(
     device: torch.device,
     draws: Draws | None,
     should_stop: Callable[[], bool] | None,
+    *,
+    mirrored: bool,
 ) -> Iterator[TileDone]:
     """Denoise every plane into ``outputs``, with smaller tiles where the memory wants it.
 
@@ -72,7 +74,14 @@ def predict_in_tiles(
         while True:
             try:
                 yield from predict(
-                    network, planes, normalisation, outputs, tile=tile, halo=halo, draws=draws
+                    network,
+                    planes,
+                    normalisation,
+                    outputs,
+                    tile=tile,
+                    halo=halo,
+                    draws=draws,
+                    mirrored=mirrored,
                 )
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):

@@ -12,6 +12,7 @@ import zarr
 
 import napari_redenoise._prediction as prediction_module
 import napari_redenoise._session as session_module
+import napari_redenoise.config as config_module
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise._previews import FIRST_STEP, PreviewDone, Window
 from napari_redenoise.errors import ConfigError, DeviceError, InputError, OutputError
@@ -203,9 +204,9 @@ def test_previews_show_the_window_that_is_looked_at(long: Config, noisy, kind: s
         assert preview.window == window
         assert preview.denoised.shape == (1, 37, 41)
         assert (preview.mask is not None) == (kind == "adarenet")
-    # In grey levels, and the preview of the finished model is that of a prediction.
+    # In grey levels, and the preview of the finished model is that of a plain prediction.
     last = model.preview(stack, "TYX", window)
-    whole = model.predict(stack[1:, 3:40, 10:51], "TYX").denoised
+    whole = model.predict(stack[1:, 3:40, 10:51], "TYX", averaged=False).denoised
     np.testing.assert_allclose(last.denoised, whole, rtol=1e-5)
 
 
@@ -333,6 +334,32 @@ def test_the_expected_time_grows_with_steps_and_pixels(tiny: Config) -> None:
     assert seconds(100_000, (64, 64)) > 100 * seconds(10, (64, 64)) > 0
     one, many = seconds(1, (64, 64)), seconds(1, (5000, 64, 64))
     assert many > 100 * one
+
+
+def test_images_that_are_denoised_in_a_moment_are_shown_mirrored_too(
+    trained: Redenoiser, noisy: np.ndarray, monkeypatch
+) -> None:
+    def denoised(mirrored: bool | None, **options) -> np.ndarray:
+        twin = trained.copy()
+        twin.config = twin.config.changed(**{"tiling.mirrored": mirrored})
+        outputs = twin.allocate(noisy)
+        list(twin.predict_events(noisy, outputs=outputs, **options))
+        return outputs["denoised"]
+
+    once, both = denoised(False), denoised(True)
+    assert np.abs(once - both).max() > 1e-3 * once.std()
+    np.testing.assert_array_equal(denoised(None), both)
+    np.testing.assert_array_equal(denoised(True, averaged=False), once)
+    monkeypatch.setattr(config_module, "MOST_MIRRORED", noisy.size - 1)
+    np.testing.assert_array_equal(denoised(None), once)
+
+
+def test_the_expected_time_knows_of_the_mirror_image(tiny: Config) -> None:
+    def seconds(mirrored: bool) -> float:
+        config = tiny.changed(**{"training.steps": 1, "tiling.mirrored": mirrored})
+        return Redenoiser(config, "cpu").estimate_seconds(np.zeros((5000, 64, 64), np.float32))
+
+    assert seconds(True) == pytest.approx(2 * seconds(False), rel=0.05)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

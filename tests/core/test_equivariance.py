@@ -55,8 +55,8 @@ def test_what_is_drawn_at_random_does_not_count(tiny, noisy):
 
 def test_a_map_lies_on_the_picture_and_holds_what_changes(model, noisy):
     result = equivariance(model, noisy)
-    straight = model.predict(noisy, branches=True)
-    turned = model.predict(np.rot90(noisy), branches=True)
+    straight = model.predict(noisy, branches=True, averaged=False)
+    turned = model.predict(np.rot90(noisy), branches=True, averaged=False)
     for name in ("standard", "equivariant", "denoised"):
         expected = np.abs(np.rot90(getattr(turned, name), -1) - getattr(straight, name))
         np.testing.assert_allclose(result.differences[name], expected, atol=1e-3)
@@ -144,8 +144,10 @@ def test_a_window_of_a_stack_with_channels(tiny, noisy):
     assert result.window == window
     assert result.differences["denoised"].shape == (40, 40)
     part = stack[1, :, 2:42, 4:44]
-    straight = model.predict(part, "CYX").denoised
-    turned = np.rot90(model.predict(np.rot90(part, 1, (1, 2)), "CYX").denoised, -1, (1, 2))
+    straight = model.predict(part, "CYX", averaged=False).denoised
+    turned = np.rot90(
+        model.predict(np.rot90(part, 1, (1, 2)), "CYX", averaged=False).denoised, -1, (1, 2)
+    )
     expected = np.sqrt(((turned - straight) ** 2).mean(0))
     np.testing.assert_allclose(result.differences["denoised"], expected, atol=1e-3)
 

@@ -147,6 +147,11 @@ class Planes:
     def __len__(self) -> int:
         return int(np.prod(self.sample_shape, dtype=np.int64))
 
+    @property
+    def pixels(self) -> int:
+        """Of all planes together; channels are not counted."""
+        return self.height * self.width * len(self)
+
     def indices(self) -> Iterator[tuple[int, ...]]:
         """Every sample index, last axis fastest."""
         return itertools.product(*(range(size) for size in self.sample_shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,7 @@ def predict(
     dtype: torch.dtype = torch.float32,
     samples: list[tuple[int, ...]] | None = None,
     draws: Draws | None = None,
+    mirrored: bool = False,
 ) -> Iterator[TileDone]:
     """Denoise every plane and write the results into ``outputs``.
 
@@ -59,6 +61,8 @@ def predict(
         Sample indices to predict; default all.
     draws : Draws, optional
         What the network is shown instead of the picture itself; the predictions are averaged.
+    mirrored : bool
+        Average over mirror images, too, see `predict_window`.
 
     Yields
     ------
@@ -71,7 +75,9 @@ def predict(
     for sample in chosen:
         for cut in cuts:
             window = _read(planes, sample, cut)
-            prediction = predict_window(network, window, normalisation, dtype, draws)
+            prediction = predict_window(
+                network, window, normalisation, dtype, draws, mirrored=mirrored
+            )
             for name, target in outputs.items():
                 part = getattr(prediction, name)[:, cut.rows.crop, cut.columns.crop]
                 rows, columns = cut.rows.write, cut.columns.write
@@ -86,17 +92,35 @@ def predict_window(
     normalisation: Normalisation,
     dtype: torch.dtype = torch.float32,
     draws: Draws | None = None,
+    *,
+    mirrored: bool = False,
 ) -> _Arrays:
-    """Denoise one picture of shape (channels, Y, X), in grey levels in and out."""
+    """Denoise one picture of shape (channels, Y, X), in grey levels in and out.
+
+    ``mirrored`` averages over mirror images: of several draws, every second one is mirrored; of
+    one picture, it and its mirror image are shown. Both branches learn mirrored patches, but only
+    turning is built into one of them.
+    """
     device = next(network.parameters()).device
     image = torch.from_numpy(normalisation.apply(window))[None]
     shown = [image] if draws is None else draws(image)
+    if mirrored and len(shown) == 1:
+        shown = [*shown, *shown]
+
+    def predicted(number: int, picture: Tensor) -> Prediction:
+        turned = mirrored and number % 2 == 1
+        picture = picture.to(device)
+        picture = picture.flip(-1) if turned else picture
+        prediction: Prediction = network(picture.contiguous(memory_format=torch.channels_last))
+        if not turned:
+            return prediction
+        return Prediction(*(None if part is None else part.flip(-1) for part in prediction))
+
     with (
         torch.inference_mode(),
         torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
     ):
-        pictures = (part.to(device).contiguous(memory_format=torch.channels_last) for part in shown)
-        prediction = _mean(network(picture) for picture in pictures)
+        prediction = _mean(itertools.starmap(predicted, enumerate(shown)))
     arrays = _to_arrays(prediction, normalisation)
     finite = np.isfinite(window)
     if not finite.all():
