@@ -243,6 +243,35 @@ def test_what_the_input_of_r2r_tells_of_the_noise_of_the_target_is_little(
     assert float((learned**2).mean()) < 0.03 * (photons + read_noise**2)
 
 
+@pytest.mark.parametrize("photons", [0.05, 0.5, 2.0, 10.0, 50.0])
+@pytest.mark.parametrize("read_noise", [0.0, 2.0])
+def test_r2r_leaves_out_few_pixels_of_noise_that_is_as_it_says(photons, read_noise) -> None:
+    figures = NoiseFigures((1.0,), (0.0,), (read_noise,))
+    noisy = shot(torch.full((8, 1, 256, 256), photons), figures)
+    compared = R2R(figures)(noisy, generator()).mask
+    assert compared.shape == (8, 1, 256, 256)
+    assert set(compared.unique().tolist()) <= {0.0, 1.0}
+    assert float((1 - compared).mean()) < 2e-3
+    # They are the brightest, so there is a bias, of less than a hundredth of the noise.
+    mean = float((noisy * compared).sum() / compared.sum())
+    error = np.sqrt((photons + read_noise**2) / noisy.numel())
+    assert abs(mean - photons) < 0.01 * np.sqrt(photons + read_noise**2) + 4 * error
+
+
+@every_noise
+def test_r2r_leaves_out_single_pixels_that_the_noise_does_not_explain(figures) -> None:
+    scene = torch.zeros(1, 2, 64, 64)
+    noisy = shot(scene, figures)
+    noisy[0, 0, 20, 30], noisy[0, 1, 40, 0], noisy[0, 1, 63, 63] = 9.0, 9.0, -9.0
+    noisy[0, 0, 10:12, 10:12] = 9.0
+    compared = R2R(figures)(noisy, generator()).mask[0, 0]
+    assert not compared[[20, 40, 63], [30, 0, 63]].any()
+    # Pixels around them, and what a lens can make, are compared.
+    assert compared[19:22, 29:32].sum() == 8
+    assert compared[10:12, 10:12].all()
+    assert float(compared.mean()) > 0.998
+
+
 def test_draws_for_a_prediction_are_the_inputs_of_training() -> None:
     objective, noisy = R2R(NOISES["photons"]), noise(1, 1, 16, 16)
     torch.testing.assert_close(

@@ -168,3 +168,16 @@ def test_a_stop_before_the_first_step_leaves_the_shipped_network(warm, shipped, 
     assert model.provenance["steps"] == 0
     plain = Redenoiser(warm.changed(**{"training.steps": 0}), "cpu").fit(noisy)
     np.testing.assert_array_equal(model.predict(noisy).denoised, plain.predict(noisy).denoised)
+
+
+def test_hot_pixels_do_not_stay_when_the_shipped_network_is_adapted() -> None:
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:128, :128]
+    scene = 30 + 20 * np.sin(rows / 7) * np.cos(columns / 9)
+    noisy = rng.poisson(scene).astype(np.float32)
+    hot = rng.random(noisy.shape) < 2e-3
+    noisy[hot] += 300
+    config = Config().changed(**{"objective.kind": "r2r", "training.steps": 30})
+    noise = {"gain": (1.0,), "offset": (0.0,), "read_noise": (0.0,)}
+    model = Redenoiser(config.changed(**{"objective.noise": noise}), "cpu").fit(noisy)
+    assert np.abs(model.predict(noisy).denoised - scene)[hot].max() < 40

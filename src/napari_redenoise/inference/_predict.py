@@ -114,7 +114,8 @@ def predict_window(
         prediction: Prediction = network(picture.contiguous(memory_format=torch.channels_last))
         if not turned:
             return prediction
-        return Prediction(*(None if part is None else part.flip(-1) for part in prediction))
+        others = (None if part is None else part.flip(-1) for part in prediction[1:])
+        return Prediction(prediction.denoised.flip(-1), *others)
 
     with (
         torch.inference_mode(),
