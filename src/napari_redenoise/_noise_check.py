@@ -18,6 +18,7 @@ from napari_redenoise.noise import (
     blind_spot,
     correlation_reach,
     estimate_noise,
+    has_lines,
     recommend,
 )
 
@@ -71,6 +72,7 @@ def recommendation(reports: tuple[NoiseReport, ...], *, adapting: bool = True) -
     """One for all channels: the blind spot reaches as far as the noise of any of them."""
     every = [recommend(report, adapting=adapting) for report in reports]
     advice = max(every, key=lambda advice: _CAUTIOUS.index(advice.objective))
+    advice = replace(advice, lines=any(one.lines for one in every))
     reach_y, reach_x = np.max([correlation_reach(report) for report in reports], axis=0)
     if advice.objective != "noise2void" or len(reports) == 1:
         return advice
@@ -97,15 +99,24 @@ def resolve(
         # Of another image: what followed from its noise does not follow from this one's.
         asked = objective.kind == "r2r" and not objective.chosen
         forgotten = {"kind": "r2r" if asked else "auto", "noise": None, "chosen": False}
-        objective = objective.model_copy(update={**forgotten, "mask_shape": ("1",)})
+        objective = objective.model_copy(update={**forgotten, "mask_shape": ("1",), "lines": False})
     if objective.kind == "auto":
         advice, noise = advise(planes, adapting=adapting)
-        chosen = {"kind": advice.objective, "mask_shape": advice.mask_shape, "noise": noise}
+        chosen = {
+            "kind": advice.objective,
+            "mask_shape": advice.mask_shape,
+            "noise": noise,
+            "lines": advice.lines,
+        }
         return objective.model_copy(update={**chosen, "chosen": True, "from_noise": True})
     if objective.kind != "r2r" or objective.noise is not None:
         return objective
-    noise = _measured(noise_reports(planes))
-    return objective.model_copy(update={"noise": noise, "from_noise": True})
+    reports = noise_reports(planes)
+    found = {
+        "noise": _measured(reports),
+        "lines": adapting and any(has_lines(report) for report in reports),
+    }
+    return objective.model_copy(update={**found, "from_noise": True})
 
 
 def advise(planes: Planes, *, adapting: bool) -> tuple[Recommendation, NoiseConfig | None]:

@@ -131,6 +131,9 @@ class ObjectiveConfig(_Frozen):
     noise: NoiseConfig | None = Field(None, description="R2R: gain, offset and read noise")
     recorruption: float = Field(0.5, gt=0, le=4, description="R2R: share of the noise added")
     draws: int = Field(8, ge=1, le=64, description="R2R: noise draws that a prediction averages")
+    lines: bool = Field(
+        False, description="rows and columns have offsets of their own, which are not learned"
+    )
     from_noise: bool = Field(
         False, description="the above follows from the noise of the image, and not from the user"
     )

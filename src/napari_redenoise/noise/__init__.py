@@ -18,6 +18,7 @@ from napari_redenoise.noise._verdict import (
     blind_spot,
     correlation_reach,
     describe,
+    has_lines,
     is_clean,
     recommend,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "estimate_noise",
     "estimate_noise_from_repeats",
     "gaussian",
+    "has_lines",
     "is_clean",
     "noise_autocorrelation",
     "poisson_gaussian",

@@ -47,17 +47,22 @@ class Recommendation:
     mask_shape : tuple of str
         Drawing of the blind spot: rows of 0 and 1, odd sizes, the pixel itself in the centre.
     reason : str
+    lines : bool
+        Whether what rows and columns have in common is to be left out of what is learned.
 
     Notes
     -----
     R2R is recommended to adapt a network that knows images already, where the noise is known. From
     random weights it learns more slowly than Noise2Self; but a network that is shown pictures as
-    they are forgets with blind spots how to use the pixel itself (docs/warm-start.md).
+    they are forgets with blind spots how to use the pixel itself (docs/warm-start.md). Offsets of
+    rows and columns are left out with such a network alone, which knows what to do with them; with
+    random weights they would be anything.
     """
 
     objective: Literal["noise2self", "noise2void", "r2r"]
     mask_shape: tuple[str, ...]
     reason: str
+    lines: bool = False
 
 
 def describe(report: NoiseReport) -> tuple[Finding, ...]:
@@ -96,20 +101,23 @@ def recommend(report: NoiseReport, *, adapting: bool = True) -> Recommendation:
     """
     if is_clean(report):
         return Recommendation("noise2self", ("1",), "no noise was found")
+    lines = adapting and has_lines(report)
     reach = reach_y, reach_x = correlation_reach(report)
     if reach == (0, 0):
         reason = "the noise is independent from pixel to pixel"
+        if has_lines(report):
+            reason += " but for offsets of lines"
         if adapting and _is_known(report):
             reason += " and its strength is known"
-            return Recommendation("r2r", ("1",), reason)
-        return Recommendation("noise2self", ("1",), reason)
+            return Recommendation("r2r", ("1",), reason, lines)
+        return Recommendation("noise2self", ("1",), reason, lines)
     shape = blind_spot(*reach)
     if reach_y and reach_x:
         where = f"along y to lag {reach_y} and along x to lag {reach_x}"
     else:
         where = f"along {'y' if reach_y else 'x'} to lag {max(reach)}"
     reason = f"the noise is correlated {where}, so the neighbours in the blind spot are hidden too"
-    return Recommendation("noise2void", shape, reason)
+    return Recommendation("noise2void", shape, reason, lines)
 
 
 def _is_known(report: NoiseReport) -> bool:
@@ -118,15 +126,35 @@ def _is_known(report: NoiseReport) -> bool:
     return report.gain_is_known and is_noisy and report.misfit <= _LARGE_MISFIT
 
 
+def has_lines(report: NoiseReport) -> bool:
+    """Whether rows or columns have offsets of their own."""
+    return max(report.autocorrelation.rows, report.autocorrelation.columns) > _SIGNIFICANT
+
+
 def correlation_reach(report: NoiseReport) -> tuple[int, int]:
-    """Lags along y and x up to which the noise is correlated without a gap."""
+    """Lags along y and x up to which the noise is correlated without a gap.
+
+    What a whole line has in common is correlated at every lag alike; it is left out.
+    """
     found = report.autocorrelation
     least = max(_SIGNIFICANT, _ERRORS * found.error)
     reach_y, reach_x = (
         next((lag for lag, value in enumerate(along) if abs(value) < least), len(along))
-        for along in (found.y, found.x)
+        for along in (
+            _without_lines(found.y, found.columns),
+            _without_lines(found.x, found.rows),
+        )
     )
     return reach_y, reach_x
+
+
+def _without_lines(along: tuple[float, ...], share: float) -> tuple[float, ...]:
+    """Correlation along an axis, without that of lines along it; their share of the deviation."""
+    common = float(np.median(along[len(along) // 2 :])) if share > _SIGNIFICANT else 0.0
+    # Not what would be left of noise that fades towards the last lags.
+    if not 0 < common < 1 or common > 1.5 * abs(along[0]):
+        return along
+    return tuple((value - common) / (1 - common) for value in along)
 
 
 def blind_spot(reach_y: int, reach_x: int) -> tuple[str, ...]:
@@ -185,7 +213,8 @@ def _lines(report: NoiseReport) -> list[Finding]:
         Finding(
             "lines",
             f"{name} have offsets of their own ({share:.0%} of the noise): no blind spot "
-            "removes these, subtract them first.",
+            "removes these. An adaptation leaves them out of what is learned; to be rid of all, "
+            "subtract them first.",
         )
         for name, share in (("Rows", found.rows), ("Columns", found.columns))
         if share > _SIGNIFICANT

@@ -20,17 +20,19 @@ class Sample(NamedTuple):
 
     ``mask`` weighs the loss: 1 at pixels that are compared, 0 elsewhere; it may have one channel.
     ``penalty`` is added to the loss of the network's output, where an objective has one.
+    ``lines`` says that rows and columns of the target have offsets of their own, which are noise.
     """
 
     input: Tensor
     target: Tensor
     mask: Tensor
     penalty: Penalty | None = None
+    lines: bool = False
 
     def to(self, device: torch.device) -> Sample:
         """The same on a device."""
         source, target, mask = (part.to(device) for part in self[:3])
-        return Sample(source, target, mask, self.penalty)
+        return self._replace(input=source, target=target, mask=mask)
 
 
 ALL_TURNS = tuple(itertools.product((False, True), range(4)))
@@ -69,7 +71,27 @@ class Objective(ABC):
 
 def masked_loss(prediction: Tensor, sample: Sample, kind: Literal["l2", "l1"] = "l2") -> Tensor:
     """Mean squared or absolute error over the masked pixels, computed in float32."""
-    error = prediction.float() - sample.target
+    error = error_of(prediction, sample)
     distance = error**2 if kind == "l2" else error.abs()
     channels = prediction.shape[1] // sample.mask.shape[1]
     return (distance * sample.mask).sum() / (sample.mask.sum() * channels)
+
+
+def error_of(prediction: Tensor, sample: Sample) -> Tensor:
+    """Prediction less target, float32; without what lines have in common if that is noise.
+
+    Of a target whose rows and columns have offsets of their own, a network would learn these, which
+    its input shares. Only their differences from the mean of all pixels are left out: the
+    brightness of the patch is still learned.
+    """
+    error = prediction.float() - sample.target
+    if not sample.lines:
+        return error
+    weight = sample.mask.expand_as(error)
+    for axis in (-1, -2):
+        count = weight.sum(axis, keepdim=True)
+        mean = (error * weight).sum(axis, keepdim=True) / count.clamp(min=1)
+        whole = (error * weight).sum((-2, -1), keepdim=True)
+        whole = whole / weight.sum((-2, -1), keepdim=True).clamp(min=1)
+        error = error - torch.where(count > 0, mean - whole, 0.0)
+    return error

@@ -130,7 +130,8 @@ class _Recorded:
         compute: Callable[[Sample], Tensor],
         stream: torch.cuda.Stream | None,
     ) -> None:
-        self._inputs = Sample(sample.input.clone(), sample.target.clone(), sample.mask.clone())
+        source, target, mask = (part.clone() for part in _tensors(sample))
+        self._inputs = sample._replace(input=source, target=target, mask=mask)
         self._graph = torch.cuda.CUDAGraph()
         # Other threads, a viewer's or one that makes batches, may use the device meanwhile.
         with (
