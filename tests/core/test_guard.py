@@ -54,6 +54,17 @@ class Shifted(nn.Module):
         return Prediction(self.value * chosen)
 
 
+class Rows(nn.Module):
+    """Says of every row its mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> Prediction:
+        return Prediction(x.mean(-1, keepdim=True).expand_as(x))
+
+
 @pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
 def test_held_out_pixels_are_some_and_are_not_learned_from(objective) -> None:
     pool = pool_of(torch.randn(objective.shots, 200, 270, generator=generator()))
@@ -111,6 +122,19 @@ def test_the_difference_is_that_of_the_true_errors() -> None:
     # The mean of 8000 deviates, doubled by b.
     assert found.error == pytest.approx(0.5 * 2 / np.sqrt(4 * 256**2 / 32), rel=0.25)
     assert found.is_worse
+
+
+def test_offsets_of_rows_are_neither_a_gain_nor_a_loss() -> None:
+    rows = 3 * torch.randn(1, 256, 1, generator=generator(1))
+    block = torch.randn(1, 256, 256, generator=generator()) + rows
+
+    def difference(*, lines: bool) -> float:
+        guard = Guard(pool_of(block), Noise2Self(), 0, lines=lines)
+        guard.begin(Shifted(0.0), never)
+        return guard.compare(Rows(), 1, never).difference
+
+    assert difference(lines=False) < -5
+    assert abs(difference(lines=True)) < 0.3
 
 
 def test_networks_that_are_equally_good_are_seldom_called_worse() -> None:

@@ -381,6 +381,29 @@ def test_offsets_of_rows_are_found():
     assert "lines" not in kinds(estimate_noise(noisy))
 
 
+@pytest.mark.parametrize("share", [0.2, 0.3, 0.6])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("taps", [[1], [1, 0.5]])
+def test_offsets_of_lines_are_not_taken_for_correlation_along_them(share, axis, taps):
+    noisy = 300 * spots() + 20 * blurred(256, taps, [1])
+    shape = (256, 1) if axis == 0 else (1, 256)
+    report = estimate_noise(noisy + 20 * share * rng(1).normal(size=shape))
+    advice = recommend(report)
+    assert correlation_reach(report) == (len(taps) - 1, 0)
+    assert advice.lines
+    # From random weights, what is not learned would be anything.
+    assert not recommend(report, adapting=False).lines
+    assert not recommend(estimate_noise(noisy)).lines
+
+
+def test_noise_that_fades_slowly_is_not_taken_for_offsets_of_lines():
+    report = estimate_noise(rng().normal(size=(64, 64)))
+    slow = dataclasses.replace(
+        report.autocorrelation, x=(0.9, 0.8, 0.6, 0.4, 0.3, 0.2, 0.1, 0.08), rows=0.0, error=0.001
+    )
+    assert correlation_reach(dataclasses.replace(report, autocorrelation=slow)) == (0, 8)
+
+
 def test_as_many_lags_as_wanted():
     assert len(noise_autocorrelation(rng().normal(size=(64, 64)), 5).x) == 5
     for lags in (0, 16):

@@ -267,3 +267,15 @@ def test_r2r_knows_light_of_the_darkest_region_by_its_skewness(
     assert noise.gain[0] == pytest.approx(3.0, rel=0.1)
     assert noise.read_noise[0] ** 2 == pytest.approx(9 * background + read_noise**2, rel=0.15)
     assert low <= noise.skewed[0] <= high
+
+
+def test_offsets_of_rows_are_left_out_of_an_adaptation_alone(photons: np.ndarray) -> None:
+    rows = np.random.default_rng(1).normal(0, 8, (len(photons), 1))
+    planes = Planes(camera(photons) + rows, "YX")
+    for kind in ("auto", "r2r"):
+        asked = ObjectiveConfig(kind=kind)
+        assert resolve(asked, planes, adapting=True).lines
+        assert not resolve(asked, planes).lines
+        # Of another image without them, nothing stays.
+        learned = resolve(asked, planes, adapting=True)
+        assert not resolve(learned, Planes(camera(photons), "YX"), adapting=True).lines

@@ -15,6 +15,10 @@ Penalty = Callable[[Tensor, Denoiser, float], Tensor]
 """Of a prediction, a denoiser, and the share of the training done: a scalar loss term."""
 
 
+_ROUNDS = 3
+"""After which two hundredths of the offsets are left with 8 pixels to a line, and none with all."""
+
+
 class Sample(NamedTuple):
     """One training example: all tensors of shape (B, channels, H, W).
 
@@ -88,10 +92,15 @@ def error_of(prediction: Tensor, sample: Sample) -> Tensor:
     if not sample.lines:
         return error
     weight = sample.mask.expand_as(error)
-    for axis in (-1, -2):
-        count = weight.sum(axis, keepdim=True)
-        mean = (error * weight).sum(axis, keepdim=True) / count.clamp(min=1)
-        whole = (error * weight).sum((-2, -1), keepdim=True)
-        whole = whole / weight.sum((-2, -1), keepdim=True).clamp(min=1)
-        error = error - torch.where(count > 0, mean - whole, 0.0)
-    return error
+    whole = _mean(error, weight, (-2, -1))
+    error = error - whole
+    # Where the pixels that are compared are few, means of rows and columns depend on each other.
+    for axis in (-1, -2) * _ROUNDS:
+        error = error - _mean(error, weight, (axis,))
+    return error + whole
+
+
+def _mean(values: Tensor, weight: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Weighted mean over axes, 0 where there is no weight."""
+    total = (values * weight).sum(axes, keepdim=True)
+    return total / weight.sum(axes, keepdim=True).clamp(min=1e-6)
