@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from napari_redenoise.config import Config
+from napari_redenoise.config import Config, TilingConfig
 from napari_redenoise.data import Normalisation
 from napari_redenoise.errors import ConfigError, ModelFileError
 from napari_redenoise.nn import DenoisingNetwork, authors_config, load_authors_checkpoint
@@ -64,7 +64,9 @@ def load_authors_model(
     channels = config.channels
     normalisation = Normalisation((0.0,) * channels, (float(grey_range),) * channels)
     provenance = {"imported_from": path.name, "grey_range": float(grey_range)}
-    return network, Config(network=config), normalisation, provenance
+    # It is to denoise as it did where it comes from: from the picture alone.
+    as_published = Config(network=config, tiling=TilingConfig(mirrored=False))
+    return network, as_published, normalisation, provenance
 
 
 def _read(path: Path) -> Mapping[str, object]:
