@@ -118,7 +118,8 @@ class Redenoiser(Learner):
         averaged : bool
             Whether to average over the picture and its mirror image (where ``tiling.mirrored``
             says so), and with a model trained with R2R from random weights over recorrupted
-            pictures, as is best; False shows the network the picture itself, once.
+            pictures, and to subtract offsets of lines where the model was trained without them, as
+            is best; False shows the network the picture itself, once.
 
         Raises
         ------
@@ -134,6 +135,8 @@ class Redenoiser(Learner):
         network, normalisation = self._trained()
         if self._is_loaded:
             check_scale(planes, normalisation)
+        if averaged:
+            planes = self._without_lines(planes, should_stop)
         yield from predict_in_tiles(
             network,
             planes,

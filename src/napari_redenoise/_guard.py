@@ -14,7 +14,7 @@ from torch.nn import functional
 from napari_redenoise.data import Pool
 from napari_redenoise.inference import Interrupted, interruptible
 from napari_redenoise.nn import DenoisingNetwork
-from napari_redenoise.objectives import Objective, Sample, error_of
+from napari_redenoise.objectives import Objective, Sample
 
 MOST_HELD = 1 / 16
 """Share of a window's pixels that may be held out; of those that an objective compares, half."""
@@ -98,8 +98,6 @@ class Guard:
         Chooses windows and pixels.
     dtype : torch.dtype
         ``torch.bfloat16`` computes the networks under autocast.
-    lines : bool
-        Whether what rows and columns have in common is noise, which is not compared.
 
     Attributes
     ----------
@@ -113,8 +111,6 @@ class Guard:
         objective: Objective,
         seed: int,
         dtype: torch.dtype = torch.float32,
-        *,
-        lines: bool = False,
     ) -> None:
         generator = torch.Generator().manual_seed(seed)
         self._dtype = dtype
@@ -122,7 +118,7 @@ class Guard:
         held = [torch.zeros_like(block[:1]) for block in pool.blocks]
         for number, rows, columns in _windows(pool, objective.scale, generator):
             window = pool.blocks[number][None, :, rows, columns]
-            sample = objective(window, generator)._replace(penalty=None, lines=lines)
+            sample = objective(window, generator)._replace(penalty=None)
             chosen = _some(sample.mask, generator)
             inside = pool.inside[number]
             if inside is not None:
@@ -175,7 +171,7 @@ class Guard:
                     enabled = self._dtype != torch.float32
                     with torch.autocast(device.type, self._dtype, enabled=enabled):
                         denoised = network(source).denoised
-                    found.append(error_of(denoised.cpu(), sample) ** 2)
+                    found.append((denoised.float().cpu() - sample.target) ** 2)
         except Interrupted:
             return None
         return found

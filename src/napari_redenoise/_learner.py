@@ -12,7 +12,8 @@ import napari_redenoise
 from napari_redenoise._adaptation import Adaptation
 from napari_redenoise._guard import WentBack
 from napari_redenoise._learning import Material, as_planes, draws_of, make_objective, shows_draws
-from napari_redenoise._noise_check import resolve
+from napari_redenoise._lines import WithoutLines
+from napari_redenoise._preparation import prepared
 from napari_redenoise._previews import FIRST_STEP, PreviewDone, Previews, Window
 from napari_redenoise._session import Controls, Session, guarded_steps_of, steps_of
 from napari_redenoise._snapshots import Snapshot, Snapshots
@@ -137,9 +138,6 @@ class Learner:
             )
         )
         is_warm = config.training.start == "warm"
-        if not is_warm:
-            # Otherwise when the first step is due: there is something to see before.
-            config = config.model_copy(update={"objective": resolve(config.objective, planes)})
         shots = material.shots(config.objective)
         with memory_in_words(self.device):
             state = start(config, self.device)
@@ -147,6 +145,11 @@ class Learner:
                 for network in (state.network, state.average):
                     network.load_state_dict(warm_weights(config.network))
             pool = load_pool(shots, state.generator, should_stop=should_stop)
+            if not is_warm:
+                # Otherwise when the first step is due: there is something to see before.
+                config, pool = prepared(
+                    config, material, pool, state.generator, self.device, should_stop
+                )
             self.config, self.normalisation = config, pool.normalisation
             self._state, self._network, self.provenance = state, state.average, {}
             self._snapshots, self._is_loaded = Snapshots(), False
@@ -203,15 +206,15 @@ class Learner:
             check_scale(material.planes, normalisation)
         here = self._here()
         config = self.config.changed(**{"training.steps": here.step + steps})
-        adapting = config.training.start == "warm"
-        objective = resolve(config.objective, material.planes, adapting=adapting)
-        config = config.model_copy(update={"objective": objective})
-        shots = material.shots(objective)
+        shots = material.shots(config.objective)
         with memory_in_words(self.device):
             state = self._state
             if state is None or network is not state.average:
                 state = go_on(config, network.state_dict(), here.step, self.device)
             pool = load_pool(shots, state.generator, normalisation, should_stop=should_stop)
+            config, pool = prepared(
+                config, material, pool, state.generator, self.device, should_stop
+            )
             state.began = here.step
             self.config, self._state, self._network = config, state, state.average
             self._snapshots.go_on(here)
@@ -306,13 +309,17 @@ class Learner:
 
         def adapting() -> Iterator[StepDone]:
             nonlocal adaptation
-            if self.config.training.total_steps == 0:
+            config, learned = prepared(
+                self.config, material, pool, state.generator, self.device, controls.stops
+            )
+            if controls.stops():
                 return
-            objective = resolve(self.config.objective, planes, adapting=True)
-            self.config = self.config.model_copy(update={"objective": objective})
+            self.config = config
             self.provenance = self._describe(material, None, 0.0)
-            guard, steps = guarded_steps_of(state, self.config, pool, dtype, controls.stops)
-            adaptation = Adaptation(guard, self.config.training.total_steps, snapshots, now())
+            if config.training.total_steps == 0:
+                return
+            guard, steps = guarded_steps_of(state, config, learned, dtype, controls.stops)
+            adaptation = Adaptation(guard, config.training.total_steps, snapshots, now())
             yield from steps
 
         if controls.stops():
@@ -325,7 +332,7 @@ class Learner:
             steps = steps_of(state, self.config, pool, dtype)
         previews = Previews(
             state.average,
-            lambda window, step: self._preview(state.average, planes, window, step),
+            lambda window, step: self._preview(state.average, planes, window, step, controls.stops),
             controls.view,
             controls.stops,
             first=0 if is_warm or state.began else FIRST_STEP,
@@ -349,13 +356,31 @@ class Learner:
         self.provenance |= {"guard": adaptation.describe(), "went_back_from": step}
 
     def _preview(
-        self, network: DenoisingNetwork, planes: Planes, window: Window, step: int
+        self,
+        network: DenoisingNetwork,
+        planes: Planes,
+        window: Window,
+        step: int,
+        should_stop: Callable[[], bool] | None = None,
     ) -> PreviewDone:
         _, normalisation = self._trained()
         dtype = training_dtype(self.device, self.config.training.precision)
         pixels = planes.read(window.sample, window.rows, window.columns)
+        if self.config.objective.lines != "none":
+            # Of what is seen alone: a whole plane would take too long.
+            seen = self._without_lines(Planes(pixels, "CYX"), should_stop)
+            pixels = seen.read((), slice(None), slice(None))
         arrays = predict_window(network, pixels, normalisation, dtype, self._draws(1))
         return PreviewDone(step, window, arrays.denoised, arrays.mask)
+
+    def _without_lines(
+        self, planes: Planes, should_stop: Callable[[], bool] | None = None
+    ) -> Planes:
+        """Without offsets of lines, where the image that was learned from had such."""
+        lines = self.config.objective.lines
+        if lines == "none":
+            return planes
+        return WithoutLines.of(planes, lines, self.device, should_stop)
 
     def _draws(self, count: int) -> Draws | None:
         """What is shown of a picture, where that is not the picture itself."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +74,11 @@ class Material:
                     "channel(s): choose others of the same kind"
                 )
         return cls(planes, None if second is None else as_planes(second, planes.axes), more)
+
+    def changed(self, change: Callable[[Planes], Planes]) -> Material:
+        """The same of images that are changed, each by itself."""
+        second = None if self.second is None else change(self.second)
+        return Material(change(self.planes), second, tuple(map(change, self.others)))
 
     def shots(self, config: ObjectiveConfig) -> tuple[Shots, ...]:
         """Pictures to train on, of every image: see `shots_of`."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_redenoise.config import NoiseConfig, ObjectiveConfig
+from napari_redenoise.config import Lines, NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
 from napari_redenoise.noise import (
@@ -18,9 +19,16 @@ from napari_redenoise.noise import (
     blind_spot,
     correlation_reach,
     estimate_noise,
-    has_lines,
+    lines_of,
     recommend,
 )
+
+LINES_IN_WORDS: dict[Lines, str] = {
+    "none": "no lines",
+    "rows": "rows",
+    "columns": "columns",
+    "both": "rows and columns",
+}
 
 _TOO_DARK = 0.002
 """Share of the pixels that may lie below an offset by chance."""
@@ -72,7 +80,7 @@ def recommendation(reports: tuple[NoiseReport, ...], *, adapting: bool = True) -
     """One for all channels: the blind spot reaches as far as the noise of any of them."""
     every = [recommend(report, adapting=adapting) for report in reports]
     advice = max(every, key=lambda advice: _CAUTIOUS.index(advice.objective))
-    advice = replace(advice, lines=any(one.lines for one in every))
+    advice = replace(advice, lines=lines_of(*reports))
     reach_y, reach_x = np.max([correlation_reach(report) for report in reports], axis=0)
     if advice.objective != "noise2void" or len(reports) == 1:
         return advice
@@ -80,7 +88,11 @@ def recommendation(reports: tuple[NoiseReport, ...], *, adapting: bool = True) -
 
 
 def resolve(
-    objective: ObjectiveConfig, planes: Planes, *, adapting: bool = False
+    objective: ObjectiveConfig,
+    planes: Planes,
+    *,
+    adapting: bool = False,
+    without: Callable[[Lines], Planes] | None = None,
 ) -> ObjectiveConfig:
     """Fill in what an objective has to know of the noise of an image.
 
@@ -88,42 +100,74 @@ def resolve(
     Noise2Self where the noise cannot be measured; ``r2r`` without noise takes what is measured:
     gain and variances as they are, the darkest region taken for dark, and how much of its noise
     is light by its skewness. Where that is not known, photons alone make the noise, unless pixels
-    are darker than they can be then.
+    are darker than they can be then. Both say which lines have offsets of their own.
+
+    Parameters
+    ----------
+    objective : ObjectiveConfig
+    planes : Planes
+    adapting : bool
+    without : callable, optional
+        Gives the image without the offsets of such lines, whose noise is then measured again: with
+        them it seems correlated, stronger, and often not to follow the light.
 
     Raises
     ------
     InputError
         When R2R is to draw from noise and there is none, or photons cannot be told from it.
     """
-    if objective.from_noise:
-        # Of another image: what followed from its noise does not follow from this one's.
-        asked = objective.kind == "r2r" and not objective.chosen
-        forgotten = {"kind": "r2r" if asked else "auto", "noise": None, "chosen": False}
-        objective = objective.model_copy(update={**forgotten, "mask_shape": ("1",), "lines": False})
-    if objective.kind == "auto":
-        advice, noise = advise(planes, adapting=adapting)
-        chosen = {
-            "kind": advice.objective,
-            "mask_shape": advice.mask_shape,
-            "noise": noise,
-            "lines": advice.lines,
-        }
-        return objective.model_copy(update={**chosen, "chosen": True, "from_noise": True})
-    if objective.kind != "r2r" or objective.noise is not None:
+    objective = forgotten(objective)
+    if not asks_for_noise(objective):
         return objective
-    reports = noise_reports(planes)
-    found = {
-        "noise": _measured(reports),
-        "lines": adapting and any(has_lines(report) for report in reports),
-    }
-    return objective.model_copy(update={**found, "from_noise": True})
+    reports = _reports_or_none(planes)
+    lines = objective.lines
+    if reports is not None and lines == "none":
+        lines = lines_of(*reports)
+    if lines != "none" and without is not None:
+        reports = _reports_or_none(without(lines)) or reports
+    if objective.kind == "auto":
+        advice, noise = _advised(reports, adapting=adapting)
+        found = {"kind": advice.objective, "mask_shape": advice.mask_shape, "chosen": True}
+    else:
+        # Again, to say what is wrong with an image of which nothing could be measured.
+        noise, found = _measured(reports or noise_reports(planes)), {}
+    known = {"noise": noise, "lines": lines, "from_noise": True}
+    return objective.model_copy(update={**found, **known})
+
+
+def forgotten(objective: ObjectiveConfig) -> ObjectiveConfig:
+    """The objective without what followed from the noise of an image, which may be another's."""
+    if not objective.from_noise:
+        return objective
+    asked = objective.kind == "r2r" and not objective.chosen
+    kind = "r2r" if asked else "auto"
+    nothing = {"noise": None, "mask_shape": ("1",), "lines": "none"}
+    return objective.model_copy(
+        update={**nothing, "kind": kind, "chosen": False, "from_noise": False}
+    )
+
+
+def asks_for_noise(objective: ObjectiveConfig) -> bool:
+    """Whether something of an objective follows from the noise of the image."""
+    return objective.kind == "auto" or (objective.kind == "r2r" and objective.noise is None)
 
 
 def advise(planes: Planes, *, adapting: bool) -> tuple[Recommendation, NoiseConfig | None]:
     """What suits the noise of an image, and for R2R the noise; Noise2Self if it is not known."""
+    return _advised(_reports_or_none(planes), adapting=adapting)
+
+
+def _reports_or_none(planes: Planes) -> tuple[NoiseReport, ...] | None:
     try:
-        reports = noise_reports(planes)
+        return noise_reports(planes)
     except InputError:
+        return None
+
+
+def _advised(
+    reports: tuple[NoiseReport, ...] | None, *, adapting: bool
+) -> tuple[Recommendation, NoiseConfig | None]:
+    if reports is None:
         return Recommendation("noise2self", ("1",), "the noise cannot be measured"), None
     advice = recommendation(reports, adapting=adapting)
     return advice, _measured(reports) if advice.objective == "r2r" else None

@@ -60,6 +60,7 @@ def predict_in_tiles(
     should_stop: Callable[[], bool] | None,
     *,
     mirrored: bool,
+    dtype: torch.dtype = torch.float32,
 ) -> Iterator[TileDone]:
     """Denoise every plane into ``outputs``, with smaller tiles where the memory wants it.
 
@@ -82,6 +83,7 @@ def predict_in_tiles(
                     halo=halo,
                     draws=draws,
                     mirrored=mirrored,
+                    dtype=dtype,
                 )
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):

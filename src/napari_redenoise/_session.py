@@ -70,7 +70,7 @@ def guarded_steps_of(
     What the training begins with is looked at when the first step is asked for.
     """
     objective = make_objective(config.objective, pool.normalisation)
-    guard = Guard(pool, objective, config.training.seed, dtype, lines=config.objective.lines)
+    guard = Guard(pool, objective, config.training.seed, dtype)
 
     def steps() -> Iterator[StepDone]:
         guard.begin(state.average, should_stop)
@@ -90,11 +90,7 @@ def _steps(
     training = config.training
     side = training.patch_side * objective.scale
     batches = patches(pool, side, training.patches_per_step, state.generator, objective.turns)
-
-    def learned(noisy: Tensor, generator: torch.Generator) -> Sample:
-        return learned_by(noisy, generator)._replace(lines=config.objective.lines)
-
-    return train(state, batches, learned, training, dtype)
+    return train(state, batches, learned_by, training, dtype)
 
 
 class Session:

@@ -6,11 +6,13 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from napari_redenoise.config import Config, NetworkConfig
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import load_model
+from napari_redenoise.nn import DenoisingNetwork, build_network
 
 FOLDER = Path(str(files("napari_redenoise"))) / "weights"
 
@@ -61,6 +63,13 @@ def warm_weights(network: NetworkConfig) -> dict[str, Tensor]:
         for name, value in weights.items()
         if name.startswith(prefix)
     }
+
+
+def warm_network(network: NetworkConfig) -> DenoisingNetwork:
+    """A network with the weights that come with the package for it, to use as it is."""
+    warm = build_network(network, torch.Generator())
+    warm.load_state_dict(warm_weights(network))
+    return warm
 
 
 @cache

@@ -18,6 +18,9 @@ NetworkVariant = Literal["default", "reference"]
 TrainedObjective = Literal["noise2self", "noise2void", "noise2noise", "r2r", "neighbor2neighbor"]
 ObjectiveKind = Literal["auto", TrainedObjective]
 
+Lines = Literal["none", "rows", "columns", "both"]
+"""Which lines of a plane have offsets of their own."""
+
 NoiseKind = Literal["gaussian", "poisson", "poisson-gaussian"]
 
 DEFAULT_STEPS = {"warm": 100, "scratch": 270}
@@ -117,7 +120,8 @@ class ObjectiveConfig(_Frozen):
     noise is known.
     ``mask_shape`` draws the blind spot of Noise2Void in rows of 0 and 1, its centre in the
     middle: ``("1",)`` one pixel, ``("11111",)`` a horizontal bar. ``noise`` is what R2R draws
-    from; ``None`` estimates it from the image.
+    from; ``None`` estimates it from the image. Where the noise is measured, so is whether rows or
+    columns have offsets of their own, which are then subtracted (``lines``).
     """
 
     kind: ObjectiveKind = "auto"
@@ -131,8 +135,8 @@ class ObjectiveConfig(_Frozen):
     noise: NoiseConfig | None = Field(None, description="R2R: gain, offset and read noise")
     recorruption: float = Field(0.5, gt=0, le=4, description="R2R: share of the noise added")
     draws: int = Field(8, ge=1, le=64, description="R2R: noise draws that a prediction averages")
-    lines: bool = Field(
-        False, description="rows and columns have offsets of their own, which are not learned"
+    lines: Lines = Field(
+        "none", description="whose offsets are subtracted before learning and denoising"
     )
     from_noise: bool = Field(
         False, description="the above follows from the noise of the image, and not from the user"

@@ -278,6 +278,31 @@ def test_the_noise_that_r2r_draws_from_is_said(redenoise, tmp_path):
     assert "objective" not in adapted
 
 
+def test_lines_that_are_subtracted_are_said(redenoise, tmp_path):
+    image, out, model = (tmp_path / name for name in ("a.tif", "b.tif", "model.safetensors"))
+    rng = np.random.default_rng(0)
+    light = 100 + 200 * (np.sin(np.arange(256) / 20) * np.cos(np.arange(256)[:, None] / 30)) ** 2
+    rows = rng.normal(0, 5, (256, 1))
+    tifffile.imwrite(image, (light + rows + rng.normal(0, 10, (256, 256))).astype(np.float32))
+    scratch = ("--from-scratch", "--backbone", "standard", "--objective", "auto", "--steps", 1)
+    status, said, errors = redenoise("denoise", image, out, *scratch, "--save-model", model)
+    assert status == 0, errors
+    objective = config_of(model).objective
+    assert objective.lines == "rows"
+    first, second = (line for line in said.splitlines() if "wrote" not in line)
+    assert first.startswith("offsets of rows are subtracted first")
+    assert second == f"objective {objective.kind}"
+    denoised = tifffile.imread(out)
+    status, said, errors = redenoise("denoise", image, out, "--steps", 0, "--overwrite")
+    assert said.splitlines()[0] == "offsets of rows are subtracted", errors
+    # An exported network sees what it is given.
+    _, _, errors = redenoise("export", model, tmp_path / "model.pt2")
+    assert "does not subtract" in errors
+    # A model that is read subtracts again.
+    redenoise("denoise", image, out, "--model", model, "--overwrite")
+    np.testing.assert_allclose(tifffile.imread(out), denoised, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -124,19 +124,6 @@ def test_the_difference_is_that_of_the_true_errors() -> None:
     assert found.is_worse
 
 
-def test_offsets_of_rows_are_neither_a_gain_nor_a_loss() -> None:
-    rows = 3 * torch.randn(1, 256, 1, generator=generator(1))
-    block = torch.randn(1, 256, 256, generator=generator()) + rows
-
-    def difference(*, lines: bool) -> float:
-        guard = Guard(pool_of(block), Noise2Self(), 0, lines=lines)
-        guard.begin(Shifted(0.0), never)
-        return guard.compare(Rows(), 1, never).difference
-
-    assert difference(lines=False) < -5
-    assert abs(difference(lines=True)) < 0.3
-
-
 def test_networks_that_are_equally_good_are_seldom_called_worse() -> None:
     """Both say the same constant, each at its own half of the pixels: a matter of the noise."""
     marks = []

@@ -269,13 +269,24 @@ def test_r2r_knows_light_of_the_darkest_region_by_its_skewness(
     assert low <= noise.skewed[0] <= high
 
 
-def test_offsets_of_rows_are_left_out_of_an_adaptation_alone(photons: np.ndarray) -> None:
+@pytest.mark.parametrize("kind", ["auto", "r2r"])
+def test_the_noise_is_measured_again_without_offsets_of_lines(photons: np.ndarray, kind) -> None:
+    asked, straight = ObjectiveConfig(kind=kind), Planes(camera(photons), "YX")
     rows = np.random.default_rng(1).normal(0, 8, (len(photons), 1))
-    planes = Planes(camera(photons) + rows, "YX")
-    for kind in ("auto", "r2r"):
-        asked = ObjectiveConfig(kind=kind)
-        assert resolve(asked, planes, adapting=True).lines
-        assert not resolve(asked, planes).lines
-        # Of another image without them, nothing stays.
-        learned = resolve(asked, planes, adapting=True)
-        assert not resolve(learned, Planes(camera(photons), "YX"), adapting=True).lines
+    noisy = Planes(camera(photons) + rows, "YX")
+    seen = []
+
+    def without(lines: str) -> Planes:
+        seen.append(lines)
+        return straight
+
+    found = resolve(asked, noisy, adapting=True, without=without)
+    assert (seen, found.lines) == (["rows"], "rows")
+    assert found.noise == resolve(asked, straight, adapting=True).noise
+    # With them there seems to be more of it.
+    assert resolve(ObjectiveConfig(kind="r2r"), noisy).noise.read_noise > found.noise.read_noise
+    # Of another image without them, nothing stays; and what the user says of lines does.
+    assert resolve(found, straight, adapting=True).lines == "none"
+    said = ObjectiveConfig(kind=kind, lines="columns")
+    assert resolve(said, noisy, without=without).lines == "columns"
+    assert seen == ["rows", "columns"]

@@ -255,29 +255,6 @@ def test_the_loss_is_the_mean_error_over_the_masked_pixels(mask_channels: int, k
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("share", [1.0, 0.3])
-def test_offsets_of_lines_are_no_error_and_the_brightness_is(share: float) -> None:
-    prediction, offsets = noise(2, 3, 32, 40), noise(2, 3, 32, 1, seed=2) + noise(2, 3, 1, 40)
-    offsets = offsets - offsets.mean((2, 3), keepdim=True)
-    mask = (torch.rand(2, 1, 32, 40, generator=generator()) < share).float()
-    sample = Sample(prediction, prediction + offsets, mask, lines=True)
-    raw = float(masked_loss(prediction, sample._replace(lines=False)))
-    assert float(masked_loss(prediction, sample)) < (1e-10 if share == 1 else 0.01) * raw
-    # A patch that is too bright is wrong, as is all that lines do not have in common.
-    brighter = float(masked_loss(prediction + 0.5, sample))
-    assert brighter == pytest.approx(0.25, rel=0.02 if share == 1 else 0.15)
-    grainy = float(masked_loss(prediction + 0.5 * noise(2, 3, 32, 40, seed=5), sample))
-    # As many numbers as there are lines are lost.
-    assert grainy == pytest.approx(0.25 * (1 - 71 / (share * 32 * 40)), rel=0.1)
-
-
-def test_lines_that_are_not_compared_anywhere_do_no_harm() -> None:
-    target, mask = noise(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
-    mask[..., 2, 3] = 1
-    sample = Sample(target, target, mask, lines=True)
-    assert float(masked_loss(target + 2, sample)) == pytest.approx(4.0)
-
-
 @pytest.mark.parametrize(
     ("config", "expected"),
     [

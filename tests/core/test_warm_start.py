@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_redenoise import Config, Redenoiser, _learner, _warm_start
+from napari_redenoise import Config, Redenoiser, _preparation, _warm_start
 from napari_redenoise._previews import PreviewDone, Window
 from napari_redenoise.data import Normalisation
 from napari_redenoise.errors import ConfigError
@@ -144,8 +144,10 @@ def test_the_noise_is_measured_only_after_the_first_preview(
     warm, shipped, noisy, monkeypatch
 ) -> None:
     measured = []
-    real = _learner.resolve
-    monkeypatch.setattr(_learner, "resolve", lambda *a, **k: measured.append(1) or real(*a, **k))
+    real = _preparation.resolve
+    monkeypatch.setattr(
+        _preparation, "resolve", lambda *a, **k: measured.append(1) or real(*a, **k)
+    )
     window = Window((), slice(0, 40), slice(0, 40))
     model = Redenoiser(warm.changed(**{"objective.kind": "auto"}), "cpu")
     events = model.fit_events(np.tile(noisy, (2, 2)), view=lambda: window)

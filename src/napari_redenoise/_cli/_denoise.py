@@ -22,12 +22,14 @@ from napari_redenoise._cli._app import (
 )
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._learning import shows_draws
-from napari_redenoise._noise_check import advise, in_words, resolve
+from napari_redenoise._noise_check import LINES_IN_WORDS, advise, in_words, resolve
 from napari_redenoise._trust import assess
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import ImageFile, in_type_of, read_image, write_tiff
+
+_SUBTRACTED = "offsets of {} are subtracted first, and the noise is measured again without them"
 
 
 @app.command()
@@ -128,6 +130,8 @@ def denoise(
         typer.echo(line)
     if model is None:
         train_on(denoiser, source, _read(second, source.axes), _read(region), stop_after)
+        for line in _settled(denoiser):
+            typer.echo(line)
     if save_model is not None:
         typer.echo(f"wrote {denoiser.save(save_model, overwrite=overwrite)}")
     result = predict_all(denoiser, source)
@@ -158,13 +162,31 @@ def _announced(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
     elif objective.kind == "auto":
         adapting = denoiser.begins_warm(source.array, source.axes)
         advice, noise = advise(Planes(source.array, source.axes), adapting=adapting)
+        if advice.lines != "none":
+            yield _SUBTRACTED.format(LINES_IN_WORDS[advice.lines])
+            return
         yield f"objective {advice.objective}: {advice.reason}"
         if noise is not None:
             yield f"objective r2r: {in_words(noise)}"
     elif objective.kind == "r2r":
         objective = resolve(objective, Planes(source.array, source.axes))
-        if objective.noise is not None:
+        if objective.lines != "none":
+            yield _SUBTRACTED.format(LINES_IN_WORDS[objective.lines])
+        elif objective.noise is not None:
             yield f"objective r2r: {in_words(objective.noise)}"
+
+
+def _settled(denoiser: Redenoiser) -> Iterator[str]:
+    """What followed from the noise without the offsets of lines, which is known only now."""
+    objective = denoiser.config.objective
+    if objective.lines == "none":
+        return
+    if denoiser.config.training.total_steps == 0:
+        yield f"offsets of {LINES_IN_WORDS[objective.lines]} are subtracted"
+    elif objective.noise is not None:
+        yield f"objective {objective.kind}: {in_words(objective.noise)}"
+    else:
+        yield f"objective {objective.kind}"
 
 
 def _drawing(text: str) -> tuple[str, ...]:

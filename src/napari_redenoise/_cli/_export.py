@@ -32,5 +32,11 @@ def export(
             "noisier",
             err=True,
         )
+    if config.objective.lines != "none":
+        typer.echo(
+            "note: this model was trained without the offsets of lines, and the exported network "
+            "does not subtract them: it is for images that have none",
+            err=True,
+        )
     words = export_model(output, network, config.network, normalisation, overwrite=overwrite)
     typer.echo(f"wrote {output}: {words}")

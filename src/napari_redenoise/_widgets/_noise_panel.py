@@ -8,7 +8,7 @@ import numpy as np
 import pyqtgraph
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_redenoise._noise_check import recommendation
+from napari_redenoise._noise_check import LINES_IN_WORDS, recommendation
 from napari_redenoise._widgets._plots import Plot
 from napari_redenoise._widgets._words import wrapped
 from napari_redenoise.noise import NoiseReport, describe
@@ -28,7 +28,13 @@ OBJECTIVE_NAMES = {
 def advice_in_words(reports: tuple[NoiseReport, ...], *, adapting: bool = True) -> str:
     """What is recommended for the noise that was found, and why, in one sentence."""
     advice = recommendation(reports, adapting=adapting)
-    return f"{OBJECTIVE_NAMES[advice.objective]}, because {advice.reason}"
+    objective = f"{OBJECTIVE_NAMES[advice.objective]}, because {advice.reason}"
+    if advice.lines == "none":
+        return objective
+    return (
+        f"{objective} (measured again when the offsets of {LINES_IN_WORDS[advice.lines]} are "
+        "subtracted)"
+    )
 
 
 class NoisePanel(QWidget):

@@ -18,8 +18,8 @@ from napari_redenoise.noise._verdict import (
     blind_spot,
     correlation_reach,
     describe,
-    has_lines,
     is_clean,
+    lines_of,
     recommend,
 )
 
@@ -36,8 +36,8 @@ __all__ = [
     "estimate_noise",
     "estimate_noise_from_repeats",
     "gaussian",
-    "has_lines",
     "is_clean",
+    "lines_of",
     "noise_autocorrelation",
     "poisson_gaussian",
     "recommend",

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from napari_redenoise.config import Lines
 from napari_redenoise.noise._model import NoiseReport
 
 FindingKind = Literal[
@@ -47,22 +48,21 @@ class Recommendation:
     mask_shape : tuple of str
         Drawing of the blind spot: rows of 0 and 1, odd sizes, the pixel itself in the centre.
     reason : str
-    lines : bool
-        Whether what rows and columns have in common is to be left out of what is learned.
+    lines : {"none", "rows", "columns", "both"}
+        Which lines have offsets of their own, to be subtracted before anything is learned.
 
     Notes
     -----
     R2R is recommended to adapt a network that knows images already, where the noise is known. From
     random weights it learns more slowly than Noise2Self; but a network that is shown pictures as
-    they are forgets with blind spots how to use the pixel itself (docs/warm-start.md). Offsets of
-    rows and columns are left out with such a network alone, which knows what to do with them; with
-    random weights they would be anything.
+    they are forgets with blind spots how to use the pixel itself (docs/warm-start.md). With
+    offsets of lines the recommendation is a first one: without them the noise is another.
     """
 
     objective: Literal["noise2self", "noise2void", "r2r"]
     mask_shape: tuple[str, ...]
     reason: str
-    lines: bool = False
+    lines: Lines = "none"
 
 
 def describe(report: NoiseReport) -> tuple[Finding, ...]:
@@ -101,11 +101,11 @@ def recommend(report: NoiseReport, *, adapting: bool = True) -> Recommendation:
     """
     if is_clean(report):
         return Recommendation("noise2self", ("1",), "no noise was found")
-    lines = adapting and has_lines(report)
+    lines = lines_of(report)
     reach = reach_y, reach_x = correlation_reach(report)
     if reach == (0, 0):
         reason = "the noise is independent from pixel to pixel"
-        if has_lines(report):
+        if lines != "none":
             reason += " but for offsets of lines"
         if adapting and _is_known(report):
             reason += " and its strength is known"
@@ -126,9 +126,17 @@ def _is_known(report: NoiseReport) -> bool:
     return report.gain_is_known and is_noisy and report.misfit <= _LARGE_MISFIT
 
 
-def has_lines(report: NoiseReport) -> bool:
-    """Whether rows or columns have offsets of their own."""
-    return max(report.autocorrelation.rows, report.autocorrelation.columns) > _SIGNIFICANT
+def lines_of(*reports: NoiseReport) -> Lines:
+    """Which lines have offsets of their own, in any of several channels."""
+    rows, columns = (
+        any(share > _SIGNIFICANT for share in shares)
+        for shares in zip(
+            *((r.autocorrelation.rows, r.autocorrelation.columns) for r in reports), strict=True
+        )
+    )
+    if rows and columns:
+        return "both"
+    return "rows" if rows else "columns" if columns else "none"
 
 
 def correlation_reach(report: NoiseReport) -> tuple[int, int]:
@@ -213,8 +221,7 @@ def _lines(report: NoiseReport) -> list[Finding]:
         Finding(
             "lines",
             f"{name} have offsets of their own ({share:.0%} of the noise): no blind spot "
-            "removes these. An adaptation leaves them out of what is learned; to be rid of all, "
-            "subtract them first.",
+            "removes these, so they are estimated and subtracted before anything else is done.",
         )
         for name, share in (("Rows", found.rows), ("Columns", found.columns))
         if share > _SIGNIFICANT

@@ -5,7 +5,7 @@ from napari_redenoise.errors import ConfigError
 from napari_redenoise.objectives._blind import Noise2Self, Noise2Void
 from napari_redenoise.objectives._pairs import Neighbor2Neighbor, Noise2Noise, Supervised
 from napari_redenoise.objectives._recorrupted import R2R, NoiseFigures
-from napari_redenoise.objectives._sample import Objective, Sample, error_of, masked_loss
+from napari_redenoise.objectives._sample import Objective, Sample, masked_loss
 
 __all__ = [
     "R2R",
@@ -18,7 +18,6 @@ __all__ = [
     "Sample",
     "Supervised",
     "build_objective",
-    "error_of",
     "masked_loss",
 ]
 

@@ -15,23 +15,17 @@ Penalty = Callable[[Tensor, Denoiser, float], Tensor]
 """Of a prediction, a denoiser, and the share of the training done: a scalar loss term."""
 
 
-_ROUNDS = 3
-"""After which two hundredths of the offsets are left with 8 pixels to a line, and none with all."""
-
-
 class Sample(NamedTuple):
     """One training example: all tensors of shape (B, channels, H, W).
 
     ``mask`` weighs the loss: 1 at pixels that are compared, 0 elsewhere; it may have one channel.
     ``penalty`` is added to the loss of the network's output, where an objective has one.
-    ``lines`` says that rows and columns of the target have offsets of their own, which are noise.
     """
 
     input: Tensor
     target: Tensor
     mask: Tensor
     penalty: Penalty | None = None
-    lines: bool = False
 
     def to(self, device: torch.device) -> Sample:
         """The same on a device."""
@@ -75,32 +69,7 @@ class Objective(ABC):
 
 def masked_loss(prediction: Tensor, sample: Sample, kind: Literal["l2", "l1"] = "l2") -> Tensor:
     """Mean squared or absolute error over the masked pixels, computed in float32."""
-    error = error_of(prediction, sample)
+    error = prediction.float() - sample.target
     distance = error**2 if kind == "l2" else error.abs()
     channels = prediction.shape[1] // sample.mask.shape[1]
     return (distance * sample.mask).sum() / (sample.mask.sum() * channels)
-
-
-def error_of(prediction: Tensor, sample: Sample) -> Tensor:
-    """Prediction less target, float32; without what lines have in common if that is noise.
-
-    Of a target whose rows and columns have offsets of their own, a network would learn these, which
-    its input shares. Only their differences from the mean of all pixels are left out: the
-    brightness of the patch is still learned.
-    """
-    error = prediction.float() - sample.target
-    if not sample.lines:
-        return error
-    weight = sample.mask.expand_as(error)
-    whole = _mean(error, weight, (-2, -1))
-    error = error - whole
-    # Where the pixels that are compared are few, means of rows and columns depend on each other.
-    for axis in (-1, -2) * _ROUNDS:
-        error = error - _mean(error, weight, (axis,))
-    return error + whole
-
-
-def _mean(values: Tensor, weight: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Weighted mean over axes, 0 where there is no weight."""
-    total = (values * weight).sum(axes, keepdim=True)
-    return total / weight.sum(axes, keepdim=True).clamp(min=1e-6)

@@ -1,0 +1,77 @@
+"""What is settled before the first step: the objective, and the pixels that are learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from napari_redenoise._learning import Material
+from napari_redenoise._lines import WithoutLines, some_samples
+from napari_redenoise._noise_check import forgotten, resolve
+from napari_redenoise.config import Config, Lines
+from napari_redenoise.data import Planes, Pool, load_pool
+from napari_redenoise.inference import Interrupted
+
+
+def prepared(
+    config: Config,
+    material: Material,
+    pool: Pool,
+    generator: torch.Generator,
+    device: torch.device,
+    should_stop: Callable[[], bool] | None,
+) -> tuple[Config, Pool]:
+    """Settle what follows from the noise of an image, and learn from it without offsets of lines.
+
+    Parameters
+    ----------
+    config : Config
+    material : Material
+    pool : Pool
+        What would be learned from; it is where no lines have offsets.
+    generator : torch.Generator
+        Chooses what is read.
+    device : torch.device
+    should_stop : callable, optional
+        Leaves the search for offsets; configuration and pool then stay as they are.
+
+    Raises
+    ------
+    InputError, ConfigError
+        As `resolve` does.
+    """
+    learns = config.training.total_steps > 0
+    objective = config.objective
+    if not learns and forgotten(objective).kind != "auto":
+        return config, pool
+    straight: dict[Lines, Material] = {}
+
+    def without(lines: Lines) -> Material:
+        def change(planes: Planes) -> Planes:
+            changed = WithoutLines.of(planes, lines, device, should_stop)
+            # Noise2Noise needs frames that follow each other.
+            return changed if objective.kind == "noise2noise" else some_samples(changed)
+
+        if lines not in straight:
+            straight[lines] = material.changed(change)
+        return straight[lines]
+
+    try:
+        if not learns:
+            # The noise is asked for the lines alone.
+            lines = resolve(objective, material.planes).lines
+            changed = {"objective": objective.model_copy(update={"lines": lines})}
+            return config.model_copy(update=changed), pool
+        objective = resolve(
+            objective,
+            material.planes,
+            adapting=config.training.start == "warm",
+            without=lambda lines: without(lines).planes,
+        )
+        if objective.lines != "none":
+            shots = without(objective.lines).shots(objective)
+            pool = load_pool(shots, generator, pool.normalisation, should_stop=should_stop)
+    except Interrupted:
+        return config, pool
+    return config.model_copy(update={"objective": objective}), pool

@@ -1,0 +1,222 @@
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import nn
+
+from napari_redenoise import Config, Redenoiser, _lines
+from napari_redenoise._lines import WithoutLines, some_samples
+from napari_redenoise._previews import PreviewDone, Window
+from napari_redenoise.data import Planes
+from napari_redenoise.inference import Interrupted
+from napari_redenoise.nn import Prediction
+
+CPU = torch.device("cpu")
+SIGMA, SHARE = 10.0, 0.5
+
+
+def scene(height: int = 160, width: int = 192, seed: int = 0) -> np.ndarray:
+    """Blobs of some hundred grey levels."""
+    picture = np.random.default_rng(seed).normal(size=(height, width))
+    return 100 + 1500 * np.maximum(ndimage.gaussian_filter(picture, 4), 0)
+
+
+def noisy_scene(seed: int = 0) -> np.ndarray:
+    clean = scene(seed=seed)
+    return clean + np.random.default_rng(seed + 1).normal(0, SIGMA, clean.shape)
+
+
+def offsets(size: int, seed: int = 2) -> np.ndarray:
+    drawn = np.random.default_rng(seed).normal(0, SHARE * SIGMA, size)
+    return drawn - drawn.mean()
+
+
+def straight(image: np.ndarray, lines: str, axes: str = "YX") -> np.ndarray:
+    return whole(WithoutLines.of(Planes(image, axes), lines, CPU))[0]
+
+
+def whole(planes: Planes, sample: tuple[int, ...] = ()) -> np.ndarray:
+    return planes.read(sample, slice(0, planes.height), slice(0, planes.width))
+
+
+class Nothing(nn.Module):
+    """Takes everything for noise; a network of one tile's size."""
+
+    stride = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Identity()
+        self.weight = nn.Parameter(torch.zeros(1), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> Prediction:
+        return Prediction(0 * self.layer(x))
+
+
+@pytest.mark.parametrize("lines", ["rows", "columns", "both"])
+def test_offsets_are_subtracted_and_nothing_else(lines: str) -> None:
+    image = noisy_scene()
+    rows, columns = offsets(160)[:, None], offsets(192, 3)[None]
+    added = (lines != "columns") * rows + (lines != "rows") * columns
+    given = image + added
+    before = given.copy()
+    found = given - straight(given, lines)
+    np.testing.assert_array_equal(given, before)
+    assert abs(found.mean()) < 1e-3
+    # Subtracted is one number per line.
+    parts = found - found.mean(1, keepdims=True) - found.mean(0, keepdims=True)
+    assert abs(parts).max() < 1e-3
+    if lines == "rows":
+        assert np.ptp(found, axis=1).max() < 1e-3
+    # What is left of the offsets is little more than the mean of the other noise over a line.
+    left = (added - found).std()
+    assert left < 0.45 * added.std()
+    least = SIGMA * np.sqrt((lines != "columns") / 192 + (lines != "rows") / 160)
+    assert left < 2.5 * least
+
+
+def test_a_window_is_a_part_of_the_whole_and_is_found_once(monkeypatch) -> None:
+    planes = WithoutLines.of(Planes(noisy_scene() + offsets(160)[:, None], "YX"), "rows", CPU)
+    part = planes.read((), slice(20, 50), slice(30, 90))
+    assert part.dtype == np.float32
+    assert part.shape == (1, 30, 60)
+    monkeypatch.setattr(_lines, "_offsets", None)
+    np.testing.assert_array_equal(part, whole(planes)[:, 20:50, 30:90])
+
+
+def test_every_plane_and_channel_has_its_own_offsets() -> None:
+    stack = np.stack([noisy_scene(n) + offsets(160, 5 + n)[:, None] for n in range(2)])
+    constant = np.full_like(stack, 7.0)
+    planes = WithoutLines.of(Planes(np.stack([stack, constant], -1), "TYXC"), "rows", CPU)
+    for number in range(2):
+        found = stack[number] - whole(planes, (number,))[0]
+        assert np.corrcoef(found[:, 0], offsets(160, 5 + number))[0, 1] > 0.85
+        np.testing.assert_array_equal(whole(planes, (number,))[1], constant[number])
+
+
+def test_pixels_that_are_no_numbers_stay_and_spoil_no_line() -> None:
+    image = noisy_scene() + offsets(160)[:, None]
+    image[3], image[50:60, 20:30] = np.nan, np.inf
+    found = straight(image, "rows")
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(image))
+    rows = np.r_[0:3, 4:160]
+    subtracted = image[rows, 100] - found[rows, 100]
+    assert np.corrcoef(subtracted, offsets(160)[rows])[0, 1] > 0.85
+    assert abs(subtracted).max() < 4 * SHARE * SIGMA
+
+
+def test_means_of_lines_do_not_depend_on_tiles(monkeypatch) -> None:
+    """More than a tile long; some pixels are far too bright."""
+    monkeypatch.setattr(_lines, "_network", lambda device: (Nothing(), Config()))
+    rng = np.random.default_rng(0)
+    truth = offsets(2100)
+    image = 50 + rng.normal(0, SIGMA, (2100, 100)) + truth[:, None]
+    image[rng.random(image.shape) < 1e-3] = 1e6
+    found = (image - straight(image, "rows"))[:, 0]
+    normal = abs(found) < 1e3
+    assert np.std((found - truth)[normal]) < 1.3 * SIGMA / np.sqrt(100)
+    assert normal.all()
+
+
+def test_the_search_can_be_left() -> None:
+    planes = WithoutLines.of(Planes(noisy_scene(), "YX"), "both", CPU, lambda: True)
+    with pytest.raises(Interrupted):
+        whole(planes)
+
+
+def test_some_samples_of_a_stack_are_read_where_they_are() -> None:
+    stack = np.arange(3 * 4 * 20 * 24, dtype=np.float32).reshape(3, 4, 20, 24)
+    region = stack % 2 == 0
+    planes = Planes(stack, "TZYX", region)
+    some = some_samples(planes, 3 * 20 * 24)
+    assert some.array.shape == (3, 1, 20, 24)
+    window = (slice(2, 9), slice(4, 6))
+    for number, sample in enumerate([(0, 0), (1, 1), (2, 3)]):
+        np.testing.assert_array_equal(some.read((number,), *window), planes.read(sample, *window))
+        np.testing.assert_array_equal(
+            some.inside((number,), *window), planes.inside(sample, *window)
+        )
+    assert some_samples(planes, 12 * 20 * 24) is planes
+    assert len(some_samples(Planes(stack, "TZYX"), 1)) == 1
+
+
+@pytest.fixture(scope="module")
+def lined() -> np.ndarray:
+    """A scene whose rows have offsets, as float32."""
+    return (noisy_scene() + offsets(160)[:, None]).astype(np.float32)
+
+
+def test_the_shipped_network_alone_denoises_without_the_lines(lined) -> None:
+    model = Redenoiser(Config().changed(**{"training.steps": 0}), "cpu").fit(lined)
+    assert model.config.objective.lines == "rows"
+    assert model.config.objective.kind == "auto"
+
+    def error(image: np.ndarray, *, averaged: bool = True) -> float:
+        denoised = model.predict(image, averaged=averaged).denoised
+        return float(np.mean((denoised - scene()) ** 2))
+
+    # By far the most of what the lines cost.
+    without_offsets = error(noisy_scene())
+    cost = error(lined, averaged=False) - error(noisy_scene(), averaged=False)
+    assert error(lined) - without_offsets < 0.4 * cost
+    assert abs(model.predict(lined).denoised.mean() - lined.mean()) < 0.05 * SIGMA
+
+
+def test_a_training_learns_from_pixels_without_the_lines(monkeypatch) -> None:
+    clean = scene(320, 384)
+    photons = np.random.default_rng(1).poisson((clean - 95) / 4)
+    lined = (100.0 + 4 * photons + offsets(320)[:, None]).astype(np.float32)
+    learned = []
+    real = _lines.Planes.read
+
+    def read(self, sample, rows, columns):
+        learned.append(type(self).__name__)
+        return real(self, sample, rows, columns)
+
+    monkeypatch.setattr(Planes, "read", read)
+    changes = {"training.steps": 2, "training.batch_size": 1, "training.patch_size": 32}
+    model = Redenoiser(Config().changed(**changes), "cpu")
+    window = Window((), slice(0, 64), slice(0, 64))
+    events = list(model.fit_events(lined, view=lambda: window))
+    assert model.config.objective.lines == "rows"
+    assert model.config.objective.kind == "r2r"
+    assert "WithoutLines" in learned
+    assert model.provenance["config"]["objective"]["lines"] == "rows"
+    # The noise that is drawn from is that which is left.
+    assert model.config.objective.noise.gain[0] == pytest.approx(4, rel=0.15)
+    # The first preview comes before anything is known of the noise, later ones follow.
+    assert isinstance(events[0], PreviewDone)
+    later = model.preview(lined, None, window)
+    assert not np.allclose(later.denoised, events[0].denoised, atol=0.05 * SIGMA)
+
+
+def test_random_weights_learn_without_the_lines_too(lined, tiny: Config) -> None:
+    model = Redenoiser(tiny.changed(**{"objective.kind": "auto"}), "cpu").fit(lined)
+    assert model.config.training.start == "scratch"
+    assert model.config.objective.lines == "rows"
+    assert model.copy().config.objective.lines == "rows"
+    list(model.continue_events(noisy_scene().astype(np.float32), steps=1))
+    assert model.config.objective.lines == "none"
+
+
+def test_lines_may_be_named_with_any_objective(lined, tiny: Config) -> None:
+    named = {"objective.kind": "noise2noise", "objective.lines": "both"}
+    stack = np.stack([lined, (noisy_scene() + offsets(160, 9)[:, None]).astype(np.float32)])
+    model = Redenoiser(tiny.changed(**named), "cpu").fit(stack)
+    assert model.config.objective.lines == "both"
+
+
+def test_stopping_the_search_for_lines_keeps_the_shipped_network(lined, monkeypatch) -> None:
+    stop = []
+    real = _lines._network
+
+    def network(device):
+        stop.append(True)
+        return real(device)
+
+    monkeypatch.setattr(_lines, "_network", network)
+    model = Redenoiser(Config(), "cpu")
+    assert list(model.fit_events(lined, should_stop=lambda: bool(stop))) == []
+    assert stop
+    assert model.provenance["steps"] == 0
+    assert model.predict(lined).denoised.shape == lined.shape
