@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -47,16 +48,33 @@ class TrainingState:
     """Everything that training changes.
 
     ``average`` is the exponential moving average of the network's weights, to predict with.
-    ``began`` is the step at which the present schedule of the learning rate began.
+    ``rate`` is the learning rate, ``began`` the step at which its present schedule began.
     """
 
     network: DenoisingNetwork
     average: DenoisingNetwork
-    optimiser: torch.optim.Optimizer
     generator: torch.Generator
+    rate: float
     step: int = 0
     losses: list[float] = field(default_factory=list)
     began: int = 0
+
+    @cached_property
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Made when it is needed: the first one of a process makes torch load for a second."""
+        parameters = list(self.network.parameters())
+        device = parameters[0].device
+        # On CUDA a step is recorded; what it reads has to be on the device.
+        recorded = device.type == "cuda"
+        optimiser = torch.optim.AdamW(
+            parameters,
+            lr=torch.tensor(self.rate, device=device) if recorded else self.rate,
+            betas=(0.9, 0.99),
+            capturable=recorded,
+        )
+        # The first steps are not recorded, of which torch would warn every time.
+        optimiser._warned_capturable_if_run_uncaptured = True
+        return optimiser
 
 
 def start(config: Config, device: torch.device) -> TrainingState:
@@ -98,18 +116,7 @@ def _state(
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval().requires_grad_(False)
     usual = ADAPTATION_RATE if training.start == "warm" else LEARNING_RATES[config.network.kind]
-    rate: float | Tensor = training.learning_rate or usual
-    # On CUDA a step is recorded; what it reads has to be on the device.
-    recorded = device.type == "cuda"
-    optimiser = torch.optim.AdamW(
-        network.parameters(),
-        lr=torch.tensor(rate, device=device) if recorded else rate,
-        betas=(0.9, 0.99),
-        capturable=recorded,
-    )
-    # The first steps are not recorded, of which torch would warn every time.
-    optimiser._warned_capturable_if_run_uncaptured = True
-    return TrainingState(network, average, optimiser, generator)
+    return TrainingState(network, average, generator, training.learning_rate or usual)
 
 
 def masked_losses(
