@@ -64,14 +64,21 @@ def spoilt(noisy: np.ndarray, defect: str) -> np.ndarray:
 def report() -> str:
     """One line per picture and defect, the last of each."""
     last = {(row["picture"], row["defect"]): row for row in rows(NAME)}
-    header = ["picture", "defect", "shipped (dB)", "adapted (dB)", "objective", "lines left out"]
+    header = [
+        "picture",
+        "defect",
+        "shipped (dB)",
+        "adapted (dB)",
+        "objective",
+        "offsets subtracted",
+    ]
     lines = [
         [
             *key,
             f"{float(row['shipped']):.2f}",
             f"{float(row['adapted']):.2f}",
             row["objective"],
-            "yes" if row["lines"] == "True" else "no",
+            {"none": "-", "both": "rows, columns"}.get(row["lines"], row["lines"]),
         ]
         for key, row in last.items()
     ]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import ndimage
 
 from napari_redenoise._prediction import predict_in_tiles
 from napari_redenoise._warm_start import warm_network
@@ -38,6 +39,13 @@ _SIDE = 2048
 
 _TAILS = (2.0, 98.0)
 """Percentiles at which what is left is cut off: a single bright pixel is no offset."""
+
+
+_AROUND = 15
+"""Pixels; a square of this side tells how strong the noise is."""
+
+_LEAST_NOISE = 0.1
+"""Of the mean variance: what is added to that around a pixel, so that no few pixels decide."""
 
 
 class Offsets(NamedTuple):
@@ -179,12 +187,16 @@ class _Channel:
 
 
 class _Rest:
-    """Takes a denoised plane tile by tile, and sums up what it leaves of rows and columns."""
+    """Takes a denoised plane tile by tile, and sums up what it leaves of rows and columns.
+
+    A pixel counts the more the less noise there is around it, as in a weighted mean: in the dark
+    there is hardly any photon noise.
+    """
 
     def __init__(self, noisy: _Channel) -> None:
         self._noisy = noisy
         self._sums = [np.zeros(size) for size in noisy.shape]
-        self._counts = [np.zeros(size) for size in noisy.shape]
+        self._weights = [np.zeros(size) for size in noisy.shape]
 
     def __setitem__(self, key: tuple[slice, slice], denoised: Plane) -> None:
         noisy = self._noisy[key].astype(np.float64)
@@ -193,15 +205,18 @@ class _Rest:
             return
         rest = np.subtract(noisy, denoised, out=np.zeros_like(noisy), where=finite)
         rest = np.clip(rest, *np.percentile(rest[finite], _TAILS))
+        noise = ndimage.uniform_filter(rest**2, _AROUND)
+        weight = finite / (noise + max(_LEAST_NOISE * noise.mean(), np.finfo(float).tiny))
         for axis, lines in enumerate(key):
-            self._sums[axis][lines] += (rest * finite).sum(1 - axis)
-            self._counts[axis][lines] += finite.sum(1 - axis)
+            self._sums[axis][lines] += (rest * weight).sum(1 - axis)
+            self._weights[axis][lines] += weight.sum(1 - axis)
 
     def means(self, axis: int) -> npt.NDArray[np.float64]:
         """Of every line, less their own mean; 0 for lines without a finite pixel."""
-        total, count = self._sums[axis], self._counts[axis]
-        means = total / np.maximum(count, 1)
-        return np.where(count > 0, means - np.average(means, weights=count), 0.0)
+        total, weight = self._sums[axis], self._weights[axis]
+        known = weight > 0
+        means = np.divide(total, weight, out=np.zeros_like(total), where=known)
+        return np.where(known, means - means[known].mean(), 0.0)
 
 
 def _offsets(
