@@ -29,10 +29,12 @@ from napari_redenoise.nn import DenoisingNetwork
 Plane = npt.NDArray[np.float32]
 
 MOST_PIXELS = 2**20
-"""That are read for a training on planes without offsets: finding them takes two predictions."""
+"""That are read for a training on planes without offsets, which take a few predictions to find."""
 
-_ROUNDS = {"rows": 2, "columns": 2, "both": 3}
-"""The network keeps a tenth of the offsets of rows for structure, and a fifth of those of both."""
+_MOST_ROUNDS = 3
+
+_KEPT = 0.2
+"""Of the offsets of both rows and columns the network takes so much for structure; of one, half."""
 
 _SIDE = 2048
 """Of the window by whose mean and deviation a plane is normalised."""
@@ -59,7 +61,7 @@ class Offsets(NamedTuple):
 class WithoutLines(Planes):
     """Planes whose rows or columns, or both, have no offsets of their own any more, float32.
 
-    The offsets of a plane are found when it is first read, which takes two or three predictions of
+    The offsets of a plane are found when it is first read, which takes up to three predictions of
     it by the network that comes with the package, and are kept. Their mean is 0: the brightness
     stays.
 
@@ -216,7 +218,14 @@ class _Rest:
         total, weight = self._sums[axis], self._weights[axis]
         known = weight > 0
         means = np.divide(total, weight, out=np.zeros_like(total), where=known)
-        return np.where(known, means - means[known].mean(), 0.0)
+        middle = means[known].mean() if known.any() else 0.0
+        return np.where(known, means - middle, 0.0)
+
+    def error(self, axis: int) -> float:
+        """Standard error of such a mean, over all lines: noise is what was weighed by."""
+        weight = self._weights[axis]
+        known = weight > 0
+        return float(np.sqrt(np.mean(1 / weight[known]))) if known.any() else 0.0
 
 
 def _offsets(
@@ -228,7 +237,9 @@ def _offsets(
     normalisation = _normalisation(planes)
     if normalisation is None:
         return noisy.rows, noisy.columns
-    for _ in range(_ROUNDS[lines]):
+    axes = {"rows": (0,), "columns": (1,)}.get(lines, (0, 1))
+    found = (noisy.rows, noisy.columns)
+    for _ in range(_MOST_ROUNDS):
         rest = _Rest(noisy)
         for _ in predict_in_tiles(
             network,
@@ -245,10 +256,15 @@ def _offsets(
             pass
         if should_stop is not None and should_stop():
             raise Interrupted
-        if lines != "columns":
-            noisy.rows = noisy.rows + rest.means(0)
-        if lines != "rows":
-            noisy.columns = noisy.columns + rest.means(1)
+        more = [rest.means(axis) for axis in axes]
+        for axis, means in zip(axes, more, strict=True):
+            found[axis][:] += means
+        # What may be left is little beside what the other noise does to a mean.
+        if all(
+            _KEPT * means.std() <= rest.error(axis) / 6
+            for axis, means in zip(axes, more, strict=True)
+        ):
+            break
     return noisy.rows, noisy.columns
 
 

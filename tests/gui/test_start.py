@@ -1,11 +1,14 @@
 """The shipped network in the dock: beginning with it, doing without it, going back to it."""
 
+import numpy as np
 import pytest
 import torch
 
 from napari_redenoise import _warm_start
+from napari_redenoise._noise_check import noise_reports
+from napari_redenoise._widgets._noise_panel import NoisePanel
 from napari_redenoise._widgets._options import STARTS
-from napari_redenoise.data import Normalisation
+from napari_redenoise.data import Normalisation, Planes
 from napari_redenoise.io import save_model
 from napari_redenoise.nn import build_network
 
@@ -55,3 +58,20 @@ def test_a_training_that_harms_is_taken_back_in_words(dock, noisy, shipped):
     said = dock.widget.status.text()
     assert "worse than the shipped network" in said
     assert "cells denoised (AdaReNet, not adapted)" in dock.names
+
+
+def test_offsets_of_rows_are_said_and_the_result_has_none(dock, qtbot):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(0, 10, (256, 1))
+    image = (500 + rows + rng.normal(0, 20, (256, 256))).astype(np.float32)
+    panel = NoisePanel()
+    qtbot.addWidget(panel)
+    panel.show_reports(noise_reports(Planes(image, "YX")))
+    assert "Rows have offsets of their own" in panel.words.text()
+    assert "measured again when the offsets of rows are subtracted" in panel.words.text()
+    dock.use(**{"objective.kind": "auto", "training.start": "scratch"})
+    dock.viewer.add_image(image, name="cells")
+    dock.run()
+    assert dock.widget.denoiser.config.objective.lines == "rows"
+    (denoised,) = (layer for layer in dock.images if "denoised" in layer.name)
+    assert denoised.data.mean(1).std() < 0.5 * rows.std()

@@ -23,6 +23,16 @@ from napari_redenoise.nn._pad import pad_to_multiple
 _TAIL = (64, 32)
 
 
+class _Undrawn(nn.Conv2d):
+    """Without weights of its own, which it would draw from the global generator.
+
+    As `torch.nn.utils.skip_init` makes it, which loads half a second of torch for that.
+    """
+
+    def reset_parameters(self) -> None:
+        """Leave them as they are."""
+
+
 @dataclass(frozen=True)
 class StandardLayers:
     """Ordinary convolutions: every channel is trivial.
@@ -60,10 +70,8 @@ class StandardLayers:
     def _conv(
         self, inputs: int, outputs: int, nonlinearity: Literal["relu", "linear"]
     ) -> nn.Conv2d:
-        # Without the constructor's own weights, which it would draw from the global generator.
-        conv: nn.Conv2d = nn.utils.skip_init(
-            nn.Conv2d, inputs, outputs, self.kernel_size, padding=self.kernel_size // 2
-        )
+        conv: nn.Conv2d = _Undrawn(inputs, outputs, self.kernel_size, padding=self.kernel_size // 2)
+        conv.__class__ = nn.Conv2d
         nn.init.kaiming_normal_(conv.weight, nonlinearity=nonlinearity, generator=self.generator)
         if conv.bias is not None:
             nn.init.zeros_(conv.bias)
