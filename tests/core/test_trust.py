@@ -90,6 +90,20 @@ def test_the_truth_passes_every_check(truth, noise):
     assert abs(found["structure"].value) < 0.01
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_offsets_of_lines_are_no_structure_that_was_removed(truth, noise, axis) -> None:
+    size = tuple(1 if n != axis else truth.shape[axis] for n in range(2))
+    offsets = np.random.default_rng(5).normal(0, 0.4 * SIGMA, size)
+    noisy = truth + noise + offsets
+    (report,) = Redenoiser().noise(noisy)
+    assert report.autocorrelation.rows > 0.2 or report.autocorrelation.columns > 0.2
+    check = judged(noisy, truth, (report,))["structure"]
+    assert check.mark == "good", check.figure
+    # Structure that went with them is still found.
+    blurred = ndimage.gaussian_filter(truth, 2.5)
+    assert judged(noisy, blurred, (report,))["structure"].mark != "good"
+
+
 def test_the_truth_passes_with_noise_that_is_measured(truth):
     photons = (truth - 100) / 4
     rng = np.random.default_rng(0)

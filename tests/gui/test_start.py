@@ -68,7 +68,7 @@ def test_offsets_of_rows_are_said_and_the_result_has_none(dock, qtbot):
     qtbot.addWidget(panel)
     panel.show_reports(noise_reports(Planes(image, "YX")))
     assert "Rows have offsets of their own" in panel.words.text()
-    assert "measured again when the offsets of rows are subtracted" in panel.words.text()
+    assert "left without the offsets of rows" in panel.words.text()
     dock.use(**{"objective.kind": "auto", "training.start": "scratch"})
     dock.viewer.add_image(image, name="cells")
     dock.run()

@@ -12,7 +12,13 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_redenoise.data import Planes
-from napari_redenoise.noise import NoiseReport, correlation_reach, is_clean
+from napari_redenoise.noise import (
+    NoiseReport,
+    correlation_reach,
+    correlation_without_lines,
+    is_clean,
+    lines_of,
+)
 
 MOST_PIXELS = 2**25
 WINDOW = 1024
@@ -171,6 +177,12 @@ class _Sums:
         weight = ndimage.uniform_filter(used.astype(np.float32), _SLOW)
         slow = ndimage.uniform_filter(scaled, _SLOW) / np.maximum(weight, 1e-3)
         fast = np.where(used, scaled - slow, 0)
+        # Offsets of lines are noise of their own: that they were removed hides nothing else.
+        lines = lines_of(self.report)
+        for axis, name in ((1, "rows"), (0, "columns")):
+            if lines in (name, "both"):
+                mean = fast.sum(axis, keepdims=True) / np.maximum(used.sum(axis, keepdims=True), 1)
+                fast = np.where(used, fast - mean, 0)
         self.energy += float((fast**2).sum(dtype=np.float64))
         for axis, (number, lag) in itertools.product((0, 1), enumerate(LAGS)):
             values, inside = np.moveaxis(fast, axis, -1), np.moveaxis(used, axis, -1)
@@ -194,7 +206,9 @@ class _Sums:
         energy = self.energy / self.used
         own = self.products / np.maximum(self.pairs, 1) / energy if energy > 0 else self.products
         own_y, own_x = own.mean(1).tolist()
-        noise_y, noise_x = (float(np.mean(along[: len(LAGS)])) for along in (found.y, found.x))
+        noise_y, noise_x = (
+            float(np.mean(along[: len(LAGS)])) for along in correlation_without_lines(self.report)
+        )
         share = self.removed / self.expected
         return Measured(
             shift=shift,

@@ -109,7 +109,7 @@ class DenoiseLayout(QWidget):
         self.button.setText("&Stop, keep what was learned" if trains else "Cancel")
         self.button.setEnabled(True)
         self.details_button.setVisible(False)
-        self.say("Reading the image.")
+        self.say("Reading the image, measuring its noise.")
         if trains:
             self.open_tab(self.training)
 

@@ -28,12 +28,12 @@ OBJECTIVE_NAMES = {
 def advice_in_words(reports: tuple[NoiseReport, ...], *, adapting: bool = True) -> str:
     """What is recommended for the noise that was found, and why, in one sentence."""
     advice = recommendation(reports, adapting=adapting)
-    objective = f"{OBJECTIVE_NAMES[advice.objective]}, because {advice.reason}"
+    objective = OBJECTIVE_NAMES[advice.objective]
     if advice.lines == "none":
-        return objective
+        return f"{objective}, because {advice.reason}"
     return (
-        f"{objective} (measured again when the offsets of {LINES_IN_WORDS[advice.lines]} are "
-        "subtracted)"
+        f"{objective}, if that suits the noise that is left without the offsets of "
+        f"{LINES_IN_WORDS[advice.lines]}"
     )
 
 

@@ -144,16 +144,20 @@ def correlation_reach(report: NoiseReport) -> tuple[int, int]:
 
     What a whole line has in common is correlated at every lag alike; it is left out.
     """
-    found = report.autocorrelation
-    least = max(_SIGNIFICANT, _ERRORS * found.error)
+    least = max(_SIGNIFICANT, _ERRORS * report.autocorrelation.error)
     reach_y, reach_x = (
         next((lag for lag, value in enumerate(along) if abs(value) < least), len(along))
-        for along in (
-            _without_lines(found.y, found.columns),
-            _without_lines(found.x, found.rows),
-        )
+        for along in correlation_without_lines(report)
     )
     return reach_y, reach_x
+
+
+def correlation_without_lines(
+    report: NoiseReport,
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Correlation at lags 1, 2, ... along y and x, without what whole lines have in common."""
+    found = report.autocorrelation
+    return _without_lines(found.y, found.columns), _without_lines(found.x, found.rows)
 
 
 def _without_lines(along: tuple[float, ...], share: float) -> tuple[float, ...]:
