@@ -13,13 +13,22 @@ from napari_redenoise._adaptation import Adaptation
 from napari_redenoise._guard import WentBack
 from napari_redenoise._learning import Material, as_planes, draws_of, make_objective, shows_draws
 from napari_redenoise._lines import WithoutLines
+from napari_redenoise._noise_check import forgotten
 from napari_redenoise._preparation import prepared
 from napari_redenoise._previews import FIRST_STEP, PreviewDone, Previews, Window
 from napari_redenoise._session import Controls, Session, guarded_steps_of, steps_of
 from napari_redenoise._snapshots import Snapshot, Snapshots
 from napari_redenoise._warm_start import has_warm_start, resolve_start, warm_weights
 from napari_redenoise.config import Config
-from napari_redenoise.data import ArrayLike, Normalisation, Planes, Pool, check_scale, load_pool
+from napari_redenoise.data import (
+    SMALLEST_SIDE,
+    ArrayLike,
+    Normalisation,
+    Planes,
+    Pool,
+    check_scale,
+    load_pool,
+)
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.inference import Draws, predict_window
 from napari_redenoise.io import get_device, memory_in_words, training_dtype
@@ -137,6 +146,8 @@ class Learner:
                 **{"network.channels": planes.channels, "training.start": self._wanted_start}
             )
         )
+        # What is known of another image's noise is not true of this one's.
+        config = config.model_copy(update={"objective": forgotten(config.objective)})
         is_warm = config.training.start == "warm"
         shots = material.shots(config.objective)
         with memory_in_words(self.device):
@@ -366,7 +377,7 @@ class Learner:
         _, normalisation = self._trained()
         dtype = training_dtype(self.device, self.config.training.precision)
         pixels = planes.read(window.sample, window.rows, window.columns)
-        if self.config.objective.lines != "none":
+        if min(pixels.shape[1:]) >= SMALLEST_SIDE:
             # Of what is seen alone: a whole plane would take too long.
             seen = self._without_lines(Planes(pixels, "CYX"), should_stop)
             pixels = seen.read((), slice(None), slice(None))

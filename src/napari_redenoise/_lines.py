@@ -46,6 +46,9 @@ _TAILS = (2.0, 98.0)
 _AROUND = 15
 """Pixels; a square of this side tells how strong the noise is."""
 
+_FLAT = 3
+"""Pixels; a square of this side holds one value only where there is no noise."""
+
 _LEAST_NOISE = 0.1
 """Of the mean variance: what is added to that around a pixel, so that no few pixels decide."""
 
@@ -99,11 +102,20 @@ class WithoutLines(Planes):
 
     def read(self, sample: tuple[int, ...], rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Read a window, shape (channels, rows, columns), float32."""
-        window = Planes.read(self, sample, rows, columns).astype(np.float64)
+        if self.should_stop is not None and self.should_stop():
+            raise Interrupted
         if sample not in self._found:
             self._found[sample] = self._offsets(sample)
         found = self._found[sample]
-        return (window - found.rows[:, rows] - found.columns[:, :, columns]).astype(np.float32)
+        (more_rows, inner_rows), (more_columns, inner_columns) = (
+            _wider(lines, size) for lines, size in ((rows, self.height), (columns, self.width))
+        )
+        wide = Planes.read(self, sample, more_rows, more_columns)
+        offsets = found.rows[:, more_rows] + found.columns[:, :, more_columns]
+        # What was filled in, or is saturated, has no offsets.
+        offsets = np.where([_is_flat(channel) for channel in wide], 0.0, offsets)
+        straight = wide.astype(np.float64) - offsets
+        return straight[:, inner_rows, inner_columns].astype(np.float32)
 
     def _offsets(self, sample: tuple[int, ...]) -> Offsets:
         planes = Planes(self.array, self.axes)
@@ -115,45 +127,106 @@ class WithoutLines(Planes):
         return Offsets(rows[:, :, None], columns[:, None, :])
 
 
-def some_samples(planes: Planes, most_pixels: int = MOST_PIXELS) -> Planes:
-    """Of a stack, as many samples as have so many pixels, at least one, spread over all."""
-    count = max(1, most_pixels // (planes.height * planes.width))
-    if len(planes) <= count:
+def some_pixels(planes: Planes, most_pixels: int = MOST_PIXELS, side: int = _SIDE) -> Planes:
+    """As many samples of a stack as have so many pixels, at least one, spread over all.
+
+    Of each the same window of at most so many pixels a side: the middle of the plane, or of the
+    region of the first. Samples of one value only are passed over, and those outside of a region.
+    """
+    area = min(planes.height, side) * min(planes.width, side)
+    count = max(1, most_pixels // area)
+    if len(planes) <= count and max(planes.height, planes.width) <= side:
         return planes
     every = list(planes.indices())
-    chosen = [every[number] for number in np.linspace(0, len(every) - 1, count).astype(int)]
-    region = None if planes.region is None else _SomeInside(planes, chosen)
-    return Planes(_Some(planes, chosen), "TCYX", region)
+    parts = (part.tolist() for part in np.array_split(np.arange(len(every)), count))
+    chosen = [
+        sample
+        for part in parts
+        # The middle of a part first.
+        for sample in [_first_usable(planes, [every[n] for n in _from_the_middle(part)])]
+        if sample is not None
+    ]
+    if not chosen:
+        return planes
+    rows, columns = _window(planes, chosen[0], side)
+    some = _Some(planes, chosen, rows, columns)
+    region = None if planes.region is None else _SomeInside(planes, chosen, rows, columns)
+    return Planes(some, "TCYX", region)
+
+
+def _from_the_middle(numbers: list[int]) -> list[int]:
+    middle = (len(numbers) - 1) / 2
+    return [numbers[n] for n in sorted(range(len(numbers)), key=lambda n: abs(n - middle))]
+
+
+def _first_usable(planes: Planes, samples: list[tuple[int, ...]]) -> tuple[int, ...] | None:
+    """The first sample that has something to learn from."""
+    everything = slice(0, planes.height), slice(0, planes.width)
+    for sample in samples:
+        inside = planes.inside(sample, *everything)
+        if inside is not None and not inside.any():
+            continue
+        window = planes.read(sample, *_window(planes, sample, _SIDE))
+        finite = window[np.isfinite(window)]
+        if finite.size and finite.min() < finite.max():
+            return sample
+    return None
+
+
+def _window(planes: Planes, sample: tuple[int, ...], side: int) -> tuple[slice, slice]:
+    """In the middle of the plane, or of the region."""
+    sizes = planes.height, planes.width
+    inside = planes.inside(sample, slice(0, sizes[0]), slice(0, sizes[1]))
+    middles = [size // 2 for size in sizes]
+    if inside is not None and inside.any():
+        middles = [int(np.flatnonzero(inside.any(1 - axis)).mean()) for axis in (0, 1)]
+    starts = (
+        min(max(0, middle - side // 2), max(0, size - side))
+        for middle, size in zip(middles, sizes, strict=True)
+    )
+    rows, columns = (
+        slice(start, min(size, start + side)) for start, size in zip(starts, sizes, strict=True)
+    )
+    return rows, columns
+
+
+def _within(outer: slice, inner: slice) -> slice:
+    """A part of a part."""
+    return slice(outer.start + (inner.start or 0), min(outer.stop, outer.start + inner.stop))
 
 
 @dataclass(frozen=True)
 class _Some:
-    """Some samples of planes, (N, channels, rows, columns), read where they are asked for."""
+    """A window of some samples, (N, channels, rows, columns), read where it is asked for."""
 
     planes: Planes
     samples: list[tuple[int, ...]]
+    rows: slice
+    columns: slice
 
     @property
     def dtype(self) -> Any:
-        return np.dtype(np.float32)
+        return self.planes.array.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
-        planes = self.planes
-        return len(self.samples), planes.channels, planes.height, planes.width
+        height, width = (part.stop - part.start for part in (self.rows, self.columns))
+        return len(self.samples), self.planes.channels, height, width
 
     def __getitem__(self, key: tuple[int, slice, slice, slice]) -> npt.NDArray[Any]:
         number, channels, rows, columns = key
-        window = self.planes.read(self.samples[number], rows, columns)
-        return np.asarray(window[channels], np.float32)
+        window = _within(self.rows, rows), _within(self.columns, columns)
+        return self.planes.read(self.samples[number], *window)[channels]
 
 
 @dataclass(frozen=True)
 class _SomeInside:
-    """Where the same samples may be learned from, (N, rows, columns)."""
+    """Where the same may be learned from, (N, rows, columns)."""
 
     planes: Planes
     samples: list[tuple[int, ...]]
+    rows: slice
+    columns: slice
 
     @property
     def dtype(self) -> Any:
@@ -161,14 +234,31 @@ class _SomeInside:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return len(self.samples), self.planes.height, self.planes.width
+        height, width = (part.stop - part.start for part in (self.rows, self.columns))
+        return len(self.samples), height, width
 
     def __getitem__(self, key: tuple[int, slice, slice]) -> npt.NDArray[np.bool_]:
         number, rows, columns = key
-        inside = self.planes.inside(self.samples[number], rows, columns)
+        window = _within(self.rows, rows), _within(self.columns, columns)
+        inside = self.planes.inside(self.samples[number], *window)
         if inside is None:
             raise ValueError("there is no region")
         return inside
+
+
+def _wider(lines: slice, size: int) -> tuple[slice, slice]:
+    """A slice with some more on both sides, and where in it the slice is."""
+    start, stop, _ = lines.indices(size)
+    first, last = max(0, start - _FLAT), min(size, stop + _FLAT)
+    return slice(first, last), slice(start - first, stop - first)
+
+
+def _is_flat(window: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Pixels in squares of one value: what a border was filled with, or what is saturated."""
+    darkest, brightest = (
+        method(window, _FLAT) for method in (ndimage.minimum_filter, ndimage.maximum_filter)
+    )
+    return np.asarray(ndimage.maximum_filter(darkest == brightest, _FLAT))
 
 
 class _Channel:
@@ -182,10 +272,17 @@ class _Channel:
         self.rows, self.columns = np.zeros(planes.height), np.zeros(planes.width)
 
     def __getitem__(self, key: tuple[slice, slice]) -> Plane:
+        return self.straight(self.raw(key), key)
+
+    def raw(self, key: tuple[slice, slice]) -> npt.NDArray[Any]:
+        """A window as it is."""
+        return np.asarray(self._planes.read(self._sample, *key)[self._channel])
+
+    def straight(self, raw: npt.NDArray[Any], key: tuple[slice, slice]) -> Plane:
+        """A window less the offsets."""
         rows, columns = key
-        window = self._planes.read(self._sample, rows, columns)[self._channel]
         offsets = self.rows[rows, None] + self.columns[None, columns]
-        return np.asarray(window - offsets, np.float32)
+        return np.asarray(raw - offsets, np.float32)
 
 
 class _Rest:
@@ -195,23 +292,41 @@ class _Rest:
     there is hardly any photon noise.
     """
 
-    def __init__(self, noisy: _Channel) -> None:
-        self._noisy = noisy
-        self._sums = [np.zeros(size) for size in noisy.shape]
-        self._weights = [np.zeros(size) for size in noisy.shape]
+    def __init__(self, noisy: _Channel, least_noise: float | None) -> None:
+        self._noisy, self._least = noisy, least_noise
+        self._begin()
+
+    def _begin(self) -> None:
+        self._sums = [np.zeros(size) for size in self._noisy.shape]
+        self._weights = [np.zeros(size) for size in self._noisy.shape]
+        self._variance, self._pixels = 0.0, 0
 
     def __setitem__(self, key: tuple[slice, slice], denoised: Plane) -> None:
-        noisy = self._noisy[key].astype(np.float64)
-        finite = np.isfinite(noisy) & np.isfinite(denoised)
-        if not finite.any():
+        if key[0].start == key[1].start == 0:
+            # Tiles that became too large for the memory are begun again, smaller.
+            self._begin()
+        raw = self._noisy.raw(key)
+        noisy = self._noisy.straight(raw, key).astype(np.float64)
+        used = np.isfinite(noisy) & np.isfinite(denoised) & ~_is_flat(raw)
+        if not used.any():
             return
-        rest = np.subtract(noisy, denoised, out=np.zeros_like(noisy), where=finite)
-        rest = np.clip(rest, *np.percentile(rest[finite], _TAILS))
-        noise = ndimage.uniform_filter(rest**2, _AROUND)
-        weight = finite / (noise + max(_LEAST_NOISE * noise.mean(), np.finfo(float).tiny))
+        rest = np.subtract(noisy, denoised, out=np.zeros_like(noisy), where=used)
+        rest = np.clip(rest, *np.percentile(rest[used], _TAILS))
+        share = np.maximum(ndimage.uniform_filter(used.astype(float), _AROUND), 1e-3)
+        noise = ndimage.uniform_filter(np.where(used, rest, 0.0) ** 2, _AROUND) / share
+        mean = float(noise[used].mean())
+        least = _LEAST_NOISE * (mean if self._least is None else self._least)
+        weight = used / (noise + max(least, np.finfo(float).tiny))
         for axis, lines in enumerate(key):
             self._sums[axis][lines] += (rest * weight).sum(1 - axis)
             self._weights[axis][lines] += weight.sum(1 - axis)
+        self._variance += mean * int(used.sum())
+        self._pixels += int(used.sum())
+
+    @property
+    def noise(self) -> float | None:
+        """Mean variance of what was left; None where there was nothing."""
+        return self._variance / self._pixels if self._pixels else None
 
     def means(self, axis: int) -> npt.NDArray[np.float64]:
         """Of every line, less their own mean; 0 for lines without a finite pixel."""
@@ -239,8 +354,9 @@ def _offsets(
         return noisy.rows, noisy.columns
     axes = {"rows": (0,), "columns": (1,)}.get(lines, (0, 1))
     found = (noisy.rows, noisy.columns)
+    least_noise = None
     for _ in range(_MOST_ROUNDS):
-        rest = _Rest(noisy)
+        rest = _Rest(noisy, least_noise)
         for _ in predict_in_tiles(
             network,
             planes,
@@ -256,6 +372,7 @@ def _offsets(
             pass
         if should_stop is not None and should_stop():
             raise Interrupted
+        least_noise = rest.noise
         more = [rest.means(axis) for axis in axes]
         for axis, means in zip(axes, more, strict=True):
             found[axis][:] += means

@@ -120,9 +120,8 @@ def resolve(
     if not asks_for_noise(objective):
         return objective
     reports = _reports_or_none(planes)
+    objective = _with_lines_of(objective, reports)
     lines = objective.lines
-    if reports is not None and lines == "none":
-        lines = lines_of(*reports)
     if lines != "none" and without is not None:
         reports = _reports_or_none(without(lines)) or reports
     if objective.kind == "auto":
@@ -131,20 +130,39 @@ def resolve(
     else:
         # Again, to say what is wrong with an image of which nothing could be measured.
         noise, found = _measured(reports or noise_reports(planes)), {}
-    known = {"noise": noise, "lines": lines, "from_noise": True}
+    known = {"noise": noise, "from_noise": True}
     return objective.model_copy(update={**found, **known})
 
 
 def forgotten(objective: ObjectiveConfig) -> ObjectiveConfig:
     """The objective without what followed from the noise of an image, which may be another's."""
+    if objective.lines_found:
+        objective = objective.model_copy(update={"lines": "none", "lines_found": False})
     if not objective.from_noise:
         return objective
     asked = objective.kind == "r2r" and not objective.chosen
-    kind = "r2r" if asked else "auto"
-    nothing = {"noise": None, "mask_shape": ("1",), "lines": "none"}
-    return objective.model_copy(
-        update={**nothing, "kind": kind, "chosen": False, "from_noise": False}
+    nothing = {"noise": None, "mask_shape": ("1",), "from_noise": False, "chosen": False}
+    return objective.model_copy(update={**nothing, "kind": "r2r" if asked else "auto"})
+
+
+def with_lines(objective: ObjectiveConfig, planes: Planes) -> ObjectiveConfig:
+    """The objective, of which nothing but the lines is to be used: those of this image."""
+    objective = forgotten(objective)
+    return (
+        _with_lines_of(objective, _reports_or_none(planes))
+        if asks_for_noise(objective)
+        else objective
     )
+
+
+def _with_lines_of(
+    objective: ObjectiveConfig, reports: tuple[NoiseReport, ...] | None
+) -> ObjectiveConfig:
+    """Which lines have offsets, unless that was said."""
+    lines = "none" if reports is None else lines_of(*reports)
+    if objective.lines != "none" or lines == "none":
+        return objective
+    return objective.model_copy(update={"lines": lines, "lines_found": True})
 
 
 def asks_for_noise(objective: ObjectiveConfig) -> bool:

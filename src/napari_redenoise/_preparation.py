@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 
 from napari_redenoise._learning import Material
-from napari_redenoise._lines import WithoutLines, some_samples
-from napari_redenoise._noise_check import forgotten, resolve
+from napari_redenoise._lines import WithoutLines, some_pixels
+from napari_redenoise._noise_check import resolve, with_lines
 from napari_redenoise.config import Config, Lines
 from napari_redenoise.data import Planes, Pool, load_pool
 from napari_redenoise.inference import Interrupted
@@ -43,15 +43,13 @@ def prepared(
     """
     learns = config.training.total_steps > 0
     objective = config.objective
-    if not learns and forgotten(objective).kind != "auto":
-        return config, pool
     straight: dict[Lines, Material] = {}
 
     def without(lines: Lines) -> Material:
         def change(planes: Planes) -> Planes:
-            changed = WithoutLines.of(planes, lines, device, should_stop)
             # Noise2Noise needs frames that follow each other.
-            return changed if objective.kind == "noise2noise" else some_samples(changed)
+            some = planes if objective.kind == "noise2noise" else some_pixels(planes)
+            return WithoutLines.of(some, lines, device, should_stop)
 
         if lines not in straight:
             straight[lines] = material.changed(change)
@@ -59,10 +57,8 @@ def prepared(
 
     try:
         if not learns:
-            # The noise is asked for the lines alone.
-            lines = resolve(objective, material.planes).lines
-            changed = {"objective": objective.model_copy(update={"lines": lines})}
-            return config.model_copy(update=changed), pool
+            objective = with_lines(objective, material.planes)
+            return config.model_copy(update={"objective": objective}), pool
         objective = resolve(
             objective,
             material.planes,

@@ -138,6 +138,7 @@ class ObjectiveConfig(_Frozen):
     lines: Lines = Field(
         "none", description="whose offsets are subtracted before learning and denoising"
     )
+    lines_found: bool = Field(False, description="they follow from the noise of the image")
     from_noise: bool = Field(
         False, description="the above follows from the noise of the image, and not from the user"
     )

@@ -5,11 +5,12 @@ from scipy import ndimage
 from torch import nn
 
 from napari_redenoise import Config, Redenoiser, _lines
-from napari_redenoise._lines import WithoutLines, some_samples
+from napari_redenoise._lines import WithoutLines, some_pixels
 from napari_redenoise._previews import PreviewDone, Window
 from napari_redenoise.data import Planes
 from napari_redenoise.inference import Interrupted
 from napari_redenoise.nn import Prediction
+from napari_redenoise.noise import lines_of
 
 CPU = torch.device("cpu")
 SIGMA, SHARE = 10.0, 0.5
@@ -124,20 +125,58 @@ def test_the_search_can_be_left() -> None:
         whole(planes)
 
 
-def test_some_samples_of_a_stack_are_read_where_they_are() -> None:
-    stack = np.arange(3 * 4 * 20 * 24, dtype=np.float32).reshape(3, 4, 20, 24)
+def test_some_pixels_of_a_stack_are_read_where_they_are() -> None:
+    stack = np.arange(3 * 4 * 20 * 24, dtype=np.uint16).reshape(3, 4, 20, 24)
     region = stack % 2 == 0
     planes = Planes(stack, "TZYX", region)
-    some = some_samples(planes, 3 * 20 * 24)
+    some = some_pixels(planes, 3 * 20 * 24)
     assert some.array.shape == (3, 1, 20, 24)
+    assert some.array.dtype == np.uint16
     window = (slice(2, 9), slice(4, 6))
-    for number, sample in enumerate([(0, 0), (1, 1), (2, 3)]):
+    for number, sample in enumerate([(0, 1), (1, 1), (2, 1)]):
         np.testing.assert_array_equal(some.read((number,), *window), planes.read(sample, *window))
         np.testing.assert_array_equal(
             some.inside((number,), *window), planes.inside(sample, *window)
         )
-    assert some_samples(planes, 12 * 20 * 24) is planes
-    assert len(some_samples(Planes(stack, "TZYX"), 1)) == 1
+    assert some_pixels(planes, 12 * 20 * 24) is planes
+    # Of one that is larger than what is read, the middle.
+    one = some_pixels(Planes(stack, "TZYX"), 1, side=16)
+    np.testing.assert_array_equal(
+        one.read((0,), slice(1, 5), slice(0, 7)), stack[1, 1, 3:7, 4:11][None]
+    )
+
+
+def test_pixels_are_taken_where_there_is_something_to_learn() -> None:
+    stack = np.zeros((9, 40, 48))
+    stack[6:] = np.random.default_rng(0).normal(size=(3, 40, 48))
+    some = some_pixels(Planes(stack, "TYX"), 40 * 48)
+    np.testing.assert_array_equal(whole(some, (0,))[0], stack[6])
+    region = np.zeros(stack.shape, bool)
+    region[8, 30:34, 2:4] = True
+    some = some_pixels(Planes(stack, "TYX", region), 3 * 40 * 48, side=20)
+    assert some.array.shape == (1, 1, 20, 20)
+    np.testing.assert_array_equal(whole(some, (0,))[0], stack[8, 20:40, 0:20])
+    assert some.inside((0,), slice(0, 20), slice(0, 20)).sum() == 8
+    nowhere = Planes(np.zeros((9, 40, 48)), "TYX")
+    assert some_pixels(nowhere, 40 * 48) is nowhere
+
+
+def test_borders_that_were_filled_neither_count_nor_change() -> None:
+    image = noisy_scene() + offsets(160)[:, None]
+    image[:, :100] = 0
+    image[40:60] = 0
+    found = straight(image, "rows")
+    np.testing.assert_array_equal(found[:, :99], 0)
+    np.testing.assert_array_equal(found[41:59], 0)
+    rows = np.r_[0:39, 61:160]
+    subtracted = (image - found)[rows, 150]
+    assert np.corrcoef(subtracted, offsets(160)[rows])[0, 1] > 0.8
+
+
+def test_slopes_without_noise_have_no_lines() -> None:
+    slope = np.tile(np.linspace(0, 60, 256), (256, 1))
+    for image in (slope, slope.astype(np.uint8), slope.T.astype(np.uint8)):
+        assert lines_of(Redenoiser().noise(image)[0]) == "none"
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +227,36 @@ def test_a_training_learns_from_pixels_without_the_lines(monkeypatch) -> None:
     assert isinstance(events[0], PreviewDone)
     later = model.preview(lined, None, window)
     assert not np.allclose(later.denoised, events[0].denoised, atol=0.05 * SIGMA)
+
+
+def test_a_region_on_one_frame_is_learned_from(tiny: Config) -> None:
+    rng = np.random.default_rng(0)
+    stack = rng.normal(0, SIGMA, (9, 600, 600)) + rng.normal(0, SIGMA / 2, (9, 600, 1))
+    region = np.zeros(stack.shape, bool)
+    region[4, 100:200, 100:200] = True
+    changes = {"objective.kind": "auto", "network.channels": 1}
+    model = Redenoiser(tiny.changed(**changes), "cpu").fit(stack.astype(np.float32), region=region)
+    assert model.config.objective.lines == "rows"
+
+
+def test_a_small_window_is_previewed_as_it_is(lined, tiny: Config) -> None:
+    named = {"objective.kind": "noise2self", "objective.lines": "rows"}
+    model = Redenoiser(tiny.changed(**named), "cpu").fit(lined)
+    seen = model.preview(lined, None, Window((), slice(0, 10), slice(0, 40)))
+    assert seen.denoised.shape == (1, 10, 40)
+
+
+def test_nothing_stays_of_the_lines_of_another_image(lined) -> None:
+    for kind in ("auto", "r2r"):
+        none = {"training.steps": 0, "objective.kind": kind}
+        model = Redenoiser(Config().changed(**none), "cpu").fit(lined)
+        assert model.config.objective.lines == "rows"
+        assert list(model.fit_events(noisy_scene(), should_stop=lambda: True)) == []
+        assert model.config.objective.lines == "none"
+    # What was said stays.
+    said = Config().changed(**{"training.steps": 0, "objective.lines": "columns"})
+    model = Redenoiser(said, "cpu").fit(lined).fit(lined)
+    assert model.config.objective.lines == "columns"
 
 
 def test_random_weights_learn_without_the_lines_too(lined, tiny: Config) -> None:

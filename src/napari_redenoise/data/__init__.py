@@ -1,6 +1,6 @@
 """Axes, normalisation, pairs of shots and patches."""
 
-from napari_redenoise.data._axes import ArrayLike, Planes, default_axes
+from napari_redenoise.data._axes import SMALLEST_SIDE, ArrayLike, Planes, default_axes
 from napari_redenoise.data._folder import FULL_SCALE, PictureFolder
 from napari_redenoise.data._pairs import NeighbouringFrames, Shots, TwoImages
 from napari_redenoise.data._pool import (
@@ -14,6 +14,7 @@ from napari_redenoise.data._pool import (
 
 __all__ = [
     "FULL_SCALE",
+    "SMALLEST_SIDE",
     "ArrayLike",
     "NeighbouringFrames",
     "Normalisation",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal
 
 import numpy as np
@@ -127,12 +128,14 @@ def _is_known(report: NoiseReport) -> bool:
 
 
 def lines_of(*reports: NoiseReport) -> Lines:
-    """Which lines have offsets of their own, in any of several channels."""
+    """Which lines have offsets of their own, in any of several channels.
+
+    Where the steps between grey levels are all the noise, a slope looks like that as well.
+    """
+    known = [r for r in reports if not is_clean(r) and r.step <= r.noise_std]
     rows, columns = (
-        any(share > _SIGNIFICANT for share in shares)
-        for shares in zip(
-            *((r.autocorrelation.rows, r.autocorrelation.columns) for r in reports), strict=True
-        )
+        any(share(report.autocorrelation) > _SIGNIFICANT for report in known)
+        for share in (attrgetter("rows"), attrgetter("columns"))
     )
     if rows and columns:
         return "both"
@@ -225,7 +228,7 @@ def _lines(report: NoiseReport) -> list[Finding]:
         Finding(
             "lines",
             f"{name} have offsets of their own ({share:.0%} of the noise): no blind spot "
-            "removes these, so they are estimated and subtracted before anything else is done.",
+            "removes these. What is chosen by the noise subtracts them before anything else.",
         )
         for name, share in (("Rows", found.rows), ("Columns", found.columns))
         if share > _SIGNIFICANT
