@@ -224,11 +224,13 @@ def _correlations(report: NoiseReport) -> list[Finding]:
 def _lines(report: NoiseReport) -> list[Finding]:
     """Offsets of whole rows and columns."""
     found = report.autocorrelation
+    subtracted = lines_of(report) != "none"
+    then = " What is chosen by the noise subtracts them before anything else." * subtracted
     return [
         Finding(
             "lines",
             f"{name} have offsets of their own ({share:.0%} of the noise): no blind spot "
-            "removes these. What is chosen by the noise subtracts them before anything else.",
+            f"removes these.{then}",
         )
         for name, share in (("Rows", found.rows), ("Columns", found.columns))
         if share > _SIGNIFICANT
