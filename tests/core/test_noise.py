@@ -379,11 +379,11 @@ def test_offsets_of_rows_are_found():
     assert report.autocorrelation.rows == pytest.approx(share / np.hypot(1, share), rel=0.3)
     assert report.autocorrelation.columns == 0
     assert "Rows" in kinds(report)["lines"]
-    assert "subtracts them" in kinds(report)["lines"]
+    assert "subtract them first" in kinds(report)["lines"]
     # Where steps are all the noise, what looks like it may be a slope.
     coarse = dataclasses.replace(report, step=3 * report.noise_std)
     assert lines_of(coarse) == "none"
-    assert "subtracts" not in kinds(coarse)["lines"]
+    assert "subtract" not in kinds(coarse)["lines"]
     assert "lines" not in kinds(estimate_noise(noisy))
 
 

@@ -225,7 +225,7 @@ def _lines(report: NoiseReport) -> list[Finding]:
     """Offsets of whole rows and columns."""
     found = report.autocorrelation
     subtracted = lines_of(report) != "none"
-    then = " What is chosen by the noise subtracts them before anything else." * subtracted
+    then = " Automatic and R2R subtract them first." * subtracted
     return [
         Finding(
             "lines",
