@@ -20,7 +20,7 @@ from scipy import ndimage
 from napari_redenoise._prediction import predict_in_tiles
 from napari_redenoise._warm_start import warm_network
 from napari_redenoise.config import Config, Lines
-from napari_redenoise.data import Normalisation, Planes, measure
+from napari_redenoise.data import Normalisation, Planes, measure, middle_window
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import Interrupted
 from napari_redenoise.io import training_dtype
@@ -28,20 +28,13 @@ from napari_redenoise.nn import DenoisingNetwork
 
 Plane = npt.NDArray[np.float32]
 
-MOST_PIXELS = 2**20
-"""That are read for a training on planes without offsets, which take a few predictions to find."""
-
 _MOST_ROUNDS = 3
 
 _KEPT = 0.2
 """Of the offsets of both rows and columns the network takes so much for structure; of one, half."""
 
-_SIDE = 2048
-"""Of the window by whose mean and deviation a plane is normalised."""
-
 _TAILS = (2.0, 98.0)
 """Percentiles at which what is left is cut off: a single bright pixel is no offset."""
-
 
 _AROUND = 15
 """Pixels; a square of this side tells how strong the noise is."""
@@ -125,125 +118,6 @@ class WithoutLines(Planes):
         ]
         rows, columns = (np.stack(part) for part in zip(*every, strict=True))
         return Offsets(rows[:, :, None], columns[:, None, :])
-
-
-def some_pixels(planes: Planes, most_pixels: int = MOST_PIXELS, side: int = _SIDE) -> Planes:
-    """As many samples of a stack as have so many pixels, at least one, spread over all.
-
-    Of each the same window of at most so many pixels a side: the middle of the plane, or of the
-    region of the first. Samples of one value only are passed over, and those outside of a region.
-    """
-    area = min(planes.height, side) * min(planes.width, side)
-    count = max(1, most_pixels // area)
-    if len(planes) <= count and max(planes.height, planes.width) <= side:
-        return planes
-    every = list(planes.indices())
-    parts = (part.tolist() for part in np.array_split(np.arange(len(every)), count))
-    chosen = [
-        sample
-        for part in parts
-        # The middle of a part first.
-        for sample in [_first_usable(planes, [every[n] for n in _from_the_middle(part)])]
-        if sample is not None
-    ]
-    if not chosen:
-        return planes
-    rows, columns = _window(planes, chosen[0], side)
-    some = _Some(planes, chosen, rows, columns)
-    region = None if planes.region is None else _SomeInside(planes, chosen, rows, columns)
-    return Planes(some, "TCYX", region)
-
-
-def _from_the_middle(numbers: list[int]) -> list[int]:
-    middle = (len(numbers) - 1) / 2
-    return [numbers[n] for n in sorted(range(len(numbers)), key=lambda n: abs(n - middle))]
-
-
-def _first_usable(planes: Planes, samples: list[tuple[int, ...]]) -> tuple[int, ...] | None:
-    """The first sample that has something to learn from."""
-    everything = slice(0, planes.height), slice(0, planes.width)
-    for sample in samples:
-        inside = planes.inside(sample, *everything)
-        if inside is not None and not inside.any():
-            continue
-        window = planes.read(sample, *_window(planes, sample, _SIDE))
-        finite = window[np.isfinite(window)]
-        if finite.size and finite.min() < finite.max():
-            return sample
-    return None
-
-
-def _window(planes: Planes, sample: tuple[int, ...], side: int) -> tuple[slice, slice]:
-    """In the middle of the plane, or of the region."""
-    sizes = planes.height, planes.width
-    inside = planes.inside(sample, slice(0, sizes[0]), slice(0, sizes[1]))
-    middles = [size // 2 for size in sizes]
-    if inside is not None and inside.any():
-        middles = [int(np.flatnonzero(inside.any(1 - axis)).mean()) for axis in (0, 1)]
-    starts = (
-        min(max(0, middle - side // 2), max(0, size - side))
-        for middle, size in zip(middles, sizes, strict=True)
-    )
-    rows, columns = (
-        slice(start, min(size, start + side)) for start, size in zip(starts, sizes, strict=True)
-    )
-    return rows, columns
-
-
-def _within(outer: slice, inner: slice) -> slice:
-    """A part of a part."""
-    return slice(outer.start + (inner.start or 0), min(outer.stop, outer.start + inner.stop))
-
-
-@dataclass(frozen=True)
-class _Some:
-    """A window of some samples, (N, channels, rows, columns), read where it is asked for."""
-
-    planes: Planes
-    samples: list[tuple[int, ...]]
-    rows: slice
-    columns: slice
-
-    @property
-    def dtype(self) -> Any:
-        return self.planes.array.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        height, width = (part.stop - part.start for part in (self.rows, self.columns))
-        return len(self.samples), self.planes.channels, height, width
-
-    def __getitem__(self, key: tuple[int, slice, slice, slice]) -> npt.NDArray[Any]:
-        number, channels, rows, columns = key
-        window = _within(self.rows, rows), _within(self.columns, columns)
-        return self.planes.read(self.samples[number], *window)[channels]
-
-
-@dataclass(frozen=True)
-class _SomeInside:
-    """Where the same may be learned from, (N, rows, columns)."""
-
-    planes: Planes
-    samples: list[tuple[int, ...]]
-    rows: slice
-    columns: slice
-
-    @property
-    def dtype(self) -> Any:
-        return np.dtype(bool)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        height, width = (part.stop - part.start for part in (self.rows, self.columns))
-        return len(self.samples), height, width
-
-    def __getitem__(self, key: tuple[int, slice, slice]) -> npt.NDArray[np.bool_]:
-        number, rows, columns = key
-        window = _within(self.rows, rows), _within(self.columns, columns)
-        inside = self.planes.inside(self.samples[number], *window)
-        if inside is None:
-            raise ValueError("there is no region")
-        return inside
 
 
 def _wider(lines: slice, size: int) -> tuple[slice, slice]:
@@ -387,12 +261,8 @@ def _offsets(
 
 def _normalisation(planes: Planes) -> Normalisation | None:
     """By the middle of a plane; None where that holds one value only, or no numbers."""
-    rows, columns = (
-        slice(max(0, (size - _SIDE) // 2), max(0, (size - _SIDE) // 2) + _SIDE)
-        for size in (planes.height, planes.width)
-    )
     try:
-        return measure([planes.read((), rows, columns).astype(np.float64)])
+        return measure([planes.read((), *middle_window(planes, ())).astype(np.float64)])
     except InputError:
         return None
 

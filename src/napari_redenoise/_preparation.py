@@ -7,11 +7,14 @@ from collections.abc import Callable
 import torch
 
 from napari_redenoise._learning import Material
-from napari_redenoise._lines import WithoutLines, some_pixels
+from napari_redenoise._lines import WithoutLines
 from napari_redenoise._noise_check import resolve, with_lines
 from napari_redenoise.config import Config, Lines
-from napari_redenoise.data import Planes, Pool, load_pool
+from napari_redenoise.data import Planes, Pool, load_pool, some_pixels
 from napari_redenoise.inference import Interrupted
+
+MOST_PIXELS = 2**20
+"""That are learned from without offsets of lines, which take a few predictions to find."""
 
 
 def prepared(
@@ -48,7 +51,7 @@ def prepared(
     def without(lines: Lines) -> Material:
         def change(planes: Planes) -> Planes:
             # Noise2Noise needs frames that follow each other.
-            some = planes if objective.kind == "noise2noise" else some_pixels(planes)
+            some = planes if objective.kind == "noise2noise" else some_pixels(planes, MOST_PIXELS)
             return WithoutLines.of(some, lines, device, should_stop)
 
         if lines not in straight:

@@ -5,9 +5,9 @@ from scipy import ndimage
 from torch import nn
 
 from napari_redenoise import Config, Redenoiser, _lines
-from napari_redenoise._lines import WithoutLines, some_pixels
+from napari_redenoise._lines import WithoutLines
 from napari_redenoise._previews import PreviewDone, Window
-from napari_redenoise.data import Planes
+from napari_redenoise.data import Planes, some_pixels
 from napari_redenoise.inference import Interrupted
 from napari_redenoise.nn import Prediction
 from napari_redenoise.noise import lines_of

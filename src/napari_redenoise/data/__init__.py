@@ -3,6 +3,7 @@
 from napari_redenoise.data._axes import SMALLEST_SIDE, ArrayLike, Planes, default_axes
 from napari_redenoise.data._folder import FULL_SCALE, PictureFolder
 from napari_redenoise.data._pairs import NeighbouringFrames, Shots, TwoImages
+from napari_redenoise.data._part import middle_window, some_pixels
 from napari_redenoise.data._pool import (
     Normalisation,
     Pool,
@@ -27,5 +28,7 @@ __all__ = [
     "default_axes",
     "load_pool",
     "measure",
+    "middle_window",
     "patches",
+    "some_pixels",
 ]

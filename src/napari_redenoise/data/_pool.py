@@ -13,9 +13,9 @@ from torch import Tensor
 from napari_redenoise.data._axes import Planes
 from napari_redenoise.data._corners import Anywhere, Chosen, Corners, centred, nearest
 from napari_redenoise.data._pairs import Shots
+from napari_redenoise.data._part import BLOCK, middle_window
 from napari_redenoise.errors import InputError
 
-BLOCK = 2048
 MOST_PIXELS = 32 * 2**20
 
 
@@ -196,11 +196,7 @@ def check_scale(planes: Planes, normalisation: Normalisation) -> None:
         For example for 16 bits and a model that was trained on 8.
     """
     sample = tuple(size // 2 for size in planes.sample_shape)
-    rows, columns = (
-        slice(max(0, (size - BLOCK) // 2), max(0, (size - BLOCK) // 2) + BLOCK)
-        for size in (planes.height, planes.width)
-    )
-    window = planes.read(sample, rows, columns).astype(np.float64)
+    window = planes.read(sample, *middle_window(planes, sample)).astype(np.float64)
     for channel, mean, std in zip(window, normalisation.mean, normalisation.std, strict=True):
         finite = channel[np.isfinite(channel)]
         if not finite.size or finite.min() == finite.max():
