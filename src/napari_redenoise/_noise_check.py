@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_redenoise._excess import times_the_noise
 from napari_redenoise.config import Lines, NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
@@ -19,6 +21,8 @@ from napari_redenoise.noise import (
     blind_spot,
     correlation_reach,
     estimate_noise,
+    has_unknown_structure,
+    is_known,
     lines_of,
     recommend,
 )
@@ -59,17 +63,42 @@ class ChannelStack:
         return np.asarray(plane)
 
 
-def noise_reports(planes: Planes) -> tuple[NoiseReport, ...]:
+def noise_reports(planes: Planes, *, doubtful: bool = True) -> tuple[NoiseReport, ...]:
     """Measure the noise of every channel, about a second each.
+
+    Parameters
+    ----------
+    planes : Planes
+    doubtful : bool
+        Whether to ask the shipped network, where the noise is not independent from pixel to pixel
+        or its strength not known, if that is noise at all.
 
     Raises
     ------
     InputError
         When the image is too small, or holds one value only.
     """
-    return tuple(
+    reports = tuple(
         estimate_noise(ChannelStack(planes, channel)) for channel in range(planes.channels)
     )
+    # One that is adapted by R2R in any case learns what is structure; there are no weights for
+    # several channels.
+    if not doubtful or len(reports) > 1 or recommend(reports[0]).objective == "r2r":
+        return reports
+    return (replace(reports[0], removed=times_the_noise(planes, reports[0])),)
+
+
+def smoothed(planes: Planes) -> float | None:
+    """How many times the noise the shipped network as it is removes, if that is more.
+
+    None where it is not, or cannot be told.
+    """
+    try:
+        report = noise_reports(planes, doubtful=False)[0]
+    except InputError:
+        return None
+    report = replace(report, removed=times_the_noise(planes, report))
+    return report.removed if has_unknown_structure(report) else None
 
 
 _CAUTIOUS = ("r2r", "noise2self", "noise2void")
@@ -215,6 +244,10 @@ def _what_r2r_draws_from(report: NoiseReport) -> tuple[NoiseModel, float]:
     them: a background taken for read noise costs R2R more than the other way round.
     """
     model = report.model
+    if has_unknown_structure(report) and not is_known(report):
+        # How the noise grows with the light rests on what is structure.
+        least = report.step / math.sqrt(12)
+        return NoiseModel(0.0, model.offset, max(report.noise_std, least)), 0.0
     if model.gain == 0:
         return model, 0.0
     dark = report.offset_range[1]
@@ -231,18 +264,17 @@ def _what_r2r_draws_from(report: NoiseReport) -> tuple[NoiseModel, float]:
 
 def _measured(reports: tuple[NoiseReport, ...]) -> NoiseConfig:
     """What R2R is to draw from."""
-    models = [report.model for report in reports]
-    if not all(model.gain or model.read_noise for model in models):
+    drawn_from = [_what_r2r_draws_from(report) for report in reports]
+    if not all(model.gain or model.read_noise for model, _ in drawn_from):
         raise InputError(
             "no noise was found in the image, and R2R learns from it: choose noise2self, or give "
             "the noise"
         )
-    if not all(report.gain_is_known for report in reports):
+    if not all(report.gain_is_known or has_unknown_structure(report) for report in reports):
         raise InputError(
             "whether the noise grows with the light cannot be told from this image, and R2R has to "
             "know: give gain, offset and read noise, or choose noise2self"
         )
-    drawn_from = [_what_r2r_draws_from(report) for report in reports]
     return NoiseConfig(
         gain=tuple(model.gain for model, _ in drawn_from),
         offset=tuple(model.offset for model, _ in drawn_from),

@@ -5,6 +5,7 @@ import pytest
 import skimage.io
 import tifffile
 from scipy import ndimage
+from skimage import data
 
 from napari_redenoise import __version__
 from napari_redenoise._cli import _demo
@@ -276,6 +277,16 @@ def test_the_noise_that_r2r_draws_from_is_said(redenoise, tmp_path):
     redenoise("denoise", image, out, *wanted, "--overwrite")
     _, adapted, _ = redenoise("denoise", image, out, "--model", model, "--overwrite")
     assert "objective" not in adapted
+
+
+def test_structure_that_would_be_smoothed_is_said(redenoise, noisy, tmp_path):
+    image, out = (tmp_path / name for name in ("a.tif", "b.tif"))
+    tifffile.imwrite(image, data.camera()[128:384, 64:320])
+    _, said, _ = redenoise("denoise", image, out, "--steps", 0)
+    assert said.startswith("caution: the shipped network removes ")
+    assert "leave --steps 0 out" in said
+    _, said, _ = redenoise("denoise", noisy, out, "--steps", 0, "--overwrite")
+    assert "caution" not in said
 
 
 def test_lines_that_are_subtracted_are_said(redenoise, tmp_path):

@@ -3,8 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import ndimage
+from skimage import data
 
 from napari_redenoise import Config, Redenoiser
+from napari_redenoise._excess import times_the_noise
 from napari_redenoise._noise_check import (
     ChannelStack,
     in_words,
@@ -15,7 +17,12 @@ from napari_redenoise._noise_check import (
 from napari_redenoise.config import NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
-from napari_redenoise.noise import poisson_gaussian
+from napari_redenoise.noise import (
+    describe,
+    has_unknown_structure,
+    poisson_gaussian,
+    recommend,
+)
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +231,67 @@ def test_the_blind_spot_reaches_as_far_as_the_noise_of_any_channel(photons) -> N
     advice = recommendation(noise_reports(Planes(np.stack(along), "CYX")))
     assert len(advice.mask_shape) >= 3
     assert len(advice.mask_shape[0]) >= 3
+
+
+@pytest.fixture(scope="module")
+def fine() -> np.ndarray:
+    """A picture with details as fine as pixels and next to no noise, (256, 256), 8 bits."""
+    picture = data.camera()[128:384, 64:320]
+    noisy = picture + np.random.default_rng(4).normal(0, 0.3, picture.shape)
+    return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+
+
+def test_structure_that_the_shipped_network_does_not_know_is_not_taken_for_noise(fine) -> None:
+    """Blind spots would blur it."""
+    (report,) = noise_reports(Planes(fine, "YX"))
+    assert report.removed > 2
+    assert recommend(replace(report, removed=None)).objective != "r2r"
+    assert recommend(report).objective == "r2r"
+    # Random weights know no structure at all.
+    unlike = recommend(report, adapting=False)
+    assert unlike == recommend(replace(report, removed=None), adapting=False)
+    objective = resolve(ObjectiveConfig(), Planes(fine, "YX"), adapting=True)
+    assert objective.kind == "r2r"
+    assert objective.noise.read_noise == pytest.approx((report.noise_std,))
+
+
+def test_the_recommendation_says_what_the_network_does_not_know(fine) -> None:
+    (report,) = noise_reports(Planes(fine, "YX"))
+    texts = [finding.text for finding in describe(report)]
+    assert any("times as much: structure that it does not know" in text for text in texts)
+    # What seems to be correlation is that of the structure.
+    assert not any("Correlated" in text for text in texts)
+
+
+@pytest.mark.parametrize("blur", [0.5, 0.7])
+def test_correlated_noise_is_not_taken_for_structure(blur: float) -> None:
+    scene = blobs(256, 10, 20, 120, 0)
+    noise = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=scene.shape), blur)
+    noisy = (scene + 12 * noise / noise.std()).astype(np.float32)
+    (report,) = noise_reports(Planes(noisy, "YX"))
+    assert report.removed == pytest.approx(1, abs=0.15)
+    assert recommend(report).objective == "noise2void"
+
+
+def test_strongly_correlated_noise_may_be_removed_more_than_it_was_measured(fine) -> None:
+    (report,) = noise_reports(Planes(fine, "YX"))
+    smooth = replace(report.autocorrelation, y=(0.6, *report.autocorrelation.y[1:]))
+    doubled = replace(report, removed=2.5)
+    assert has_unknown_structure(doubled)
+    assert not has_unknown_structure(replace(doubled, autocorrelation=smooth))
+    assert has_unknown_structure(replace(doubled, removed=3.5, autocorrelation=smooth))
+
+
+def test_what_is_filled_or_no_number_tells_nothing_of_the_noise(fine) -> None:
+    whole = noise_reports(Planes(fine, "YX"))[0]
+    expected = times_the_noise(Planes(fine, "YX"), whole)
+    filled = fine.astype(np.float32)
+    filled[:, :128] = 7
+    filled[:64, 128:] = np.nan
+    found = times_the_noise(Planes(filled, "YX"), whole)
+    assert found == pytest.approx(times_the_noise(Planes(fine[64:, 128:], "YX"), whole), rel=0.35)
+    assert expected > 2
+    assert times_the_noise(Planes(np.full((64, 64), 7.0), "YX"), whole) is None
 
 
 def test_another_image_is_measured_anew(tiny: Config, photons, tmp_path) -> None:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from skimage import data
 
 from napari_redenoise import Config, Redenoiser, _preparation, _warm_start
 from napari_redenoise._previews import PreviewDone, Window
@@ -185,3 +186,16 @@ def test_hot_pixels_do_not_stay_when_the_shipped_network_is_adapted() -> None:
     noise = {"gain": (1.0,), "offset": (0.0,), "read_noise": (0.0,)}
     model = Redenoiser(config.changed(**{"objective.noise": noise}), "cpu").fit(noisy)
     assert np.abs(model.predict(noisy).denoised - scene)[hot].max() < 40
+
+
+def test_structure_that_the_shipped_network_does_not_know_comes_back() -> None:
+    """Fine texture with hardly any noise, on which it looks for noise and finds some."""
+    picture = data.camera()[200:328, 180:308]
+    rng = np.random.default_rng(0)
+    noisy = np.clip(np.round(picture + rng.normal(0, 0.5, picture.shape)), 0, 255).astype(np.uint8)
+
+    def error(steps: int) -> float:
+        model = Redenoiser(Config().changed(**{"training.steps": steps}), "cpu").fit(noisy)
+        return float(np.sqrt(np.mean((model.predict(noisy).denoised - picture) ** 2)))
+
+    assert error(40) < 0.7 * error(0)

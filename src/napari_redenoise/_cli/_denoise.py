@@ -22,7 +22,7 @@ from napari_redenoise._cli._app import (
 )
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._learning import shows_draws
-from napari_redenoise._noise_check import LINES_IN_WORDS, advise, in_words, resolve
+from napari_redenoise._noise_check import LINES_IN_WORDS, advise, in_words, resolve, smoothed
 from napari_redenoise._trust import assess
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.data import Planes
@@ -158,7 +158,12 @@ def _announced(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
         if shows_draws(config) and objective.noise is not None:
             yield f"objective r2r: {in_words(objective.noise)}"
     elif config.training.total_steps == 0:
-        return
+        times = smoothed(Planes(source.array, source.axes))
+        if times is not None:
+            yield (
+                f"caution: the shipped network removes {times:.2g} times as much as there is "
+                "noise: structure that it does not know; leave --steps 0 out to have it kept"
+            )
     elif objective.kind == "auto":
         adapting = denoiser.begins_warm(source.array, source.axes)
         advice, noise = advise(Planes(source.array, source.axes), adapting=adapting)

@@ -18,7 +18,9 @@ _FLOOR = 0.02
 """Share of the noise's variance below which it is not worth removing more of it."""
 
 
-def one_batch(lights: Tensor, rng: np.random.Generator, *, batch_size: int, patch: int) -> Sample:
+def one_batch(
+    lights: Tensor, rng: np.random.Generator, *, batch_size: int, patch: int, flips: bool = True
+) -> Sample:
     """Draw a batch: of every example one scene or two, a camera and one patch.
 
     Patches are normalised like a user's image.
@@ -29,6 +31,8 @@ def one_batch(lights: Tensor, rng: np.random.Generator, *, batch_size: int, patc
         Clean scenes (N, side, side).
     rng : numpy.random.Generator
     batch_size, patch : int
+    flips : bool
+        Whether patches are mirrored and turned.
     """
     generator = torch.Generator(lights.device).manual_seed(int(rng.integers(2**62)))
     light = _composed(lights, rng, batch_size)
@@ -39,7 +43,7 @@ def one_batch(lights: Tensor, rng: np.random.Generator, *, batch_size: int, patc
     mean = mean + std * _each(rng.normal(0.0, 0.4, batch_size), light)
     unit = std * _each(np.exp(rng.normal(0.15, 0.5, batch_size)), light)
     window = tuple(_within(size, patch, rng) for size in light.shape[1:])
-    mirrored, quarters = rng.random() < 0.5, int(rng.integers(4))
+    mirrored, quarters = flips and rng.random() < 0.5, int(rng.integers(4)) if flips else 0
 
     def shown(image: Tensor) -> Tensor:
         image = ((image - mean) / unit)[:, None, window[0], window[1]]

@@ -50,12 +50,15 @@ class Recipe:
     kept : float
         Share of the weights that the training began with in those that are written: a short
         training on few examples mends one thing and wears off others.
+    flips : bool
+        Whether patches are mirrored and turned.
     """
 
     scenes: int = 100_000
     pictures: float = 0.3
     shown: int = 8
     kept: float = 0.0
+    flips: bool = True
 
 
 FIRST = 512
@@ -190,6 +193,7 @@ class Pretraining:
                 np.random.default_rng([training.seed, step]),
                 batch_size=training.patches_per_step,
                 patch=training.patch_side,
+                flips=recipe.flips,
             )
 
         steps = itertools.count(self.state.step)

@@ -149,6 +149,9 @@ class NoiseReport:
         alone put none.
     skewness : Skewness or None
         What the asymmetry of the noise tells of the level without light, where it tells anything.
+    removed : float or None
+        What a network takes for noise, in deviations of the noise, where that was looked at; about
+        1 where the network knows such structure.
     """
 
     model: NoiseModel
@@ -167,6 +170,7 @@ class NoiseReport:
     slope: float = 0.0
     below: float = 0.0
     skewness: Skewness | None = None
+    removed: float | None = None
 
     @property
     def read_noise_range(self) -> tuple[float, float]:

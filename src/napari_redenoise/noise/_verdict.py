@@ -29,6 +29,10 @@ _CLIPPED = 0.0005
 _LARGE_MISFIT = 0.12
 _FEW_HOMOGENEOUS = 0.05
 
+_MORE, _FAR_MORE, _WEAKLY = 1.2, 3.0, 0.3
+"""What else than the noise a network removes, where neighbours have less than 0.3 in common and
+where they have more: docs/objectives.md."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -75,6 +79,14 @@ def describe(report: NoiseReport) -> tuple[Finding, ...]:
     )
     if is_clean(report):
         return (Finding("strength", "No noise was found: there is nothing to remove."),)
+    if has_unknown_structure(report):
+        removed = f"{report.removed or 0.0:.2g}" if (report.removed or 0.0) < 100 else "over 100"
+        unknown = Finding(
+            "structure",
+            f"The shipped network would remove {removed} times as much: structure that it does "
+            "not know. Adapted by R2R, it keeps it.",
+        )
+        return (strength, unknown, *_clipping(report))
     return (
         strength,
         _photons(report),
@@ -100,6 +112,9 @@ def recommend(report: NoiseReport, *, adapting: bool = True) -> Recommendation:
     not, the blind spot has to reach as far as the correlation does (Broaddus et al., "Removing
     Structured Noise with Self-Supervised Blind-Spot Networks", ISBI 2020).
     """
+    if adapting and has_unknown_structure(report):
+        reason = "the network that comes with the package does not know such structure"
+        return Recommendation("r2r", ("1",), reason)
     if is_clean(report):
         return Recommendation("noise2self", ("1",), "no noise was found")
     lines = lines_of(report)
@@ -108,7 +123,7 @@ def recommend(report: NoiseReport, *, adapting: bool = True) -> Recommendation:
         reason = "the noise is independent from pixel to pixel"
         if lines != "none":
             reason += " but for offsets of lines"
-        if adapting and _is_known(report):
+        if adapting and is_known(report):
             reason += " and its strength is known"
             return Recommendation("r2r", ("1",), reason, lines)
         return Recommendation("noise2self", ("1",), reason, lines)
@@ -121,7 +136,7 @@ def recommend(report: NoiseReport, *, adapting: bool = True) -> Recommendation:
     return Recommendation("noise2void", shape, reason, lines)
 
 
-def _is_known(report: NoiseReport) -> bool:
+def is_known(report: NoiseReport) -> bool:
     """Whether the model of the noise can be drawn from."""
     is_noisy = bool(report.model.gain or report.model.read_noise)
     return report.gain_is_known and is_noisy and report.misfit <= _LARGE_MISFIT
@@ -130,9 +145,14 @@ def _is_known(report: NoiseReport) -> bool:
 def lines_of(*reports: NoiseReport) -> Lines:
     """Which lines have offsets of their own, in any of several channels.
 
-    Where the steps between grey levels are all the noise, a slope looks like that as well.
+    Where the steps between grey levels are all the noise, a slope looks like that as well, and so
+    may structure.
     """
-    known = [r for r in reports if not is_clean(r) and r.step <= r.noise_std]
+    known = [
+        r
+        for r in reports
+        if not is_clean(r) and not has_unknown_structure(r) and r.step <= r.noise_std
+    ]
     rows, columns = (
         any(share(report.autocorrelation) > _SIGNIFICANT for report in known)
         for share in (attrgetter("rows"), attrgetter("columns"))
@@ -182,6 +202,17 @@ def blind_spot(reach_y: int, reach_x: int) -> tuple[str, ...]:
 def is_clean(report: NoiseReport) -> bool:
     """Whether there is no more than the rounding of the arithmetic."""
     return report.noise_std <= 1e-9 * max(abs(limit) for limit in report.limits)
+
+
+def has_unknown_structure(report: NoiseReport) -> bool:
+    """Whether a network that denoises would take away more than the noise.
+
+    Then it does not know such structure. Noise that is correlated as strongly as fine structure
+    is found to be weaker than it is, and a network rightly removes more.
+    """
+    correlation = max(report.autocorrelation.y[0], report.autocorrelation.x[0])
+    most = _MORE if correlation < _WEAKLY else _FAR_MORE
+    return report.removed is not None and report.removed > most
 
 
 def _photons(report: NoiseReport) -> Finding:
@@ -270,7 +301,8 @@ def _doubts(report: NoiseReport) -> list[Finding]:
             Finding(
                 "structure",
                 "Noise that is so smooth in all directions cannot be told from structure in one "
-                "image: there is probably more of it than this.",
+                "image: if it is noise, there is probably more of it; if it is structure, choose "
+                "R2R, which keeps it.",
             )
         )
     if report.homogeneous < _FEW_HOMOGENEOUS and report.frames == 1:

@@ -1,0 +1,136 @@
+"""The search of the warm start's design: one thing at a time, the equivariant network alone.
+
+Every variant is trained for 2,000 steps of 8 x 64 x 64 pixels by the recipe of `redenoise pretrain`
+and scored without training on the pictures, without mirrored prediction. Models and, every five
+minutes, states are kept in ``design/``: an interrupted run goes on, finished rows are skipped.
+``design.py C8 "kernel 5"`` runs some. Ten to thirty minutes of one core each.
+"""
+
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+from _report import ROOT, append, machine, publish, rows, scoring, table
+from torch.utils.flop_counter import FlopCounterMode
+
+from napari_redenoise import Config
+from napari_redenoise._pretrain import Pretraining, Recipe
+from napari_redenoise.data import measure
+from napari_redenoise.inference import predict_window
+from napari_redenoise.io import load_model
+from napari_redenoise.nn import export
+
+NAME = "design"
+PAGE = ROOT / "docs" / "warm-start.md"
+SETS = ("w2s_dev", "fmd_dev", "hagen_dev")
+KEPT = Path("design")
+KEEP_EVERY = 300.0
+USUAL = {
+    "network.kind": "equivariant",
+    "training.start": "scratch",
+    "training.steps": 2000,
+    "training.batch_size": 8,
+    "training.patch_size": 64,
+    "training.learning_rate": 2e-3,
+    "training.warmup_steps": 200,
+    "training.ema_decay": 0.999,
+}
+VARIANTS: dict[str, tuple[dict[str, object], Recipe]] = {
+    "C4, as shipped": ({}, Recipe(scenes=3000)),
+    "D4": ({"network.group": "D4"}, Recipe(scenes=3000)),
+    "C8": ({"network.group": "C8"}, Recipe(scenes=3000)),
+    "kernel 5": ({"network.kernel_size": 5}, Recipe(scenes=3000)),
+    "4 levels": ({"network.levels": 4}, Recipe(scenes=3000)),
+    "3 levels": ({"network.levels": 3}, Recipe(scenes=3000)),
+    "two thirds as wide": (
+        {"network.encoder_width": 32, "network.decoder_width": 64},
+        Recipe(scenes=3000),
+    ),
+    "four thirds as wide": (
+        {"network.encoder_width": 64, "network.decoder_width": 128},
+        Recipe(scenes=3000),
+    ),
+    "2 x 128 x 128": (
+        {"training.batch_size": 2, "training.patch_size": 128},
+        Recipe(scenes=3000),
+    ),
+    "rate 1e-3": ({"training.learning_rate": 1e-3}, Recipe(scenes=3000)),
+    "rate 4e-3": ({"training.learning_rate": 4e-3}, Recipe(scenes=3000)),
+    "moving average 0.99": ({"training.ema_decay": 0.99}, Recipe(scenes=3000)),
+    "not mirrored or turned": ({}, Recipe(scenes=3000, flips=False)),
+    "no photographs": ({}, Recipe(scenes=3000, pictures=0.0)),
+    "photographs only": ({}, Recipe(scenes=3000, pictures=1.0)),
+}
+
+
+def main() -> None:
+    """Train and score what is missing, and write the table."""
+    pairs = scoring().pairs(*SETS)
+    KEPT.mkdir(exist_ok=True)
+    for name in sys.argv[1:] or VARIANTS:
+        if any(row["variant"] == name for row in rows(NAME)):
+            continue
+        network = load_model(trained(name))[0].eval()
+        row = {"variant": name, **cost(network), **scores(network, pairs)}
+        append(NAME, row)
+        print(row, flush=True)
+    publish(NAME, report(), PAGE)
+
+
+def trained(name: str) -> Path:
+    """The model file of a variant, trained where it is not there."""
+    path = KEPT / f"{name}.safetensors"
+    if path.exists():
+        return path
+    changes, recipe = VARIANTS[name]
+    training = Pretraining(Config().changed(**{**USUAL, **changes}), recipe, "cpu")
+    state = path.with_suffix(".state")
+    if state.exists():
+        training.resume(state)
+    kept = time.monotonic()
+    for _ in training.events():
+        if time.monotonic() - kept > KEEP_EVERY:
+            training.save_state(state)
+            kept = time.monotonic()
+    training.save(path)
+    state.unlink(missing_ok=True)
+    return path
+
+
+def cost(network) -> dict[str, object]:
+    """Weights, and the multiplications and additions that denoise 512 x 512 pixels."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        export(network)(torch.zeros(1, 1, 512, 512))
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    return {"weights": weights, "gflop": f"{counter.get_total_flops() / 1e9:.1f}"}
+
+
+def scores(network, pairs) -> dict[str, str]:
+    """Mean PSNR of every set."""
+    rule, found = scoring(), {name: [] for name in SETS}
+    for pair in pairs:
+        image = pair.noisy[None].astype("float32")
+        denoised = predict_window(network, image, measure([image]), torch.bfloat16).denoised[0]
+        found[pair.dataset].append(rule.score(denoised, pair))
+    return {name: f"{statistics.mean(values):.3f}" for name, values in found.items()}
+
+
+def report() -> str:
+    """One line a variant, and the difference to what is shipped."""
+    lines = []
+    found = {row["variant"]: row for row in rows(NAME)}
+    usual = found[next(iter(VARIANTS))]
+    for name in VARIANTS:
+        if name not in found:
+            continue
+        row = found[name]
+        cells = [f"{float(row[s]):.2f} ({float(row[s]) - float(usual[s]):+.2f})" for s in SETS]
+        lines.append([name, f"{int(row['weights']):,}", row["gflop"], *cells])
+    header = ["variant", "weights", "GFLOP for 512 x 512", *SETS]
+    return f"{table(header, lines)}\n\n{machine()}."
+
+
+if __name__ == "__main__":
+    main()
