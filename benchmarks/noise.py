@@ -19,8 +19,9 @@ from scipy import ndimage
 from skimage.color import rgb2gray
 
 from napari_redenoise import __version__
+from napari_redenoise._noise_check import noise_reports
+from napari_redenoise.data import Planes
 from napari_redenoise.noise import (
-    NoiseReport,
     estimate_noise,
     estimate_noise_from_repeats,
     poisson_gaussian,
@@ -278,12 +279,12 @@ def scanning(folder: Path) -> list[list[str]]:
 
 def structured(folder: Path) -> str:
     """What is recommended where the noise has structure, and where it has none."""
-    reports: dict[str, NoiseReport] = {}
     movie = read(folder / "twophoton_sima_dev/movie_TYX.tif")
-    reports["two-photon, one frame"] = estimate_noise(movie[0])
-    reports["W2S 036_0"] = estimate_noise(read(folder / "w2s_dev/noisy_036_0.tif"))
+    images = {"two-photon, one frame": movie[0]}
+    images["W2S 036_0"] = read(folder / "w2s_dev/noisy_036_0.tif")
     for name in ("fibsem_curtaining_u8", "scmos_rownoise_actin60x_u8"):
-        reports[name] = estimate_noise(read(folder / f"structured_dev/{name}.tif"))
+        images[name] = read(folder / f"structured_dev/{name}.tif")
+    reports = {name: noise_reports(Planes(image, "YX"))[0] for name, image in images.items()}
     lines = []
     for name, report in reports.items():
         found, advice = report.autocorrelation, recommend(report)
@@ -313,7 +314,7 @@ def seconds() -> str:
 
 
 def versions() -> str:
-    """Machine and versions; torch plays no part."""
+    """Machine and versions; torch plays a part in the advice alone."""
     return (
         f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, numpy "
         f"{np.__version__}, scipy {scipy.__version__}, napari-redenoise {__version__}; seeds 0, "
