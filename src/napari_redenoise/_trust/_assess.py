@@ -102,7 +102,7 @@ def assess(
     axes = axes or default_axes(len(noisy.shape))
     before, after = Planes(noisy, axes), Planes(denoised, axes)
     if reports is None:
-        reports = noise_reports(before, doubtful=False)
+        reports = noise_reports(before)
     if len(reports) != before.channels:
         raise InputError(
             f"expected one noise report for each of {before.channels} channel(s), got "

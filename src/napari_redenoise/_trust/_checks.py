@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from napari_redenoise._trust._measure import Measured
-from napari_redenoise.noise import NoiseReport, describe, is_clean
+from napari_redenoise.noise import NoiseReport, describe, has_unknown_structure, is_clean
 
 Mark = Literal["good", "caution", "bad", "unknown"]
 
@@ -107,9 +107,9 @@ def _structure(measured: Measured, report: NoiseReport) -> TrustCheck:
     mark = _graded(excess, (least, max(EXCESS[1], 2 * least)))
     figure = f"correlation {round(excess, 3) + 0.0:+.3f} against that of the noise"
     advice = "Look for outlines in the difference of both images, and train longer or larger."
-    if mark == "good" and any(
-        noise > _CORRELATED and own < _REMOVED * noise for own, noise in pairs
-    ):
+    # Where structure seems to be correlated noise, it stayed as it should.
+    stayed = any(noise > _CORRELATED and own < _REMOVED * noise for own, noise in pairs)
+    if mark == "good" and stayed and not has_unknown_structure(report):
         mark, figure = "caution", f"{figure}; the correlated part of the noise stayed"
         advice = "Train with the objective auto, which hides as much as the noise is correlated."
     return _check(name, mark, excess, figure, meaning, advice)

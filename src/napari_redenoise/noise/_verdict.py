@@ -117,7 +117,7 @@ def recommend(report: NoiseReport, *, adapting: bool = True) -> Recommendation:
     Structured Noise with Self-Supervised Blind-Spot Networks", ISBI 2020).
     """
     if adapting and has_unknown_structure(report):
-        reason = "the network that comes with the package does not know such structure"
+        reason = "the shipped network does not know such structure"
         return Recommendation("r2r", ("1",), reason)
     if is_clean(report):
         return Recommendation("noise2self", ("1",), "no noise was found")
