@@ -245,8 +245,10 @@ def _what_r2r_draws_from(report: NoiseReport) -> tuple[NoiseModel, float]:
     """
     model = report.model
     if has_unknown_structure(report) and not is_known(report):
-        # How the noise grows with the light rests on what is structure.
-        least = report.step / math.sqrt(12)
+        # How the noise grows with the light rests on what is structure. The least is that of
+        # rounding; R2R cannot learn from none at all.
+        low, high = report.limits
+        least = max(report.step / math.sqrt(12), 1e-4 * (high - low))
         return NoiseModel(0.0, model.offset, max(report.noise_std, least)), 0.0
     if model.gain == 0:
         return model, 0.0

@@ -255,6 +255,15 @@ def test_structure_that_the_shipped_network_does_not_know_is_not_taken_for_noise
     assert objective.noise.read_noise == pytest.approx((report.noise_std,))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_structure_without_any_noise_is_kept(fine, dtype) -> None:
+    flat = np.full(fine.shape, 50, dtype)
+    flat[64:192, 64:192] = fine[64:192, 64:192]
+    objective = resolve(ObjectiveConfig(), Planes(flat, "YX"), adapting=True)
+    assert objective.kind == "r2r"
+    assert 0 < objective.noise.read_noise[0] < 1
+
+
 def test_the_recommendation_says_what_the_network_does_not_know(fine) -> None:
     (report,) = noise_reports(Planes(fine, "YX"))
     texts = [finding.text for finding in describe(report)]
