@@ -15,18 +15,21 @@ import torch
 
 from napari_redenoise._warm_start import warm_network
 from napari_redenoise.config import Config
-from napari_redenoise.data import Planes, measure, some_pixels
+from napari_redenoise.data import Normalisation, Planes, measure, middle_window, some_pixels
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import predict_window
 from napari_redenoise.io import training_dtype
 from napari_redenoise.nn import DenoisingNetwork
-from napari_redenoise.noise import NoiseReport
+from napari_redenoise.noise import NoiseReport, estimate_noise
 
 _SIDE = 384
 """Pixels of the window that is looked at; a fraction of a second."""
 
 _BLOCK = 16
 """Pixels; of blocks of this side the median decides, and not a few bright or broken pixels."""
+
+_TRIED = 8
+"""Planes of which one has to hold more than one value."""
 
 _DEVICE = torch.device("cpu")
 
@@ -51,31 +54,52 @@ def times_the_noise(planes: Planes, report: NoiseReport) -> float | None:
     The square root of the median over blocks of 16 x 16 pixels, in one window of 384 x 384, of
     the mean square of what is removed, without the means of lines, over the expected variance.
     """
-    some = some_pixels(planes, _SIDE**2, _SIDE)
-    sample = next(iter(some.indices()))
-    noisy = np.asarray(some.read(sample, slice(None), slice(None)), np.float64)
-    try:
-        normalisation = measure([noisy])
-    except InputError:
+    found = _window(planes)
+    if found is None:
         return None
+    noisy, normalisation = found
     denoised = predict_window(
         _network(), noisy.astype(np.float32), normalisation, training_dtype(_DEVICE, "auto")
     ).denoised[0]
     light = _blocks(noisy[0])
     # Without blocks that hold a pixel that is no number, or one value only: filled, saturated.
-    used = np.ptp(light, axis=1) > 0
+    used = np.isfinite(light).all(1) & (light.max(1) > light.min(1))
     if not used.any():
         return None
-    rest = noisy[0] - denoised
+    with np.errstate(invalid="ignore"):
+        rest = noisy[0] - denoised
     # Offsets of lines are removed, too, and are neither the noise nor structure.
     finite = np.isfinite(rest)
     for axis in (0, 1):
         means = rest.sum(axis, keepdims=True, where=finite)
         rest = rest - means / np.maximum(finite.sum(axis, keepdims=True), 1)
     # The rounding to grey levels is there in any case.
-    variance = np.maximum(report.model.variance(denoised), report.step**2 / 12)
+    variance = np.maximum(_variance(report, denoised), report.step**2 / 12)
+    if len(planes) > 1:
+        # This plane may have more noise than the others.
+        variance = np.maximum(variance, _variance(estimate_noise(noisy), denoised))
     removed, expected = ((_blocks(part).mean(1)[used]) for part in (rest**2, variance))
     return float(np.sqrt(np.median(removed / np.maximum(expected, np.finfo(np.float32).tiny))))
+
+
+def _window(planes: Planes) -> tuple[npt.NDArray[np.float64], Normalisation] | None:
+    """The middle (1, rows, columns) of a plane that holds more than one value, float64."""
+    some = some_pixels(planes, _SIDE**2, _SIDE)
+    samples = list(some.indices())
+    middle = len(samples) // 2
+    for number in sorted(range(len(samples)), key=lambda number: abs(number - middle))[:_TRIED]:
+        window = middle_window(some, samples[number], _SIDE)
+        noisy = np.asarray(some.read(samples[number], *window), np.float64)
+        try:
+            return noisy, measure([noisy])
+        except InputError:
+            continue
+    return None
+
+
+def _variance(report: NoiseReport, light: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Expected of the noise, where the light is a number."""
+    return np.asarray(report.model.variance(np.where(np.isfinite(light), light, 0.0)))
 
 
 def _blocks(pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -25,6 +25,7 @@ from napari_redenoise.noise import (
     is_known,
     lines_of,
     recommend,
+    removes_more,
 )
 
 LINES_IN_WORDS: dict[Lines, str] = {
@@ -93,6 +94,8 @@ def smoothed(planes: Planes) -> float | None:
 
     None where it is not, or cannot be told.
     """
+    if planes.channels > 1:
+        return None
     try:
         report = noise_reports(planes, doubtful=False)[0]
     except InputError:
@@ -148,11 +151,11 @@ def resolve(
     objective = forgotten(objective)
     if not asks_for_noise(objective):
         return objective
-    reports = _reports_or_none(planes)
+    reports = _reports_or_none(planes, doubtful=adapting)
     objective = _with_lines_of(objective, reports)
     lines = objective.lines
     if lines != "none" and without is not None:
-        reports = _reports_or_none(without(lines)) or reports
+        reports = _reports_or_none(without(lines), doubtful=adapting) or reports
     if objective.kind == "auto":
         advice, noise = _advised(reports, adapting=adapting)
         found = {"kind": advice.objective, "mask_shape": advice.mask_shape, "chosen": True}
@@ -201,12 +204,12 @@ def asks_for_noise(objective: ObjectiveConfig) -> bool:
 
 def advise(planes: Planes, *, adapting: bool) -> tuple[Recommendation, NoiseConfig | None]:
     """What suits the noise of an image, and for R2R the noise; Noise2Self if it is not known."""
-    return _advised(_reports_or_none(planes), adapting=adapting)
+    return _advised(_reports_or_none(planes, doubtful=adapting), adapting=adapting)
 
 
-def _reports_or_none(planes: Planes) -> tuple[NoiseReport, ...] | None:
+def _reports_or_none(planes: Planes, *, doubtful: bool = True) -> tuple[NoiseReport, ...] | None:
     try:
-        return noise_reports(planes)
+        return noise_reports(planes, doubtful=doubtful)
     except InputError:
         return None
 
@@ -244,7 +247,7 @@ def _what_r2r_draws_from(report: NoiseReport) -> tuple[NoiseModel, float]:
     them: a background taken for read noise costs R2R more than the other way round.
     """
     model = report.model
-    if has_unknown_structure(report) and not is_known(report):
+    if removes_more(report) and not is_known(report):
         # How the noise grows with the light rests on what is structure. The least is that of
         # rounding; R2R cannot learn from none at all.
         low, high = report.limits
@@ -272,7 +275,7 @@ def _measured(reports: tuple[NoiseReport, ...]) -> NoiseConfig:
             "no noise was found in the image, and R2R learns from it: choose noise2self, or give "
             "the noise"
         )
-    if not all(report.gain_is_known or has_unknown_structure(report) for report in reports):
+    if not all(report.gain_is_known or removes_more(report) for report in reports):
         raise InputError(
             "whether the noise grows with the light cannot be told from this image, and R2R has to "
             "know: give gain, offset and read noise, or choose noise2self"

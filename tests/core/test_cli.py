@@ -287,6 +287,10 @@ def test_structure_that_would_be_smoothed_is_said(redenoise, noisy, tmp_path):
     assert "leave --steps 0 out" in said
     _, said, _ = redenoise("denoise", noisy, out, "--steps", 0, "--overwrite")
     assert "caution" not in said
+    tifffile.imwrite(image, data.astronaut()[:64, :64], photometric="rgb")
+    status, _, errors = redenoise("denoise", image, out, "--steps", 0, "--overwrite")
+    assert status == 1
+    assert "0 steps leave random weights" in errors
 
 
 def test_lines_that_are_subtracted_are_said(redenoise, tmp_path):

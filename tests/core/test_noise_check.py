@@ -22,6 +22,7 @@ from napari_redenoise.noise import (
     has_unknown_structure,
     poisson_gaussian,
     recommend,
+    removes_more,
 )
 
 
@@ -282,6 +283,42 @@ def test_correlated_noise_is_not_taken_for_structure(blur: float) -> None:
     assert recommend(report).objective == "noise2void"
 
 
+def test_smooth_noise_of_which_more_is_removed_is_not_taken_for_structure() -> None:
+    scene = blobs(256, 10, 20, 120, 0)
+    noise = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=scene.shape), 1.0)
+    noisy = (scene + 12 * noise / noise.std()).astype(np.float32)
+    (report,) = noise_reports(Planes(noisy, "YX"))
+    assert removes_more(report)
+    assert recommend(report).objective == "noise2void"
+    assert any("cannot be told from structure" in finding.text for finding in describe(report))
+    # By hand, if it is structure.
+    assert resolve(ObjectiveConfig(kind="r2r"), Planes(noisy, "YX"), adapting=True).noise
+
+
+def test_a_plane_with_more_noise_than_the_others_holds_no_structure() -> None:
+    rng = np.random.default_rng(6)
+    scene = blobs(256, 10, 20, 120, 0)
+    stack = np.stack([scene + rng.normal(0, sigma, scene.shape) for sigma in (2, 2, 6, 2, 2)])
+    planes = Planes(stack, "TYX")
+    report = replace(noise_reports(planes)[0], removed=None)
+    assert report.noise_std < 4
+    assert times_the_noise(planes, report) == pytest.approx(1, abs=0.1)
+
+
+def test_a_blank_plane_is_passed_over(fine) -> None:
+    small = fine[:128, 128:256]
+    stack = np.stack([small, np.zeros_like(small), np.zeros_like(small)])
+    report = noise_reports(Planes(small, "YX"))[0]
+    assert times_the_noise(Planes(stack, "TYX"), report) > 1
+
+
+def test_of_a_large_plane_with_an_empty_middle_no_more_than_a_window_is_read(fine) -> None:
+    plane = np.zeros((2600, 2600), np.uint8)
+    plane[:200, :200] = fine[:200, :200]
+    report = noise_reports(Planes(fine, "YX"))[0]
+    assert times_the_noise(Planes(plane, "YX"), report) is None
+
+
 def test_smooth_noise_may_be_stronger_than_it_was_measured(fine) -> None:
     (report,) = noise_reports(Planes(fine, "YX"))
     smooth = replace(report.autocorrelation, y=(0.6, *report.autocorrelation.y[1:]))
@@ -295,7 +332,8 @@ def test_what_is_filled_or_no_number_tells_nothing_of_the_noise(fine) -> None:
     expected = times_the_noise(Planes(fine, "YX"), whole)
     filled = fine.astype(np.float32)
     filled[:, :128] = 7
-    filled[:64, 128:] = np.nan
+    filled[:48, 128:] = np.nan
+    filled[48:64, 128:] = np.inf
     found = times_the_noise(Planes(filled, "YX"), whole)
     assert found == pytest.approx(times_the_noise(Planes(fine[64:, 128:], "YX"), whole), rel=0.35)
     assert expected > 2

@@ -28,6 +28,7 @@ from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import ImageFile, in_type_of, read_image, write_tiff
+from napari_redenoise.noise import times
 
 _SUBTRACTED = "offsets of {} are subtracted first, and the noise is measured again without them"
 
@@ -158,10 +159,11 @@ def _announced(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
         if shows_draws(config) and objective.noise is not None:
             yield f"objective r2r: {in_words(objective.noise)}"
     elif config.training.total_steps == 0:
-        times = smoothed(Planes(source.array, source.axes))
-        if times is not None:
+        warm = denoiser.begins_warm(source.array, source.axes)
+        removed = smoothed(Planes(source.array, source.axes)) if warm else None
+        if removed is not None:
             yield (
-                f"caution: the shipped network removes {times:.2g} times as much as there is "
+                f"caution: the shipped network removes {times(removed)} as much as there is "
                 "noise: structure that it does not know; leave --steps 0 out to have it kept"
             )
     elif objective.kind == "auto":
@@ -174,7 +176,8 @@ def _announced(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
         if noise is not None:
             yield f"objective r2r: {in_words(noise)}"
     elif objective.kind == "r2r":
-        objective = resolve(objective, Planes(source.array, source.axes))
+        adapting = denoiser.begins_warm(source.array, source.axes)
+        objective = resolve(objective, Planes(source.array, source.axes), adapting=adapting)
         if objective.lines != "none":
             yield _SUBTRACTED.format(LINES_IN_WORDS[objective.lines])
         elif objective.noise is not None:

@@ -49,12 +49,12 @@ def noise(
         check_plot(image, plot, overwrite=overwrite)
     source = read_image(image, axes)
     planes = Planes(source.array, source.axes)
+    network = Config().changed(**{"network.channels": planes.channels}).network
+    adapting = has_warm_start(network)
     if repeats:
         reports = [estimate_noise_from_repeats(stack) for stack in repeated(planes)]
     else:
-        reports = list(noise_reports(planes))
-    network = Config().changed(**{"network.channels": planes.channels}).network
-    adapting = has_warm_start(network)
+        reports = list(noise_reports(planes, doubtful=adapting))
     if as_json:
         said = [as_dict(report, adapting=adapting) for report in reports]
         typer.echo(json.dumps(said, indent=2))

@@ -24,6 +24,8 @@ from napari_redenoise.noise._verdict import (
     is_known,
     lines_of,
     recommend,
+    removes_more,
+    times,
 )
 
 __all__ = [
@@ -47,4 +49,6 @@ __all__ = [
     "noise_autocorrelation",
     "poisson_gaussian",
     "recommend",
+    "removes_more",
+    "times",
 ]

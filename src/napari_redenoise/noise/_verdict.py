@@ -29,8 +29,10 @@ _CLIPPED = 0.0005
 _LARGE_MISFIT = 0.12
 _FEW_HOMOGENEOUS = 0.05
 
-_MORE, _FAR_MORE = 1.1, 3.0
+_MORE = 1.1
 """What else than the noise a network removes: real noise is 0.94 to 1.02 (docs/benchmarks.md)."""
+
+_VERY_SMOOTH = 0.5
 
 _SMOOTH = 0.3
 """What neighbours share of noise that may be stronger than it was measured."""
@@ -82,15 +84,14 @@ def describe(report: NoiseReport) -> tuple[Finding, ...]:
     if is_clean(report):
         return (Finding("strength", "No noise was found: there is nothing to remove."),)
     if has_unknown_structure(report):
-        removed = report.removed or 0.0
-        times = "over 100" if removed > 100 else f"{removed:.2g}"
-        kept = "most of it, but the image may be best as it is" if removed > _FAR_MORE else "it"
         unknown = Finding(
             "structure",
-            f"The shipped network would remove {times} times as much: structure that it does "
-            f"not know. Adapted by R2R, it keeps {kept}.",
+            f"The shipped network would remove {times(report.removed)} as much: structure that it "
+            "does not know. Adapted by R2R, it keeps most of that. Where you see hardly any noise, "
+            "the image may be best as it is.",
         )
-        return (strength, unknown, *_clipping(report))
+        processed = (finding for finding in _doubts(report) if finding.kind == "processing")
+        return (strength, unknown, *_clipping(report), *processed)
     return (
         strength,
         _photons(report),
@@ -215,7 +216,17 @@ def has_unknown_structure(report: NoiseReport) -> bool:
     than was measured.
     """
     correlation = max(report.autocorrelation.y[0], report.autocorrelation.x[0])
-    return report.removed is not None and report.removed > _MORE and correlation < _SMOOTH
+    return removes_more(report) and correlation < _SMOOTH
+
+
+def removes_more(report: NoiseReport) -> bool:
+    """Whether the network would take away more than the noise that was measured."""
+    return report.removed is not None and report.removed > _MORE
+
+
+def times(removed: float | None) -> str:
+    """A factor in words."""
+    return f"{removed:.2g} times" if removed and removed < 100 else "over 100 times"
 
 
 def _photons(report: NoiseReport) -> Finding:
@@ -299,13 +310,14 @@ def _doubts(report: NoiseReport) -> list[Finding]:
                 "(gamma, sharpening, compression), or things moved.",
             )
         )
-    if min(report.autocorrelation.y[0], report.autocorrelation.x[0]) > 0.5 and report.frames == 1:
+    smooth = min(report.autocorrelation.y[0], report.autocorrelation.x[0]) > _VERY_SMOOTH
+    if (smooth or removes_more(report)) and report.frames == 1:
+        kept = "" if report.removed is None else "; if it is structure, R2R keeps it"
         said.append(
             Finding(
                 "structure",
                 "Noise that is so smooth in all directions cannot be told from structure in one "
-                "image: if it is noise, there is probably more of it; if it is structure, choose "
-                "R2R, which keeps it.",
+                f"image: if it is noise, there is probably more of it{kept}.",
             )
         )
     if report.homogeneous < _FEW_HOMOGENEOUS and report.frames == 1:
