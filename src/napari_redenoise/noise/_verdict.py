@@ -311,12 +311,12 @@ def _doubts(report: NoiseReport) -> list[Finding]:
             )
         )
     smooth = min(report.autocorrelation.y[0], report.autocorrelation.x[0]) > _VERY_SMOOTH
-    if (smooth or removes_more(report)) and report.frames == 1:
+    if (smooth if report.removed is None else removes_more(report)) and report.frames == 1:
         kept = "" if report.removed is None else "; if it is structure, R2R keeps it"
         said.append(
             Finding(
                 "structure",
-                "Noise that is so smooth in all directions cannot be told from structure in one "
+                "Noise as smooth as this cannot be told from structure in one "
                 f"image: if it is noise, there is probably more of it{kept}.",
             )
         )
