@@ -184,6 +184,20 @@ def test_a_batch_is_noisy_patches_with_their_clean_targets() -> None:
     assert float((error * batch.target).mean()) == pytest.approx(0, abs=0.03)
 
 
+def test_patches_are_mirrored_and_turned_unless_told_otherwise() -> None:
+    ramp = torch.linspace(0.1, 1, 64).expand(2, 64, 64)
+
+    def slopes(*, flips: bool) -> list[float]:
+        batches = (
+            one_batch(ramp, np.random.default_rng(seed), batch_size=8, patch=32, flips=flips)
+            for seed in range(8)
+        )
+        return [float(batch.target.diff(dim=-1).mean()) for batch in batches]
+
+    assert min(slopes(flips=False)) > 0
+    assert min(slopes(flips=True)) < 0
+
+
 def test_the_loss_is_the_gain_over_the_noise_in_any_unit() -> None:
     generator = torch.Generator().manual_seed(0)
     target = torch.randn(2, 1, 16, 16, generator=generator)
