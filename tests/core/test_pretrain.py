@@ -242,7 +242,13 @@ def test_the_header_says_what_the_weights_were_trained_on(config: Config, tmp_pa
     _, loaded, normalisation, provenance = load_model(training.save(tmp_path / "m.safetensors"))
     assert loaded == config
     assert (normalisation.mean, normalisation.std) == ((0.0,), (1.0,))
-    assert provenance["recipe"] == {"scenes": 4, "pictures": 0.5, "shown": 8, "kept": 0.0}
+    assert provenance["recipe"] == {
+        "scenes": 4,
+        "pictures": 0.5,
+        "shown": 8,
+        "kept": 0.0,
+        "flips": True,
+    }
     assert provenance["pictures"]["scikit-image camera.png"].startswith("CC0")
     assert provenance["steps"] == 4
 
