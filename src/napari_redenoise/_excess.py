@@ -7,19 +7,15 @@ network that comes with the package gives it away, for it takes all that for noi
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_redenoise._warm_start import warm_network
-from napari_redenoise.config import Config
+from napari_redenoise._warm_start import shipped_network
 from napari_redenoise.data import Normalisation, Planes, measure, middle_window, some_pixels
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import predict_window
 from napari_redenoise.io import training_dtype
-from napari_redenoise.nn import DenoisingNetwork
 from napari_redenoise.noise import NoiseReport, estimate_noise
 
 _SIDE = 384
@@ -58,9 +54,8 @@ def times_the_noise(planes: Planes, report: NoiseReport) -> float | None:
     if found is None:
         return None
     noisy, normalisation = found
-    denoised = predict_window(
-        _network(), noisy.astype(np.float32), normalisation, training_dtype(_DEVICE, "auto")
-    ).denoised[0]
+    network, dtype = shipped_network(_DEVICE), training_dtype(_DEVICE, "auto")
+    denoised = predict_window(network, noisy.astype(np.float32), normalisation, dtype).denoised[0]
     light = _blocks(noisy[0])
     # Without blocks that hold a pixel that is no number, or one value only: filled, saturated.
     used = np.isfinite(light).all(1) & (light.max(1) > light.min(1))
@@ -107,8 +102,3 @@ def _blocks(pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     rows, columns = (size // _BLOCK for size in pixels.shape)
     whole = pixels[: rows * _BLOCK, : columns * _BLOCK]
     return whole.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2).reshape(-1, _BLOCK * _BLOCK)
-
-
-@lru_cache(maxsize=1)
-def _network() -> DenoisingNetwork:
-    return warm_network(Config().network).eval().requires_grad_(False)

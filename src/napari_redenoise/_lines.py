@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,13 +17,12 @@ import torch
 from scipy import ndimage
 
 from napari_redenoise._prediction import predict_in_tiles
-from napari_redenoise._warm_start import warm_network
+from napari_redenoise._warm_start import shipped_network
 from napari_redenoise.config import Config, Lines
 from napari_redenoise.data import Normalisation, Planes, measure, middle_window
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import Interrupted
 from napari_redenoise.io import training_dtype
-from napari_redenoise.nn import DenoisingNetwork
 
 Plane = npt.NDArray[np.float32]
 
@@ -222,7 +220,7 @@ def _offsets(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Offsets of all rows and columns of one channel; 0 where it has one value only."""
     planes = Planes(noisy, "YX")
-    network, config = _network(device)
+    network, config = shipped_network(device), Config()
     normalisation = _normalisation(planes)
     if normalisation is None:
         return noisy.rows, noisy.columns
@@ -265,11 +263,3 @@ def _normalisation(planes: Planes) -> Normalisation | None:
         return measure([planes.read((), *middle_window(planes, ())).astype(np.float64)])
     except InputError:
         return None
-
-
-@lru_cache(maxsize=2)
-def _network(device: torch.device) -> tuple[DenoisingNetwork, Config]:
-    """The shipped network, whatever is trained: it takes lines for noise."""
-    config = Config()
-    network = warm_network(config.network).to(device).eval()
-    return network.requires_grad_(False), config

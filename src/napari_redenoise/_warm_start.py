@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -70,6 +70,12 @@ def warm_network(network: NetworkConfig) -> DenoisingNetwork:
     warm = build_network(network, torch.Generator())
     warm.load_state_dict(warm_weights(network))
     return warm
+
+
+@lru_cache(maxsize=2)
+def shipped_network(device: torch.device) -> DenoisingNetwork:
+    """The default network as it comes with the package, to ask what it takes for noise."""
+    return warm_network(Config().network).to(device).eval().requires_grad_(False)
 
 
 @cache

@@ -108,7 +108,7 @@ def test_pixels_that_are_no_numbers_stay_and_spoil_no_line() -> None:
 
 def test_means_of_lines_do_not_depend_on_tiles(monkeypatch) -> None:
     """More than a tile long; some pixels are far too bright."""
-    monkeypatch.setattr(_lines, "_network", lambda device: (Nothing(), Config()))
+    monkeypatch.setattr(_lines, "shipped_network", lambda device: Nothing())
     rng = np.random.default_rng(0)
     truth = offsets(2100)
     image = 50 + rng.normal(0, SIGMA, (2100, 100)) + truth[:, None]
@@ -277,13 +277,13 @@ def test_lines_may_be_named_with_any_objective(lined, tiny: Config) -> None:
 
 def test_stopping_the_search_for_lines_keeps_the_shipped_network(lined, monkeypatch) -> None:
     stop = []
-    real = _lines._network
+    real = _lines.shipped_network
 
     def network(device):
         stop.append(True)
         return real(device)
 
-    monkeypatch.setattr(_lines, "_network", network)
+    monkeypatch.setattr(_lines, "shipped_network", network)
     model = Redenoiser(Config(), "cpu")
     assert list(model.fit_events(lined, should_stop=lambda: bool(stop))) == []
     assert stop

@@ -28,7 +28,7 @@ from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import ImageFile, in_type_of, read_image, write_tiff
-from napari_redenoise.noise import times
+from napari_redenoise.noise import times_in_words
 
 _SUBTRACTED = "offsets of {} are subtracted first, and the noise is measured again without them"
 
@@ -155,20 +155,20 @@ def _read(path: Path | None, axes: str | None = None) -> ImageFile | None:
 def _announced(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
     """What follows from the noise of the image for the objective."""
     config, objective = denoiser.config, denoiser.config.objective
+    planes = Planes(source.array, source.axes)
+    adapting = denoiser.begins_warm(source.array, source.axes)
     if denoiser.is_trained:
         if shows_draws(config) and objective.noise is not None:
             yield f"objective r2r: {in_words(objective.noise)}"
     elif config.training.total_steps == 0:
-        warm = denoiser.begins_warm(source.array, source.axes)
-        removed = smoothed(Planes(source.array, source.axes)) if warm else None
+        removed = smoothed(planes) if adapting else None
         if removed is not None:
             yield (
-                f"caution: the shipped network removes {times(removed)} as much as there is "
-                "noise: structure that it does not know; leave --steps 0 out to have it kept"
+                f"caution: the shipped network removes {times_in_words(removed)} as much as there "
+                "is noise: structure that it does not know; leave --steps 0 out to have it kept"
             )
     elif objective.kind == "auto":
-        adapting = denoiser.begins_warm(source.array, source.axes)
-        advice, noise = advise(Planes(source.array, source.axes), adapting=adapting)
+        advice, noise = advise(planes, adapting=adapting)
         if advice.lines != "none":
             yield _SUBTRACTED.format(LINES_IN_WORDS[advice.lines])
             return
@@ -176,8 +176,7 @@ def _announced(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
         if noise is not None:
             yield f"objective r2r: {in_words(noise)}"
     elif objective.kind == "r2r":
-        adapting = denoiser.begins_warm(source.array, source.axes)
-        objective = resolve(objective, Planes(source.array, source.axes), adapting=adapting)
+        objective = resolve(objective, planes, adapting=adapting)
         if objective.lines != "none":
             yield _SUBTRACTED.format(LINES_IN_WORDS[objective.lines])
         elif objective.noise is not None:

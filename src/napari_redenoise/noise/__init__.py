@@ -25,7 +25,7 @@ from napari_redenoise.noise._verdict import (
     lines_of,
     recommend,
     removes_more,
-    times,
+    times_in_words,
 )
 
 __all__ = [
@@ -50,5 +50,5 @@ __all__ = [
     "poisson_gaussian",
     "recommend",
     "removes_more",
-    "times",
+    "times_in_words",
 ]

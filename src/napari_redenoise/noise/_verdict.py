@@ -86,9 +86,9 @@ def describe(report: NoiseReport) -> tuple[Finding, ...]:
     if has_unknown_structure(report):
         unknown = Finding(
             "structure",
-            f"The shipped network would remove {times(report.removed)} as much: structure that it "
-            "does not know. Adapted by R2R, it keeps most of that. Where you see hardly any noise, "
-            "the image may be best as it is.",
+            f"The shipped network would remove {times_in_words(report.removed)} as much: structure "
+            "that it does not know. Adapted by R2R, it keeps most of that. Where you see hardly "
+            "any noise, the image may be best as it is.",
         )
         processed = (finding for finding in _doubts(report) if finding.kind == "processing")
         return (strength, unknown, *_clipping(report), *processed)
@@ -224,7 +224,7 @@ def removes_more(report: NoiseReport) -> bool:
     return report.removed is not None and report.removed > _MORE
 
 
-def times(removed: float | None) -> str:
+def times_in_words(removed: float | None) -> str:
     """A factor in words."""
     return f"{removed:.2g} times" if removed and removed < 100 else "over 100 times"
 
