@@ -33,7 +33,7 @@ def test_the_entries_stand_in_layers_filter_and_in_the_plugins_menu(window):
         for action in layers.actions()
         if action.menu() is not None
     }
-    assert "Denoise with Redenoise (Redenoise)" in texts(submenus["Filter"])
+    assert "Denoise this layer (Redenoise)" in texts(submenus["Filter"])
     assert "Denoise (Redenoise)" in texts(plugins)
     assert "Equivariance (Redenoise)" in texts(plugins)
 

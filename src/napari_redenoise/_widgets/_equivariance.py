@@ -230,7 +230,7 @@ class EquivarianceWidget(QWidget):
             return
         if model is None:
             self.plan.setText(
-                "Train a model on this layer first (Layers > Filter > Denoise), or open a model "
+                "Train a model on this layer first (Layers > Filter > Denoise this layer), or open a model "
                 "file."
             )
             return
