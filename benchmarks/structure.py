@@ -14,7 +14,7 @@ from scipy import ndimage
 from skimage import data
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise._excess import times_the_noise
+from napari_redenoise._excess import what_is_removed
 from napari_redenoise._noise_check import noise_reports
 from napari_redenoise.data import Planes
 from napari_redenoise.noise import (
@@ -42,12 +42,12 @@ def main() -> None:
         append(NAME, row)
         print(row, flush=True)
     for name, picture, noisy in pictures():
-        (report,) = noise_reports(Planes(noisy, "YX"))
-        advice = recommend(report)
+        (found,) = noise_reports(Planes(noisy, "YX"))
+        advice = recommend(found)
         for way in WAYS:
             if any(row["image"] == name and row["way"] == way for row in rows(GAINS)):
                 continue
-            model = Redenoiser(Config().changed(**settings(way, report)), "cpu").fit(noisy)
+            model = Redenoiser(Config().changed(**settings(way, found)), "cpu").fit(noisy)
             row = {
                 "image": name,
                 "way": way,
@@ -158,9 +158,10 @@ def told(image: np.ndarray) -> dict[str, str]:
     found = report.autocorrelation
     return {
         "correlation": f"{max(found.y[0], found.x[0]):.3f}",
-        "times": f"{times_the_noise(planes, report):.3f}",
+        "times": f"{what_is_removed(planes, report).times:.3f}",
         "independent": str(correlation_reach(report) == (0, 0)),
         "unknown_structure": str(has_unknown_structure(report)),
+        "objective": recommend(report).objective,
     }
 
 
@@ -176,8 +177,9 @@ def report() -> str:
             ends = dict.fromkeys(f"{end:.2f}" for end in (min(values), max(values)))
             cells.append(" to ".join(ends))
         told = sum(row["unknown_structure"] == "True" for row in mine)
-        lines.append([kind, len(mine), *cells, told])
-    header = ["images", "number", "lag 1", "times the noise", "unknown structure found"]
+        learned = sum(row["objective"] == "r2r" for row in mine)
+        lines.append([kind, len(mine), *cells, told, learned])
+    header = ["images", "number", "lag 1", "times the noise", "unknown structure found", "R2R"]
     text = table(header, lines)
     gains = rows(GAINS)
     lines = []

@@ -7,6 +7,8 @@ network that comes with the package gives it away, for it takes all that for noi
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -30,7 +32,23 @@ _TRIED = 8
 _DEVICE = torch.device("cpu")
 
 
-def times_the_noise(planes: Planes, report: NoiseReport) -> float | None:
+class Removed(NamedTuple):
+    """What the shipped network takes for noise.
+
+    Attributes
+    ----------
+    times : float
+        Its deviation over that of the noise that was measured: about 1 where that is noise.
+    skewness : float
+        Third moment over the cube of the deviation: 0 of a Gaussian, of photons one over the
+        square root of their number.
+    """
+
+    times: float
+    skewness: float
+
+
+def what_is_removed(planes: Planes, report: NoiseReport) -> Removed | None:
     """What the shipped network removes, in deviations of the noise that was measured.
 
     Parameters
@@ -42,13 +60,14 @@ def times_the_noise(planes: Planes, report: NoiseReport) -> float | None:
 
     Returns
     -------
-    float or None
-        About 1 where the noise is what it seems to be; None where no block holds two values.
+    Removed or None
+        None where no block holds two values.
 
     Notes
     -----
-    The square root of the median over blocks of 16 x 16 pixels, in one window of 384 x 384, of
-    the mean square of what is removed, without the means of lines, over the expected variance.
+    Times are the square root of the median over blocks of 16 x 16 pixels, in one window of
+    384 x 384, of the mean square of what is removed, without the means of lines, over the
+    expected variance; skewness is the median of that of the blocks.
     """
     found = _window(planes)
     if found is None:
@@ -73,8 +92,12 @@ def times_the_noise(planes: Planes, report: NoiseReport) -> float | None:
     if len(planes) > 1:
         # This plane may have more noise than the others.
         variance = np.maximum(variance, _variance(estimate_noise(noisy), denoised))
-    removed, expected = ((_blocks(part).mean(1)[used]) for part in (rest**2, variance))
-    return float(np.sqrt(np.median(removed / np.maximum(expected, np.finfo(np.float32).tiny))))
+    removed, expected = (_blocks(rest)[used], _blocks(variance)[used])
+    tiny = np.finfo(np.float32).tiny
+    ratio = (removed**2).mean(1) / np.maximum(expected.mean(1), tiny)
+    centred = removed - removed.mean(1, keepdims=True)
+    third = (centred**3).mean(1) / np.maximum((centred**2).mean(1), tiny) ** 1.5
+    return Removed(float(np.sqrt(np.median(ratio))), float(np.median(third)))
 
 
 def _window(planes: Planes) -> tuple[npt.NDArray[np.float64], Normalisation] | None:

@@ -14,7 +14,7 @@ from napari_redenoise.io import load_model
 from napari_redenoise.metrics import psnr
 
 SUMS = {
-    "adarenet-C4.safetensors": "5954e47c665592c068222ce8eb6cc326342c062768c05e92c22b1cdaa965a004",
+    "adarenet-C4.safetensors": "f6cd6186e41c2836de81eeab50890109a49befbdf30bfc3f31d73ff2aad542fa",
 }
 MOST_BYTES = 4 * 10**6
 shipped = pytest.mark.parametrize("name", SUMS)

@@ -1,8 +1,9 @@
 """What cameras do to light: the noise that the warm start has seen.
 
-Every camera is drawn at random: photons per pixel from 2 to 300 at the brightest, Poisson noise, in
-some the excess noise of an electron multiplier, read noise, and in some of them noise of rows or
-columns, noise smeared over neighbours, hot pixels, few grey levels, clipping at both ends.
+Every camera is drawn at random: photons per pixel from 2 to 300 at the brightest, in some up to
+30,000, Poisson noise, in some the excess noise of an electron multiplier, read noise, and in some
+of them noise of rows or columns, noise smeared over neighbours, hot pixels, few grey levels,
+clipping at both ends.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ import torch
 from torch import Tensor
 
 FEWEST_PHOTONS, MOST_PHOTONS = 2.0, 300.0
+BRIGHT, BRIGHTEST_PHOTONS = 0.15, 30_000.0
+"""Share of the cameras that see more photons, and how many at most.
+
+A network that has never seen them takes fine structure in a picture with hardly any noise for it.
+"""
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,8 @@ def camera(rng: np.random.Generator) -> Camera:
         return float(rng.uniform(low, high)) if rng.random() < share else 0.0
 
     photons = float(np.exp(rng.uniform(np.log(FEWEST_PHOTONS), np.log(MOST_PHOTONS))))
+    if rng.random() < BRIGHT:
+        photons = float(np.exp(rng.uniform(np.log(MOST_PHOTONS), np.log(BRIGHTEST_PHOTONS))))
     background = photons * sometimes(0.7, 0.0, 1.0)
     # Deviation of the noise at half of the light, to which the flaws are compared.
     deviation = float(np.sqrt(0.5 * photons + background))

@@ -39,8 +39,13 @@ def scene(side: int, rng: np.random.Generator) -> Scene:
 
 
 def through_optics(light: npt.NDArray[np.float64], rng: np.random.Generator) -> Scene:
-    """Blur with a random point-spread function: a sharp core, often with a halo out of focus."""
+    """Blur with a random point-spread function: a sharp core, often with a halo out of focus.
+
+    One in five leaves details as fine as pixels: electron microscopes, binned cameras.
+    """
     width = float(np.exp(rng.uniform(np.log(0.5), np.log(3.0))))
+    if rng.random() < 0.2:
+        return np.asarray(ndimage.gaussian_filter(light, rng.uniform(0.0, 0.5)), np.float32)
     sharp = ndimage.gaussian_filter(light, width)
     if rng.random() < 0.5:
         share = rng.uniform(0.1, 0.6)
@@ -170,6 +175,59 @@ def tissue(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     return np.asarray(light * (1 - grain))
 
 
+def neuropil(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Thin dark membranes, vesicles, mitochondria and grain, densely packed: EM of tissue."""
+    grey = np.full((side, side), rng.uniform(0.6, 1.0))
+    places = np.moveaxis(np.mgrid[:side, :side].astype(float), 0, -1)
+    for width, amplitude in ((rng.uniform(12, 40), rng.uniform(0, 25)), (4, rng.uniform(0, 4))):
+        for axis in (0, 1):
+            places[..., axis] += amplitude * (2 * _smooth(side, rng, width) - 1)
+    # Small cells between large ones: points are denser in places.
+    count = int(np.exp(rng.uniform(np.log(15), np.log(500))))
+    points = rng.uniform(-0.2, 1.2, (count, 2)) * side
+    centres = rng.uniform(0, side, (4, 2))
+    near = centres[rng.integers(4, size=count // 2)] + rng.normal(0, side / 12, (count // 2, 2))
+    points = np.concatenate((points, near))
+    distances, nearest = cKDTree(points).query(places.reshape(-1, 2), k=2)
+    gap = (distances[:, 1] - distances[:, 0]).reshape(side, side)
+    cells = rng.uniform(-1, 1, len(points))[nearest[:, 0]].reshape(side, side)
+    grey += rng.uniform(0, 0.2) * cells
+    uneven = texture(side, rng)
+    grey -= rng.uniform(0, 0.4) * uneven / max(float(np.ptp(uneven)), 1e-9)
+    for _ in range(int(np.exp(rng.uniform(np.log(3), np.log(200))))):
+        _organelle(grey, rng)
+    depth = rng.uniform(0.3, 1.0) * (0.6 + 0.8 * _smooth(side, rng, rng.uniform(2, 10)))
+    grey *= 1 - np.clip(depth, 0, 1) * np.exp(-((gap / rng.uniform(0.7, 3.5)) ** 2))
+    grain = rng.normal(size=(side, side))
+    grain = ndimage.gaussian_filter(grain, rng.uniform(0.5, 1.5))
+    grey += rng.uniform(0, 0.12) * grain / grain.std()
+    return np.asarray(np.maximum(grey, 0))
+
+
+def _organelle(grey: npt.NDArray[np.float64], rng: np.random.Generator) -> None:
+    """Draw a vesicle, a ring, or a mitochondrion, dark with stripes, over what is there."""
+    side = len(grey)
+    radius = float(np.exp(rng.uniform(np.log(1.5), np.log(16.0))))
+    y, x = rng.uniform(0, side, 2)
+    reach = int(1.6 * radius) + 3
+    window = (
+        slice(max(0, int(y) - reach), min(side, int(y) + reach + 1)),
+        slice(max(0, int(x) - reach), min(side, int(x) + reach + 1)),
+    )
+    rows, columns = np.mgrid[window]
+    turn, flat = rng.uniform(0, np.pi), rng.uniform(0.45, 1.0)
+    along = (rows - y) * np.sin(turn) + (columns - x) * np.cos(turn)
+    across = ((columns - x) * np.sin(turn) - (rows - y) * np.cos(turn)) / flat
+    depth = radius - np.hypot(along, across)
+    inside = np.clip(depth + 0.5, 0, 1)
+    filled = rng.uniform(0.2, 1.0)
+    if radius > 5 and rng.random() < 0.6:
+        filled = filled * (1 - rng.uniform(0, 0.7) * np.sin(along / rng.uniform(0.6, 1.5)) ** 4)
+    rim = rng.uniform(0.2, 1.0) * np.exp(-((depth / rng.uniform(0.7, 1.5)) ** 2))
+    grey[window] = (1 - inside) * grey[window] + inside * filled
+    grey[window] *= 1 - rim
+
+
 def texture(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Noise with a power-law spectrum, cut off at random: cytoplasm, tissue, chromatin, fur."""
     rows, columns = np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side), indexing="ij")
@@ -263,5 +321,6 @@ STRUCTURES: dict[str, Drawing] = {
     "nuclei": nuclei,
     "membranes": membranes,
     "tissue": tissue,
+    "neuropil": neuropil,
     "texture": texture,
 }

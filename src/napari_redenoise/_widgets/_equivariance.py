@@ -230,8 +230,8 @@ class EquivarianceWidget(QWidget):
             return
         if model is None:
             self.plan.setText(
-                "Train a model on this layer first (Layers > Filter > Denoise this layer), or open a model "
-                "file."
+                "Train a model on this layer first (Layers > Filter > Denoise this layer), or open "
+                "a model file."
             )
             return
         exact = self.angle_choice.currentData() % 90 == 0
