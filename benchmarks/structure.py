@@ -14,7 +14,7 @@ from scipy import ndimage
 from skimage import data
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise._excess import what_is_removed
+from napari_redenoise._excess import times_the_noise
 from napari_redenoise._noise_check import noise_reports
 from napari_redenoise.data import Planes
 from napari_redenoise.noise import (
@@ -158,7 +158,7 @@ def told(image: np.ndarray) -> dict[str, str]:
     found = report.autocorrelation
     return {
         "correlation": f"{max(found.y[0], found.x[0]):.3f}",
-        "times": f"{what_is_removed(planes, report).times:.3f}",
+        "times": f"{times_the_noise(planes, report):.3f}",
         "independent": str(correlation_reach(report) == (0, 0)),
         "unknown_structure": str(has_unknown_structure(report)),
         "objective": recommend(report).objective,

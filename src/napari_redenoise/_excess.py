@@ -7,8 +7,6 @@ network that comes with the package gives it away, for it takes all that for noi
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -32,23 +30,7 @@ _TRIED = 8
 _DEVICE = torch.device("cpu")
 
 
-class Removed(NamedTuple):
-    """What the shipped network takes for noise.
-
-    Attributes
-    ----------
-    times : float
-        Its deviation over that of the noise that was measured: about 1 where that is noise.
-    skewness : float
-        Third moment over the cube of the deviation: 0 of a Gaussian, of photons one over the
-        square root of their number.
-    """
-
-    times: float
-    skewness: float
-
-
-def what_is_removed(planes: Planes, report: NoiseReport) -> Removed | None:
+def times_the_noise(planes: Planes, report: NoiseReport) -> float | None:
     """What the shipped network removes, in deviations of the noise that was measured.
 
     Parameters
@@ -60,14 +42,13 @@ def what_is_removed(planes: Planes, report: NoiseReport) -> Removed | None:
 
     Returns
     -------
-    Removed or None
-        None where no block holds two values.
+    float or None
+        About 1 where the noise is what it seems to be; None where no block holds two values.
 
     Notes
     -----
-    Times are the square root of the median over blocks of 16 x 16 pixels, in one window of
-    384 x 384, of the mean square of what is removed, without the means of lines, over the
-    expected variance; skewness is the median of that of the blocks.
+    The square root of the median over blocks of 16 x 16 pixels, in one window of 384 x 384, of
+    the mean square of what is removed, without the means of lines, over the expected variance.
     """
     found = _window(planes)
     if found is None:
@@ -92,12 +73,8 @@ def what_is_removed(planes: Planes, report: NoiseReport) -> Removed | None:
     if len(planes) > 1:
         # This plane may have more noise than the others.
         variance = np.maximum(variance, _variance(estimate_noise(noisy), denoised))
-    removed, expected = (_blocks(rest)[used], _blocks(variance)[used])
-    tiny = np.finfo(np.float32).tiny
-    ratio = (removed**2).mean(1) / np.maximum(expected.mean(1), tiny)
-    centred = removed - removed.mean(1, keepdims=True)
-    third = (centred**3).mean(1) / np.maximum((centred**2).mean(1), tiny) ** 1.5
-    return Removed(float(np.sqrt(np.median(ratio))), float(np.median(third)))
+    removed, expected = ((_blocks(part).mean(1)[used]) for part in (rest**2, variance))
+    return float(np.sqrt(np.median(removed / np.maximum(expected, np.finfo(np.float32).tiny))))
 
 
 def _window(planes: Planes) -> tuple[npt.NDArray[np.float64], Normalisation] | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_redenoise._excess import what_is_removed
+from napari_redenoise._excess import times_the_noise
 from napari_redenoise.config import Lines, NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
@@ -23,7 +23,6 @@ from napari_redenoise.noise import (
     estimate_noise,
     has_unknown_structure,
     is_known,
-    is_symmetric,
     lines_of,
     recommend,
     removes_more,
@@ -87,7 +86,7 @@ def noise_reports(planes: Planes, *, doubtful: bool = True) -> tuple[NoiseReport
     # several channels.
     if not doubtful or len(reports) > 1 or recommend(reports[0]).objective == "r2r":
         return reports
-    return (_looked_at(planes, reports[0]),)
+    return (replace(reports[0], removed=times_the_noise(planes, reports[0])),)
 
 
 def smoothed(planes: Planes) -> float | None:
@@ -101,16 +100,8 @@ def smoothed(planes: Planes) -> float | None:
         report = noise_reports(planes, doubtful=False)[0]
     except InputError:
         return None
-    report = _looked_at(planes, report)
+    report = replace(report, removed=times_the_noise(planes, report))
     return report.removed if has_unknown_structure(report) else None
-
-
-def _looked_at(planes: Planes, report: NoiseReport) -> NoiseReport:
-    """The report with what the shipped network takes for noise, where it takes anything."""
-    found = what_is_removed(planes, report)
-    if found is None:
-        return report
-    return replace(report, removed=found.times, asymmetry=found.skewness)
 
 
 _CAUTIOUS = ("r2r", "noise2self", "noise2void")
@@ -256,7 +247,7 @@ def _what_r2r_draws_from(report: NoiseReport) -> tuple[NoiseModel, float]:
     them: a background taken for read noise costs R2R more than the other way round.
     """
     model = report.model
-    if (removes_more(report) and not is_known(report)) or is_symmetric(report):
+    if removes_more(report) and not is_known(report):
         # How the noise grows with the light rests on what is structure. The least is that of
         # rounding; R2R cannot learn from none at all.
         low, high = report.limits
@@ -284,9 +275,7 @@ def _measured(reports: tuple[NoiseReport, ...]) -> NoiseConfig:
             "no noise was found in the image, and R2R learns from it: choose noise2self, or give "
             "the noise"
         )
-    if not all(
-        report.gain_is_known or removes_more(report) or is_symmetric(report) for report in reports
-    ):
+    if not all(report.gain_is_known or removes_more(report) for report in reports):
         raise InputError(
             "whether the noise grows with the light cannot be told from this image, and R2R has to "
             "know: give gain, offset and read noise, or choose noise2self"

@@ -71,7 +71,7 @@ class NoisePanel(QWidget):
         """Show the reports of all channels in words, and the first one's plots."""
         if not adapting:
             # What the shipped network would do plays no part.
-            reports = [replace(report, removed=None, asymmetry=None) for report in reports]
+            reports = [replace(report, removed=None) for report in reports]
         parts = []
         for number, report in enumerate(reports):
             if len(reports) > 1:

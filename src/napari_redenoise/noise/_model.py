@@ -152,8 +152,6 @@ class NoiseReport:
     removed : float or None
         What a network takes for noise, in deviations of the noise, where that was looked at; about
         1 where the network knows such structure.
-    asymmetry : float or None
-        Skewness of what it takes for noise.
     """
 
     model: NoiseModel
@@ -173,7 +171,6 @@ class NoiseReport:
     below: float = 0.0
     skewness: Skewness | None = None
     removed: float | None = None
-    asymmetry: float | None = None
 
     @property
     def read_noise_range(self) -> tuple[float, float]:

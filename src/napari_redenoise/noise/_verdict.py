@@ -32,9 +32,6 @@ _FEW_HOMOGENEOUS = 0.05
 _MORE = 1.1
 """What else than the noise a network removes: real noise is 0.94 to 1.02 (docs/benchmarks.md)."""
 
-_SYMMETRIC = 0.07
-"""Skewness of what R2R may take for Gaussian: that of 200 photons."""
-
 _VERY_SMOOTH = 0.5
 
 _SMOOTH = 0.3
@@ -134,9 +131,6 @@ def recommend(report: NoiseReport, *, adapting: bool = True) -> Recommendation:
         if adapting and is_known(report):
             reason += " and its strength is known"
             return Recommendation("r2r", ("1",), reason, lines)
-        if adapting and is_symmetric(report):
-            reason += " and as symmetric as if it were Gaussian"
-            return Recommendation("r2r", ("1",), reason, lines)
         return Recommendation("noise2self", ("1",), reason, lines)
     shape = blind_spot(*reach)
     if reach_y and reach_x:
@@ -151,16 +145,6 @@ def is_known(report: NoiseReport) -> bool:
     """Whether the model of the noise can be drawn from."""
     is_noisy = bool(report.model.gain or report.model.read_noise)
     return report.gain_is_known and is_noisy and report.misfit <= _LARGE_MISFIT
-
-
-def is_symmetric(report: NoiseReport) -> bool:
-    """Whether R2R may take the noise for Gaussian, though it may grow with the light.
-
-    That cannot be told where grey levels differ too little, and then hardly matters, unless there
-    are so few photons that their noise is not symmetric.
-    """
-    found = report.asymmetry
-    return not report.gain_is_known and found is not None and abs(found) < _SYMMETRIC
 
 
 def lines_of(*reports: NoiseReport) -> Lines:
