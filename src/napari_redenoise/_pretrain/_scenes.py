@@ -156,19 +156,8 @@ def tissue(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     radii = smallest * (1 - rng.uniform(0, 1, int(rng.integers(100, 800)))) ** -0.8
     rim = rng.uniform(0.3, 1.0) * (rng.random() < 0.5)
     grain = rng.uniform(0, 0.4) * _smooth(side, rng, rng.uniform(0.6, 2))
-    rows, columns = np.mgrid[:side, :side]
     for radius in np.sort(np.minimum(radii, side / 4))[::-1]:
-        y, x = rng.uniform(0, side, 2)
-        reach = int(2 * radius) + 2
-        window = (
-            slice(max(0, int(y) - reach), int(y) + reach + 1),
-            slice(max(0, int(x) - reach), int(x) + reach + 1),
-        )
-        dy, dx = rows[window] - y, columns[window] - x
-        turn, flat = rng.uniform(0, np.pi), rng.uniform(0.5, 1)
-        along = dy * np.sin(turn) + dx * np.cos(turn)
-        across = (dx * np.sin(turn) - dy * np.cos(turn)) / flat
-        depth = radius - np.hypot(along, across)
+        window, depth, _ = _ellipse(side, radius, int(2 * radius) + 2, 0.5, rng)
         inside = np.clip(depth + 0.5, 0, 1)
         grey = rng.uniform(0, 1) * (1 - rim * (depth < 1.2))
         light[window] = (1 - inside) * light[window] + inside * grey
@@ -208,24 +197,34 @@ def _organelle(grey: npt.NDArray[np.float64], rng: np.random.Generator) -> None:
     """Draw a vesicle, a ring, or a mitochondrion, dark with stripes, over what is there."""
     side = len(grey)
     radius = float(np.exp(rng.uniform(np.log(1.5), np.log(16.0))))
-    y, x = rng.uniform(0, side, 2)
-    reach = int(1.6 * radius) + 3
-    window = (
-        slice(max(0, int(y) - reach), min(side, int(y) + reach + 1)),
-        slice(max(0, int(x) - reach), min(side, int(x) + reach + 1)),
-    )
-    rows, columns = np.mgrid[window]
-    turn, flat = rng.uniform(0, np.pi), rng.uniform(0.45, 1.0)
-    along = (rows - y) * np.sin(turn) + (columns - x) * np.cos(turn)
-    across = ((columns - x) * np.sin(turn) - (rows - y) * np.cos(turn)) / flat
-    depth = radius - np.hypot(along, across)
+    window, depth, along = _ellipse(side, radius, int(1.6 * radius) + 3, 0.45, rng)
     inside = np.clip(depth + 0.5, 0, 1)
-    filled = rng.uniform(0.2, 1.0)
+    filled = np.full_like(depth, rng.uniform(0.2, 1.0))
     if radius > 5 and rng.random() < 0.6:
         filled = filled * (1 - rng.uniform(0, 0.7) * np.sin(along / rng.uniform(0.6, 1.5)) ** 4)
     rim = rng.uniform(0.2, 1.0) * np.exp(-((depth / rng.uniform(0.7, 1.5)) ** 2))
     grey[window] = (1 - inside) * grey[window] + inside * filled
     grey[window] *= 1 - rim
+
+
+def _ellipse(
+    side: int, radius: float, reach: int, flattest: float, rng: np.random.Generator
+) -> tuple[tuple[slice, slice], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """A window around a random place; how far inside an ellipse its pixels are, and where along it.
+
+    The ellipse is turned at random, and at most so flat.
+    """
+    y, x = rng.uniform(0, side, 2)
+    window = (
+        slice(max(0, int(y) - reach), min(side, int(y) + reach + 1)),
+        slice(max(0, int(x) - reach), min(side, int(x) + reach + 1)),
+    )
+    rows, columns = np.mgrid[window]
+    dy, dx = rows - y, columns - x
+    turn, flat = rng.uniform(0, np.pi), rng.uniform(flattest, 1)
+    along = dy * np.sin(turn) + dx * np.cos(turn)
+    across = (dx * np.sin(turn) - dy * np.cos(turn)) / flat
+    return window, radius - np.hypot(along, across), along
 
 
 def texture(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
