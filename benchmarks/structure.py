@@ -14,7 +14,7 @@ from scipy import ndimage
 from skimage import data
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise._excess import times_the_noise
+from napari_redenoise._excess import what_is_removed
 from napari_redenoise._noise_check import noise_reports
 from napari_redenoise.data import Planes
 from napari_redenoise.noise import (
@@ -155,10 +155,11 @@ def told(image: np.ndarray) -> dict[str, str]:
     """What the figures say, and the conclusion."""
     planes = Planes(image, "YX")
     (report,) = noise_reports(planes)
-    found = report.autocorrelation
+    found, removed = report.autocorrelation, what_is_removed(planes, report)
     return {
         "correlation": f"{max(found.y[0], found.x[0]):.3f}",
-        "times": f"{times_the_noise(planes, report):.3f}",
+        "times": f"{removed.times:.3f}",
+        "removed_correlation": f"{max(removed.correlation):.3f}",
         "independent": str(correlation_reach(report) == (0, 0)),
         "unknown_structure": str(has_unknown_structure(report)),
         "objective": recommend(report).objective,

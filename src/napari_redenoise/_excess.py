@@ -1,8 +1,10 @@
-"""How much more than the noise the shipped network takes away: whether it knows such structure.
+"""What the shipped network takes for noise: a second look at it, and at structure it does not know.
 
-In a picture with hardly any noise and details as fine as pixels (electron microscopy, often) what
-seems to be noise is structure: neighbours seem correlated, and blind spots would blur it. The
-network that comes with the package gives it away, for it takes all that for noise, too.
+In a picture with details as fine as pixels (electron microscopy, often) structure looks like noise:
+neighbours seem correlated, no place is homogeneous, and the strength of the noise cannot be told.
+The network that comes with the package knows many structures. If what it takes away is independent
+from pixel to pixel, that is the noise. If it is not, and more than there seems to be, it holds
+structure that the network does not know.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from napari_redenoise.data import Normalisation, Planes, measure, middle_window,
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import predict_window
 from napari_redenoise.io import training_dtype
-from napari_redenoise.noise import NoiseReport, estimate_noise
+from napari_redenoise.noise import NoiseReport, Removed, estimate_noise, noise_of_removed
 
 _SIDE = 384
 """Pixels of the window that is looked at; a fraction of a second."""
@@ -30,8 +32,12 @@ _TRIED = 8
 _DEVICE = torch.device("cpu")
 
 
-def times_the_noise(planes: Planes, report: NoiseReport) -> float | None:
-    """What the shipped network removes, in deviations of the noise that was measured.
+_CLIPPED = 0.0005
+"""Share of the pixels at an end of the scale from which on these are left out."""
+
+
+def what_is_removed(planes: Planes, report: NoiseReport) -> Removed | None:
+    """What the shipped network takes for noise.
 
     Parameters
     ----------
@@ -42,13 +48,14 @@ def times_the_noise(planes: Planes, report: NoiseReport) -> float | None:
 
     Returns
     -------
-    float or None
-        About 1 where the noise is what it seems to be; None where no block holds two values.
+    Removed or None
+        None where no block holds two values.
 
     Notes
     -----
-    The square root of the median over blocks of 16 x 16 pixels, in one window of 384 x 384, of
-    the mean square of what is removed, without the means of lines, over the expected variance.
+    In one window of 384 x 384 pixels, without the means of its lines. How many times the noise
+    that is, is the square root of the median over blocks of 16 x 16 pixels of its mean square over
+    the variance that was measured.
     """
     found = _window(planes)
     if found is None:
@@ -74,7 +81,15 @@ def times_the_noise(planes: Planes, report: NoiseReport) -> float | None:
         # This plane may have more noise than the others.
         variance = np.maximum(variance, _variance(estimate_noise(noisy), denoised))
     removed, expected = ((_blocks(part).mean(1)[used]) for part in (rest**2, variance))
-    return float(np.sqrt(np.median(removed / np.maximum(expected, np.finfo(np.float32).tiny))))
+    times = float(np.sqrt(np.median(removed / np.maximum(expected, np.finfo(np.float32).tiny))))
+    low, high = (
+        limit if share > _CLIPPED else outside
+        for limit, share, outside in zip(
+            report.limits, report.clipped, (-np.inf, np.inf), strict=True
+        )
+    )
+    noise = noise_of_removed(noisy[0], rest, denoised.astype(np.float64), (low, high))
+    return Removed(times, *(noise or (None, (0.0, 0.0), 0.0, 0.0)))
 
 
 def _window(planes: Planes) -> tuple[npt.NDArray[np.float64], Normalisation] | None:

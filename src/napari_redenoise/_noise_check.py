@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_redenoise._excess import times_the_noise
+from napari_redenoise._excess import what_is_removed
 from napari_redenoise.config import Lines, NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
@@ -19,13 +19,17 @@ from napari_redenoise.noise import (
     NoiseReport,
     Recommendation,
     blind_spot,
+    can_be_drawn,
     correlation_reach,
+    drawn_from,
     estimate_noise,
     has_unknown_structure,
+    is_independent,
     is_known,
     lines_of,
     recommend,
     removes_more,
+    times_in_words,
 )
 
 LINES_IN_WORDS: dict[Lines, str] = {
@@ -86,11 +90,11 @@ def noise_reports(planes: Planes, *, doubtful: bool = True) -> tuple[NoiseReport
     # several channels.
     if not doubtful or len(reports) > 1 or recommend(reports[0]).objective == "r2r":
         return reports
-    return (replace(reports[0], removed=times_the_noise(planes, reports[0])),)
+    return (replace(reports[0], removed=what_is_removed(planes, reports[0])),)
 
 
-def smoothed(planes: Planes) -> float | None:
-    """How many times the noise the shipped network as it is removes, if that is more.
+def smoothed(planes: Planes) -> str | None:
+    """How many times the noise the shipped network as it is removes, if that is more, in words.
 
     None where it is not, or cannot be told.
     """
@@ -100,8 +104,8 @@ def smoothed(planes: Planes) -> float | None:
         report = noise_reports(planes, doubtful=False)[0]
     except InputError:
         return None
-    report = replace(report, removed=times_the_noise(planes, report))
-    return report.removed if has_unknown_structure(report) else None
+    report = replace(report, removed=what_is_removed(planes, report))
+    return times_in_words(report) if has_unknown_structure(report) else None
 
 
 _CAUTIOUS = ("r2r", "noise2self", "noise2void")
@@ -246,8 +250,8 @@ def _what_r2r_draws_from(report: NoiseReport) -> tuple[NoiseModel, float]:
     known, photons make all noise, unless pixels are so dark that photons alone cannot have made
     them: a background taken for read noise costs R2R more than the other way round.
     """
-    model = report.model
-    if removes_more(report) and not is_known(report):
+    model = drawn_from(report)
+    if removes_more(report) and not is_independent(report) and not is_known(report):
         # How the noise grows with the light rests on what is structure. The least is that of
         # rounding; R2R cannot learn from none at all.
         low, high = report.limits
@@ -255,12 +259,14 @@ def _what_r2r_draws_from(report: NoiseReport) -> tuple[NoiseModel, float]:
         return NoiseModel(0.0, model.offset, max(report.noise_std, least)), 0.0
     if model.gain == 0:
         return model, 0.0
-    dark = report.offset_range[1]
+    removed = None if model is report.model else report.removed
+    dark = model.offset if removed else report.offset_range[1]
+    below = removed.below if removed else report.below
     variance = float(model.variance(dark))
     if report.skewness is not None:
         photons = report.skewness.excess * model.gain * (dark - report.skewness.offset)
         skewed = photons / variance if variance > 0 else 1.0
-    elif report.below > _TOO_DARK:
+    elif below > _TOO_DARK:
         skewed = 1.0
     else:
         return model.without_read_noise(), 0.0
@@ -269,20 +275,22 @@ def _what_r2r_draws_from(report: NoiseReport) -> tuple[NoiseModel, float]:
 
 def _measured(reports: tuple[NoiseReport, ...]) -> NoiseConfig:
     """What R2R is to draw from."""
-    drawn_from = [_what_r2r_draws_from(report) for report in reports]
-    if not all(model.gain or model.read_noise for model, _ in drawn_from):
+    models = [_what_r2r_draws_from(report) for report in reports]
+    if not all(model.gain or model.read_noise for model, _ in models):
         raise InputError(
             "no noise was found in the image, and R2R learns from it: choose noise2self, or give "
             "the noise"
         )
-    if not all(report.gain_is_known or removes_more(report) for report in reports):
+    if not all(
+        report.gain_is_known or can_be_drawn(report) or removes_more(report) for report in reports
+    ):
         raise InputError(
             "whether the noise grows with the light cannot be told from this image, and R2R has to "
             "know: give gain, offset and read noise, or choose noise2self"
         )
     return NoiseConfig(
-        gain=tuple(model.gain for model, _ in drawn_from),
-        offset=tuple(model.offset for model, _ in drawn_from),
-        read_noise=tuple(model.read_noise for model, _ in drawn_from),
-        skewed=tuple(skewed for _, skewed in drawn_from),
+        gain=tuple(model.gain for model, _ in models),
+        offset=tuple(model.offset for model, _ in models),
+        read_noise=tuple(model.read_noise for model, _ in models),
+        skewed=tuple(skewed for _, skewed in models),
     )

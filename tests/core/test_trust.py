@@ -17,6 +17,7 @@ from napari_redenoise.noise import (
     Autocorrelation,
     NoiseModel,
     NoiseReport,
+    Removed,
     VariancePoint,
     estimate_noise,
     poisson_gaussian,
@@ -183,7 +184,7 @@ def test_correlated_noise_that_stayed_is_found():
     assert stayed.mark == "caution"
     assert "the correlated part of the noise stayed" in stayed.figure
     # Unless that is structure, which has to stay.
-    told = replace(known, removed=1.5)
+    told = replace(known, removed=Removed(1.5, None, (0.0, 0.0), 0.0, 0.0))
     assert judged(flat + white + smooth, flat + smooth, (told,))["structure"].mark == "good"
     removed = judged(flat + white + smooth, flat, (known,))["structure"]
     assert removed.mark == "good"

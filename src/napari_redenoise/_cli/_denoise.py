@@ -28,7 +28,6 @@ from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import ImageFile, in_type_of, read_image, write_tiff
-from napari_redenoise.noise import times_in_words
 
 _SUBTRACTED = "offsets of {} are subtracted first, and the noise is measured again without them"
 
@@ -164,7 +163,7 @@ def _announced(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
         removed = smoothed(planes) if adapting else None
         if removed is not None:
             yield (
-                f"caution: the shipped network removes {times_in_words(removed)} as much as there "
+                f"caution: the shipped network removes {removed} as much as there "
                 "is noise: structure that it does not know; leave --steps 0 out to have it kept"
             )
     elif objective.kind == "auto":

@@ -109,6 +109,36 @@ class Skewness:
 
 
 @dataclass(frozen=True)
+class Removed:
+    """What a network that denoises takes for noise, in a window of an image.
+
+    A second look at the noise, which needs no homogeneous places: noise is what can be removed.
+
+    Parameters
+    ----------
+    times : float
+        Its deviation in deviations of the noise that was measured: about 1 where the network knows
+        such structure.
+    noise : NoiseModel or None
+        The line through its variances, with the darkest level as offset; None where there was too
+        little to fit one to, and to measure what follows.
+    correlation : (float, float)
+        What a pixel of it has in common with its neighbour along y and along x, both in units of
+        their deviation.
+    growth : float
+        By how much that line rises over the levels of the window, over the mean variance.
+    below : float
+        Share of the pixels that are darker than photons alone could make them by that line.
+    """
+
+    times: float
+    noise: NoiseModel | None
+    correlation: tuple[float, float]
+    growth: float
+    below: float
+
+
+@dataclass(frozen=True)
 class NoiseReport:
     """Everything that was measured.
 
@@ -149,9 +179,8 @@ class NoiseReport:
         alone put none.
     skewness : Skewness or None
         What the asymmetry of the noise tells of the level without light, where it tells anything.
-    removed : float or None
-        What a network takes for noise, in deviations of the noise, where that was looked at; about
-        1 where the network knows such structure.
+    removed : Removed or None
+        What the shipped network takes for noise, where that was looked at.
     """
 
     model: NoiseModel
@@ -170,7 +199,7 @@ class NoiseReport:
     slope: float = 0.0
     below: float = 0.0
     skewness: Skewness | None = None
-    removed: float | None = None
+    removed: Removed | None = None
 
     @property
     def read_noise_range(self) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from napari_redenoise.config import Lines
-from napari_redenoise.noise._model import NoiseReport
+from napari_redenoise.noise._model import NoiseModel, NoiseReport
 
 FindingKind = Literal[
     "strength",
@@ -36,6 +36,22 @@ _VERY_SMOOTH = 0.5
 
 _SMOOTH = 0.3
 """What neighbours share of noise that may be stronger than it was measured."""
+
+_INDEPENDENT = 0.05
+"""What neighbours may share of what a network removes: on real white noise -0.06 to 0.05."""
+
+_HOMOGENEOUS = 0.3
+"""Share of homogeneous places from which on these tell the noise, if the network removes more."""
+
+_NEXT_ONLY = 0.4
+"""Correlation at lag 2 over that at lag 1, up to which a network tells smooth noise: blurred by
+more than a pixel it is 0.5 and more, and taken for structure."""
+
+_LEFT = 1.25
+"""Deviation of the noise over that of what is removed, at most: 0.82 was removed of BPAE_R's."""
+
+_FLAT = 0.5
+"""Growth of the variance over its mean that is as good as none."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +102,20 @@ def describe(report: NoiseReport) -> tuple[Finding, ...]:
     if has_unknown_structure(report):
         unknown = Finding(
             "structure",
-            f"The shipped network would remove {times_in_words(report.removed)} as much: structure "
+            f"The shipped network would remove {times_in_words(report)} as much: structure "
             "that it does not know. Adapted by R2R, it keeps most of that. Where you see hardly "
             "any noise, the image may be best as it is.",
         )
         processed = (finding for finding in _doubts(report) if finding.kind == "processing")
         return (strength, unknown, *_clipping(report), *processed)
+    if _is_told_by_network(report):
+        return (
+            strength,
+            _told_by_network(report),
+            *_lines(report),
+            *_clipping(report),
+            *(finding for finding in _doubts(report) if finding.kind != "structure"),
+        )
     return (
         strength,
         _photons(report),
@@ -124,11 +148,11 @@ def recommend(report: NoiseReport, *, adapting: bool = True) -> Recommendation:
         return Recommendation("noise2self", ("1",), "no noise was found")
     lines = lines_of(report)
     reach = reach_y, reach_x = correlation_reach(report)
-    if reach == (0, 0):
+    if reach == (0, 0) or (adapting and is_independent(report)):
         reason = "the noise is independent from pixel to pixel"
         if lines != "none":
             reason += " but for offsets of lines"
-        if adapting and is_known(report):
+        if adapting and can_be_drawn(report):
             reason += " and its strength is known"
             return Recommendation("r2r", ("1",), reason, lines)
         return Recommendation("noise2self", ("1",), reason, lines)
@@ -145,6 +169,72 @@ def is_known(report: NoiseReport) -> bool:
     """Whether the model of the noise can be drawn from."""
     is_noisy = bool(report.model.gain or report.model.read_noise)
     return report.gain_is_known and is_noisy and report.misfit <= _LARGE_MISFIT
+
+
+def is_independent(report: NoiseReport) -> bool:
+    """Whether what the shipped network removes shows that the noise is white.
+
+    Structure as fine as pixels seems to be correlated noise where it is looked for in homogeneous
+    places. A network tells both apart, unless the noise is smooth.
+    """
+    removed = report.removed
+    if removed is None or removed.noise is None or max(removed.correlation) > _INDEPENDENT:
+        return False
+    if removes_more(report) and not _FEW_HOMOGENEOUS <= report.homogeneous <= _HOMOGENEOUS:
+        # Enough such places tell the noise; where there are none, structure was measured with it,
+        # and it is not more than that.
+        return False
+    least = max(_SIGNIFICANT, _ERRORS * report.autocorrelation.error)
+    return all(
+        along[0] <= least or along[1] <= _NEXT_ONLY * along[0]
+        for along in correlation_without_lines(report)
+    )
+
+
+def can_be_drawn(report: NoiseReport) -> bool:
+    """Whether there is a model of white noise to draw from: `drawn_from`."""
+    return is_known(report) or is_independent(report) or _is_flat(report)
+
+
+def _is_told_by_network(report: NoiseReport) -> bool:
+    """Whether the noise is rather what the shipped network removes than what was measured."""
+    is_trusted = is_known(report) and correlation_reach(report) == (0, 0)
+    return not is_trusted and is_independent(report)
+
+
+def _is_flat(report: NoiseReport) -> bool:
+    """Whether noise of unknown growth may be taken for Gaussian of one strength.
+
+    What the network removes holds structure, but does not grow with the light.
+    """
+    removed = report.removed
+    return (
+        removed is not None
+        and removed.noise is not None
+        and report.model.gain == 0
+        and report.noise_std > 0
+        and abs(removed.growth) < _FLAT
+    )
+
+
+def drawn_from(report: NoiseReport) -> NoiseModel:
+    """The model of the noise, or where that is not known of what the shipped network removes.
+
+    Notes
+    -----
+    A network leaves some of the noise, so what it removes is the least. If more was measured, that
+    is taken, up to a quarter more; not where structure is nearly everywhere, which was then
+    measured with it.
+    """
+    removed = report.removed
+    if removed is None or removed.noise is None or not _is_told_by_network(report):
+        return report.model
+    found = removed.noise
+    least = float(found.std(report.mean))
+    if report.homogeneous < _FEW_HOMOGENEOUS or not least:
+        return found
+    more = float(np.clip(report.model.std(report.mean) / least, 1.0, _LEFT))
+    return NoiseModel(more**2 * found.gain, found.offset, more * found.read_noise)
 
 
 def lines_of(*reports: NoiseReport) -> Lines:
@@ -213,20 +303,34 @@ def has_unknown_structure(report: NoiseReport) -> bool:
     """Whether a network that denoises would take away more than the noise.
 
     Then it does not know such structure. Of noise that is smooth the network rightly removes more
-    than was measured.
+    than was measured. What is independent from pixel to pixel is no structure.
     """
     correlation = max(report.autocorrelation.y[0], report.autocorrelation.x[0])
-    return removes_more(report) and correlation < _SMOOTH
+    return removes_more(report) and correlation < _SMOOTH and not is_independent(report)
 
 
 def removes_more(report: NoiseReport) -> bool:
     """Whether the network would take away more than the noise that was measured."""
-    return report.removed is not None and report.removed > _MORE
+    return report.removed is not None and report.removed.times > _MORE
 
 
-def times_in_words(removed: float | None) -> str:
-    """A factor in words."""
-    return f"{removed:.2g} times" if removed and removed < 100 else "over 100 times"
+def times_in_words(report: NoiseReport) -> str:
+    """How many times the noise the network would remove."""
+    times = report.removed.times if report.removed else 0.0
+    return f"{times:.2g} times" if 0 < times < 100 else "over 100 times"
+
+
+def _told_by_network(report: NoiseReport) -> Finding:
+    """What the noise is taken for instead."""
+    model = drawn_from(report)
+    strength = _number(float(model.std(report.mean)))
+    grows = f", and grows with the light ({_number(model.gain)} grey levels per photon)"
+    return Finding(
+        "structure",
+        "Structure, or too few different grey levels, disturb this measurement. What the shipped "
+        "network removes is white (independent from pixel to pixel), and is taken for the noise: "
+        f"it is {strength} grey levels RMS at the mean level{grows * bool(model.gain)}.",
+    )
 
 
 def _photons(report: NoiseReport) -> Finding:
