@@ -18,7 +18,13 @@ from napari_redenoise.data import Normalisation, Planes, measure, middle_window,
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import predict_window
 from napari_redenoise.io import training_dtype
-from napari_redenoise.noise import NoiseReport, Removed, estimate_noise, noise_of_removed
+from napari_redenoise.noise import (
+    NoiseReport,
+    Removed,
+    estimate_noise,
+    noise_of_removed,
+    square_blocks,
+)
 
 _SIDE = 384
 """Pixels of the window that is looked at; a fraction of a second."""
@@ -63,7 +69,7 @@ def what_is_removed(planes: Planes, report: NoiseReport) -> Removed | None:
     noisy, normalisation = found
     network, dtype = shipped_network(_DEVICE), training_dtype(_DEVICE, "auto")
     denoised = predict_window(network, noisy.astype(np.float32), normalisation, dtype).denoised[0]
-    light = _blocks(noisy[0])
+    light = square_blocks(noisy[0], _BLOCK)
     # Without blocks that hold a pixel that is no number, or one value only: filled, saturated.
     used = np.isfinite(light).all(1) & (light.max(1) > light.min(1))
     if not used.any():
@@ -80,7 +86,7 @@ def what_is_removed(planes: Planes, report: NoiseReport) -> Removed | None:
     if len(planes) > 1:
         # This plane may have more noise than the others.
         variance = np.maximum(variance, _variance(estimate_noise(noisy), denoised))
-    removed, expected = ((_blocks(part).mean(1)[used]) for part in (rest**2, variance))
+    removed, expected = (square_blocks(part, _BLOCK).mean(1)[used] for part in (rest**2, variance))
     times = float(np.sqrt(np.median(removed / np.maximum(expected, np.finfo(np.float32).tiny))))
     low, high = (
         limit if share > _CLIPPED else outside
@@ -110,10 +116,3 @@ def _window(planes: Planes) -> tuple[npt.NDArray[np.float64], Normalisation] | N
 def _variance(report: NoiseReport, light: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Expected of the noise, where the light is a number."""
     return np.asarray(report.model.variance(np.where(np.isfinite(light), light, 0.0)))
-
-
-def _blocks(pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Pixels (rows, columns) as blocks (N, pixels of a block)."""
-    rows, columns = (size // _BLOCK for size in pixels.shape)
-    whole = pixels[: rows * _BLOCK, : columns * _BLOCK]
-    return whole.reshape(rows, _BLOCK, columns, _BLOCK).swapaxes(1, 2).reshape(-1, _BLOCK * _BLOCK)

@@ -12,7 +12,7 @@ from napari_redenoise.noise._model import (
     Removed,
     VariancePoint,
 )
-from napari_redenoise.noise._removed import noise_of_removed
+from napari_redenoise.noise._removed import noise_of_removed, square_blocks
 from napari_redenoise.noise._synthetic import gaussian, poisson_gaussian
 from napari_redenoise.noise._verdict import (
     Finding,
@@ -60,5 +60,6 @@ __all__ = [
     "poisson_gaussian",
     "recommend",
     "removes_more",
+    "square_blocks",
     "times_in_words",
 ]

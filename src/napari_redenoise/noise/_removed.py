@@ -59,13 +59,15 @@ def noise_of_removed(
     A line through the blocks' mean squares, weighted by what it predicts; blocks beyond it by four
     standard errors hold structure that was removed with the noise, and are left out.
     """
-    blocks = _blocks(noisy)
+    blocks, light_in_blocks, removed_in_blocks = (
+        square_blocks(part, _SIDE) for part in (noisy, light, removed)
+    )
     used = np.isfinite(blocks).all(1) & (blocks.max(1) > blocks.min(1))
     used &= (blocks > limits[0]).all(1) & (blocks < limits[1]).all(1)
-    used &= np.isfinite(_blocks(light)).all(1)
+    used &= np.isfinite(light_in_blocks).all(1)
     if used.sum() < _LEAST_BLOCKS:
         return None
-    level, variance = _blocks(light).mean(1)[used], (_blocks(removed)[used] ** 2).mean(1)
+    level, variance = light_in_blocks[used].mean(1), (removed_in_blocks[used] ** 2).mean(1)
     least = variance_floor(variance)
     expected = np.full_like(variance, max(float(variance.mean()), least))
     beyond = 1 + _OUTLIER * math.sqrt(2 / _SIDE**2)
@@ -108,8 +110,8 @@ def _correlation(
     return y, x
 
 
-def _blocks(pixels: Values) -> Values:
-    """Pixels (rows, columns) as blocks (N, pixels of a block)."""
-    rows, columns = (size // _SIDE for size in pixels.shape)
-    whole = pixels[: rows * _SIDE, : columns * _SIDE]
-    return whole.reshape(rows, _SIDE, columns, _SIDE).swapaxes(1, 2).reshape(-1, _SIDE**2)
+def square_blocks(pixels: Values, side: int) -> Values:
+    """Pixels (rows, columns) as whole blocks (N, side * side); what is left over is cut off."""
+    rows, columns = (size // side for size in pixels.shape)
+    whole = pixels[: rows * side, : columns * side]
+    return whole.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side**2)
