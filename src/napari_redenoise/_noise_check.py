@@ -29,7 +29,7 @@ from napari_redenoise.noise import (
     lines_of,
     recommend,
     removes_more,
-    times_in_words,
+    structure_in_words,
 )
 
 LINES_IN_WORDS: dict[Lines, str] = {
@@ -94,9 +94,9 @@ def noise_reports(planes: Planes, *, doubtful: bool = True) -> tuple[NoiseReport
 
 
 def smoothed(planes: Planes) -> str | None:
-    """How many times the noise the shipped network as it is removes, if that is more, in words.
+    """What the shipped network as it is would remove of structure that it does not know, in words.
 
-    None where it is not, or cannot be told.
+    None where it does not, or it cannot be told.
     """
     if planes.channels > 1:
         return None
@@ -105,7 +105,7 @@ def smoothed(planes: Planes) -> str | None:
     except InputError:
         return None
     report = replace(report, removed=what_is_removed(planes, report))
-    return times_in_words(report) if has_unknown_structure(report) else None
+    return structure_in_words(report) if has_unknown_structure(report) else None
 
 
 _CAUTIOUS = ("r2r", "noise2self", "noise2void")
@@ -251,7 +251,8 @@ def _what_r2r_draws_from(report: NoiseReport) -> tuple[NoiseModel, float]:
     them: a background taken for read noise costs R2R more than the other way round.
     """
     model = drawn_from(report)
-    if removes_more(report) and not is_independent(report) and not is_known(report):
+    is_measured = model is report.model and not is_known(report)
+    if is_measured and removes_more(report) and not is_independent(report):
         # How the noise grows with the light rests on what is structure. The least is that of
         # rounding; R2R cannot learn from none at all.
         low, high = report.limits
@@ -282,7 +283,11 @@ def _measured(reports: tuple[NoiseReport, ...]) -> NoiseConfig:
             "the noise"
         )
     if not all(
-        report.gain_is_known or can_be_drawn(report) or removes_more(report) for report in reports
+        report.gain_is_known
+        or can_be_drawn(report)
+        or removes_more(report)
+        or has_unknown_structure(report)
+        for report in reports
     ):
         raise InputError(
             "whether the noise grows with the light cannot be told from this image, and R2R has to "

@@ -14,7 +14,7 @@ from napari_redenoise.io import load_model
 from napari_redenoise.metrics import psnr
 
 SUMS = {
-    "adarenet-C4.safetensors": "f6cd6186e41c2836de81eeab50890109a49befbdf30bfc3f31d73ff2aad542fa",
+    "adarenet-C4.safetensors": "ec4da6a9a20090e759c6b7edd0b573c353b2aabeaee5b90eb35471de9c83d2f3",
 }
 MOST_BYTES = 4 * 10**6
 shipped = pytest.mark.parametrize("name", SUMS)

@@ -163,8 +163,8 @@ def _announced(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
         removed = smoothed(planes) if adapting else None
         if removed is not None:
             yield (
-                f"caution: the shipped network removes {removed} as much as there "
-                "is noise: structure that it does not know; leave --steps 0 out to have it kept"
+                f"caution: the shipped network would {removed}: it does not know such structure; "
+                "leave --steps 0 out to have it kept"
             )
     elif objective.kind == "auto":
         advice, noise = advise(planes, adapting=adapting)

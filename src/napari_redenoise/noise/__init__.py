@@ -5,6 +5,7 @@ from napari_redenoise.noise._estimate import (
     estimate_noise_from_repeats,
     noise_autocorrelation,
 )
+from napari_redenoise.noise._findings import Finding, describe, structure_in_words
 from napari_redenoise.noise._model import (
     Autocorrelation,
     NoiseModel,
@@ -15,13 +16,11 @@ from napari_redenoise.noise._model import (
 from napari_redenoise.noise._removed import noise_of_removed, square_blocks
 from napari_redenoise.noise._synthetic import gaussian, poisson_gaussian
 from napari_redenoise.noise._verdict import (
-    Finding,
     Recommendation,
     blind_spot,
     can_be_drawn,
     correlation_reach,
     correlation_without_lines,
-    describe,
     drawn_from,
     has_unknown_structure,
     is_clean,
@@ -30,7 +29,6 @@ from napari_redenoise.noise._verdict import (
     lines_of,
     recommend,
     removes_more,
-    times_in_words,
 )
 
 __all__ = [
@@ -61,5 +59,5 @@ __all__ = [
     "recommend",
     "removes_more",
     "square_blocks",
-    "times_in_words",
+    "structure_in_words",
 ]

@@ -1,8 +1,7 @@
-"""What the figures mean, in sentences, and which training suits the noise."""
+"""What the figures of the noise mean: which training suits it, and what R2R draws from."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Literal
@@ -12,27 +11,14 @@ import numpy as np
 from napari_redenoise.config import Lines
 from napari_redenoise.noise._model import NoiseModel, NoiseReport
 
-FindingKind = Literal[
-    "strength",
-    "photons",
-    "correlation",
-    "lines",
-    "clipping",
-    "quantisation",
-    "processing",
-    "structure",
-]
-
-_SIGNIFICANT = 0.05
+SIGNIFICANT = 0.05
 _ERRORS = 4.0
-_CLIPPED = 0.0005
-_LARGE_MISFIT = 0.12
-_FEW_HOMOGENEOUS = 0.05
+LARGE_MISFIT = 0.12
+FEW_HOMOGENEOUS = 0.05
 
 _MORE = 1.1
 """What else than the noise a network removes: real noise is 0.94 to 1.02 (docs/benchmarks.md)."""
 
-_VERY_SMOOTH = 0.5
 
 _SMOOTH = 0.3
 """What neighbours share of noise that may be stronger than it was measured."""
@@ -43,6 +29,10 @@ _INDEPENDENT = 0.05
 _HOMOGENEOUS = 0.3
 """Share of homogeneous places from which on these tell the noise, if the network removes more."""
 
+_STRUCTURE = 0.05
+"""What neighbours share of what a network removes, beyond what they share of the noise, that is
+structure."""
+
 _NEXT_ONLY = 0.4
 """Correlation at lag 2 over that at lag 1, up to which a network tells smooth noise: blurred by
 more than a pixel it is 0.5 and more, and taken for structure."""
@@ -52,14 +42,6 @@ _LEFT = 1.25
 
 _FLAT = 0.5
 """Growth of the variance over its mean that is as good as none."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was found, in one sentence."""
-
-    kind: FindingKind
-    text: str
 
 
 @dataclass(frozen=True)
@@ -88,42 +70,6 @@ class Recommendation:
     mask_shape: tuple[str, ...]
     reason: str
     lines: Lines = "none"
-
-
-def describe(report: NoiseReport) -> tuple[Finding, ...]:
-    """Say in plain sentences what a report holds, the most general first."""
-    strength = Finding(
-        "strength",
-        f"The noise is {_number(report.noise_std)} grey levels RMS, at a mean level of "
-        f"{_number(report.mean)}.",
-    )
-    if is_clean(report):
-        return (Finding("strength", "No noise was found: there is nothing to remove."),)
-    if has_unknown_structure(report):
-        unknown = Finding(
-            "structure",
-            f"The shipped network would remove {times_in_words(report)} as much: structure "
-            "that it does not know. Adapted by R2R, it keeps most of that. Where you see hardly "
-            "any noise, the image may be best as it is.",
-        )
-        processed = (finding for finding in _doubts(report) if finding.kind == "processing")
-        return (strength, unknown, *_clipping(report), *processed)
-    if _is_told_by_network(report):
-        return (
-            strength,
-            _told_by_network(report),
-            *_lines(report),
-            *_clipping(report),
-            *(finding for finding in _doubts(report) if finding.kind != "structure"),
-        )
-    return (
-        strength,
-        _photons(report),
-        *_correlations(report),
-        *_lines(report),
-        *_clipping(report),
-        *_doubts(report),
-    )
 
 
 def recommend(report: NoiseReport, *, adapting: bool = True) -> Recommendation:
@@ -168,7 +114,7 @@ def recommend(report: NoiseReport, *, adapting: bool = True) -> Recommendation:
 def is_known(report: NoiseReport) -> bool:
     """Whether the model of the noise can be drawn from."""
     is_noisy = bool(report.model.gain or report.model.read_noise)
-    return report.gain_is_known and is_noisy and report.misfit <= _LARGE_MISFIT
+    return report.gain_is_known and is_noisy and report.misfit <= LARGE_MISFIT
 
 
 def is_independent(report: NoiseReport) -> bool:
@@ -180,11 +126,11 @@ def is_independent(report: NoiseReport) -> bool:
     removed = report.removed
     if removed is None or removed.noise is None or max(removed.correlation) > _INDEPENDENT:
         return False
-    if removes_more(report) and not _FEW_HOMOGENEOUS <= report.homogeneous <= _HOMOGENEOUS:
+    if removes_more(report) and not FEW_HOMOGENEOUS <= report.homogeneous <= _HOMOGENEOUS:
         # Enough such places tell the noise; where there are none, structure was measured with it,
         # and it is not more than that.
         return False
-    least = max(_SIGNIFICANT, _ERRORS * report.autocorrelation.error)
+    least = max(SIGNIFICANT, _ERRORS * report.autocorrelation.error)
     return all(
         along[0] <= least or along[1] <= _NEXT_ONLY * along[0]
         for along in correlation_without_lines(report)
@@ -196,7 +142,7 @@ def can_be_drawn(report: NoiseReport) -> bool:
     return is_known(report) or is_independent(report) or _is_flat(report)
 
 
-def _is_told_by_network(report: NoiseReport) -> bool:
+def is_told_by_network(report: NoiseReport) -> bool:
     """Whether the noise is rather what the shipped network removes than what was measured."""
     is_trusted = is_known(report) and correlation_reach(report) == (0, 0)
     return not is_trusted and is_independent(report)
@@ -227,11 +173,15 @@ def drawn_from(report: NoiseReport) -> NoiseModel:
     measured with it.
     """
     removed = report.removed
-    if removed is None or removed.noise is None or not _is_told_by_network(report):
+    if removed is None or removed.noise is None:
         return report.model
     found = removed.noise
     least = float(found.std(report.mean))
-    if report.homogeneous < _FEW_HOMOGENEOUS or not least:
+    if has_unknown_structure(report) and least < report.noise_std:
+        return found
+    if not is_told_by_network(report):
+        return report.model
+    if report.homogeneous < FEW_HOMOGENEOUS or not least:
         return found
     more = float(np.clip(report.model.std(report.mean) / least, 1.0, _LEFT))
     return NoiseModel(more**2 * found.gain, found.offset, more * found.read_noise)
@@ -249,7 +199,7 @@ def lines_of(*reports: NoiseReport) -> Lines:
         if not is_clean(r) and not has_unknown_structure(r) and r.step <= r.noise_std
     ]
     rows, columns = (
-        any(share(report.autocorrelation) > _SIGNIFICANT for report in known)
+        any(share(report.autocorrelation) > SIGNIFICANT for report in known)
         for share in (attrgetter("rows"), attrgetter("columns"))
     )
     if rows and columns:
@@ -262,7 +212,7 @@ def correlation_reach(report: NoiseReport) -> tuple[int, int]:
 
     What a whole line has in common is correlated at every lag alike; it is left out.
     """
-    least = max(_SIGNIFICANT, _ERRORS * report.autocorrelation.error)
+    least = max(SIGNIFICANT, _ERRORS * report.autocorrelation.error)
     reach_y, reach_x = (
         next((lag for lag, value in enumerate(along) if abs(value) < least), len(along))
         for along in correlation_without_lines(report)
@@ -280,7 +230,7 @@ def correlation_without_lines(
 
 def _without_lines(along: tuple[float, ...], share: float) -> tuple[float, ...]:
     """Correlation along an axis, without that of lines along it; their share of the deviation."""
-    common = float(np.median(along[len(along) // 2 :])) if share > _SIGNIFICANT else 0.0
+    common = float(np.median(along[len(along) // 2 :])) if share > SIGNIFICANT else 0.0
     # Not what would be left of noise that fades towards the last lags.
     if not 0 < common < 1 or common > 1.5 * abs(along[0]):
         return along
@@ -306,137 +256,26 @@ def has_unknown_structure(report: NoiseReport) -> bool:
     than was measured. What is independent from pixel to pixel is no structure.
     """
     correlation = max(report.autocorrelation.y[0], report.autocorrelation.x[0])
-    return removes_more(report) and correlation < _SMOOTH and not is_independent(report)
+    more = removes_more(report) or _shares_more(report)
+    return more and correlation < _SMOOTH and not is_independent(report)
+
+
+def _shares_more(report: NoiseReport) -> bool:
+    """Whether neighbours share more of what the network takes away than of the noise.
+
+    Where structure is everywhere, places that look calm tell too much noise, but they do tell what
+    neighbours share of it; unless offsets of lines are shared, too.
+    """
+    found = report.autocorrelation
+    if report.removed is None or report.removed.noise is None:
+        return False
+    if max(found.rows, found.columns) > SIGNIFICANT:
+        return False
+    measured = correlation_without_lines(report)
+    both = zip(report.removed.correlation, measured, strict=True)
+    return any(removed - along[0] > _STRUCTURE for removed, along in both)
 
 
 def removes_more(report: NoiseReport) -> bool:
     """Whether the network would take away more than the noise that was measured."""
     return report.removed is not None and report.removed.times > _MORE
-
-
-def times_in_words(report: NoiseReport) -> str:
-    """How many times the noise the network would remove."""
-    times = report.removed.times if report.removed else 0.0
-    return f"{times:.2g} times" if 0 < times < 100 else "over 100 times"
-
-
-def _told_by_network(report: NoiseReport) -> Finding:
-    """What the noise is taken for instead."""
-    model = drawn_from(report)
-    strength = _number(float(model.std(report.mean)))
-    grows = f", and grows with the light ({_number(model.gain)} grey levels per photon)"
-    return Finding(
-        "structure",
-        "Structure, or too few different grey levels, disturb this measurement. What the shipped "
-        "network removes is white (independent from pixel to pixel), and is taken for the noise: "
-        f"it is {strength} grey levels RMS at the mean level{grows * bool(model.gain)}.",
-    )
-
-
-def _photons(report: NoiseReport) -> Finding:
-    """What the noise depends on."""
-    model = report.model
-    if model.gain == 0:
-        if not report.gain_is_known:
-            return Finding(
-                "photons",
-                "Whether the noise grows with the light cannot be told: the grey levels of the "
-                "image differ too little.",
-            )
-        return Finding(
-            "photons", "Camera (read) noise alone: the noise does not depend on the light."
-        )
-    growth = f"the variance grows with the light ({_number(model.gain)} grey levels per photon)"
-    total = float(model.variance(report.mean))
-    if model.gain * (report.mean - model.offset) > 0.5 * total:
-        return Finding("photons", f"Photon noise: {growth}.")
-    return Finding(
-        "photons",
-        f"Camera (read) noise dominates, if the darkest region has no light; {growth}. If it has "
-        "light, more is photon noise.",
-    )
-
-
-def _correlations(report: NoiseReport) -> list[Finding]:
-    """Axes along which neighbours share noise, or that there are none."""
-    found = report.autocorrelation
-    axes = zip("yx", (found.y, found.x), correlation_reach(report), strict=True)
-    said = [
-        Finding("correlation", f"Correlated along {axis} (lag 1: {along[0]:.2f}, to lag {reach}).")
-        for axis, along, reach in axes
-        if reach
-    ]
-    white = Finding("correlation", "White: the noise of neighbouring pixels is independent.")
-    return said or [white]
-
-
-def _lines(report: NoiseReport) -> list[Finding]:
-    """Offsets of whole rows and columns."""
-    found = report.autocorrelation
-    subtracted = lines_of(report) != "none"
-    then = " Automatic and R2R subtract them first." * subtracted
-    return [
-        Finding(
-            "lines",
-            f"{name} have offsets of their own ({share:.0%} of the noise): no blind spot "
-            f"removes these.{then}",
-        )
-        for name, share in (("Rows", found.rows), ("Columns", found.columns))
-        if share > _SIGNIFICANT
-    ]
-
-
-def _clipping(report: NoiseReport) -> list[Finding]:
-    """Ends of the scale at which pixels were cut off."""
-    return [
-        Finding("clipping", f"{share:.2g} % of the pixels are clipped at {_number(limit)}.")
-        for share, limit in zip((100 * s for s in report.clipped), report.limits, strict=True)
-        if share > 100 * _CLIPPED
-    ]
-
-
-def _doubts(report: NoiseReport) -> list[Finding]:
-    """What makes the figures less certain."""
-    said = []
-    if report.step > report.noise_std:
-        said.append(
-            Finding(
-                "quantisation",
-                f"Quantised: the noise spans fewer than 3 grey levels (steps of "
-                f"{_number(report.step)}).",
-            )
-        )
-    if report.misfit > _LARGE_MISFIT:
-        said.append(
-            Finding(
-                "processing",
-                "The variance does not follow a straight line: the image may have been processed "
-                "(gamma, sharpening, compression), or things moved.",
-            )
-        )
-    smooth = min(report.autocorrelation.y[0], report.autocorrelation.x[0]) > _VERY_SMOOTH
-    if (smooth if report.removed is None else removes_more(report)) and report.frames == 1:
-        kept = "" if report.removed is None else "; if it is structure, R2R keeps it"
-        said.append(
-            Finding(
-                "structure",
-                "Noise as smooth as this cannot be told from structure in one "
-                f"image: if it is noise, there is probably more of it{kept}.",
-            )
-        )
-    if report.homogeneous < _FEW_HOMOGENEOUS and report.frames == 1:
-        said.append(
-            Finding(
-                "structure",
-                "Fine structure is nearly everywhere: the noise is probably less than this.",
-            )
-        )
-    return said
-
-
-def _number(value: float) -> str:
-    """Three digits, and no exponent for the sizes that grey levels have."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    digits = 2 - math.floor(math.log10(abs(value)))
-    return f"{value:.{max(0, digits)}f}" if digits < 7 else f"{value:.3g}"
