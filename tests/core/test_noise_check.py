@@ -395,7 +395,7 @@ def with_correlation(report: NoiseReport, first: float, **changes: float) -> Noi
 
 def test_a_little_structure_in_what_is_removed_does_not_make_flat_noise_grow() -> None:
     """White noise, of which the network removes structure with it: the noise as measured."""
-    unknown = with_correlation(looked_at(correlation=(0.08, 0.0)), 0.04)
+    unknown = with_correlation(looked_at(correlation=(0.07, 0.0)), 0.045)
     assert recommend(unknown).objective == "r2r"
     assert drawn_from(unknown) == unknown.model
     grows = replace(unknown, removed=replace(unknown.removed, growth=1.5))

@@ -29,7 +29,7 @@ _INDEPENDENT = 0.05
 _HOMOGENEOUS = 0.3
 """Share of homogeneous places from which on these tell the noise, if the network removes more."""
 
-_STRUCTURE = 0.05
+_STRUCTURE = 0.03
 """What neighbours share of what a network removes, beyond what they share of the noise, that is
 structure."""
 
