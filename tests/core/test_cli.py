@@ -285,7 +285,7 @@ def test_structure_that_would_be_smoothed_is_said(redenoise, noisy, tmp_path):
     image, out = (tmp_path / name for name in ("a.tif", "b.tif"))
     tifffile.imwrite(image, data.camera()[128:384, 64:320])
     _, said, _ = redenoise("denoise", image, out, "--steps", 0)
-    assert said.startswith("caution: the shipped network removes ")
+    assert said.startswith("caution: the shipped network would remove ")
     assert "leave --steps 0 out" in said
     _, said, _ = redenoise("denoise", noisy, out, "--steps", 0, "--overwrite")
     assert "caution" not in said
