@@ -185,9 +185,7 @@ def test_hot_pixels_do_not_stay_when_the_shipped_network_is_adapted() -> None:
     config = Config().changed(**{"objective.kind": "r2r", "training.steps": 30})
     noise = {"gain": (1.0,), "offset": (0.0,), "read_noise": (0.0,)}
     model = Redenoiser(config.changed(**{"objective.noise": noise}), "cpu").fit(noisy)
-    left = np.abs(model.predict(noisy).denoised - scene)[hot]
-    assert np.median(left) < 15
-    assert left.max() < 60
+    assert np.abs(model.predict(noisy).denoised - scene)[hot].max() < 40
 
 
 def test_structure_that_the_shipped_network_does_not_know_comes_back() -> None:
