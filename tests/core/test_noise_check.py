@@ -247,7 +247,7 @@ def test_the_blind_spot_reaches_as_far_as_the_noise_of_any_channel(photons) -> N
 @pytest.fixture(scope="module")
 def fine() -> np.ndarray:
     """A picture with details as fine as pixels and next to no noise, (256, 256), 8 bits."""
-    picture = data.camera()[128:384, 64:320]
+    picture = data.camera()[96:352, 200:456]
     noisy = picture + np.random.default_rng(4).normal(0, 0.3, picture.shape)
     return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
 
@@ -255,7 +255,7 @@ def fine() -> np.ndarray:
 def test_structure_that_the_shipped_network_does_not_know_is_not_taken_for_noise(fine) -> None:
     """Blind spots would blur it."""
     (report,) = noise_reports(Planes(fine, "YX"))
-    assert report.removed.times > 1.5
+    assert report.removed.times > 2
     assert recommend(replace(report, removed=None)).objective != "r2r"
     assert recommend(report).objective == "r2r"
     # Random weights know no structure at all.
@@ -489,7 +489,7 @@ def test_what_is_filled_or_no_number_tells_nothing_of_the_noise(fine) -> None:
     found = what_is_removed(Planes(filled, "YX"), whole).times
     alone = what_is_removed(Planes(fine[64:, 128:], "YX"), whole).times
     assert found == pytest.approx(alone, rel=0.35)
-    assert expected > 1.5
+    assert expected > 2
     assert what_is_removed(Planes(np.full((64, 64), 7.0), "YX"), whole) is None
 
 
