@@ -10,6 +10,7 @@ from superqt.utils import WorkerBase
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._widgets import _layer_run, _models, _run
 from napari_redenoise._widgets._denoise import DenoiseWidget
+from napari_redenoise._widgets._plots import Plot
 
 KEY = "napari-redenoise"
 DENOISED = "cells denoised (AdaReNet, N2S)"
@@ -336,6 +337,25 @@ def test_the_preview_shows_the_slice_that_is_looked_at(dock, noisy):
     dock.wait_for_end()
     assert dock.names == ["cells", "cells fusion mask", DENOISED]
     assert np.isfinite(dock.viewer.layers[DENOISED].data).all()
+
+
+def test_a_narrow_dock_shows_all_tabs(dock):
+    bar = dock.widget.tabs.tabBar()
+    assert bar.sizeHint().width() <= dock.widget.minimumSizeHint().width() <= 330
+
+
+def test_the_texts_of_a_plot_are_not_cut_off(dock, qtbot):
+    plot = Plot("grey level", "noise variance", 142)
+    qtbot.addWidget(plot)
+    plot.resize(230, 142)
+    with qtbot.waitExposed(plot):
+        plot.show()
+    seen = plot.mapToScene(plot.viewport().rect()).boundingRect()
+    for side in ("left", "bottom"):
+        label = plot.getAxis(side).label
+        # Without the frame that Qt leaves empty around a text.
+        text = label.mapRectToScene(label.boundingRect().adjusted(3, 3, -3, -3))
+        assert seen.contains(text), side
 
 
 def test_layers_may_be_deleted_during_a_run(dock, noisy):

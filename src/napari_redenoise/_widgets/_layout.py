@@ -78,7 +78,8 @@ class DenoiseLayout(QWidget):
         ):
             number = self.tabs.addTab(_scrolled(page), name)
             self.tabs.setTabToolTip(number, tooltip)
-        self.tabs.setUsesScrollButtons(True)
+        # All of them are seen at once: the dock gets as wide as that takes.
+        self.tabs.setUsesScrollButtons(False)
 
     def say(self, sentence: str) -> None:
         """Tell how things stand, below the button; without a sentence, no room is taken."""

@@ -44,12 +44,12 @@ class NoisePanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.words = wrapped()
-        self.variance = Plot("grey level", "noise variance", 130)
+        self.variance = Plot("grey level", "noise variance", 142)
         self.variance.setToolTip(
             "Noise variance of homogeneous parts of the picture against their grey level. Photon "
             "noise lies on a line that rises: its slope is the gain, it begins at the offset."
         )
-        self.correlation = Plot("distance in pixels", "correlation", 130)
+        self.correlation = Plot("distance in pixels", "correlation", 142)
         self.correlation.setToolTip(
             "How much the noise of a pixel has in common with that of its neighbours, along x "
             "(blue) and along y (orange). Within the grey band it is as good as none."

@@ -13,6 +13,10 @@ SETTLED = 10
 """Steps after which losses are on the scale that is shown."""
 
 
+_ROOM = (4, 7, 2, 6)
+"""Pixels left, above, right and below: texts of axes reach so far out of what is laid out."""
+
+
 class Plot(pyqtgraph.PlotWidget):
     """A plot to be looked at: no menu, nothing to drag, as wide as the dock happens to be."""
 
@@ -21,6 +25,7 @@ class Plot(pyqtgraph.PlotWidget):
         self.setMenuEnabled(False)
         self.setMouseEnabled(False, False)
         self.hideButtons()
+        self.getPlotItem().layout.setContentsMargins(*_ROOM)
         self.setFixedHeight(height)
         # What it would like to have is wider than the rest of the dock needs.
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
