@@ -251,7 +251,7 @@ def test_r2r_leaves_out_few_pixels_of_noise_that_is_as_it_says(photons, read_noi
     compared = R2R(figures)(noisy, generator()).mask
     assert compared.shape == (8, 1, 256, 256)
     assert set(compared.unique().tolist()) <= {0.0, 1.0}
-    assert float((1 - compared).mean()) < 2e-3
+    assert float((1 - compared).mean()) < (5e-3 if read_noise else 2e-3)
     # They are the brightest, so there is a bias, of less than a hundredth of the noise.
     mean = float((noisy * compared).sum() / compared.sum())
     error = np.sqrt((photons + read_noise**2) / noisy.numel())
@@ -269,7 +269,7 @@ def test_r2r_leaves_out_single_pixels_that_the_noise_does_not_explain(figures) -
     # Pixels around them, and what a lens can make, are compared.
     assert compared[19:22, 29:32].sum() == 8
     assert compared[10:12, 10:12].all()
-    assert float(compared.mean()) > 0.998
+    assert float(compared.mean()) > 0.98
 
 
 @every_noise
@@ -287,6 +287,24 @@ def test_r2r_expects_the_neighbours_of_hot_pixels(figures) -> None:
         other = float(noisy[0, 1 - channel, row, column])
         assert float(again[0, 1 - channel, row, column]) == pytest.approx(other, abs=1e-4)
         assert sample.mask[0, 0, row, column] == 1
+
+
+@pytest.mark.parametrize(
+    ("figures", "compares"),
+    [
+        (NoiseFigures((0.0,), (0.0,), (1.0,)), False),
+        (NoiseFigures((0.01,), (-100.0,), (0.0,)), True),
+        # Light of the darkest region is among the read noise.
+        (NoiseFigures((0.01,), (0.0,), (1.0,), (1.0,)), True),
+    ],
+)
+def test_r2r_leaves_out_the_long_tails_of_read_noise(figures, compares) -> None:
+    """Cameras of uneven pixels: one in a thousand is noisy, and would be learned as signal."""
+    noisy = torch.zeros(1, 1, 32, 32)
+    noisy[0, 0, 20, 12], noisy[0, 0, 9, 25] = 2.5, -2.5
+    compared = R2R(figures)(noisy, generator()).mask[0, 0]
+    assert compared[[20, 9], [12, 25]].tolist() == [float(compares)] * 2
+    assert compared.sum() >= compared.numel() - 2
 
 
 def test_draws_for_a_prediction_are_the_inputs_of_training() -> None:

@@ -19,6 +19,9 @@ from napari_redenoise.objectives._sample import Objective, Sample
 _STANDS_OUT = 3.0
 """Deviations by which a pixel that is left out is beyond all of its eight neighbours."""
 
+_STANDS_OUT_READ = 2.0
+"""The same where read noise prevails, whose tails are long in cameras of uneven pixels."""
+
 _HOT = 20.0
 """Deviations from which on it is hot, not fine structure of which the noise is taken for less."""
 
@@ -98,9 +101,9 @@ class R2R(Objective):
     def __call__(self, noisy: Tensor, generator: torch.Generator) -> Sample:
         """Take patches (B, channels, H, W)."""
         source, target = self._split(noisy, generator)
-        beyond = self._beyond(noisy)
+        beyond, allowed = self._beyond(noisy)
         is_hot = beyond > _HOT
-        compared = ((beyond <= _STANDS_OUT) | is_hot).all(1, keepdim=True)
+        compared = ((beyond <= allowed) | is_hot).all(1, keepdim=True)
         return Sample(source, torch.where(is_hot, _beside(target), target), compared.to(noisy))
 
     def recorrupt(self, noisy: Tensor, generator: torch.Generator) -> Tensor:
@@ -115,16 +118,25 @@ class R2R(Objective):
             for values in (noise.gain, noise.offset, noise.read_noise, noise.skewed)
         )
 
-    def _beyond(self, noisy: Tensor) -> Tensor:
-        """How far every pixel is beyond all of its neighbours, in deviations of the noise."""
+    def _beyond(self, noisy: Tensor) -> tuple[Tensor, Tensor]:
+        """How far every pixel is beyond all of its neighbours, and how far it may be.
+
+        Both in deviations of the noise.
+        """
         y = noisy.cpu()
-        gain, offset, read_noise, _ = self._figures(y.dtype)
+        gain, offset, read_noise, skewed = self._figures(y.dtype)
         light = gain * (_surroundings(y) - offset).clamp(min=0)
+        whole = light + read_noise**2
         # Single photons stand out in the dark, and are as they should be.
-        deviation = (light + read_noise**2).sqrt().maximum(gain).clamp(min=1e-12)
+        deviation = whole.sqrt().maximum(gain).clamp(min=1e-12)
         ring = _ring(y)
         beyond = (y - ring.amax(2)).maximum(ring.amin(2) - y) / deviation
-        return beyond.to(noisy.device)
+        # Bright pixels of skewed noise stand out more often than dark ones: without them the rest
+        # would be too dark.
+        share = (light + skewed * read_noise**2) / whole.clamp(min=1e-12)
+        share = torch.where(whole > 0, share, 1.0)
+        allowed = _STANDS_OUT_READ + (_STANDS_OUT - _STANDS_OUT_READ) * share
+        return beyond.to(noisy.device), allowed.to(noisy.device)
 
     def _split(self, noisy: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         alpha = self.recorruption**2 / (1 + self.recorruption**2)
