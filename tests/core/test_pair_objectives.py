@@ -269,7 +269,7 @@ def test_r2r_leaves_out_single_pixels_that_the_noise_does_not_explain(figures) -
     # Pixels around them, and what a lens can make, are compared.
     assert compared[19:22, 29:32].sum() == 8
     assert compared[10:12, 10:12].all()
-    assert float(compared.mean()) > 0.98
+    assert float(compared.mean()) > 0.998
 
 
 @every_noise
@@ -292,13 +292,15 @@ def test_r2r_expects_the_neighbours_of_hot_pixels(figures) -> None:
 @pytest.mark.parametrize(
     ("figures", "compares"),
     [
-        (NoiseFigures((0.0,), (0.0,), (1.0,)), False),
+        (NoiseFigures((0.01,), (0.0,), (1.0,)), False),
         (NoiseFigures((0.01,), (-100.0,), (0.0,)), True),
+        # No camera that counts photons.
+        (NoiseFigures((0.0,), (0.0,), (1.0,)), True),
         # Light of the darkest region is among the read noise.
         (NoiseFigures((0.01,), (0.0,), (1.0,), (1.0,)), True),
     ],
 )
-def test_r2r_leaves_out_the_long_tails_of_read_noise(figures, compares) -> None:
+def test_r2r_leaves_out_the_long_tails_of_the_read_noise_of_cameras(figures, compares) -> None:
     """Cameras of uneven pixels: one in a thousand is noisy, and would be learned as signal."""
     noisy = torch.zeros(1, 1, 32, 32)
     noisy[0, 0, 20, 12], noisy[0, 0, 9, 25] = 2.5, -2.5

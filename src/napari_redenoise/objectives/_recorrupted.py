@@ -20,7 +20,7 @@ _STANDS_OUT = 3.0
 """Deviations by which a pixel that is left out is beyond all of its eight neighbours."""
 
 _STANDS_OUT_READ = 2.0
-"""The same where read noise prevails, whose tails are long in cameras of uneven pixels."""
+"""The same where a camera's read noise prevails, whose tails are long where pixels are uneven."""
 
 _HOT = 20.0
 """Deviations from which on it is hot, not fine structure of which the noise is taken for less."""
@@ -132,9 +132,9 @@ class R2R(Objective):
         ring = _ring(y)
         beyond = (y - ring.amax(2)).maximum(ring.amin(2) - y) / deviation
         # Bright pixels of skewed noise stand out more often than dark ones: without them the rest
-        # would be too dark.
+        # would be too dark. Without photons it may be no camera, and structure as fine as pixels.
         share = (light + skewed * read_noise**2) / whole.clamp(min=1e-12)
-        share = torch.where(whole > 0, share, 1.0)
+        share = torch.where((whole > 0) & (gain > 0), share, 1.0)
         allowed = _STANDS_OUT_READ + (_STANDS_OUT - _STANDS_OUT_READ) * share
         return beyond.to(noisy.device), allowed.to(noisy.device)
 
