@@ -19,7 +19,7 @@ from napari_redenoise.objectives._sample import Objective, Sample
 _STANDS_OUT = 3.0
 """Deviations by which a pixel that is left out is beyond all of its eight neighbours."""
 
-_STANDS_OUT_READ = 2.0
+_STANDS_OUT_READ = 2.25
 """The same where a camera's read noise prevails, whose tails are long where pixels are uneven."""
 
 _HOT = 20.0
