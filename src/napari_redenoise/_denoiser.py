@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_redenoise._learner import Learner
 from napari_redenoise._learning import Material, as_planes
 from napari_redenoise._noise_check import noise_reports
 from napari_redenoise._prediction import Result, predict_in_tiles
 from napari_redenoise._previews import PreviewDone, Window
 from napari_redenoise._speed import run_seconds, steps_within
-from napari_redenoise.data import ArrayLike, check_scale
+from napari_redenoise.data import ArrayLike, check_scale, result_dtype
 from napari_redenoise.inference import TileDone
 from napari_redenoise.io import load_model, result_array, save_model
 from napari_redenoise.noise import NoiseReport
@@ -72,7 +74,9 @@ class Redenoiser(Learner):
         branches: bool = False,
         denoised: Any = None,
     ) -> dict[str, Any]:
-        """Make the arrays that `predict_events` fills, by name, float32.
+        """Make the arrays that `predict_events` fills, by name.
+
+        They are float32, or float64 where that could not tell the grey levels apart.
 
         Large ones are zarr arrays in a temporary folder.
 
@@ -92,7 +96,8 @@ class Redenoiser(Learner):
         outputs = {} if denoised is None else {"denoised": denoised}
         for name in names:
             if name not in outputs:
-                outputs[name] = result_array(planes, channels=name != "mask")
+                dtype = np.float32 if name == "mask" else result_dtype(planes)
+                outputs[name] = result_array(planes, channels=name != "mask", dtype=dtype)
         return outputs
 
     def predict_events(
@@ -132,6 +137,7 @@ class Redenoiser(Learner):
             When even the smallest tile does not fit the device's memory.
         """
         planes = self._planes(image, axes)
+        self.settle(should_stop)
         network, normalisation = self._trained()
         if self._is_loaded:
             check_scale(planes, normalisation)
@@ -230,6 +236,7 @@ class Redenoiser(Learner):
         OutputError
             When the file exists and ``overwrite`` is not set, or does not end in ``.safetensors``.
         """
+        self.settle()
         network, normalisation = self._trained()
         return save_model(
             path, network, self.config, normalisation, self.provenance, overwrite=overwrite

@@ -14,7 +14,14 @@ import numpy.typing as npt
 import torch
 
 from napari_redenoise._warm_start import shipped_network
-from napari_redenoise.data import Normalisation, Planes, measure, middle_window, some_pixels
+from napari_redenoise.data import (
+    Normalisation,
+    Planes,
+    measure,
+    measured,
+    middle_window,
+    some_pixels,
+)
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import predict_window
 from napari_redenoise.io import training_dtype
@@ -68,7 +75,7 @@ def what_is_removed(planes: Planes, report: NoiseReport) -> Removed | None:
         return None
     noisy, normalisation = found
     network, dtype = shipped_network(_DEVICE), training_dtype(_DEVICE, "auto")
-    denoised = predict_window(network, noisy.astype(np.float32), normalisation, dtype).denoised[0]
+    denoised = predict_window(network, noisy, normalisation, dtype).denoised[0]
     light = square_blocks(noisy[0], _BLOCK)
     # Without blocks that hold a pixel that is no number, or one value only: filled, saturated.
     used = np.isfinite(light).all(1) & (light.max(1) > light.min(1))
@@ -105,7 +112,7 @@ def _window(planes: Planes) -> tuple[npt.NDArray[np.float64], Normalisation] | N
     middle = len(samples) // 2
     for number in sorted(range(len(samples)), key=lambda number: abs(number - middle))[:_TRIED]:
         window = middle_window(some, samples[number], _SIDE)
-        noisy = np.asarray(some.read(samples[number], *window), np.float64)
+        noisy = measured(some.read(samples[number], *window)).astype(np.float64)
         try:
             return noisy, measure([noisy])
         except InputError:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_redenoise._previews import Window
-from napari_redenoise.data import Planes
+from napari_redenoise.data import Planes, result_dtype
 from napari_redenoise.errors import InputError
 from napari_redenoise.io import ImageFile, result_array
 
@@ -207,7 +207,8 @@ def make_canvas(source: LayerImage) -> Any:
         For floating-point colours beyond 0..1, which napari would not show.
     """
     if not source.colour:
-        return result_array(Planes(source.array, source.axes), fill_value=float("nan"))
+        planes = Planes(source.array, source.axes)
+        return result_array(planes, fill_value=float("nan"), dtype=result_dtype(planes))
     canvas = np.array(source.array)
     if canvas.dtype.kind == "f" and np.nanmax(canvas) > 1:
         raise InputError(
@@ -228,7 +229,7 @@ def paint(source: LayerImage, canvas: np.ndarray, window: Window, plane: np.ndar
 def part(source: LayerImage, plane: np.ndarray) -> np.ndarray:
     """A denoised window (channels, rows, columns) with as many axes as its layer has."""
     sizes = dict(zip("CYX", plane.shape, strict=True))
-    array = np.empty([sizes.get(axis, 1) for axis in source.axes], np.float32)
+    array = np.empty([sizes.get(axis, 1) for axis in source.axes], plane.dtype)
     planes = Planes(array, source.axes)
     planes.write(array, (0,) * len(planes.sample_shape), slice(None), slice(None), plane)
     return as_shown(array, source) if source.colour else array

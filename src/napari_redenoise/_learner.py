@@ -9,16 +9,20 @@ from typing import Any, Self
 import torch
 
 import napari_redenoise
-from napari_redenoise._adaptation import Adaptation
-from napari_redenoise._guard import WentBack
+from napari_redenoise._judge import Judge, Judgement
 from napari_redenoise._learning import Material, as_planes, draws_of, make_objective, shows_draws
 from napari_redenoise._lines import WithoutLines
 from napari_redenoise._noise_check import forgotten
 from napari_redenoise._preparation import prepared
 from napari_redenoise._previews import FIRST_STEP, PreviewDone, Previews, Window
-from napari_redenoise._session import Controls, Session, guarded_steps_of, steps_of
+from napari_redenoise._session import Controls, Session, steps_of
 from napari_redenoise._snapshots import Snapshot, Snapshots
-from napari_redenoise._warm_start import has_warm_start, resolve_start, warm_weights
+from napari_redenoise._warm_start import (
+    has_warm_start,
+    resolve_start,
+    warm_network,
+    warm_weights,
+)
 from napari_redenoise.config import Config
 from napari_redenoise.data import (
     SMALLEST_SIDE,
@@ -55,6 +59,8 @@ class Learner:
         self._snapshots = Snapshots()
         self._is_loaded = False
         self._is_training = False
+        self._unjudged: Judge | None = None
+        self._delivered: DenoisingNetwork | None = None
         self._wanted_start = self.config.training.start
 
     @property
@@ -98,13 +104,13 @@ class Learner:
         view: Callable[[], Window | None] | None = None,
         should_stop: Callable[[], bool] | None = None,
         should_pause: Callable[[], bool] | None = None,
-    ) -> Generator[StepDone | PreviewDone | WentBack, None, None]:
+    ) -> Generator[StepDone | PreviewDone | Judgement, None, None]:
         """Train on an image, from fresh weights, as a generator of events.
 
-        Leaving the generator at any event keeps what was learned up to then. A training that
-        begins with shipped weights is tested four times on pixels that it does not learn from; if
-        the last test finds it worse than these, by more than two standard errors, what was learned
-        before that is kept, and `WentBack` is the last event.
+        Leaving the generator at any event keeps what was learned up to then. Where training begins
+        with pretrained weights, the last event is a `Judgement`: how much of the way from these to
+        the fine-tuned ones is kept, by pixels that were held out. After a stop it is made when the
+        model is next used.
 
         Parameters
         ----------
@@ -164,6 +170,7 @@ class Learner:
             self.config, self.normalisation = config, pool.normalisation
             self._state, self._network, self.provenance = state, state.average, {}
             self._snapshots, self._is_loaded = Snapshots(), False
+            self._unjudged = self._delivered = None
             controls = Controls.of(view, should_stop, should_pause)
             yield from self._train(state, material, pool, controls)
 
@@ -179,7 +186,7 @@ class Learner:
         view: Callable[[], Window | None] | None = None,
         should_stop: Callable[[], bool] | None = None,
         should_pause: Callable[[], bool] | None = None,
-    ) -> Generator[StepDone | PreviewDone | WentBack, None, None]:
+    ) -> Generator[StepDone | PreviewDone | Judgement, None, None]:
         """Train on from what the model has learned, as a generator of events.
 
         The learning rate warms up again and falls to zero over the additional steps, whose
@@ -220,7 +227,7 @@ class Learner:
         shots = material.shots(config.objective)
         with memory_in_words(self.device):
             state = self._state
-            if state is None or network is not state.average:
+            if state is None or (network is not state.average and network is not self._delivered):
                 state = go_on(config, network.state_dict(), here.step, self.device)
             pool = load_pool(shots, state.generator, normalisation, should_stop=should_stop)
             config, pool = prepared(
@@ -243,7 +250,10 @@ class Learner:
         if self._is_training:
             raise ConfigError("the model is being trained: stop it before it is copied")
         twin = copy.copy(self)
-        twin._network, twin._state = copy.deepcopy((self._network, self._state))
+        # Together, because they share networks.
+        twin._network, twin._state, twin._delivered = copy.deepcopy(
+            (self._network, self._state, self._delivered)
+        )
         twin._snapshots = self._snapshots.copy()
         twin.provenance = dict(self.provenance)
         return twin
@@ -261,6 +271,7 @@ class Learner:
         if self._is_training:
             raise ConfigError("the model is being trained: stop it before a snapshot is chosen")
         snapshot = self._snapshots.find(step)
+        self._unjudged = None
         if self._state is not None and self._state.step == step:
             self._network = self._state.average
         else:
@@ -297,11 +308,10 @@ class Learner:
 
     def _train(
         self, state: TrainingState, material: Material, pool: Pool, controls: Controls
-    ) -> Generator[StepDone | PreviewDone | WentBack, None, None]:
+    ) -> Generator[StepDone | PreviewDone | Judgement, None, None]:
         planes, snapshots = material.planes, self._snapshots
         dtype = training_dtype(self.device, self.config.training.precision)
         before = self.provenance.get("seconds", 0.0)
-        adaptation: Adaptation | None = None
 
         def now() -> Snapshot:
             return Snapshot.of(state.average, state.losses, self.provenance)
@@ -310,37 +320,31 @@ class Learner:
             self.provenance = self._describe(material, step, before + seconds)
             if snapshots.is_due(step.step):
                 snapshots.keep(now())
-            if adaptation is not None:
-                adaptation.look(state.average, step.step, now, controls.stops)
-                self.provenance["guard"] = adaptation.describe()
 
         def rested() -> None:
             if state.step > state.began:
                 snapshots.rest(now())
 
-        def adapting() -> Iterator[StepDone]:
-            nonlocal adaptation
-            config, learned = prepared(
-                self.config, material, pool, state.generator, self.device, controls.stops
-            )
-            if controls.stops():
+        def steps() -> Iterator[StepDone]:
+            learned = pool
+            if is_warm and state.step == 0:
+                self.config, learned = prepared(
+                    self.config, material, pool, state.generator, self.device, controls.stops
+                )
+                self.provenance = self._describe(material, None, 0.0)
+                snapshots.keep(now())
+            if controls.stops() or state.step >= self.config.training.total_steps:
                 return
-            self.config = config
-            self.provenance = self._describe(material, None, 0.0)
-            if config.training.total_steps == 0:
-                return
-            guard, steps = guarded_steps_of(state, config, learned, dtype, controls.stops)
-            adaptation = Adaptation(guard, config.training.total_steps, snapshots, now())
-            yield from steps
+            if is_warm:
+                self._unjudged = self._judge_of(learned, dtype, controls.stops)
+                learned = self._unjudged.pool
+            yield from steps_of(state, self.config, learned, dtype)
 
         if controls.stops():
             return
         is_warm = self.config.training.start == "warm"
         if is_warm and state.step == 0:
             self.provenance = self._describe(material, None, 0.0)
-            steps = adapting()
-        else:
-            steps = steps_of(state, self.config, pool, dtype)
         previews = Previews(
             state.average,
             lambda window, step: self._preview(state.average, planes, window, step, controls.stops),
@@ -350,21 +354,63 @@ class Learner:
         )
         self._is_training = True
         try:
-            yield from Session(steps, previews, controls, made, rested).events(state.step)
+            yield from Session(steps(), previews, controls, made, rested).events(state.step)
         finally:
             self._is_training = False
             rested()
-            worse = adaptation is not None and adaptation.has_harmed
-            if adaptation is not None and worse:
-                self._go_back(adaptation)
-        if adaptation is not None and worse:
-            yield WentBack(state.step, adaptation.good.step)
+            if state.step == state.began:
+                self._unjudged = None
+        if not controls.stops():
+            judgement = self.settle()
+            if judgement is not None:
+                yield judgement
 
-    def _go_back(self, adaptation: Adaptation) -> None:
-        """Predict with what was good; the training itself can still be chosen and gone on with."""
-        step = self.provenance["steps"]
-        self.use_snapshot(adaptation.good.step)
-        self.provenance |= {"guard": adaptation.describe(), "went_back_from": step}
+    def _judge_of(self, pool: Pool, dtype: torch.dtype, should_stop: Callable[[], bool]) -> Judge:
+        """What compares a fine-tuned network with the pretrained one."""
+        channels = self.config.network.channels
+        judge = Judge(pool, channels, self.config.training.seed, dtype)
+        network = warm_network(self.config.network).to(self.device)
+        judge.begin(network.requires_grad_(False), should_stop)
+        return judge
+
+    def settle(self, should_stop: Callable[[], bool] | None = None) -> Judgement | None:
+        """Take as much of a fine-tuning as improves the result.
+
+        After a training that was stopped this is left to whoever uses the model next, since it
+        takes a few seconds; predicting and saving do so.
+
+        Parameters
+        ----------
+        should_stop : callable, optional
+            Leaves it undecided.
+
+        Returns
+        -------
+        Judgement or None
+            None where there is nothing to decide, or it was left undecided.
+        """
+        judge, state = self._unjudged, self._state
+        if judge is None or state is None or self._is_training:
+            return None
+        judgement = judge.judge(state.average, state.step, should_stop or (lambda: False))
+        if judgement is None:
+            return None
+        self._unjudged = None
+        self.provenance = {**self.provenance, "judgement": judgement.describe()}
+        if judgement.share < 1:
+            self._network = self._delivered = self._between(state.average, judgement.share)
+        return judgement
+
+    def _between(self, tuned: DenoisingNetwork, share: float) -> DenoisingNetwork:
+        """A network so far on the way from the pretrained weights to the fine-tuned ones."""
+        network = copy.deepcopy(tuned)
+        weights = warm_weights(self.config.network)
+        with torch.no_grad():
+            for name, value in network.named_parameters():
+                pretrained = weights[name].to(value)
+                # Weights that are no numbers any more would remain, however small their share.
+                value.copy_(pretrained if share == 0 else torch.lerp(pretrained, value, share))
+        return network
 
     def _preview(
         self,

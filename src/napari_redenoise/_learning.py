@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn import functional
 
 from napari_redenoise.config import Config, NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import (
     ArrayLike,
     NeighbouringFrames,
     Normalisation,
+    Patches,
     Planes,
     Shots,
     TwoImages,
@@ -21,7 +23,7 @@ from napari_redenoise.data import (
 )
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.inference import Draws
-from napari_redenoise.objectives import NoiseFigures, Objective, build_objective
+from napari_redenoise.objectives import NoiseFigures, Objective, Sample, build_objective
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,22 @@ def make_objective(config: ObjectiveConfig, normalisation: Normalisation) -> Obj
     """
     noise = None if config.noise is None else figures(config.noise, normalisation)
     return build_objective(config, noise)
+
+
+def usable_alone(objective: Objective) -> Callable[[Patches, torch.Generator], Sample]:
+    """The objective for patches, of which only usable pixels are compared."""
+
+    def compared(patches: Patches, generator: torch.Generator) -> Sample:
+        sample = objective(patches.noisy, generator)
+        if patches.usable is None:
+            return sample
+        usable = patches.usable.to(sample.mask)
+        if objective.scale > 1:
+            # Of a smaller picture: where all pixels that make one of it are usable.
+            usable = -functional.max_pool2d(-usable, objective.scale)
+        return sample._replace(mask=sample.mask * usable)
+
+    return compared
 
 
 def figures(noise: NoiseConfig, normalisation: Normalisation) -> NoiseFigures:

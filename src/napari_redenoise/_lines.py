@@ -19,7 +19,14 @@ from scipy import ndimage
 from napari_redenoise._prediction import predict_in_tiles
 from napari_redenoise._warm_start import shipped_network
 from napari_redenoise.config import Config, Lines
-from napari_redenoise.data import Normalisation, Planes, measure, middle_window
+from napari_redenoise.data import (
+    Normalisation,
+    Planes,
+    is_missing,
+    measure,
+    measured,
+    middle_window,
+)
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import Interrupted
 from napari_redenoise.io import training_dtype
@@ -37,8 +44,8 @@ _TAILS = (2.0, 98.0)
 _AROUND = 15
 """Pixels; a square of this side tells how strong the noise is."""
 
-_FLAT = 3
-"""Pixels; a square of this side holds one value only where there is no noise."""
+_FAR = 64
+"""Pixels around a window that tell what was measured in it."""
 
 _LEAST_NOISE = 0.1
 """Of the mean variance: what is added to that around a pixel, so that no few pixels decide."""
@@ -103,8 +110,8 @@ class WithoutLines(Planes):
         )
         wide = Planes.read(self, sample, more_rows, more_columns)
         offsets = found.rows[:, more_rows] + found.columns[:, :, more_columns]
-        # What was filled in, or is saturated, has no offsets.
-        offsets = np.where([_is_flat(channel) for channel in wide], 0.0, offsets)
+        # Where nothing was measured there are no offsets.
+        offsets = np.where(is_missing(wide), 0.0, offsets)
         straight = wide.astype(np.float64) - offsets
         return straight[:, inner_rows, inner_columns].astype(np.float32)
 
@@ -121,16 +128,8 @@ class WithoutLines(Planes):
 def _wider(lines: slice, size: int) -> tuple[slice, slice]:
     """A slice with some more on both sides, and where in it the slice is."""
     start, stop, _ = lines.indices(size)
-    first, last = max(0, start - _FLAT), min(size, stop + _FLAT)
+    first, last = max(0, start - _FAR), min(size, stop + _FAR)
     return slice(first, last), slice(start - first, stop - first)
-
-
-def _is_flat(window: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Pixels in squares of one value: what a border was filled with, or what is saturated."""
-    darkest, brightest = (
-        method(window, _FLAT) for method in (ndimage.minimum_filter, ndimage.maximum_filter)
-    )
-    return np.asarray(ndimage.maximum_filter(darkest == brightest, _FLAT))
 
 
 class _Channel:
@@ -179,7 +178,7 @@ class _Rest:
             self._begin()
         raw = self._noisy.raw(key)
         noisy = self._noisy.straight(raw, key).astype(np.float64)
-        used = np.isfinite(noisy) & np.isfinite(denoised) & ~_is_flat(raw)
+        used = np.isfinite(noisy) & np.isfinite(denoised) & ~is_missing(raw)
         if not used.any():
             return
         rest = np.subtract(noisy, denoised, out=np.zeros_like(noisy), where=used)
@@ -260,6 +259,6 @@ def _offsets(
 def _normalisation(planes: Planes) -> Normalisation | None:
     """By the middle of a plane; None where that holds one value only, or no numbers."""
     try:
-        return measure([planes.read((), *middle_window(planes, ())).astype(np.float64)])
+        return measure([measured(planes.read((), *middle_window(planes, ())))])
     except InputError:
         return None

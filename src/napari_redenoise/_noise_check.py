@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_redenoise._excess import what_is_removed
 from napari_redenoise.config import Lines, NoiseConfig, ObjectiveConfig
-from napari_redenoise.data import Planes
+from napari_redenoise.data import Planes, measured
 from napari_redenoise.errors import InputError
 from napari_redenoise.noise import (
     NoiseModel,
@@ -24,12 +24,14 @@ from napari_redenoise.noise import (
     drawn_from,
     estimate_noise,
     has_unknown_structure,
+    is_clean,
     is_independent,
     is_known,
     lines_of,
     recommend,
     removes_more,
     structure_in_words,
+    without_noise,
 )
 
 LINES_IN_WORDS: dict[Lines, str] = {
@@ -45,7 +47,7 @@ _TOO_DARK = 0.002
 
 @dataclass(frozen=True)
 class ChannelStack:
-    """One channel of an image as a stack of planes, read where it is asked for."""
+    """One channel of an image as a stack of planes, NaN where nothing was measured."""
 
     planes: Planes
     channel: int
@@ -64,8 +66,7 @@ class ChannelStack:
         number, rows, columns = key
         sizes = self.planes.sample_shape
         sample = tuple(int(part) for part in np.unravel_index(number, sizes)) if sizes else ()
-        plane = self.planes.read(sample, rows, columns)[self.channel]
-        return np.asarray(plane)
+        return measured(self.planes.read(sample, rows, columns)[self.channel])
 
 
 def noise_reports(planes: Planes, *, doubtful: bool = True) -> tuple[NoiseReport, ...]:
@@ -81,16 +82,27 @@ def noise_reports(planes: Planes, *, doubtful: bool = True) -> tuple[NoiseReport
     Raises
     ------
     InputError
-        When the image is too small, or holds one value only.
+        When the image is too small, or every channel holds one value only.
     """
-    reports = tuple(
-        estimate_noise(ChannelStack(planes, channel)) for channel in range(planes.channels)
-    )
+    found = [_report_or_error(planes, channel) for channel in range(planes.channels)]
+    reports = tuple(report for report in found if isinstance(report, NoiseReport))
+    if not reports:
+        raise next(error for error in found if isinstance(error, InputError))
+    if len(reports) < len(found):
+        # An unused channel has no noise, and says nothing of the others.
+        return tuple(one if isinstance(one, NoiseReport) else without_noise() for one in found)
     # One that is adapted by R2R in any case learns what is structure; there are no weights for
     # several channels.
     if not doubtful or len(reports) > 1 or recommend(reports[0]).objective == "r2r":
         return reports
     return (replace(reports[0], removed=what_is_removed(planes, reports[0])),)
+
+
+def _report_or_error(planes: Planes, channel: int) -> NoiseReport | InputError:
+    try:
+        return estimate_noise(ChannelStack(planes, channel))
+    except InputError as error:
+        return error
 
 
 def smoothed(planes: Planes) -> str | None:
@@ -114,7 +126,8 @@ _CAUTIOUS = ("r2r", "noise2self", "noise2void")
 
 def recommendation(reports: tuple[NoiseReport, ...], *, adapting: bool = True) -> Recommendation:
     """One for all channels: the blind spot reaches as far as the noise of any of them."""
-    every = [recommend(report, adapting=adapting) for report in reports]
+    noisy = [report for report in reports if not is_clean(report)] or reports
+    every = [recommend(report, adapting=adapting) for report in noisy]
     advice = max(every, key=lambda advice: _CAUTIOUS.index(advice.objective))
     advice = replace(advice, lines=lines_of(*reports))
     reach_y, reach_x = np.max([correlation_reach(report) for report in reports], axis=0)
@@ -277,13 +290,14 @@ def _what_r2r_draws_from(report: NoiseReport) -> tuple[NoiseModel, float]:
 def _measured(reports: tuple[NoiseReport, ...]) -> NoiseConfig:
     """What R2R is to draw from."""
     models = [_what_r2r_draws_from(report) for report in reports]
-    if not all(model.gain or model.read_noise for model, _ in models):
+    if not any(model.gain or model.read_noise for model, _ in models):
         raise InputError(
             "no noise was found in the image, and R2R learns from it: choose noise2self, or give "
             "the noise"
         )
     if not all(
         report.gain_is_known
+        or is_clean(report)
         or can_be_drawn(report)
         or removes_more(report)
         or has_unknown_structure(report)

@@ -32,7 +32,8 @@ class Result:
     Attributes
     ----------
     denoised : ndarray, float32
-        In the grey levels and the shape of the image.
+        In the grey levels and the shape of the image; float64 where float32 could not tell its
+        grey levels apart.
     mask : ndarray, float32, or None
         Fusion mask, 1 where the standard branch decides and 0 where the equivariant one does;
         without the channel axis. ``None`` for networks of one branch.

@@ -7,14 +7,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from napari_redenoise._guard import Guard, sparing
-from napari_redenoise._learning import make_objective
+from napari_redenoise._learning import make_objective, usable_alone
 from napari_redenoise._previews import PreviewDone, Previews, Window
 from napari_redenoise.config import Config
 from napari_redenoise.data import Pool, patches
-from napari_redenoise.objectives import Objective, Sample
 from napari_redenoise.training import StepDone, TrainingState, train
 
 POLL_SECONDS = 0.05
@@ -55,42 +52,10 @@ def steps_of(
 ) -> Iterator[StepDone]:
     """Train on a pool to the configured number of steps."""
     objective = make_objective(config.objective, pool.normalisation)
-    return _steps(state, config, pool, dtype, objective, objective)
-
-
-def guarded_steps_of(
-    state: TrainingState,
-    config: Config,
-    pool: Pool,
-    dtype: torch.dtype,
-    should_stop: Callable[[], bool],
-) -> tuple[Guard, Iterator[StepDone]]:
-    """The same, with pixels held out, and what compares networks on them.
-
-    What the training begins with is looked at when the first step is asked for.
-    """
-    objective = make_objective(config.objective, pool.normalisation)
-    guard = Guard(pool, objective, config.training.seed, dtype)
-
-    def steps() -> Iterator[StepDone]:
-        guard.begin(state.average, should_stop)
-        yield from _steps(state, config, guard.pool, dtype, objective, sparing(objective))
-
-    return guard, steps()
-
-
-def _steps(
-    state: TrainingState,
-    config: Config,
-    pool: Pool,
-    dtype: torch.dtype,
-    objective: Objective,
-    learned_by: Callable[[Tensor, torch.Generator], Sample],
-) -> Iterator[StepDone]:
     training = config.training
     side = training.patch_side * objective.scale
     batches = patches(pool, side, training.patches_per_step, state.generator, objective.turns)
-    return train(state, batches, learned_by, training, dtype)
+    return train(state, batches, usable_alone(objective), training, dtype)
 
 
 class Session:

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import torch
 
-from napari_redenoise._learning import draws_of, make_objective, shows_draws
+from napari_redenoise._learning import draws_of, make_objective, shows_draws, usable_alone
 from napari_redenoise._warm_start import resolve_start
 from napari_redenoise.config import Config, NoiseConfig
 from napari_redenoise.data import Normalisation, Planes, Pool, patches
@@ -86,7 +86,7 @@ def _speed(config: Config, device: torch.device) -> tuple[float, float]:
     side = training.patch_side * objective.scale
     batches = patches(pool, side, training.patches_per_step, state.generator)
     dtype = training_dtype(device, training.precision)
-    steps = train(state, batches, objective, training, dtype)
+    steps = train(state, batches, usable_alone(objective), training, dtype)
     # The first steps also pay for the preparation of kernels and memory.
     per_step = min(step.seconds for step in steps)
     draws = draws_of(objective, config.objective.draws if shows_draws(config) else 1, 0)

@@ -89,7 +89,9 @@ def test_an_unused_channel_stays_what_it_is(noisy: np.ndarray) -> None:
     image = np.stack([noisy, np.full_like(noisy, 12)])
     pool = load_pool(Planes(image, "CYX"), generator())
     assert pool.blocks[0][1].abs().max() == 0
-    np.testing.assert_allclose(pool.normalisation.undo(np.zeros((2, 1, 1)))[1], 12)
+    assert pool.normalisation.std[1] == 1
+    # It says nothing of the pixels of the other.
+    assert pool.usable == pool.inside == (None,)
     assert pool.blocks[0][0].std() == pytest.approx(1, rel=1e-3)
 
 
@@ -100,7 +102,9 @@ def test_what_is_not_finite_does_not_count(noisy: np.ndarray, value: float) -> N
     pool = load_pool(Planes(image, "YX"), generator())
     np.testing.assert_allclose(pool.normalisation.mean, image[9:].mean(), rtol=1e-5)
     np.testing.assert_allclose(pool.normalisation.std, image[9:].std(), rtol=1e-5)
-    assert (pool.blocks[0][:, :9] == 0).all()
+    # The network is shown a reflection instead, and the pixels are not compared.
+    np.testing.assert_array_equal(pool.blocks[0][0, :9], pool.blocks[0][0, 10:19].flip(0))
+    assert torch.equal(~pool.usable[0], torch.arange(len(image))[:, None].expand(image.shape) < 9)
     assert torch.isfinite(pool.blocks[0]).all()
 
 
@@ -112,7 +116,7 @@ def test_an_image_without_finite_pixels_is_refused() -> None:
 def test_the_image_is_bit_identical_afterwards(noisy: np.ndarray) -> None:
     before = noisy.copy()
     pool = load_pool(Planes(noisy, "YX"), generator())
-    batch = next(patches(pool, 16, 4, generator()))
+    batch = next(patches(pool, 16, 4, generator())).noisy
     batch.zero_()
     pool.blocks[0].zero_()
     np.testing.assert_array_equal(noisy, before)
@@ -132,9 +136,9 @@ def test_a_small_image_is_read_once_and_whole(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(pool_module, "BLOCK", 32)
     array = np.random.default_rng(0).permutation(100 * 70).reshape(100, 70)
     image = Counting(array)
-    pool = load_pool(Planes(image, "YX"), generator(), Normalisation((0.0,), (1.0,)))
+    pool = load_pool(Planes(image, "YX"), generator(), Normalisation((0.0,), (1024.0,)))
     assert image.pixels_read == array.size
-    values = torch.cat([block.flatten() for block in pool.blocks])
+    values = 1024 * torch.cat([block.flatten() for block in pool.blocks])
     assert sorted(values.int().tolist()) == list(range(array.size))
 
 
@@ -156,14 +160,14 @@ def test_blocks_are_chosen_by_the_generator(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_patches_have_the_size_asked_for_and_are_float32() -> None:
     pool = pool_of(np.random.default_rng(0).normal(size=(3, 40, 50)))
-    batch = next(patches(pool, 24, 5, generator()))
+    batch = next(patches(pool, 24, 5, generator())).noisy
     assert batch.shape == (5, 3, 24, 24)
     assert batch.dtype == torch.float32
 
 
 def test_patches_are_as_large_as_the_smallest_image_allows() -> None:
     pool = pool_of(np.zeros((1, 40, 50)), np.zeros((1, 90, 21)))
-    assert next(patches(pool, 64, 2, generator())).shape == (2, 1, 21, 21)
+    assert next(patches(pool, 64, 2, generator())).noisy.shape == (2, 1, 21, 21)
 
 
 def test_all_eight_orientations_and_all_positions_occur() -> None:
@@ -176,13 +180,13 @@ def test_all_eight_orientations_and_all_positions_occur() -> None:
         for turns in range(4)
     }
     assert len(orientations) == 16
-    batch = next(patches(pool_of(block), 4, 400, generator()))
+    batch = next(patches(pool_of(block), 4, 400, generator())).noisy
     assert {tuple(patch.ravel().tolist()) for patch in batch[:, 0]} == orientations
 
 
 def test_blocks_are_visited_in_proportion_to_their_area() -> None:
     pool = pool_of(np.zeros((1, 20, 20)), np.ones((1, 60, 20)))
-    batch = next(patches(pool, 16, 2000, generator()))
+    batch = next(patches(pool, 16, 2000, generator())).noisy
     # Binomial with p = 3/4: five standard deviations are 0.05.
     assert float(batch[:, 0, 0, 0].mean()) == pytest.approx(0.75, abs=0.05)
 
@@ -192,7 +196,7 @@ def test_patches_are_determined_by_the_seed_and_leave_the_global_generator_alone
     before = torch.get_rng_state()
     streams = [patches(pool, 16, 4, generator(seed)) for seed in (1, 1, 2)]
     for _ in range(3):
-        first, again, other = (next(stream) for stream in streams)
+        first, again, other = (next(stream).noisy for stream in streams)
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), before)

@@ -18,7 +18,9 @@ from napari_redenoise.data import (
 from napari_redenoise.data import _pool as pool_module
 from napari_redenoise.errors import ConfigError, InputError
 
-UNIT = Normalisation((0.0,), (1.0,))
+# A power of two, by which grey levels stay exact; none is so far from the mean that it is cut off.
+STD = 1024.0
+UNIT = Normalisation((0.0,), (STD,))
 NOT_TURNED = ((False, 0),)
 
 
@@ -62,7 +64,7 @@ def test_without_a_region_the_random_numbers_are_drawn_as_ever(pairs: bool) -> N
     shots = TwoImages(planes, Planes(other, "TYX")) if pairs else planes
     drawn, expected = generator(3), generator(3)
     pool = load_pool(shots, drawn, UNIT, most_pixels=6000)
-    batch = next(patches(pool, 16, 4, drawn))
+    batch = STD * next(patches(pool, 16, 4, drawn)).noisy
     # Said anew, in the order in which version 0.1 drew: blocks, then area, corner and turn.
     edges = {"y": [0, 23, 46, 70], "x": [0, 30, 60, 90]}
     blocks = [
@@ -99,7 +101,7 @@ def test_without_a_region_the_random_numbers_are_drawn_as_ever(pairs: bool) -> N
 def test_patches_have_their_centre_in_the_region(side: int, dtype) -> None:
     region = disc(60, 50)
     pool = load_pool(Planes(numbers(60, 50), "YX", region.astype(dtype) * 3), generator(), UNIT)
-    batch = next(patches(pool, side, 6000, generator(), NOT_TURNED))
+    batch = STD * next(patches(pool, side, 6000, generator(), NOT_TURNED)).noisy
     centres = batch[:, 0, side // 2, side // 2].int().unique()
     # All of them, and no others: the disc is far enough from the border.
     assert centres.tolist() == np.flatnonzero(region).tolist()
@@ -111,7 +113,7 @@ def test_blocks_are_visited_in_proportion_to_the_centres_in_them() -> None:
     region = np.zeros((32, 64), bool)
     region[10:14, 10:15], region[12:22, 40:46] = True, True
     pool = load_pool(Planes(numbers(32, 64), "YX", region), generator(), UNIT)
-    batch = next(patches(pool, 8, 4000, generator(), NOT_TURNED))
+    batch = STD * next(patches(pool, 8, 4000, generator(), NOT_TURNED)).noisy
     right = (batch[:, 0, 4, 4] % 64 >= 32).float().mean()
     # 20 and 60 pixels; five standard deviations are 0.035.
     assert float(right) == pytest.approx(0.75, abs=0.035)
@@ -121,7 +123,7 @@ def test_a_region_at_the_border_is_learned_from_within_the_image() -> None:
     region = np.zeros((40, 40), bool)
     region[:2, 37:] = True
     pool = load_pool(Planes(numbers(40, 40), "YX", region), generator(), UNIT)
-    batch = next(patches(pool, 16, 50, generator(), NOT_TURNED))
+    batch = STD * next(patches(pool, 16, 50, generator(), NOT_TURNED)).noisy
     assert set(batch[:, 0, 0, 0].int().tolist()) == {24}
 
 
@@ -130,7 +132,7 @@ def test_centres_that_the_border_allows_go_before_those_that_it_does_not() -> No
     region = np.zeros((32, 64), bool)
     region[0, 5] = region[20, 45] = True
     pool = load_pool(Planes(numbers(32, 64), "YX", region), generator(), UNIT)
-    batch = next(patches(pool, 16, 50, generator(), NOT_TURNED))
+    batch = STD * next(patches(pool, 16, 50, generator(), NOT_TURNED)).noisy
     assert set(batch[:, 0, 8, 8].int().tolist()) == {20 * 64 + 45}
 
 
@@ -256,7 +258,7 @@ def test_several_images_make_one_pool_with_one_normalisation() -> None:
     assert set(blocks) == {(1, 40, 50), (1, 20, 30)}
     expected = (second - pixels.mean()) / pixels.std()
     np.testing.assert_allclose(blocks[1, 20, 30][0], expected, atol=1e-5)
-    batch = next(patches(pool, 16, 3000, generator()))
+    batch = next(patches(pool, 16, 3000, generator())).noisy
     # 600 of 4600 pixels are of the other image: five standard deviations are 0.03.
     share = float((batch.mean((1, 2, 3)) > 0.5).float().mean())
     assert share == pytest.approx(600 / 4600, abs=0.03)

@@ -6,6 +6,7 @@ import torch
 from scipy import ndimage
 
 from napari_redenoise import Config
+from napari_redenoise._learning import usable_alone
 from napari_redenoise.config import TrainingConfig
 from napari_redenoise.data import Planes, load_pool, patches
 from napari_redenoise.objectives import Noise2Self, Sample
@@ -20,6 +21,8 @@ from napari_redenoise.training import (
 
 CPU = torch.device("cpu")
 
+N2S = usable_alone(Noise2Self(4))
+
 
 def picture() -> np.ndarray:
     """A smooth picture with noise of a third of its contrast."""
@@ -33,7 +36,7 @@ def advance(state: TrainingState, config: Config) -> list:
     pool = load_pool(Planes(picture(), "YX"), state.generator)
     training = config.training
     batches = patches(pool, training.patch_side, training.patches_per_step, state.generator)
-    return list(train(state, batches, Noise2Self(4), training))
+    return list(train(state, batches, N2S, training))
 
 
 def run(config: Config) -> tuple[TrainingState, list]:
@@ -114,7 +117,7 @@ def test_the_average_is_the_exponential_mean_of_the_weights(tiny: Config) -> Non
     expected = weights(state.network).double()
     # The decay of step s is s / (s + 9), and no more than the configured one.
     decays = iter([1 / 10, 2 / 11, 3 / 12, 0.3, 0.3, 0.3])
-    for _ in train(state, batches, Noise2Self(4), config.training):
+    for _ in train(state, batches, N2S, config.training):
         decay = next(decays)
         expected = decay * expected + (1 - decay) * weights(state.network).double()
     torch.testing.assert_close(weights(state.average).double(), expected, rtol=1e-5, atol=1e-7)
@@ -178,7 +181,7 @@ def test_a_finished_training_does_nothing_more(tiny: Config) -> None:
 def test_leaving_at_an_event_keeps_the_steps_made(tiny: Config) -> None:
     state = start(tiny, CPU)
     pool = load_pool(Planes(picture(), "YX"), state.generator)
-    events = train(state, patches(pool, 32, 2, state.generator), Noise2Self(4), tiny.training)
+    events = train(state, patches(pool, 32, 2, state.generator), N2S, tiny.training)
     next(events)
     events.close()
     assert state.step == 1
@@ -235,7 +238,7 @@ def test_bfloat16_trains_to_nearly_the_same_loss(tiny: Config) -> None:
         state = start(config, CPU)
         pool = load_pool(Planes(picture(), "YX"), state.generator)
         batches = patches(pool, 32, 2, state.generator)
-        events = list(train(state, batches, Noise2Self(4), config.training, dtype))
+        events = list(train(state, batches, N2S, config.training, dtype))
         losses[dtype] = np.array([event.loss for event in events])
         assert all(parameter.dtype == torch.float32 for parameter in state.network.parameters())
     np.testing.assert_allclose(losses[torch.bfloat16], losses[torch.float32], rtol=0.25)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from napari_redenoise import __version__
 from napari_redenoise._denoiser import Redenoiser, Result
-from napari_redenoise._guard import WentBack
+from napari_redenoise._judge import Judgement
 from napari_redenoise.config import Config
 from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import ImageFile, check_folder, check_model, check_output
@@ -113,9 +113,12 @@ def train_on(
     """
     other = None if second is None else second.array
     inside = None if region is None else region.array != 0
+    judgement: Judgement | None = None
     with tqdm(desc=f"training on {denoiser.device}", unit="step") as bar:
         events = denoiser.fit_events(source.array, source.axes, second=other, region=inside)
         for event in events:
+            if isinstance(event, Judgement):
+                judgement = event
             if isinstance(event, StepDone):
                 bar.total = event.steps
                 bar.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
@@ -123,9 +126,9 @@ def train_on(
                 if event.step == stop_after:
                     break
         events.close()
-    if "went_back_from" in denoiser.provenance:
-        back = WentBack(denoiser.provenance["went_back_from"], denoiser.provenance["steps"])
-        typer.echo(f"{back.in_words()}.")
+    judgement = judgement or denoiser.settle()
+    if judgement is not None:
+        typer.echo(f"{judgement.in_words()}.")
 
 
 def predict_all(denoiser: Redenoiser, source: ImageFile) -> Result:

@@ -29,6 +29,10 @@ def draw(path: Path, reports: Sequence[NoiseReport]) -> None:
 def draw_variance(axes: Any, report: NoiseReport) -> None:
     """Points with their line, the offset, and the limits of the grey scale where it clips."""
     model = report.model
+    if not report.points:
+        # An unused channel.
+        axes.set_axis_off()
+        return
     level = np.array([point.level for point in report.points])
     blocks = np.array([point.blocks for point in report.points], float)
     size = 10 + 60 * np.sqrt(blocks / blocks.max())

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_redenoise.data import Planes
+from napari_redenoise.data import Planes, measured
 from napari_redenoise.noise import (
     NoiseReport,
     correlation_reach,
@@ -81,7 +81,8 @@ def measure(
     windows = _windows(noisy)
     stride = max(1, math.isqrt(sum(_size(*window[1:]) for window in windows) // _SAMPLES))
     for sample, rows, columns in windows:
-        before, after = (planes.read(sample, rows, columns) for planes in (noisy, denoised))
+        before = measured(noisy.read(sample, rows, columns))
+        after = denoised.read(sample, rows, columns)
         for channel, total in enumerate(sums):
             total.add(before[channel], after[channel], stride)
     return tuple(total.measured() for total in sums)

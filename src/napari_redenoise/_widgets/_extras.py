@@ -91,7 +91,7 @@ def _residual(
     for sample in planes.indices():
         if should_stop():
             break
-        noisy = planes.read(sample, *whole).astype(np.float32)
+        noisy = planes.read(sample, *whole).astype(np.float64)
         planes.write(residual, sample, *whole, noisy - others.read(sample, *whole))
     shown = np.moveaxis(residual[...], -1, 0) if source.colour else residual
     reach = max(map(abs, percentiles(shown, 0.5, 99.5)))

@@ -10,7 +10,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
 from superqt.utils import create_worker
 
-from napari_redenoise._guard import WentBack
+from napari_redenoise._judge import in_words
 from napari_redenoise._layers import (
     denoised_layer,
     denoised_name,
@@ -268,13 +268,12 @@ class LayerRun(QObject):
         added = f"Added '{name}'{mask}."
         if self.job.action == "apply":
             return f"Done, without training. {added}"
-        if "went_back_from" in provenance:
-            back = WentBack(provenance["went_back_from"], provenance["steps"])
-            return f"{back.in_words()}. {added}"
         if not provenance["steps"]:
             return f"Done: the shipped network as it is, without training. {added}"
         spent = duration(provenance["seconds"])
-        return f"Done: {provenance['steps']} training steps in {spent}. {added}"
+        done = f"Done: {provenance['steps']} training steps in {spent}. {added}"
+        judgement = provenance.get("judgement")
+        return done if judgement is None else f"{done} {in_words(judgement['share'])}."
 
     def _remove_result(self) -> None:
         if self.result is not None and self.result in self._viewer.layers:

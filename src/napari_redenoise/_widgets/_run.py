@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_redenoise._denoiser import Redenoiser
-from napari_redenoise._guard import WentBack
+from napari_redenoise._judge import Judgement
 from napari_redenoise._layers import (
     LayerImage,
     as_shown,
@@ -87,7 +87,7 @@ class Finished:
     as_source: Any = None
 
 
-RunEvent = Begun | StepDone | PreviewDone | WentBack | Trained | TileDone
+RunEvent = Begun | StepDone | PreviewDone | Judgement | Trained | TileDone
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | 
 
 def _train(
     job: Job, canvas: Any, control: RunControl
-) -> Generator[StepDone | PreviewDone | WentBack, None, None]:
+) -> Generator[StepDone | PreviewDone | Judgement, None, None]:
     denoiser, source = job.denoiser, job.source
     if job.seconds is not None and job.action == "train":
         steps = denoiser.steps_within(source.array, source.axes, seconds=job.seconds)

@@ -2,16 +2,17 @@
 
 from napari_redenoise.data._axes import SMALLEST_SIDE, ArrayLike, Planes, default_axes
 from napari_redenoise.data._folder import FULL_SCALE, PictureFolder
+from napari_redenoise.data._measured import is_missing, measured
+from napari_redenoise.data._normalisation import (
+    Normalisation,
+    Shown,
+    check_scale,
+    measure,
+    result_dtype,
+)
 from napari_redenoise.data._pairs import NeighbouringFrames, Shots, TwoImages
 from napari_redenoise.data._part import middle_window, some_pixels
-from napari_redenoise.data._pool import (
-    Normalisation,
-    Pool,
-    check_scale,
-    load_pool,
-    measure,
-    patches,
-)
+from napari_redenoise.data._pool import Patches, Pool, load_pool, patches
 
 __all__ = [
     "FULL_SCALE",
@@ -19,16 +20,21 @@ __all__ = [
     "ArrayLike",
     "NeighbouringFrames",
     "Normalisation",
+    "Patches",
     "PictureFolder",
     "Planes",
     "Pool",
     "Shots",
+    "Shown",
     "TwoImages",
     "check_scale",
     "default_axes",
+    "is_missing",
     "load_pool",
     "measure",
+    "measured",
     "middle_window",
     "patches",
+    "result_dtype",
     "some_pixels",
 ]

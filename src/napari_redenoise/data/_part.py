@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_redenoise.data._axes import Planes
+from napari_redenoise.data._measured import measured
 
 BLOCK = 2048
 """Side of the largest window that is read of a plane at once."""
@@ -71,9 +72,7 @@ def _first_usable(planes: Planes, samples: list[Sample]) -> Sample | None:
         inside = planes.inside(sample, *everything)
         if inside is not None and not inside.any():
             continue
-        window = planes.read(sample, *middle_window(planes, sample))
-        finite = window[np.isfinite(window)]
-        if finite.size and finite.min() < finite.max():
+        if np.isfinite(measured(planes.read(sample, *middle_window(planes, sample)))).any():
             return sample
     return None
 

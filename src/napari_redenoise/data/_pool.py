@@ -4,42 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from napari_redenoise.data._axes import Planes
 from napari_redenoise.data._corners import Anywhere, Chosen, Corners, centred, nearest
+from napari_redenoise.data._measured import measured
+from napari_redenoise.data._normalisation import Normalisation, Shown, measure
 from napari_redenoise.data._pairs import Shots
-from napari_redenoise.data._part import BLOCK, middle_window
+from napari_redenoise.data._part import BLOCK
 from napari_redenoise.errors import InputError
 
 MOST_PIXELS = 32 * 2**20
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """``(x - mean) / std`` per channel, in the units of the image."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def apply(self, plane: np.ndarray) -> np.ndarray:
-        """Normalise (shots * channels, Y, X) of any dtype to float32; not finite becomes 0."""
-        shots = len(plane) // len(self.mean)
-        mean, std = (
-            np.tile(np.asarray(v, dtype=np.float64), shots)[:, None, None]
-            for v in (self.mean, self.std)
-        )
-        normalised = ((plane - mean) / std).astype(np.float32)
-        return np.nan_to_num(normalised, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-
-    def undo(self, plane: np.ndarray) -> np.ndarray:
-        """Bring (channels, Y, X) back to grey levels, float32."""
-        mean, std = (np.asarray(v, dtype=np.float64)[:, None, None] for v in (self.mean, self.std))
-        return (plane * std + mean).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -47,16 +26,34 @@ class Pool:
     """Normalised blocks, each (channels, height, width) float32, and how they were normalised.
 
     ``inside`` has for every block its pixels that may be learned from, (height, width) bool, or
-    None for all of them.
+    None for all of them: patches have their centre there. ``usable`` has those that may be
+    compared with a prediction, of the same shape, or None for all.
     """
 
     blocks: tuple[Tensor, ...]
     normalisation: Normalisation
     inside: tuple[Tensor | None, ...] = ()
+    usable: tuple[Tensor | None, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.inside:
-            object.__setattr__(self, "inside", (None,) * len(self.blocks))
+        for name in ("inside", "usable"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, (None,) * len(self.blocks))
+
+    def without(self, left_out: Sequence[Tensor]) -> Pool:
+        """The same with pixels, (height, width) bool for every block, that are not compared."""
+        usable = tuple(
+            ~out if before is None else before & ~out
+            for before, out in zip(self.usable, left_out, strict=True)
+        )
+        return replace(self, usable=usable)
+
+
+class Patches(NamedTuple):
+    """A batch (B, channels, side, side) float32, and which pixels may be compared (B, 1, ...)."""
+
+    noisy: Tensor
+    usable: Tensor | None = None
 
 
 def load_pool(
@@ -117,96 +114,73 @@ def load_pool(
             "neighbouring frames of Noise2Noise on both), or leave it out"
         )
     channels = images[0].channels
-    measured = _measure_inside(raw, masks, channels)
-    normalisation = normalisation or measured
-    blocks = tuple(torch.from_numpy(normalisation.apply(block)) for block in raw)
+    normalisation = _measure_inside(raw, masks, channels, normalisation)
+    shown = [Shown.of(block, normalisation) for block in raw]
+    missing = [np.asarray(one.missing.all(0)) for one in shown]
+    # Black frames hold nothing to learn from.
+    kept = [number for number, absent in enumerate(missing) if not absent.all()]
+    blocks = tuple(torch.from_numpy(shown[number].image) for number in kept)
     if all(_repeats_itself(block, channels) for block in blocks):
         raise InputError(
             "both images of Noise2Noise hold the same pixels: choose another shot of the scene as "
             "the second image"
         )
-    inside = tuple(None if mask is None else torch.from_numpy(mask) for mask in masks)
-    return Pool(blocks, normalisation, inside)
+    return Pool(
+        blocks,
+        normalisation,
+        tuple(_inside(masks[number], missing[number]) for number in kept),
+        tuple(_usable(shown[number]) for number in kept),
+    )
+
+
+def _inside(mask: np.ndarray | None, missing: np.ndarray) -> Tensor | None:
+    """Where patches may have their centre: in the region, where something was measured."""
+    if mask is None and not missing.any():
+        return None
+    inside = ~missing if mask is None else mask & ~missing
+    # A region in a gap is refused where no other is left; here its patches lie beside it.
+    return torch.from_numpy(inside if inside.any() or mask is None else mask)
+
+
+def _usable(shown: Shown) -> Tensor | None:
+    """Pixels of which every channel was measured, and shown as it is."""
+    # A channel without any measurement says nothing of the others.
+    some = ~shown.missing.all((1, 2))
+    left_out = (shown.missing | shown.outlier | (shown.beyond != 0))[some].any(0)
+    return torch.from_numpy(~left_out) if left_out.any() else None
 
 
 def _measure_inside(
-    raw: list[np.ndarray], masks: list[np.ndarray | None], channels: int
+    raw: list[np.ndarray],
+    masks: list[np.ndarray | None],
+    channels: int,
+    known: Normalisation | None,
 ) -> Normalisation:
-    """Over the pixels of all shots that may be learned from."""
-    inside = (
-        block if mask is None else block[:, mask] for block, mask in zip(raw, masks, strict=True)
-    )
-    shots = [shot for block in inside for shot in np.split(block, len(block) // channels)]
-    everywhere = all(mask is None for mask in masks)
-    return measure(shots, "image" if everywhere else "region")
+    """Over the measured pixels of all shots that may be learned from, unless it is known."""
+
+    def shots(blocks: list[np.ndarray]) -> list[np.ndarray]:
+        inside = (
+            block if mask is None else block[:, mask]
+            for block, mask in zip(blocks, masks, strict=True)
+        )
+        return [shot for block in inside for shot in np.split(block, len(block) // channels)]
+
+    what = "image" if all(mask is None for mask in masks) else "region"
+    seen = shots([measured(block) for block in raw])
+    if not any(np.isfinite(shot).any() for shot in seen):
+        # Which says whether it is of one value, or of no finite one.
+        measure(shots(raw), what)
+        raise InputError(
+            f"the {what} holds constant areas only: there is nothing to denoise, choose another "
+            f"{what}"
+        )
+    found = measure(seen, what)
+    return found if known is None else known
 
 
 def _repeats_itself(block: Tensor, channels: int) -> bool:
     """Whether a block holds two shots that are one and the same."""
     return len(block) == 2 * channels and torch.equal(*block.split(channels))
-
-
-def measure(blocks: list[np.ndarray], what: str = "image") -> Normalisation:
-    """Mean and standard deviation per channel over the finite pixels of all blocks, in float64.
-
-    Parameters
-    ----------
-    blocks : list of ndarray
-        Channels first.
-    what : str
-        What the blocks are of, for the errors.
-
-    Raises
-    ------
-    InputError
-        When every channel is constant, or one has no finite pixel.
-    """
-    channels = range(blocks[0].shape[0])
-    found = [[block[c][np.isfinite(block[c])] for block in blocks] for c in channels]
-    if not all(any(part.size for part in parts) for parts in found):
-        raise InputError(f"the {what} holds no finite pixels: choose another {what}")
-    count = np.array([sum(part.size for part in parts) for parts in found])
-    total = [sum(part.sum(dtype=np.float64) for part in parts) for parts in found]
-    mean = np.array(total) / count
-    square = [sum(((part - mean[c]) ** 2).sum() for part in parts) for c, parts in enumerate(found)]
-    std = np.sqrt(np.array(square) / count)
-    # Not by the deviation, which rounding of the mean keeps above zero.
-    lowest = np.array([min(part.min() for part in parts if part.size) for parts in found])
-    highest = np.array([max(part.max() for part in parts if part.size) for parts in found])
-    constant = lowest == highest
-    if constant.all():
-        raise InputError(
-            f"every pixel of the {what} has the same value: there is nothing to denoise, choose "
-            f"another {what}"
-        )
-    # An unused channel, such as the blue of a red-green overlay, passes through as it is.
-    std[constant] = 1.0
-    return Normalisation(tuple(mean.tolist()), tuple(std.tolist()))
-
-
-def check_scale(planes: Planes, normalisation: Normalisation) -> None:
-    """Refuse an image whose grey levels a model cannot have been made for.
-
-    Looks at the middle of the middle sample. Images of one camera differ by far less than what
-    is refused: a mean 30 deviations away, or a deviation a hundred times smaller.
-
-    Raises
-    ------
-    InputError
-        For example for 16 bits and a model that was trained on 8.
-    """
-    sample = tuple(size // 2 for size in planes.sample_shape)
-    window = planes.read(sample, *middle_window(planes, sample)).astype(np.float64)
-    for channel, mean, std in zip(window, normalisation.mean, normalisation.std, strict=True):
-        finite = channel[np.isfinite(channel)]
-        if not finite.size or finite.min() == finite.max():
-            continue
-        if abs(finite.mean() - mean) > 30 * std or finite.std() < std / 100:
-            raise InputError(
-                f"the model was made for grey levels around {mean:.4g} ± {std:.4g}, and this image "
-                f"has {finite.mean():.4g} ± {finite.std():.4g}: bring it to the same grey scale, "
-                "train on it, or choose another model"
-            )
 
 
 ALL_TURNS = tuple(itertools.product((False, True), range(4)))
@@ -218,7 +192,7 @@ def patches(
     batch_size: int,
     generator: torch.Generator,
     turns: Sequence[tuple[bool, int]] = ALL_TURNS,
-) -> Iterator[Tensor]:
+) -> Iterator[Patches]:
     """Endless batches of random patches, turned by multiples of 90 degrees and mirrored.
 
     Where the pool says which pixels may be learned from, the centres of the patches are such
@@ -235,9 +209,8 @@ def patches(
 
     Yields
     ------
-    Tensor
-        Shape (batch_size, channels, side, side), float32, with ``side`` the patch size or the
-        shortest side of a block, whichever is smaller.
+    Patches
+        Their ``side`` is the patch size or the shortest side of a block, whichever is smaller.
     """
     side = min(patch_size, *(min(block.shape[1:]) for block in pool.blocks))
     corners = _corners(pool, side)
@@ -246,15 +219,24 @@ def patches(
     def integer(high: int) -> int:
         return int(torch.randint(high, (), generator=generator))
 
-    def patch(block: Tensor, places: Corners) -> Tensor:
-        top, left = places.draw(integer)
-        window = block[:, top : top + side, left : left + side]
+    def patch(number: int) -> tuple[Tensor, Tensor | None]:
+        top, left = corners[number].draw(integer)
         mirrored, quarters = turns[integer(len(turns))]
-        return torch.rot90(window.flip(-1) if mirrored else window, quarters, (1, 2))
 
+        def cut(block: Tensor) -> Tensor:
+            window = block[:, top : top + side, left : left + side]
+            return torch.rot90(window.flip(-1) if mirrored else window, quarters, (1, 2))
+
+        usable = pool.usable[number]
+        return cut(pool.blocks[number]), None if usable is None else cut(usable[None])
+
+    everywhere = torch.ones(1, side, side, dtype=torch.bool)
     while True:
         chosen = torch.multinomial(weights, batch_size, replacement=True, generator=generator)
-        yield torch.stack([patch(pool.blocks[n], corners[n]) for n in chosen.tolist()])
+        noisy, usable = zip(*map(patch, chosen.tolist()), strict=True)
+        some = any(part is not None for part in usable)
+        masks = [everywhere if part is None else part for part in usable]
+        yield Patches(torch.stack(noisy), torch.stack(masks) if some else None)
 
 
 def _corners(pool: Pool, side: int) -> list[Corners]:

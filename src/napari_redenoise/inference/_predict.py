@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_redenoise.data import Normalisation, Planes
+from napari_redenoise.data import Normalisation, Planes, Shown
 from napari_redenoise.inference._tiles import Span, Tile, tiles
 from napari_redenoise.nn import DenoisingNetwork, Prediction, reflected
 
@@ -99,10 +99,12 @@ def predict_window(
 
     ``mirrored`` averages over mirror images: of several draws, every second one is mirrored; of
     one picture, it and its mirror image are shown. Both branches learn mirrored patches, but only
-    turning is built into one of them.
+    turning is built into one of them. Pixels without a measurement come out as they are: see
+    `Shown`.
     """
     device = next(network.parameters()).device
-    image = torch.from_numpy(normalisation.apply(window))[None]
+    seen = Shown.of(window, normalisation)
+    image = torch.from_numpy(seen.image)[None]
     shown = [image] if draws is None else draws(image)
     if mirrored and len(shown) == 1:
         shown = [*shown, *shown]
@@ -123,12 +125,11 @@ def predict_window(
     ):
         prediction = _mean(itertools.starmap(predicted, enumerate(shown)))
     arrays = _to_arrays(prediction, normalisation)
-    finite = np.isfinite(window)
-    if not finite.all():
-        # Nothing is known of such pixels, and nothing is invented.
-        for part in (arrays.denoised, arrays.standard, arrays.equivariant):
-            if part is not None:
-                part[~finite] = window[~finite]
+    for part in (arrays.denoised, arrays.standard, arrays.equivariant):
+        if part is not None:
+            # What was not shown is as it was, and where nothing was measured nothing is invented.
+            part += seen.beyond.astype(part.dtype)
+            part[seen.missing] = window[seen.missing]
     return arrays
 
 

@@ -12,6 +12,7 @@ from napari_redenoise.noise._model import (
     NoiseReport,
     Removed,
     VariancePoint,
+    without_noise,
 )
 from napari_redenoise.noise._removed import noise_of_removed, square_blocks
 from napari_redenoise.noise._synthetic import gaussian, poisson_gaussian
@@ -60,4 +61,5 @@ __all__ = [
     "removes_more",
     "square_blocks",
     "structure_in_words",
+    "without_noise",
 ]

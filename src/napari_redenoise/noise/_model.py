@@ -223,7 +223,28 @@ class NoiseReport:
         if self.model.gain > 0:
             return True
         levels = [point.level for point in self.points]
+        if not levels:
+            return True
         subtracted = self.model.offset - 2 * (max(levels) - min(levels))
         light = self.mean - (0.0 if self.limits[0] > 0 else subtracted)
         largest = max(self.slope, 0.0) + 2 * self.gain_error
         return largest * light <= _LITTLE_LIGHT * self.noise_std**2
+
+
+def without_noise() -> NoiseReport:
+    """The report of an image that has none, such as an unused channel."""
+    nothing = Autocorrelation((0.0, 0.0), (0.0, 0.0), 0.0)
+    return NoiseReport(
+        model=NoiseModel(0.0, 0.0, 0.0),
+        gain_error=0.0,
+        offset_range=(0.0, 0.0),
+        noise_std=0.0,
+        mean=0.0,
+        autocorrelation=nothing,
+        points=(),
+        misfit=0.0,
+        homogeneous=1.0,
+        clipped=(0.0, 0.0),
+        limits=(0.0, 0.0),
+        step=0.0,
+    )

@@ -2,7 +2,7 @@
 
 from napari_redenoise.config import ObjectiveConfig
 from napari_redenoise.errors import ConfigError
-from napari_redenoise.objectives._blind import Noise2Self, Noise2Void
+from napari_redenoise.objectives._blind import Noise2Self, Noise2Void, neighbour_mean
 from napari_redenoise.objectives._pairs import Neighbor2Neighbor, Noise2Noise, Supervised
 from napari_redenoise.objectives._recorrupted import R2R, NoiseFigures
 from napari_redenoise.objectives._sample import Objective, Sample, masked_loss
@@ -19,6 +19,7 @@ __all__ = [
     "Supervised",
     "build_objective",
     "masked_loss",
+    "neighbour_mean",
 ]
 
 

@@ -72,4 +72,5 @@ def masked_loss(prediction: Tensor, sample: Sample, kind: Literal["l2", "l1"] = 
     error = prediction.float() - sample.target
     distance = error**2 if kind == "l2" else error.abs()
     channels = prediction.shape[1] // sample.mask.shape[1]
-    return (distance * sample.mask).sum() / (sample.mask.sum() * channels)
+    # Of patches without a pixel to compare nothing is learned.
+    return (distance * sample.mask).sum() / (sample.mask.sum() * channels).clamp(min=1)

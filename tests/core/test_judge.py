@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from napari_redenoise._guard import Comparison, Guard, WentBack, sparing
 from torch import nn
 
 from napari_redenoise import Config, Redenoiser, _warm_start
-from napari_redenoise._guard import Comparison, Guard, WentBack, sparing
 from napari_redenoise.data import Normalisation, Pool, patches
 from napari_redenoise.io import load_model, save_model
 from napari_redenoise.nn import Prediction, build_network
