@@ -89,9 +89,7 @@ def resolved(noisy, denoiser, noise, **options):
 def assert_agrees(resolution, denoised, scene, tolerance=0.06, fewest=5):
     # Of less than a millionth of the power, most has leaked from coarser scales.
     known = [
-        band
-        for band in resolution.bands
-        if not math.isnan(band.correlation) and band.share > 1e-6
+        band for band in resolution.bands if not math.isnan(band.correlation) and band.share > 1e-6
     ]
     assert len(known) >= fewest
     for band in known:
@@ -287,6 +285,22 @@ def test_the_map_shows_where_detail_is_made_up(scene):
     assert (shown <= 1).all()
     assert shown[:, 40:130].mean() > 0.75
     assert shown[:, 220:310].mean() < 0.4
+
+
+def test_the_map_has_gaps_only_where_most_is_missing(scene):
+    model = MODELS[0]
+    noisy = noisy_of(scene, model)[None].astype(float)
+    noisy[0, 100:200, 100:200] = np.nan
+    noisy[0, 30, 30] = np.nan
+
+    def denoiser(window):
+        return np.where(np.isnan(window), np.nan, gaussian(0.8)(np.nan_to_num(window, nan=60.0)))
+
+    (fields,) = respond(noisy, denoiser(noisy), denoiser, [Noise(model)])
+    shown = unsupported_detail(fields, 8, 4)
+    assert np.isnan(shown[130:170, 130:170]).all()
+    assert np.isfinite(shown[:60, :60]).all()
+    assert np.isfinite(shown).mean() > 0.85
 
 
 # -- the check --------------------------------------------------------------------------------

@@ -207,7 +207,8 @@ def supported_check(
     channel = max(known)[1] if known else 0
     resolution = found[channel]
     if isinstance(resolution, str):
-        return _unknown(name, meaning, resolution)
+        advice = "Compare fine detail with another shot of the same scene."
+        return _unknown(name, meaning, resolution, advice=advice)
     limit = resolution.supported
     if math.isinf(limit):
         coarsest = in_pixels(resolution.bands[0].coarse, pixel_size)
@@ -223,7 +224,10 @@ def supported_check(
     mark: Mark = "good" if contrast <= UNSUPPORTED else "caution"
     figure += f"; {contrast:.0%} of the contrast of the result is finer" * (mark != "good")
     figure += f" (channel {channel})" * (len(found) > 1)
-    advice = "Do not interpret such details, or smooth the result to this scale; see the map."
+    advice = (
+        "Do not interpret such details: the layer Unsupported detail, of the tab Result, shows "
+        "where they are."
+    )
     value = None if math.isinf(limit) else limit
     return TrustCheck(name, mark, value, figure, meaning, advice if mark != "good" else "")
 
@@ -247,8 +251,12 @@ def _check(
     return TrustCheck(name, mark, value, figure, meaning, "" if mark == "good" else advice)
 
 
-def _unknown(name: str, meaning: str, reason: str, value: float = math.nan) -> TrustCheck:
+def _unknown(
+    name: str,
+    meaning: str,
+    reason: str,
+    value: float = math.nan,
+    advice: str = "Judge this by eye, in the difference of both images.",
+) -> TrustCheck:
     known = None if math.isnan(value) else value
-    figure = f"cannot be told: {reason}"
-    advice = "Judge this by eye, in the difference of both images."
-    return TrustCheck(name, "unknown", known, figure, meaning, advice)
+    return TrustCheck(name, "unknown", known, f"cannot be told: {reason}", meaning, advice)

@@ -295,8 +295,8 @@ def _jackknife(common: Floats, power: Floats, signal: Floats) -> tuple[Floats, F
 def unsupported_detail(fields: Fields, coarse: float, fine: float) -> npt.NDArray[np.float32]:
     """Map where detail between two scales is not supported, (rows, columns), 0 to 1.
 
-    One minus the local correlation with the signal, averaged over about 24 pixels; NaN where
-    nothing is known. Where no signal stands out from the noise it is 1.
+    One minus the local correlation with the signal, averaged over about 24 pixels; NaN where most
+    of these are not known. Where no signal stands out from the noise it is 1.
     """
 
     def local(product: Floats) -> Floats:
@@ -313,4 +313,5 @@ def unsupported_detail(fields: Fields, coarse: float, fine: float) -> npt.NDArra
     norm = np.sqrt(local(denoised**2) * np.maximum(signal, LEAST_SNR * noise))
     correlation = np.divide(local(common), norm, out=np.zeros_like(norm), where=norm > 0)
     found = 1 - np.clip(correlation, 0, 1)
-    return np.where(fields.known, found, np.nan).astype(np.float32)
+    known = local(fields.known.astype(np.float64)) >= 0.5
+    return np.where(known, found, np.nan).astype(np.float32)

@@ -27,7 +27,7 @@ from napari_redenoise.io import result_array
 from napari_redenoise.noise import NoiseReport
 
 Result = TypeVar("Result")
-ExtraKind = Literal["residual", "branches", "rotation", "support"]
+ExtraKind = Literal["residual", "rotation", "branches", "support"]
 OF_VIEW: tuple[ExtraKind, ...] = ("rotation", "support")
 """Made of what the viewer shows."""
 
