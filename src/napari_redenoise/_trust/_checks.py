@@ -209,20 +209,10 @@ def supported_check(
     if isinstance(resolution, str):
         advice = "Compare fine detail with another shot of the same scene."
         return _unknown(name, meaning, resolution, advice=advice)
-    limit = resolution.supported
-    if math.isinf(limit):
-        coarsest = in_pixels(resolution.bands[0].coarse, pixel_size)
-        figure = f"no detail of up to {coarsest} is supported by the photons here"
-    elif limit <= FINEST:
-        figure = "all detail down to the pixels is supported by the photons here"
-    else:
-        figure = (
-            f"details finer than {in_pixels(limit, pixel_size)} are not supported by the photons "
-            "here"
-        )
+    figure, limit = _supported_in_words(resolution, pixel_size), resolution.supported
     contrast = resolution.unsupported_contrast
     mark: Mark = "good" if contrast <= UNSUPPORTED else "caution"
-    figure += f"; {contrast:.0%} of the contrast of the result is finer" * (mark != "good")
+    figure += f"; {100 * contrast:.0f} % of the contrast of the result is finer" * (mark != "good")
     figure += f" (channel {channel})" * (len(found) > 1)
     advice = (
         "Do not interpret such details: the layer Unsupported detail, of the tab Result, shows "
@@ -230,6 +220,17 @@ def supported_check(
     )
     value = None if math.isinf(limit) else limit
     return TrustCheck(name, mark, value, figure, meaning, advice if mark != "good" else "")
+
+
+def _supported_in_words(resolution: Resolution, pixel_size: PixelSize | None) -> str:
+    limit = resolution.supported
+    if math.isinf(limit):
+        coarsest = in_pixels(resolution.bands[0].coarse, pixel_size)
+        return f"no detail of up to {coarsest} is supported by the photons here"
+    if limit <= FINEST:
+        return "all detail down to the pixels is supported by the photons here"
+    scale = in_pixels(limit, pixel_size)
+    return f"details finer than {scale} are not supported by the photons here"
 
 
 def in_pixels(scale: float, pixel_size: PixelSize | None) -> str:

@@ -119,11 +119,11 @@ class Blocks:
 
 def frequencies(shape: tuple[int, ...]) -> Floats:
     """Cycles per pixel of the frequencies that `numpy.fft.rfft2` computes."""
-    return np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1]))
+    return np.asarray(np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])))
 
 
 def band_of(plane: Floats, coarse: float, fine: float) -> Floats:
     """The part of a plane that lies between two scales, in pixels per cycle."""
     at = frequencies(plane.shape)
     inside = (at >= 1 / coarse) & (at < 1 / fine)
-    return np.fft.irfft2(np.fft.rfft2(plane) * inside, plane.shape)
+    return np.asarray(np.fft.irfft2(np.fft.rfft2(plane) * inside, plane.shape))

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from napari_redenoise._previews import Window
 from napari_redenoise._trust._measure import CLIPPED
 from napari_redenoise._trust._resolution import (
+    DRAWS,
+    DRAWS_OF_MAP,
     Denoiser,
     Fields,
     Noise,
@@ -126,7 +128,7 @@ def support_map(
     reason = next(filter(None, map(_why_not, reports)), "")
     if reason:
         raise InputError(f"{_capital(reason)}: what is supported cannot be told")
-    fields = fields_of(noisy, denoised, window, reports, denoiser, should_stop)
+    fields = fields_of(noisy, denoised, window, reports, denoiser, should_stop, draws=DRAWS_OF_MAP)
     if fields is None:
         return None
     found = [resolution_of(channel) for channel in fields]
@@ -153,6 +155,8 @@ def fields_of(
     reports: tuple[NoiseReport, ...],
     denoiser: Denoiser,
     should_stop: Callable[[], bool],
+    *,
+    draws: int = DRAWS,
 ) -> tuple[Fields, ...] | None:
     """Read a window and denoise it again; None when stopped."""
     place = window.sample, window.rows, window.columns
@@ -163,6 +167,7 @@ def fields_of(
         [_noise_of(report) for report in reports],
         limits=[_limits_of(report) for report in reports],
         should_stop=should_stop,
+        draws=draws,
     )
 
 
