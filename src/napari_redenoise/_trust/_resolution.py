@@ -27,7 +27,7 @@ FINEST = 2.0
 
 SHARE = 0.05
 """Of the photons that are taken away. With 0.3 a network smooths so much more that correlations of
-0.5 seem to be 0.6 to 0.8; with 0.02 chance makes as large errors."""
+0.5 seem to be 0.65 to 0.8; with 0.02 chance makes larger errors than this makes."""
 
 DRAWS, DRAWS_OF_MAP = 1, 2
 """The standard errors of the bands hardly fall with more; a map averages over fewer pixels."""
