@@ -5,6 +5,7 @@ from _report import ROOT, machine, publish, scoring, table
 from scipy import ndimage
 
 from napari_redenoise import TrustReport, assess
+from napari_redenoise._trust import TrustCheck
 from napari_redenoise.noise import NoiseReport, estimate_noise
 
 NAME = "trust"
@@ -26,7 +27,7 @@ def main() -> None:
             found.setdefault(name, []).append((rule.score(result, pair), report))
             if name == "reference":
                 references.append(line(pair.id, report, reports[0]))
-    titles = [check.name for check in found["reference"][0][1].checks]
+    titles = [check.name for check in made(found["reference"][0][1])]
     header = ["taken for the result", "PSNR, dB", "worst mark", *titles]
     publish(NAME, table(header, (summary(*entry) for entry in found.items())), PAGE)
     header = ["picture", "noise, grey levels", *titles]
@@ -67,10 +68,15 @@ def summary(name: str, found: list[tuple[float, TrustReport]]) -> list[str]:
     """How often each mark was given, good first."""
     psnr = np.mean([score for score, _ in found])
     marks = [[report.mark for _, report in found]]
-    marks += [[report.checks[n].mark for _, report in found] for n in range(5)]
+    marks += map(list, zip(*([check.mark for check in made(r)] for _, r in found), strict=True))
     # Of the reference a PSNR against itself would be told.
     shown = "-" if name.startswith("reference") else f"{psnr:.2f}"
     return [name, shown, *map(counted, marks)]
+
+
+def made(report: TrustReport) -> list[TrustCheck]:
+    """The checks that need no denoiser: these results are of none."""
+    return [check for check in report.checks if check.name not in report.omitted]
 
 
 def counted(marks: list[str]) -> str:
@@ -82,7 +88,7 @@ def line(name: str, report: TrustReport, noise: NoiseReport) -> list[str]:
     """Figures of a reference."""
     figures = (
         f"{check.figure}{'' if check.mark == 'good' else f' ({check.mark})'}"
-        for check in report.checks
+        for check in made(report)
     )
     return [name, f"{noise.noise_std:.1f}", *figures]
 

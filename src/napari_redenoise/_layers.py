@@ -26,8 +26,15 @@ MASK_CONTENT = "fusion mask: 1 = standard branch, 0 = equivariant branch"
 RESIDUAL_CONTENT = "residual: noisy minus denoised"
 PREVIEW_CONTENT = "preview"
 CHANGE_CONTENT = "change of the result when the picture is turned"
+UNSUPPORTED_CONTENT = "where fine detail of the result is not supported: 0 supported, 1 not"
 
-_NO_IMAGES = (MASK_CONTENT, CHANGE_CONTENT, RESIDUAL_CONTENT, PREVIEW_CONTENT)
+_NO_IMAGES = (
+    MASK_CONTENT,
+    CHANGE_CONTENT,
+    UNSUPPORTED_CONTENT,
+    RESIDUAL_CONTENT,
+    PREVIEW_CONTENT,
+)
 _MOST_SAMPLES = 512
 _AXIS_NAMES = {"T": "time point", "Z": "z-slice", "C": "channel"}
 _NETWORK_NAMES = {"adarenet": "AdaReNet", "equivariant": "equivariant", "standard": "U-Net"}

@@ -11,7 +11,7 @@ import tifffile
 from scipy import ndimage
 
 from napari_redenoise import Redenoiser, TrustReport, assess
-from napari_redenoise._trust import _measure
+from napari_redenoise._trust import _measure, as_denoiser
 from napari_redenoise.errors import InputError
 from napari_redenoise.noise import (
     Autocorrelation,
@@ -31,6 +31,7 @@ NAMES = (
     "Amount removed",
     "Change of the image",
     "Bright places and edges",
+    "Supported resolution",
 )
 
 
@@ -58,9 +59,9 @@ GAUSSIAN = report_of(NoiseModel(0.0, 0.0, SIGMA))
 
 def by_name(report):
     assert tuple(check.name for check in report.checks) == NAMES
-    return dict(
-        zip(("shift", "structure", "amount", "change", "contrast"), report.checks, strict=True)
-    )
+    # The last needs a denoiser: test_resolution.py.
+    *checks, _ = report.checks
+    return dict(zip(("shift", "structure", "amount", "change", "contrast"), checks, strict=True))
 
 
 def judged(noisy, denoised, reports=(GAUSSIAN,), axes=None):
@@ -86,7 +87,7 @@ def test_the_truth_passes_every_check(truth, noise):
     assert isinstance(report, TrustReport)
     assert report.mark == "good"
     found = by_name(report)
-    assert all(check.mark == "good" and not check.advice for check in report.checks)
+    assert all(check.mark == "good" and not check.advice for check in found.values())
     assert found["amount"].value == pytest.approx(1.0, abs=0.02)
     assert found["contrast"].value == pytest.approx(1.0, abs=0.1)
     assert abs(found["structure"].value) < 0.01
@@ -395,8 +396,12 @@ def test_denoise_reports_where_it_is_asked_to(redenoise, tiny, noisy, tmp_path):
     model = Redenoiser(tiny, device="cpu").fit(noisy).save(tmp_path / "m.safetensors")
     status, said, _ = redenoise("denoise", source, out, "--model", model, "--report")
     assert status == 0
-    expected = assess(noisy, tifffile.imread(out)).sentences()
-    assert said.splitlines()[-5:] == expected
+    denoiser = as_denoiser(Redenoiser.load(model, "cpu"))
+    report = assess(noisy, tifffile.imread(out), denoiser=denoiser)
+    assert said.splitlines()[-6:] == report.sentences()
+    assert not report.omitted
+    _, said, _ = redenoise("check", source, out, "--model", model, "--device", "cpu")
+    assert said.splitlines() == report.sentences()
     _, said, _ = redenoise("denoise", source, out, "--model", model, "--overwrite")
     assert len(said.splitlines()) == 1
 
@@ -408,6 +413,11 @@ def test_the_page_on_trust_runs_and_holds_every_table():
     exec(compile(block, "trust.md", "exec"), names)
     assert len(names["report"].checks) == len(NAMES)
     sections = re.findall(r"<!-- (\w+) begins: .*? -->\n(.*?)\n<!-- \1 ends -->", page, re.S)
-    assert [name for name, _ in sections] == ["trust", "trust_references", "trust_machine"]
+    assert [name for name, _ in sections] == [
+        "trust",
+        "trust_references",
+        "trust_machine",
+        "resolution",
+    ]
     assert all(len(text) > 50 for _, text in sections)
     assert all(f"| {name} |" in page for name in NAMES)

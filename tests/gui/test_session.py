@@ -1,5 +1,6 @@
 """What a user can do around a run: before it, in it, and after it."""
 
+import re
 import runpy
 import shlex
 from pathlib import Path
@@ -23,6 +24,7 @@ from qtpy.QtWidgets import (
     QSpinBox,
     QToolButton,
 )
+from scipy import ndimage
 
 from napari_redenoise._cli import app
 from napari_redenoise._denoiser import Redenoiser
@@ -370,6 +372,13 @@ def test_further_layers_are_made_when_they_are_asked_for(done, noisy):
     assert "cells residual" not in offered
 
 
+def test_no_button_of_the_result_is_cut_off(done):
+    done.widget.open_tab(done.widget.result)
+    done.qtbot.wait(50)
+    panel = done.widget.result
+    assert panel.minimumSizeHint().width() <= panel.parentWidget().width()
+
+
 def test_the_result_is_examined(done):
     done.wait(lambda: done.widget.trust.report is not None)
     report = done.widget.trust.report
@@ -380,6 +389,55 @@ def test_the_result_is_examined(done):
         assert check.mark in ("good", "caution", "bad", "unknown")
     assert "no clean picture" in said
     assert "Trust" in done.widget.status.text()
+
+
+@pytest.fixture
+def photons():
+    rng = np.random.default_rng(1)
+    spots = ndimage.gaussian_filter((rng.random((2, 160, 192)) > 0.99).astype(float), (0, 2, 2))
+    return rng.poisson(20 + 200 * spots / spots.max()).astype(np.uint16)
+
+
+def test_the_supported_resolution_is_told_in_the_unit_of_the_layer_and_mapped(dock, photons):
+    spatial = {
+        "scale": (1.0, 0.11, 0.11),
+        "translate": (0.0, 3.0, 4.0),
+        "units": ("second", "um", "um"),
+        "axis_labels": ("t", "y", "x"),
+    }
+    dock.viewer.add_image(photons, name="cells", **spatial)
+    dock.viewer.dims.set_current_step(0, 1)
+    dock.run()
+    dock.wait(lambda: dock.widget.trust.report is not None)
+    check = dock.widget.trust.report.checks[-1]
+    assert check.name == "Supported resolution"
+    assert check.mark in ("good", "caution"), check.figure
+    said = re.search(r"([\d.]+) px \(([\d.]+) µm\)", dock.widget.trust.words.text())
+    assert float(said[2]) == pytest.approx(0.11 * float(said[1]), rel=0.1)
+    dock.widget.result.extras["support"].click()
+    dock.wait(lambda: "cells unsupported detail" in dock.names)
+    dock.wait(lambda: not dock.widget.after.is_busy)
+    layer = dock.viewer.layers["cells unsupported detail"]
+    assert layer.data.shape == (1, 160, 192)
+    assert layer.data.min() >= 0
+    assert layer.data.max() <= 1
+    assert np.ptp(layer.data) > 0.05
+    np.testing.assert_allclose(layer.scale, spatial["scale"])
+    # Where the plane lies of which it was made.
+    np.testing.assert_allclose(layer.translate, (1.0, 3.0, 4.0))
+    assert [str(unit) for unit in layer.units] == ["second", "micrometer", "micrometer"]
+    assert "unsupported" not in "".join(layer.name for _, layer in dock.widget._image_layers())
+
+
+def test_where_detail_cannot_be_mapped_the_dock_says_why(dock):
+    smooth = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(128, 128)), 1.0)
+    dock.viewer.add_image((200 + 100 * smooth).astype(np.float32), name="cells")
+    dock.run()
+    dock.wait(lambda: dock.widget.trust.report is not None)
+    assert dock.widget.trust.report.checks[-1].mark == "unknown"
+    dock.widget.result.extras["support"].click()
+    dock.wait(lambda: "cannot be told" in dock.widget.status.text())
+    assert "cells unsupported detail" not in dock.names
 
 
 def test_the_image_is_saved_with_its_pixel_size(dock, noisy, tmp_path):

@@ -9,8 +9,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from napari_redenoise._cli._app import app
-from napari_redenoise._trust import assess
+from napari_redenoise._cli._app import Device, app
+from napari_redenoise._denoiser import Redenoiser
+from napari_redenoise._trust import as_denoiser, assess, pixel_size_of
 from napari_redenoise.io import ImageFile, read_image
 
 
@@ -22,11 +23,22 @@ def check(
         str | None,
         typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="What made DENOISED (.safetensors), to tell the supported resolution."),
+    ] = None,
+    device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Compare what was removed from NOISY with its noise; a pass is no proof: docs/trust.md."""
     source = read_image(noisy, axes)
-    report = assess(source.array, _in_order(read_image(denoised), source.axes), source.axes)
+    report = assess(
+        source.array,
+        _in_order(read_image(denoised), source.axes),
+        source.axes,
+        denoiser=None if model is None else as_denoiser(Redenoiser.load(model, device)),
+        pixel_size=pixel_size_of(source),
+    )
     if as_json:
         typer.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
     else:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from napari_redenoise._cli._app import (
@@ -23,7 +24,7 @@ from napari_redenoise._cli._app import (
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._learning import shows_draws
 from napari_redenoise._noise_check import LINES_IN_WORDS, advise, in_words, resolve, smoothed
-from napari_redenoise._trust import assess
+from napari_redenoise._trust import as_denoiser, assess, pixel_size_of
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError
@@ -144,7 +145,19 @@ def denoise(
         write_tiff(mask, result.mask, source, overwrite=overwrite)
         typer.echo(f"wrote {mask}")
     if report:
-        typer.echo("\n".join(assess(source.array, result.denoised, source.axes).sentences()))
+        typer.echo("\n".join(_report(denoiser, source, result.denoised)))
+
+
+def _report(denoiser: Redenoiser, source: ImageFile, denoised: np.ndarray) -> list[str]:
+    """The quality checks of a result."""
+    report = assess(
+        source.array,
+        denoised,
+        source.axes,
+        denoiser=as_denoiser(denoiser),
+        pixel_size=pixel_size_of(source),
+    )
+    return report.sentences()
 
 
 def _read(path: Path | None, axes: str | None = None) -> ImageFile | None:

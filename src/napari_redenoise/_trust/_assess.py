@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from napari_redenoise._noise_check import noise_reports
-from napari_redenoise._trust._checks import Mark, TrustCheck, checks_of
+from napari_redenoise._trust._checks import Mark, TrustCheck, checks_of, supported_check
 from napari_redenoise._trust._measure import measure
+from napari_redenoise._trust._resolution import Denoiser
+from napari_redenoise._trust._support import PixelSize, supported
 from napari_redenoise.data import ArrayLike, Planes, default_axes
 from napari_redenoise.errors import InputError
 from napari_redenoise.noise import NoiseReport
@@ -25,14 +28,18 @@ class TrustReport:
     ----------
     checks : tuple of TrustCheck
         Always the same ones in the same order; of several channels the worst of each.
+    omitted : frozenset of str
+        Names of checks that were not made, because what they need was not given.
     """
 
     checks: tuple[TrustCheck, ...]
+    omitted: frozenset[str] = frozenset()
 
     @property
     def mark(self) -> Mark:
-        """The worst mark of all."""
-        return max((check.mark for check in self.checks), key=_BY_WEIGHT.index)
+        """The worst mark of all checks that were made."""
+        made = (check.mark for check in self.checks if check.name not in self.omitted)
+        return max(made, key=_BY_WEIGHT.index)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, as JSON has them."""
@@ -53,6 +60,9 @@ def assess(
     axes: str | None = None,
     *,
     reports: tuple[NoiseReport, ...] | None = None,
+    denoiser: Denoiser | None = None,
+    pixel_size: PixelSize | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> TrustReport:
     """Compare what was removed from a noisy image with the noise that it should have had.
 
@@ -67,6 +77,14 @@ def assess(
     reports : tuple of NoiseReport, optional
         The noise of every channel of ``noisy``, as `Redenoiser.noise` measures it, which is done
         here where it is not given: about a second a channel.
+    denoiser : callable, optional
+        What made ``denoised``: takes and returns windows (channels, Y, X), as in ``lambda window:
+        model.predict(window, "CYX", averaged=False).denoised``. A window of at most 512 x 512
+        pixels is denoised with it twice, to tell the supported resolution.
+    pixel_size : (float, str), optional
+        Side of a pixel and its unit, to tell the supported resolution in it.
+    should_stop : callable, optional
+        Asked between both; the supported resolution is not told then.
 
     Returns
     -------
@@ -83,7 +101,8 @@ def assess(
     No ground truth is used, so nothing is proved: every check can find a certain kind of damage,
     and a result that passes all of them can still be wrong, above all in structure that was made
     up where the noise left none. Which damage is found, and which is not, was measured:
-    docs/trust.md.
+    docs/trust.md. The supported resolution tells down to which scale a result agrees with the
+    image without noise.
 
     At most 32 megapixels are read, in windows spread evenly over all planes. Pixels that are not
     finite in either image are left out, and for all checks but that of the mean, places where the
@@ -112,7 +131,11 @@ def assess(
         checks_of(figures, report)
         for figures, report in zip(measure(before, after, reports), reports, strict=True)
     ]
-    return TrustReport(tuple(_worst(same) for same in zip(*channels, strict=True)))
+    worst = tuple(_worst(same) for same in zip(*channels, strict=True))
+    resolutions = supported(before, after, reports, denoiser, should_stop)
+    last = supported_check(resolutions, pixel_size)
+    omitted = frozenset((last.name,) if denoiser is None else ())
+    return TrustReport((*worst, last), omitted)
 
 
 def _worst(checks: tuple[TrustCheck, ...]) -> TrustCheck:

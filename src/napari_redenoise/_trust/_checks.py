@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from napari_redenoise._trust._measure import Measured
+from napari_redenoise._trust._resolution import FINEST, Resolution
+from napari_redenoise._trust._support import PixelSize
 from napari_redenoise.noise import NoiseReport, describe, has_unknown_structure, is_clean
 
 Mark = Literal["good", "caution", "bad", "unknown"]
@@ -19,6 +22,7 @@ SHARE_LEFT = 0.7
 SHARE = (1.2, 1.5)
 UNCHANGED = 0.05
 CONTRAST = (1.25, 1.6)
+UNSUPPORTED = 0.2
 
 # Correlation of the noise that is worth speaking of, and the part of it that should be removed.
 _CORRELATED = 0.1
@@ -180,6 +184,63 @@ def _contrast(measured: Measured) -> TrustCheck:
     return _check(name, _graded(ratio, CONTRAST), ratio, figure, meaning, advice)
 
 
+def supported_check(
+    found: Sequence[Resolution | str], pixel_size: PixelSize | None = None
+) -> TrustCheck:
+    """The check of the supported resolution: of several channels the coarsest, which it names.
+
+    Parameters
+    ----------
+    found : sequence of Resolution or str
+        Of every channel, or why it cannot be told.
+    pixel_size : (float, str), optional
+        Side of a pixel and its unit.
+    """
+    name = "Supported resolution"
+    meaning = (
+        "The scale (pixels from one line of a grating to the next) down to which the result has a "
+        "correlation of at least 0.7 with the image without noise, estimated by photon thinning "
+        "in the middle of the image: finer detail in the result may be invented, however sharp it "
+        "looks; coarser detail is right in general, which does not prove a single one."
+    )
+    known = [(part.supported, n) for n, part in enumerate(found) if isinstance(part, Resolution)]
+    channel = max(known)[1] if known else 0
+    resolution = found[channel]
+    if isinstance(resolution, str):
+        advice = "Compare fine detail with another shot of the same scene."
+        return _unknown(name, meaning, resolution, advice=advice)
+    figure, limit = _supported_in_words(resolution, pixel_size), resolution.supported
+    contrast = resolution.unsupported_contrast
+    mark: Mark = "good" if contrast <= UNSUPPORTED else "caution"
+    figure += f"; {100 * contrast:.0f} % of the contrast of the result is finer" * (mark != "good")
+    figure += f" (channel {channel})" * (len(found) > 1)
+    advice = (
+        "Do not interpret such details: the layer Unsupported detail, of the tab Result, shows "
+        "where they are."
+    )
+    value = None if math.isinf(limit) else limit
+    return TrustCheck(name, mark, value, figure, meaning, advice if mark != "good" else "")
+
+
+def _supported_in_words(resolution: Resolution, pixel_size: PixelSize | None) -> str:
+    limit = resolution.supported
+    if math.isinf(limit):
+        coarsest = in_pixels(resolution.bands[0].coarse, pixel_size)
+        return f"no detail of up to {coarsest} is supported by the photons here"
+    if limit <= FINEST:
+        return "all detail down to the pixels is supported by the photons here"
+    scale = in_pixels(limit, pixel_size)
+    return f"details finer than {scale} are not supported by the photons here"
+
+
+def in_pixels(scale: float, pixel_size: PixelSize | None) -> str:
+    """A scale in pixels, and in units where the size of a pixel is known."""
+    if pixel_size is None:
+        return f"{scale:.1f} px"
+    size, unit = pixel_size
+    return f"{scale:.1f} px ({scale * size:.2g} {unit})"
+
+
 def _graded(value: float, bars: tuple[float, float]) -> Mark:
     return "good" if value <= bars[0] else "caution" if value <= bars[1] else "bad"
 
@@ -191,8 +252,12 @@ def _check(
     return TrustCheck(name, mark, value, figure, meaning, "" if mark == "good" else advice)
 
 
-def _unknown(name: str, meaning: str, reason: str, value: float = math.nan) -> TrustCheck:
+def _unknown(
+    name: str,
+    meaning: str,
+    reason: str,
+    value: float = math.nan,
+    advice: str = "Judge this by eye, in the difference of both images.",
+) -> TrustCheck:
     known = None if math.isnan(value) else value
-    figure = f"cannot be told: {reason}"
-    advice = "Judge this by eye, in the difference of both images."
-    return TrustCheck(name, "unknown", known, figure, meaning, advice)
+    return TrustCheck(name, "unknown", known, f"cannot be told: {reason}", meaning, advice)

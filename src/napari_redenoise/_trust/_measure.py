@@ -32,7 +32,8 @@ _SLOW = 55
 _EDGE_SIGMA = 1.5
 # Deviations beyond are single events (cosmic rays, hot pixels): none may decide alone.
 _OUTLIER = 6.0
-_CLIPPED = 0.0005
+CLIPPED = 0.0005
+"""Share of the pixels from which on an end of the scale counts as one that cuts off."""
 _FEWEST_BLOCKS = 200
 _SAMPLES = 2**21
 
@@ -168,9 +169,9 @@ class _Sums:
         """Where noise does not reach a limit at which it was cut off."""
         (low, high), (darkest, brightest) = self.report.clipped, self.report.limits
         inside = np.ones(level.shape, bool)
-        if high > _CLIPPED:
+        if high > CLIPPED:
             inside &= level + 3 * std < brightest
-        if low > _CLIPPED:
+        if low > CLIPPED:
             inside &= level - 3 * std > darkest
         return inside
 

@@ -13,11 +13,11 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 
 from napari_redenoise._copy_as import as_command, as_python
 from napari_redenoise._layers import LayerData, image_file
-from napari_redenoise._trust import TrustReport, assess
+from napari_redenoise._trust import TrustReport, as_denoiser, assess, pixel_size_of
 from napari_redenoise._widgets import _pauses
 from napari_redenoise._widgets._adding import add_image
 from napari_redenoise._widgets._change_maps import place
-from napari_redenoise._widgets._extras import ExtraKind, extra_layers
+from napari_redenoise._widgets._extras import OF_VIEW, ExtraKind, extra_layers
 from napari_redenoise._widgets._layer_run import PAINT_MS
 from napari_redenoise._widgets._run import Job
 from napari_redenoise._widgets._task import Task
@@ -72,6 +72,7 @@ class AfterRun(QObject):
         self.is_busy = False
         self.is_examined = False
         self.report: TrustReport | None = None
+        self._reports: tuple[NoiseReport, ...] | None = None
 
     @property
     def config(self) -> Config:
@@ -103,9 +104,18 @@ class AfterRun(QObject):
     def examine(self, reports: tuple[NoiseReport, ...] | None) -> None:
         """Examine the result in the background; `assessed` follows."""
         source, denoised = self.job.source, self.result.data
+        self._reports = reports
 
         def examined() -> TrustReport:
-            return assess(source.array, denoised, source.axes, reports=reports)
+            return assess(
+                source.array,
+                denoised,
+                source.axes,
+                reports=reports,
+                denoiser=as_denoiser(self.job.denoiser, self._stop.is_set),
+                pixel_size=pixel_size_of(image_file(source)),
+                should_stop=self._stop.is_set,
+            )
 
         def errored(error: Exception) -> None:
             logger.error("the result could not be examined", exc_info=error)
@@ -127,7 +137,7 @@ class AfterRun(QObject):
         if self.is_busy or self.result not in self._viewer.layers:
             self.said.emit("Wait a moment." if self.is_busy else "The denoised layer is gone.")
             return
-        if kind == "rotation":
+        if kind in OF_VIEW:
             present = self.layer in self._viewer.layers
             window = current_window(self._viewer, self.layer, source) if present else None
             if window is None:
@@ -136,11 +146,11 @@ class AfterRun(QObject):
             placed = place(self.layer, source, window)
         self.is_busy = True
         self.said.emit("Making the layers.")
-        denoiser, denoised = self.job.denoiser, self.result.data
+        denoiser, denoised, reports = self.job.denoiser, self.result.data, self._reports
 
         def made() -> list[LayerData]:
             return extra_layers(
-                kind, denoiser, source, denoised, placed or {}, window, self._stop.is_set
+                kind, denoiser, source, denoised, placed or {}, window, self._stop.is_set, reports
             )
 
         Task(made, returned=self._on_layers, errored=self._on_errored)

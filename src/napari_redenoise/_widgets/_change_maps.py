@@ -1,4 +1,4 @@
-"""Maps of what turning the picture changes, as layers over their source."""
+"""Maps of a window as layers over their source: change when turned, unsupported detail."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 
 from napari_redenoise._equivariance import EquivarianceResult
-from napari_redenoise._layers import CHANGE_CONTENT, LayerData, LayerImage, provenance_of
+from napari_redenoise._layers import (
+    CHANGE_CONTENT,
+    UNSUPPORTED_CONTENT,
+    LayerData,
+    LayerImage,
+    provenance_of,
+)
 from napari_redenoise._previews import Window
 
 
@@ -49,6 +55,27 @@ def change_layers(
         }
         layers.append((shown, keywords, "image"))
     return layers
+
+
+def support_layer(
+    source: LayerImage,
+    placed: dict[str, Any],
+    unsupported: np.ndarray,
+    scales: tuple[float, float],
+    provenance: dict[str, Any],
+) -> LayerData:
+    """Layer data of a map (rows, columns) of where fine detail is not supported, 0 to 1."""
+    about = {"coarse": scales[0], "fine": scales[1]}
+    content = {**provenance, "pixels_per_cycle": about}
+    keywords = {
+        **placed,
+        "name": f"{source.name} unsupported detail",
+        "colormap": "magma",
+        "contrast_limits": (0.0, 1.0),
+        "opacity": 0.6,
+        "metadata": provenance_of(source, content, UNSUPPORTED_CONTENT),
+    }
+    return _with_leading_axes(source, unsupported), keywords, "image"
 
 
 def _with_leading_axes(source: LayerImage, shown: np.ndarray) -> np.ndarray:

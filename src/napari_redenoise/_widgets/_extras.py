@@ -18,13 +18,18 @@ from napari_redenoise._layers import (
     percentiles,
     provenance_of,
 )
+from napari_redenoise._noise_check import noise_reports
 from napari_redenoise._previews import Window
-from napari_redenoise._widgets._change_maps import change_layers
+from napari_redenoise._trust import as_denoiser, support_map
+from napari_redenoise._widgets._change_maps import change_layers, support_layer
 from napari_redenoise.data import Planes
 from napari_redenoise.io import result_array
+from napari_redenoise.noise import NoiseReport
 
 Result = TypeVar("Result")
-ExtraKind = Literal["residual", "branches", "rotation"]
+ExtraKind = Literal["residual", "rotation", "branches", "support"]
+OF_VIEW: tuple[ExtraKind, ...] = ("rotation", "support")
+"""Made of what the viewer shows."""
 
 EXTRAS: dict[ExtraKind, tuple[str, str]] = {
     "residual": (
@@ -41,6 +46,11 @@ EXTRAS: dict[ExtraKind, tuple[str, str]] = {
         "Where the result would differ if the sample had lain turned by 90° under the camera. For "
         "the current view.",
     ),
+    "support": (
+        "Unsupported detail",
+        "Where the photons do not support detail at the limit of the supported resolution: bright "
+        "where such detail may be invented. For the current view.",
+    ),
 }
 
 
@@ -52,6 +62,7 @@ def extra_layers(
     placed: dict[str, Any],
     window: Window | None,
     should_stop: Callable[[], bool],
+    reports: tuple[NoiseReport, ...] | None = None,
 ) -> list[LayerData]:
     """Make the layers of a kind; in a worker's thread. None are made when it was stopped."""
     if kind == "residual":
@@ -59,6 +70,8 @@ def extra_layers(
         return [] if should_stop() else [residual]
     if kind == "branches":
         return _branches(denoiser, source, should_stop)
+    if kind == "support" and window is not None:
+        return _support(denoiser, source, denoised, placed, window, reports, should_stop)
     events = equivariance_events(
         denoiser, source.array, source.axes, angle=90, window=window, should_stop=should_stop
     )
@@ -107,6 +120,24 @@ def _residual(
         # A colour cannot be negative: the mean over the colours is shown.
         return np.asarray(residual[...]).mean(-1), keywords, "image"
     return residual, keywords, "image"
+
+
+def _support(
+    denoiser: Redenoiser,
+    source: LayerImage,
+    denoised: Any,
+    placed: dict[str, Any],
+    window: Window,
+    reports: tuple[NoiseReport, ...] | None,
+    should_stop: Callable[[], bool],
+) -> list[LayerData]:
+    noisy, result = Planes(source.array, source.axes), Planes(denoised, source.axes)
+    function = as_denoiser(denoiser, should_stop)
+    known = reports or noise_reports(noisy)
+    found = support_map(noisy, result, window, known, function, should_stop)
+    if found is None or should_stop():
+        return []
+    return [support_layer(source, placed, *found, denoiser.provenance)]
 
 
 def _branches(

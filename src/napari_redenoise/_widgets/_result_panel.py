@@ -81,6 +81,7 @@ class ResultPanel(QWidget):
 
     def _extras_grid(self) -> QGridLayout:
         grid = QGridLayout()
+        # Short names left and long ones right, or the dock would be too narrow for both.
         for number, kind in enumerate(get_args(ExtraKind)):
             text, tooltip = EXTRAS[kind]
             button = QPushButton(text)
