@@ -33,6 +33,9 @@ SPACING, PHASES = 4, 2
 PROBE = 0.1
 """Of the noise: what is added to see how the network follows it."""
 
+MOST_KEPT = 0.5
+"""Share of the noise that a network is believed to keep."""
+
 LEVELS = 16
 """Ranges of grey levels whose noise is measured by itself."""
 
@@ -167,6 +170,8 @@ class Judge:
                 plain = self._predict(network, self._noisy)
                 self._std = noise_by_level(self._noisy, plain, self._usable)
                 self._probe = probe(self._noisy - plain, self._std, self._usable, self._generator)
+                more = self._left_by(network, plain)
+                self._std, self._probe = more * self._std, more * self._probe
                 self._before = self._look(network, plain)
         except Interrupted:
             return
@@ -200,18 +205,36 @@ class Judge:
         }
         estimates = {name: estimate(*parts) for name, parts in figures.items()}
         error = _mean((before.plain - y) ** 2 + 2 * before.follows - self._std**2, self._usable)
-        change = _mean(moved, self._usable) / max(error, 1e-12)
-        return Judgement(step, share_of(list(estimates.values())), change, estimates)
+        least = LEAST_ERROR * _mean(self._std**2, self._usable)
+        change = _mean(moved, self._usable) / max(error, least, 1e-12)
+        return Judgement(step, share_of(list(estimates.values()), change), change, estimates)
+
+    def _left_by(self, network: DenoisingNetwork, plain: Tensor) -> float:
+        """How many times as strong as what the network takes away the noise is.
+
+        Notes
+        -----
+        A smoother that keeps a share h of the variance of white noise, and no structure, takes
+        ``1 - h`` of it away (as in generalised cross-validation).
+        """
+        follows = self._follows(network, plain)
+        kept = _mean(follows, self._usable) / max(_mean(self._std**2, self._usable), 1e-12)
+        return 1 / math.sqrt(1 - min(max(kept, 0.0), MOST_KEPT))
+
+    @torch.no_grad()
+    def _follows(self, network: DenoisingNetwork, plain: Tensor) -> Tensor:
+        """How the prediction follows the probe, times the probe."""
+        shaken = self._predict(network, self._noisy + PROBE * self._probe)
+        return self._probe * (shaken - plain) / PROBE
 
     @torch.no_grad()
     def _look(self, network: DenoisingNetwork, plain: Tensor) -> _Look:
-        shaken = self._predict(network, self._noisy + PROBE * self._probe)
         hidden = plain.clone()
         beside = neighbour_mean(self._noisy)
         for phase in self._phases:
             shown = torch.where(phase, beside, self._noisy)
             hidden = torch.where(phase, self._predict(network, shown), hidden)
-        return _Look(plain, self._probe * (shaken - plain) / PROBE, hidden)
+        return _Look(plain, self._follows(network, plain), hidden)
 
     @torch.no_grad()
     def _predict(self, network: DenoisingNetwork, noisy: Tensor) -> Tensor:
@@ -278,7 +301,8 @@ def _spectrum(unit: Tensor) -> Tensor:
     """Power of noise of variance 1 by frequency, from its correlation up to some lags."""
     power = torch.fft.rfft2(unit).abs().square().mean((0, 1))
     correlation = torch.fft.irfft2(power, s=unit.shape[-2:])
-    correlation = correlation / correlation[0, 0].clamp(min=1e-12)
+    # What a network leaves of white noise makes neighbours of the rest look opposed.
+    correlation = (correlation / correlation[0, 0].clamp(min=1e-12)).clamp(min=0)
     fades = [
         (1 - torch.fft.fftfreq(size, 1 / size).abs() / (LAGS + 1)).clamp(min=0)
         for size in unit.shape[-2:]
@@ -329,11 +353,27 @@ DOUBT = 0.15
 WHOLE = 0.05
 """Shares so near to an end are taken for it."""
 
+MOST_LOST = 0.0116
+"""Of the squared error: 0.05 dB, which may be lost where the judge errs by its standard error."""
 
-def share_of(estimates: Sequence[Estimate]) -> float:
+LEAST_ERROR = 0.005
+"""Of the variance of the noise: the smallest error that a result is believed to have."""
+
+
+def share_of(estimates: Sequence[Estimate], change: float = 0.0) -> float:
     """How far to go, by the judge that trusts fine-tuning least.
 
-    What it cannot tell leaves the expected share, near the middle.
+    Parameters
+    ----------
+    estimates : sequence of Estimate
+    change : float
+        As of `Judgement`.
+
+    Notes
+    -----
+    What the judge cannot tell leaves the expected share, near the middle. But with the least error
+    at a share s the error at w is larger than at 0 by ``change * (w**2 - 2 w s)`` of itself: that
+    may be 0.05 dB where s is a standard error lower than estimated, and no more.
     """
     if not estimates:
         return EXPECTED
@@ -342,6 +382,9 @@ def share_of(estimates: Sequence[Estimate]) -> float:
     least = min(estimates, key=lambda one: one.share)
     weight = SPREAD**2 / (SPREAD**2 + DOUBT**2 + least.error**2)
     share = EXPECTED + weight * (least.share - EXPECTED)
+    if change > 0:
+        low = max(least.share - least.error, 0.0)
+        share = min(share, low + math.sqrt(low**2 + MOST_LOST / change))
     return 0.0 if share < WHOLE else 1.0 if share > 1 - WHOLE else share
 
 
