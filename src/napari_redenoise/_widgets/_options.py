@@ -172,7 +172,8 @@ class OptionsForm(QWidget):
             (
                 "Seed",
                 self.seed,
-                "Another number gives another, equally good result; the same number the same one.",
+                "Another number gives another, equally good result; the same number the same one, on "
+                "the same machine with as many threads.",
             ),
             (
                 "Data type",
