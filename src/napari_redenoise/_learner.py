@@ -414,6 +414,7 @@ class Learner:
             "images": 1 + len(material.others),
             "steps": step.step if step else 0,
             "loss": step.loss if step else None,
+            "batch_size": step.patches if step else None,
             "seconds": round(seconds, 2),
             "device": str(self.device),
             "precision": str(dtype).removeprefix("torch."),

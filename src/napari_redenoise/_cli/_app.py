@@ -141,6 +141,8 @@ def train_on(
                 bar.total = event.steps
                 bar.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
                 bar.update()
+                if event.note is not None:
+                    typer.echo(event.note, err=True)
                 if event.step == stop_after:
                     break
         events.close()

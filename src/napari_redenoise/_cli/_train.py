@@ -168,6 +168,8 @@ def _run(
         for event in training.events():
             if isinstance(event, StepDone):
                 bar.update()
+                if event.note is not None:
+                    typer.echo(event.note, err=True)
                 if event.step % interval == 0:
                     recent = training.state.losses[-interval:]
                     tqdm.write(f"step {event.step}: loss {sum(recent) / len(recent):.4f}")
