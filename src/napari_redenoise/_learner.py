@@ -232,6 +232,7 @@ class Learner:
             controls = Controls.of(view, should_stop, should_pause)
             yield from self._train(state, material, pool, controls)
 
+    @torch.inference_mode(mode=False)  # The copy can be trained, whatever the caller is in.
     def copy(self) -> Self:
         """A model of its own with all that this one has learned, to train on without changing it.
 

@@ -68,7 +68,7 @@ def _reason(error: Exception) -> str:
 @torch.inference_mode(mode=False)
 def _step(device: torch.device) -> None:
     """Everything that training computes, forward and backward, on a few pixels."""
-    network = build_network(_SMALL, torch.Generator().manual_seed(0)).to(device)
+    network = build_network(_SMALL, torch.Generator().manual_seed(0), torch.float32).to(device)
     image = torch.ones(1, 1, 16, 16, dtype=torch.float32, device=device)
     loss = network(image).denoised.square().mean()
     loss.backward()

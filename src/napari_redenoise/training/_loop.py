@@ -25,6 +25,10 @@ ADAPTATION_RATE = 5e-4
 """Of weights that know what images look like."""
 
 
+# Training works under a caller's no_grad() or inference_mode(), too: this also turns gradients on.
+# A generator leaves it at every yield.
+_learning = torch.inference_mode(mode=False)
+
 Batch = TypeVar("Batch")
 
 
@@ -73,7 +77,9 @@ class TrainingState:
         recorded = device.type == "cuda"
         optimiser = torch.optim.AdamW(
             parameters,
-            lr=torch.tensor(self.rate, device=device) if recorded else self.rate,
+            lr=torch.tensor(self.rate, dtype=torch.float32, device=device)
+            if recorded
+            else self.rate,
             betas=(0.9, 0.99),
             capturable=recorded,
         )
@@ -82,15 +88,19 @@ class TrainingState:
         return optimiser
 
 
+@_learning
 def start(config: Config, device: torch.device) -> TrainingState:
     """Draw fresh weights from the seed; torch's global generator is not used.
 
     Weights to begin with instead are loaded by the caller, into ``network`` and ``average``.
     """
     generator = torch.Generator().manual_seed(config.training.seed)
-    return _state(config, build_network(config.network, generator), generator, device)
+    return _state(
+        config, build_network(config.network, generator, torch.float32), generator, device
+    )
 
 
+@_learning
 def go_on(
     config: Config, weights: dict[str, Tensor], step: int, device: torch.device
 ) -> TrainingState:
@@ -106,7 +116,7 @@ def go_on(
     """
     # Not the seed itself, with which the patches of the first training would be drawn again.
     generator = torch.Generator().manual_seed(config.training.seed + step)
-    network = build_network(config.network, torch.Generator())
+    network = build_network(config.network, torch.Generator(), torch.float32)
     network.load_state_dict(weights)
     state = _state(config, network, generator, device)
     state.step = state.began = step
@@ -139,6 +149,7 @@ def masked_losses(
 Losses = Callable[[Prediction, Sample, TrainingConfig], tuple[Tensor, Tensor]]
 
 
+@_learning
 def train(
     state: TrainingState,
     batches: Iterable[Batch],
