@@ -2,6 +2,7 @@
 
 from napari_redenoise.data._axes import SMALLEST_SIDE, ArrayLike, Planes, default_axes
 from napari_redenoise.data._folder import FULL_SCALE, PictureFolder
+from napari_redenoise.data._given import as_array
 from napari_redenoise.data._pairs import NeighbouringFrames, Shots, TwoImages
 from napari_redenoise.data._part import middle_window, some_pixels
 from napari_redenoise.data._pool import (
@@ -24,6 +25,7 @@ __all__ = [
     "Pool",
     "Shots",
     "TwoImages",
+    "as_array",
     "check_scale",
     "default_axes",
     "load_pool",
