@@ -19,7 +19,6 @@ def frame(values):
     return pytest.importorskip("pandas").DataFrame(values)
 
 
-
 @pytest.fixture
 def counts() -> np.ndarray:
     return np.random.default_rng(0).poisson(50, (48, 40)).astype(np.float32)
