@@ -1,5 +1,6 @@
 """What a user installs: metadata, manifest, and an import that costs nothing."""
 
+import os
 import re
 import subprocess
 import sys
@@ -53,6 +54,30 @@ def test_import_loads_neither_torch_nor_gui():
     code = f"import sys, napari_redenoise; print(sorted({heavy} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+WAITING = "import os, napari_redenoise; print(os.environ.get('OMP_WAIT_POLICY'))"
+
+
+@pytest.mark.parametrize(
+    ("code", "setting", "expected"),
+    [
+        (WAITING, None, "passive"),
+        (WAITING, "active", "active"),
+        # Too late: torch has read it.
+        (f"import torch; {WAITING}", None, "None"),
+        (WAITING.replace("napari_redenoise;", "napari_redenoise._cli;"), None, "passive"),
+    ],
+    ids=["unset", "the user's", "torch is loaded", "the command"],
+)
+def test_threads_wait_without_spinning_unless_the_user_says_otherwise(code, setting, expected):
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    if setting is not None:
+        environment["OMP_WAIT_POLICY"] = setting
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert run.stdout.strip() == expected
 
 
 def test_every_command_of_the_manifest_can_be_imported(manifest):

@@ -6,6 +6,8 @@ first use.
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
     from napari_redenoise._trust import TrustReport, assess
     from napari_redenoise.config import Config, FolderConfig
     from napari_redenoise.errors import RedenoiseError
+
+# OpenMP's threads wait for each other by spinning; where another program computes as well, that
+# keeps the processor from whom they wait for. Read once, when torch is loaded.
+if "torch" not in sys.modules:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 try:
     __version__ = version("napari-redenoise")

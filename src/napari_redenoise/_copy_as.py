@@ -1,4 +1,8 @@
-"""A run as text: the Python script and the command that make the same result again."""
+"""A run as text: the Python script and the command that make the same result again.
+
+On the same machine, with as many threads: another processor or number of threads adds in another
+order, and training multiplies that rounding.
+"""
 
 from __future__ import annotations
 

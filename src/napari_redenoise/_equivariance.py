@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._previews import Window
-from napari_redenoise.data import ArrayLike, Planes, default_axes
+from napari_redenoise.data import ArrayLike, Planes, as_array, default_axes
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.inference import TileDone
 
@@ -134,6 +134,7 @@ def equivariance_events(
     """Do the work of `equivariance` as a generator of events; returns None when stopped."""
     if not np.isfinite(angle):
         raise ConfigError(f"expected an angle in degrees, got {angle}: give 90, for example")
+    image = as_array(image)
     axes = axes or default_axes(len(image.shape))
     planes = Planes(image, axes)
     window = _even(window or _whole(planes))

@@ -239,6 +239,7 @@ class Learner:
             controls = Controls.of(view, should_stop, should_pause)
             yield from self._train(state, material, pool, controls)
 
+    @torch.inference_mode(mode=False)  # The copy can be trained, whatever the caller is in.
     def copy(self) -> Self:
         """A model of its own with all that this one has learned, to train on without changing it.
 
@@ -460,6 +461,7 @@ class Learner:
             "images": 1 + len(material.others),
             "steps": step.step if step else 0,
             "loss": step.loss if step else None,
+            "batch_size": step.patches if step else None,
             "seconds": round(seconds, 2),
             "device": str(self.device),
             "precision": str(dtype).removeprefix("torch."),

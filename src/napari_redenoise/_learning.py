@@ -19,6 +19,7 @@ from napari_redenoise.data import (
     Planes,
     Shots,
     TwoImages,
+    as_array,
     default_axes,
 )
 from napari_redenoise.errors import ConfigError, InputError
@@ -89,17 +90,14 @@ class Material:
 
 
 def as_planes(image: ArrayLike, axes: str | None, region: ArrayLike | None = None) -> Planes:
-    """See an array, or lists of numbers, as planes.
+    """See what a user gives as planes; `as_array` says what that may be.
 
     Raises
     ------
     InputError
         When array, axes and region do not fit.
     """
-    if not hasattr(image, "shape"):
-        image = np.asarray(image)
-    if region is not None and not hasattr(region, "shape"):
-        region = np.asarray(region)
+    image = as_array(image)
     return Planes(image, axes or default_axes(len(image.shape)), region)
 
 

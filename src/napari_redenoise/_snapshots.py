@@ -57,7 +57,7 @@ class Snapshot:
 
     def network(self, config: NetworkConfig, device: torch.device) -> DenoisingNetwork:
         """Make a network with these weights, in evaluation mode."""
-        network = build_network(config, torch.Generator())
+        network = build_network(config, torch.Generator(), torch.float32)
         network.load_state_dict(self.weights)
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.eval().requires_grad_(False)

@@ -81,7 +81,7 @@ def _speed(config: Config, device: torch.device) -> tuple[float, float]:
     normalisation = Normalisation((0.0,) * channels, (1.0,) * channels)
     objective = make_objective(config.objective, normalisation)
     shape = (objective.shots * channels, TRIAL_SIDE, TRIAL_SIDE)
-    noise = torch.randn(shape, generator=state.generator)
+    noise = torch.randn(shape, generator=state.generator, dtype=torch.float32)
     pool = Pool((noise,), normalisation)
     side = training.patch_side * objective.scale
     batches = patches(pool, side, training.patches_per_step, state.generator)

@@ -67,7 +67,7 @@ def warm_weights(network: NetworkConfig) -> dict[str, Tensor]:
 
 def warm_network(network: NetworkConfig) -> DenoisingNetwork:
     """A network with the weights that come with the package for it, to use as it is."""
-    warm = build_network(network, torch.Generator())
+    warm = build_network(network, torch.Generator(), torch.float32)
     warm.load_state_dict(warm_weights(network))
     return warm
 

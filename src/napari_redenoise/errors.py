@@ -23,6 +23,18 @@ class DeviceError(RedenoiseError):
     """A compute device that is not there, or that ran out of memory."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of any device, does not suffice.
+
+    Only CUDA has a class for it; allocators of CPU and MPS and the libraries of CUDA say it in
+    words.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    words = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+
+
 class OutputError(RedenoiseError):
     """A result that cannot be written without harm, for example over an existing file."""
 

@@ -81,6 +81,24 @@ def _plain(prediction, sample):
     return loss.detach(), loss
 
 
+def test_steps_that_cannot_be_recorded_are_made_as_usual() -> None:
+    def waiting(prediction, sample):
+        main, total = _plain(prediction, sample)
+        # What waits for the device cannot be recorded.
+        assert float(main) > 0
+        return main, total
+
+    found = []
+    for loss in (_plain, waiting):
+        state = start(Config().changed(**{"training.start": "scratch"}), CUDA)
+        if loss is _plain:
+            state.optimiser.param_groups[0].update(capturable=False, lr=1e-4)
+        step = Step(state.network, state.optimiser, torch.float32, loss, 1.0)
+        samples = [batch.to(CUDA) for batch in batches(8)]
+        found.append([float(step(Sample(x, x, torch.ones_like(x)), 1e-4, 0.5)) for x in samples])
+    torch.testing.assert_close(found[1], found[0], rtol=2e-3, atol=1e-4)
+
+
 def test_patches_that_need_padding_are_computed_as_usual() -> None:
     image = noisy()[:90, :80]
     config = Config().changed(**{"objective.kind": "noise2self", "training.steps": 8})

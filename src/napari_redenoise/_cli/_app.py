@@ -18,7 +18,14 @@ from napari_redenoise._denoiser import Redenoiser, Result
 from napari_redenoise._judge import Judgement
 from napari_redenoise.config import Config
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import ImageFile, check_folder, check_model, check_output
+from napari_redenoise.io import (
+    ImageFile,
+    check_folder,
+    check_model,
+    check_output,
+    get_device,
+    refused_devices,
+)
 from napari_redenoise.training import StepDone
 
 app = typer.Typer(
@@ -30,7 +37,21 @@ app = typer.Typer(
 
 Backbone = Literal["adarenet", "equivariant", "standard"]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
-Device = Annotated[str | None, typer.Option(help="cuda:0, mps or cpu; default the fastest.")]
+
+
+def _tried(name: str | None) -> str | None:
+    """Try the device before any work, and say which ones cannot be used instead."""
+    device = get_device(name)
+    if name in (None, "auto"):
+        for refused, reason in refused_devices().items():
+            typer.echo(f"{refused} cannot be used, {reason}; computing on {device}", err=True)
+    return name
+
+
+Device = Annotated[
+    str | None,
+    typer.Option(help="cuda:0, mps or cpu; default the fastest that works.", callback=_tried),
+]
 Seed = Annotated[
     int | None, typer.Option(help="Seed of weights, patches and masks; default 0.", min=0)
 ]
@@ -123,6 +144,8 @@ def train_on(
                 bar.total = event.steps
                 bar.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
                 bar.update()
+                if event.note is not None:
+                    typer.echo(event.note, err=True)
                 if event.step == stop_after:
                     break
         events.close()

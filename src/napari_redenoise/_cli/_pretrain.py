@@ -82,6 +82,8 @@ def _run(training: Pretraining, state: Path) -> None:
     with interruption() as asked_to_stop, tqdm(total=total, initial=training.state.step) as bar:
         for event in training.events():
             bar.update()
+            if event.note is not None:
+                typer.echo(event.note, err=True)
             if time.monotonic() - kept > KEEP_EVERY:
                 training.save_state(state)
                 recent = training.state.losses[-500:]

@@ -15,7 +15,7 @@ from napari_redenoise._cli._app import Backbone, Device, app, interruption
 from napari_redenoise._folders import EpochDone, FolderTraining
 from napari_redenoise.config import Config, FolderConfig, NoiseKind, TrainedObjective
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import available_devices, check_folder, whole_file
+from napari_redenoise.io import check_folder, get_device, whole_file
 from napari_redenoise.training import StepDone
 
 STATE = "training-state.safetensors"
@@ -101,11 +101,10 @@ def train(
         valid_noise_param=valid_noise_param,
         clean_targets=clean_targets,
     )
-    if cuda and not any(name.startswith("cuda") for name in available_devices()):
+    if cuda and get_device().type != "cuda":
         # As the paper's code does; --device cuda insists.
         typer.echo("there is no CUDA device: training without", err=True)
-        cuda = False
-    training = FolderTraining(config, folder, train_dir, valid_dir, "cuda" if cuda else device)
+    training = FolderTraining(config, folder, train_dir, valid_dir, device)
     _prepare(training, ckpt_save_path, resume=resume)
     _introduce(training)
     with interruption() as asked_to_stop:
@@ -169,6 +168,8 @@ def _run(
         for event in training.events():
             if isinstance(event, StepDone):
                 bar.update()
+                if event.note is not None:
+                    typer.echo(event.note, err=True)
                 if event.step % interval == 0:
                     recent = training.state.losses[-interval:]
                     tqdm.write(f"step {event.step}: loss {sum(recent) / len(recent):.4f}")

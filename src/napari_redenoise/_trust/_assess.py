@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from napari_redenoise._noise_check import noise_reports
 from napari_redenoise._trust._checks import Mark, TrustCheck, checks_of, supported_check
 from napari_redenoise._trust._measure import measure
 from napari_redenoise._trust._resolution import Denoiser
 from napari_redenoise._trust._support import PixelSize, supported
-from napari_redenoise.data import ArrayLike, Planes, default_axes
+from napari_redenoise.data import ArrayLike, Planes, as_array, default_axes
 from napari_redenoise.errors import InputError
 from napari_redenoise.noise import NoiseReport
 
@@ -108,10 +106,7 @@ def assess(
     finite in either image are left out, and for all checks but that of the mean, places where the
     noise reaches a limit at which the detector cut it off.
     """
-    if not hasattr(noisy, "shape"):
-        noisy = np.asarray(noisy)
-    if not hasattr(denoised, "shape"):
-        denoised = np.asarray(denoised)
+    noisy, denoised = as_array(noisy), as_array(denoised)
     shapes = [tuple(image.shape) for image in (noisy, denoised)]
     if shapes[0] != shapes[1]:
         raise InputError(

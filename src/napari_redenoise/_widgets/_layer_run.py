@@ -78,6 +78,7 @@ class LayerRun(QObject):
         self.details = ""
         self.result: Image | None = None
         self.step: StepDone | None = None
+        self._notes: list[str] = []
         self._viewer, self.layer, self._source = viewer, layer, job.source
         self._activity: Activity | None = None
         self._canvas: Any = None
@@ -172,6 +173,8 @@ class LayerRun(QObject):
             return
         if isinstance(event, StepDone):
             self.step = event
+            if event.note is not None:
+                self._notes.append(f"{event.note[0].upper()}{event.note[1:]}.")
             self.stepped.emit(event)
         elif isinstance(event, PreviewDone):
             self._show()
@@ -260,7 +263,8 @@ class LayerRun(QObject):
                     self._source, finished.provenance, "denoised image"
                 )
                 self.result.name = denoised_name(self._source, finished.provenance)
-                self._sentence = self._success(finished.provenance, self.result.name)
+                success = self._success(finished.provenance, self.result.name)
+                self._sentence = " ".join([success, *self._notes])
         self._end()
 
     def _success(self, provenance: dict[str, Any], name: str) -> str:

@@ -168,11 +168,12 @@ class OptionsForm(QWidget):
                 "The turns under which the equivariant U-Net is unchanged. Cells and most tissue "
                 "look alike in every orientation.",
             ),
-            ("Devi&ce", self.device, "What computes. Automatic takes the fastest there is."),
+            ("Devi&ce", self.device, "What computes. Automatic takes the fastest that works."),
             (
                 "Seed",
                 self.seed,
-                "Another number gives another, equally good result; the same number the same one.",
+                "Another number gives another, equally good result; the same number the same one, "
+                "on the same machine with as many threads.",
             ),
             (
                 "Data type",

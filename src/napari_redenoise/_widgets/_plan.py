@@ -7,14 +7,15 @@ from napari_redenoise._layers import LayerImage
 from napari_redenoise._widgets._noise_panel import OBJECTIVE_NAMES, advice_in_words
 from napari_redenoise._widgets._words import device_name, duration
 from napari_redenoise.config import ObjectiveKind
+from napari_redenoise.io import refused_devices
 from napari_redenoise.noise import NoiseReport
 
 
 def applying(source: LayerImage, denoiser: Redenoiser, network: str) -> str:
     """Of a network that has been trained."""
     return (
-        f"{source.describe()}. Denoised on {device_name(denoiser.device.type)} by the network "
-        f"{network}, without training."
+        f"{source.describe()}. Denoised on {_device(denoiser)} by the network {network}, without "
+        "training."
     )
 
 
@@ -26,10 +27,14 @@ def training(
     if denoiser.begins_warm(source.array, source.axes):
         learns = "Adapts the shipped network to these noisy pixels"
     time = f"Takes about {duration(seconds)}" if seconds is not None else "Runs"
-    return (
-        f"{source.describe()}. {learns}, by {objective}. {time} on "
-        f"{device_name(denoiser.device.type)}."
-    )
+    return f"{source.describe()}. {learns}, by {objective}. {time} on {_device(denoiser)}."
+
+
+def _device(denoiser: Redenoiser) -> str:
+    """What computes, and why what is faster does not."""
+    name = device_name(denoiser.device.type)
+    refused = "; ".join(f"{one} cannot be used, {why}" for one, why in refused_devices().items())
+    return f"{name} ({refused})" if refused and denoiser.device.type == "cpu" else name
 
 
 def objective_in_words(

@@ -2,6 +2,7 @@
 
 from napari_redenoise.data._axes import SMALLEST_SIDE, ArrayLike, Planes, default_axes
 from napari_redenoise.data._folder import FULL_SCALE, PictureFolder
+from napari_redenoise.data._given import as_array
 from napari_redenoise.data._measured import is_missing, measured
 from napari_redenoise.data._normalisation import (
     Normalisation,
@@ -27,6 +28,7 @@ __all__ = [
     "Shots",
     "Shown",
     "TwoImages",
+    "as_array",
     "check_scale",
     "default_axes",
     "is_missing",

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from napari_redenoise.data._given import as_array
 from napari_redenoise.errors import InputError
 
 SMALLEST_SIDE = 16
@@ -57,6 +58,7 @@ class Planes:
     Parameters
     ----------
     array : array-like
+        Or anything that `as_array` takes.
     axes : str
         For example ``"YX"``, ``"TYX"``, ``"ZCYX"`` or ``"YXC"``.
     region : array-like of bool or integers, optional
@@ -74,6 +76,9 @@ class Planes:
     region: ArrayLike | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "array", as_array(self.array))
+        if self.region is not None:
+            object.__setattr__(self, "region", as_array(self.region, masked=0))
         shape, axes = tuple(self.array.shape), self.axes
         if len(axes) != len(shape):
             raise InputError(
@@ -157,8 +162,14 @@ class Planes:
         return itertools.product(*(range(size) for size in self.sample_shape))
 
     def read(self, sample: tuple[int, ...], rows: slice, columns: slice) -> npt.NDArray[Any]:
-        """Read a window, shape (channels, rows, columns), in the array's own dtype."""
-        window = np.asarray(self.array[_key(self.axes, sample, rows, columns)])
+        """Read a window, shape (channels, rows, columns), in the array's own dtype.
+
+        Masked pixels are NaN.
+        """
+        window = self.array[_key(self.axes, sample, rows, columns)]
+        # Arrays of dask may hold masked pieces, whose mask np.asarray would drop.
+        window = window.compute() if hasattr(window, "compute") else window
+        window = np.asarray(as_array(np.asanyarray(window)))
         return _to_plane(self.axes, window)
 
     def inside(

@@ -214,7 +214,7 @@ def patches(
     """
     side = min(patch_size, *(min(block.shape[1:]) for block in pool.blocks))
     corners = _corners(pool, side)
-    weights = torch.tensor([places.weight for places in corners])
+    weights = torch.tensor([places.weight for places in corners], dtype=torch.float32)
 
     def integer(high: int) -> int:
         return int(torch.randint(high, (), generator=generator))

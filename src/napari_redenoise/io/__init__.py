@@ -1,11 +1,11 @@
 """Files and devices."""
 
+from napari_redenoise.errors import is_out_of_memory
 from napari_redenoise.io._arrays import in_type_of, keep_results_in, result_array
 from napari_redenoise.io._authors_file import load_authors_model
 from napari_redenoise.io._devices import (
     available_devices,
     get_device,
-    is_out_of_memory,
     memory_in_words,
     training_dtype,
 )
@@ -14,6 +14,7 @@ from napari_redenoise.io._images import ImageFile, check_output, read_image, wri
 from napari_redenoise.io._model_file import check_model, load_model, save_model
 from napari_redenoise.io._plain_file import check_program, export_model
 from napari_redenoise.io._state_file import load_state, save_state
+from napari_redenoise.io._trial import refused_devices
 
 __all__ = [
     "ImageFile",
@@ -33,6 +34,7 @@ __all__ = [
     "memory_in_words",
     "read_image",
     "refuse_existing",
+    "refused_devices",
     "result_array",
     "save_model",
     "save_state",

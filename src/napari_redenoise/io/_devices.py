@@ -10,7 +10,8 @@ from functools import lru_cache
 import torch
 from torch.nn import functional
 
-from napari_redenoise.errors import DeviceError
+from napari_redenoise.errors import DeviceError, is_out_of_memory
+from napari_redenoise.io._trial import why_refused
 
 # Below this gain bfloat16 is not worth its rounding.
 _WORTHWHILE = 1.3
@@ -25,45 +26,42 @@ def available_devices() -> list[str]:
 
 
 def get_device(name: str | None = None) -> torch.device:
-    """Turn a name into a device; ``None`` or ``"auto"`` takes the fastest there is.
+    """Turn a name into a device; ``None`` or ``"auto"`` takes the fastest that can compute.
+
+    Devices other than the CPU are tried first. What cannot be used and why, `refused_devices`
+    tells.
 
     Raises
     ------
     DeviceError
-        When this machine has no such device.
+        When this machine has no such device, or it fails the trial.
     """
     names = available_devices()
     if name in (None, "auto"):
-        return torch.device(names[0])
+        return torch.device(next(one for one in names if why_refused(one) is None))
     chosen = "cuda:0" if name == "cuda" else str(name)
     if chosen not in names:
         raise DeviceError(
             f"device {name!r} is not available: choose one of {', '.join(names)}, or 'auto'"
         )
+    reason = why_refused(chosen)
+    if reason is not None:
+        raise DeviceError(f"device {name!r} cannot be used, {reason}, or choose 'auto'")
     return torch.device(chosen)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, of any device, does not suffice.
-
-    Only CUDA has a class for it; the allocators of CPU and MPS say it in words.
-    """
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
 def training_dtype(device: torch.device, precision: str = "auto") -> torch.dtype:
     """Precision of the network's computations during training.
 
-    ``auto``: bfloat16 on CUDA devices that have it and on processors where a short trial shows
-    it to be faster; float32 on MPS, whose autocast was not measured.
+    ``auto``: bfloat16 on CUDA devices that compute in it (compute capability 8.0) and on processors
+    where a short trial shows it to be faster; float32 on MPS, whose autocast was not measured.
     """
     if precision != "auto":
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        # Not torch.cuda.is_bf16_supported, which counts emulation and asks the current device.
+        capability = torch.cuda.get_device_capability(device)
+        return torch.bfloat16 if capability >= (8, 0) else torch.float32
     if device.type == "cpu" and _cpu_bfloat16_gain() > _WORTHWHILE:
         return torch.bfloat16
     return torch.float32

@@ -111,7 +111,7 @@ def load_model(
         config = _config(header["config"])
         normalisation = _normalisation(header["normalisation"], config.network.channels)
         provenance = dict(json.loads(header["provenance"]))
-        network = build_network(config.network, torch.Generator())
+        network = build_network(config.network, torch.Generator(), torch.float32)
         network.load_state_dict(tensors)
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path} does not fit its own description: {error}") from error

@@ -60,7 +60,8 @@ def export_model(
     }
     batch = torch.export.Dim("batch", min=1, max=_LONGEST)
     # Any size but those of torch's special cases, 0 and 1.
-    example = torch.zeros(2, config.channels, 2 * shortest + 1, 2 * shortest + 3)
+    shape = (2, config.channels, 2 * shortest + 1, 2 * shortest + 3)
+    example = torch.zeros(shape, dtype=torch.float32)
     program = torch.export.export(model, (example,), dynamic_shapes=({0: batch, **sides},))
     for node in program.graph.nodes:
         # Would tell where this package lies on this computer.

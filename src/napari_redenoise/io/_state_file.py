@@ -52,6 +52,7 @@ def save_state(path: str | Path, state: TrainingState, settings: str) -> Path:
     return path
 
 
+@torch.inference_mode(mode=False)
 def load_state(path: str | Path, state: TrainingState, settings: str) -> None:
     """Bring a freshly started training to where `save_state` left it.
 

@@ -109,9 +109,23 @@ DenoisingNetwork = AdaReNet | SingleBranch
 
 
 def build_network(
-    config: NetworkConfig, generator: torch.Generator | None = None
+    config: NetworkConfig,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype | None = None,
 ) -> DenoisingNetwork:
-    """Make a network with fresh weights, drawn from a generator (default torch's own)."""
+    """Make a network with fresh weights, drawn from a generator (default torch's own).
+
+    Parameters
+    ----------
+    config : NetworkConfig
+    generator : torch.Generator, optional
+    dtype : torch.dtype, optional
+        Of the weights; default torch's.
+    """
+    return _build(config, generator).to(dtype or torch.get_default_dtype())
+
+
+def _build(config: NetworkConfig, generator: torch.Generator | None) -> DenoisingNetwork:
     reference = config.variant == "reference"
 
     def branch(layers: StandardLayers | EquivariantLayers) -> UNet:

@@ -54,7 +54,7 @@ def load_authors_checkpoint(checkpoint: Mapping[str, object]) -> DenoisingNetwor
     """
     tensors = _state_dict(checkpoint)
     config = _infer_config(tensors)
-    network = build_network(config, torch.Generator())
+    network = build_network(config, torch.Generator(), torch.float32)
     remaining = dict(tensors)
     for theirs, ours in _layout(config.kind):
         module = network.get_submodule(ours)

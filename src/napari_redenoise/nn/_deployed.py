@@ -41,7 +41,9 @@ class Deployed(nn.Module):
         self.network = export(network)
         self.stride = network.stride
         for name, values in (("mean", mean), ("std", std)):
-            self.register_buffer(name, torch.tensor(values).reshape(1, -1, 1, 1))
+            self.register_buffer(
+                name, torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1)
+            )
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]

@@ -111,7 +111,7 @@ class Noise2Void(Objective):
         share, hides = self.masked_fraction, int(shape.sum())
         if hides > 1:
             share = min(share, MOST_BLIND / hides)
-        mask = torch.rand((batch, 1, height, width), generator=generator) < share
+        mask = torch.rand((batch, 1, height, width), generator=generator, dtype=noisy.dtype) < share
         mask[..., height // 2, width // 2] |= ~mask.flatten(1).any(1)[:, None]
         hidden = _dilate(mask, shape).to(noisy.device)
         replaced = self._replaced(noisy, hidden, generator)
@@ -132,7 +132,7 @@ class Noise2Void(Objective):
         if self.replacement == "median":
             values = values.masked_fill(~usable[:, None], torch.nan).nanmedian(-1).values
         else:
-            lots = torch.rand(usable.shape, generator=generator).to(noisy.device)
+            lots = torch.rand(usable.shape, generator=generator, dtype=noisy.dtype).to(noisy.device)
             drawn = lots.masked_fill(~usable, -1.0).argmax(-1)
             values = values.gather(2, drawn[:, None, None].expand(-1, values.shape[1], 1))[..., 0]
         # Without any neighbour to take: the mean of a normalised picture.

@@ -87,11 +87,12 @@ class Neighbor2Neighbor(Objective):
         source, target = (_picked(noisy, pick[..., side]) for side in (0, 1))
 
         def penalty(prediction: Tensor, denoiser: Denoiser, progress: float) -> Tensor:
+            count, device = len(prediction), prediction.device
             # Without a gradient, as in the paper: the pictures differ, the network is judged.
             with torch.no_grad():
-                whole = denoiser(noisy.to(prediction.device)).float()
-                one, other = (_picked(whole, pick[..., side].to(whole.device)) for side in (0, 1))
-            error = prediction.float() - target.to(prediction.device) - (one - other)
+                whole = denoiser(noisy[:count].to(device)).float()
+                one, other = (_picked(whole, pick[:count, ..., side].to(device)) for side in (0, 1))
+            error = prediction.float() - target[:count].to(device) - (one - other)
             return self.regularisation * progress * (error**2).mean()
 
         mask = torch.ones_like(source[:, :1])

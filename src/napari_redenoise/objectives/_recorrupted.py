@@ -165,7 +165,11 @@ class R2R(Objective):
 
 def _thinned(counts: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
     """Photons that go to the target, less their expected number ``alpha * counts``."""
-    whole = (counts + torch.rand(counts.shape, generator=generator)).floor().clamp(min=0)
+    whole = (
+        (counts + torch.rand(counts.shape, generator=generator, dtype=counts.dtype))
+        .floor()
+        .clamp(min=0)
+    )
     drawn = torch.binomial(whole, torch.full_like(whole, alpha), generator=generator)
     return drawn - alpha * whole
 
@@ -173,7 +177,7 @@ def _thinned(counts: Tensor, alpha: float, generator: torch.Generator) -> Tensor
 def _surroundings(y: Tensor) -> Tensor:
     """Mean of the 24 pixels around each, not of the pixel itself, whose noise is to be split."""
     channels = y.shape[1]
-    taps = torch.ones(5, 5) / 24
+    taps = torch.ones(5, 5, dtype=y.dtype) / 24
     taps[2, 2] = 0.0
     kernel = taps.to(y)[None, None].expand(channels, 1, 5, 5)
     return functional.conv2d(

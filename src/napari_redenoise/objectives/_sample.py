@@ -12,7 +12,10 @@ from torch import Tensor
 
 Denoiser = Callable[[Tensor], Tensor]
 Penalty = Callable[[Tensor, Denoiser, float], Tensor]
-"""Of a prediction, a denoiser, and the share of the training done: a scalar loss term."""
+"""Of a prediction, a denoiser, and the share of the training done: a scalar loss term.
+
+The prediction may be of the first patches only: see `Sample.first`.
+"""
 
 
 class Sample(NamedTuple):
@@ -30,6 +33,11 @@ class Sample(NamedTuple):
     def to(self, device: torch.device) -> Sample:
         """The same on a device."""
         source, target, mask = (part.to(device) for part in self[:3])
+        return self._replace(input=source, target=target, mask=mask)
+
+    def first(self, count: int) -> Sample:
+        """Its first patches, at most so many."""
+        source, target, mask = (part[:count] for part in self[:3])
         return self._replace(input=source, target=target, mask=mask)
 
 

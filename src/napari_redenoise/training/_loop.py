@@ -25,6 +25,10 @@ ADAPTATION_RATE = 5e-4
 """Of weights that know what images look like."""
 
 
+# Training works under a caller's no_grad() or inference_mode(), too: this also turns gradients on.
+# A generator leaves it at every yield.
+_learning = torch.inference_mode(mode=False)
+
 Batch = TypeVar("Batch")
 
 
@@ -33,7 +37,8 @@ class StepDone:
     """One optimisation step has been made.
 
     ``loss`` is the error that the objective measures, of the network's output alone, without the
-    branches' share; mean squared errors are in units of the image's variance.
+    branches' share; mean squared errors are in units of the image's variance. ``patches`` is the
+    number of patches it was made of; ``note`` tells, once, when memory does not suffice for more.
     """
 
     step: int
@@ -41,6 +46,8 @@ class StepDone:
     loss: float
     learning_rate: float
     seconds: float
+    patches: int
+    note: str | None = None
 
 
 @dataclass
@@ -49,6 +56,7 @@ class TrainingState:
 
     ``average`` is the exponential moving average of the network's weights, to predict with.
     ``rate`` is the learning rate, ``began`` the step at which its present schedule began.
+    ``patches`` is the most patches per step that fit the memory, where that has been found out.
     """
 
     network: DenoisingNetwork
@@ -58,6 +66,7 @@ class TrainingState:
     step: int = 0
     losses: list[float] = field(default_factory=list)
     began: int = 0
+    patches: int | None = None
 
     @cached_property
     def optimiser(self) -> torch.optim.Optimizer:
@@ -68,7 +77,9 @@ class TrainingState:
         recorded = device.type == "cuda"
         optimiser = torch.optim.AdamW(
             parameters,
-            lr=torch.tensor(self.rate, device=device) if recorded else self.rate,
+            lr=torch.tensor(self.rate, dtype=torch.float32, device=device)
+            if recorded
+            else self.rate,
             betas=(0.9, 0.99),
             capturable=recorded,
         )
@@ -77,15 +88,19 @@ class TrainingState:
         return optimiser
 
 
+@_learning
 def start(config: Config, device: torch.device) -> TrainingState:
     """Draw fresh weights from the seed; torch's global generator is not used.
 
     Weights to begin with instead are loaded by the caller, into ``network`` and ``average``.
     """
     generator = torch.Generator().manual_seed(config.training.seed)
-    return _state(config, build_network(config.network, generator), generator, device)
+    return _state(
+        config, build_network(config.network, generator, torch.float32), generator, device
+    )
 
 
+@_learning
 def go_on(
     config: Config, weights: dict[str, Tensor], step: int, device: torch.device
 ) -> TrainingState:
@@ -101,7 +116,7 @@ def go_on(
     """
     # Not the seed itself, with which the patches of the first training would be drawn again.
     generator = torch.Generator().manual_seed(config.training.seed + step)
-    network = build_network(config.network, torch.Generator())
+    network = build_network(config.network, torch.Generator(), torch.float32)
     network.load_state_dict(weights)
     state = _state(config, network, generator, device)
     state.step = state.began = step
@@ -134,6 +149,7 @@ def masked_losses(
 Losses = Callable[[Prediction, Sample, TrainingConfig], tuple[Tensor, Tensor]]
 
 
+@_learning
 def train(
     state: TrainingState,
     batches: Iterable[Batch],
@@ -145,6 +161,7 @@ def train(
     """Train from ``state.step`` to ``config.total_steps``.
 
     The learning rate follows a schedule over the steps from ``state.began`` on, see `rate_factor`.
+    Where memory does not suffice for the patches of a step, half of them are taken from then on.
 
     Parameters
     ----------
@@ -174,7 +191,7 @@ def train(
     def all_losses(prediction: Prediction, sample: Sample) -> tuple[Tensor, Tensor]:
         return losses(prediction, sample, config)
 
-    step = Step(state.network, state.optimiser, dtype, all_losses, config.clip_norm)
+    step = Step(state.network, state.optimiser, dtype, all_losses, config.clip_norm, state.patches)
     schedule = config.model_copy(update={"steps": config.total_steps - state.began})
     state.network.train()
     for noisy in batches:
@@ -182,15 +199,36 @@ def train(
             return
         began = time.perf_counter()
         rate = base_rate * rate_factor(state.step - state.began, schedule)
-        sample = objective(noisy, state.generator).to(device)
+        sample = objective(noisy, state.generator)
+        wanted = _count(sample, state.patches)
         main = step(sample, rate, (state.step + 1) / config.total_steps)
         state.step += 1
+        state.patches = step.patches
+        patches = _count(sample, state.patches)
         with torch.no_grad():
             torch._foreach_lerp_(averages, parameters, 1 - averaging(state.step, config))
         state.losses.append(float(main))
         yield StepDone(
-            state.step, config.total_steps, state.losses[-1], rate, time.perf_counter() - began
+            state.step,
+            config.total_steps,
+            state.losses[-1],
+            rate,
+            time.perf_counter() - began,
+            patches,
+            None if patches == wanted else _fewer(device, wanted, patches),
         )
+
+
+def _count(sample: Sample, most: int | None) -> int:
+    patches = len(sample.input)
+    return patches if most is None else min(most, patches)
+
+
+def _fewer(device: torch.device, wanted: int, patches: int) -> str:
+    return (
+        f"the memory of {device} does not suffice for {wanted} patches per step: training "
+        f"continues with {patches}, for more choose smaller patches"
+    )
 
 
 def averaging(step: int, config: TrainingConfig) -> float:

@@ -1,7 +1,8 @@
 """One optimisation step, and on CUDA the same as a recorded graph.
 
 A step of these networks is some thousand small kernels. On small patches a GPU waits for the
-processor to launch them; recorded once, they are launched together.
+processor to launch them; recorded once, they are launched together. Where recording fails, steps
+are made as usual; where memory does not suffice, of fewer patches.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from napari_redenoise.errors import is_out_of_memory
 from napari_redenoise.nn import DenoisingNetwork, Prediction
 from napari_redenoise.objectives import Sample
 
@@ -22,7 +24,7 @@ BEFORE = 3
 
 
 class Step:
-    """Makes optimisation steps on samples whose tensors are on the device of the network.
+    """Makes optimisation steps on samples, which it brings to the device of the network.
 
     Parameters
     ----------
@@ -32,6 +34,13 @@ class Step:
         Of the network's computations.
     losses : callable
     clip_norm : float
+    patches : int, optional
+        Most patches per step; it is halved whenever memory does not suffice.
+
+    Attributes
+    ----------
+    patches : int or None
+        As it is now.
     """
 
     def __init__(
@@ -41,9 +50,11 @@ class Step:
         dtype: torch.dtype,
         losses: Losses,
         clip_norm: float,
+        patches: int | None = None,
     ) -> None:
         self._network, self._optimiser = network, optimiser
         self._dtype, self._losses, self._clip_norm = dtype, losses, clip_norm
+        self.patches = patches
         self._parameters: list[Tensor] = list(network.parameters())
         self._device = self._parameters[0].device
         is_cuda = self._device.type == "cuda"
@@ -52,6 +63,7 @@ class Step:
         self._stream = torch.cuda.Stream(self._device) if is_cuda else None
         self._made = 0
         self._recorded: _Recorded | None = None
+        self._records = True
 
     def __call__(self, sample: Sample, rate: float, progress: float) -> Tensor:
         """Make a step; the loss to tell, still on the device.
@@ -63,21 +75,59 @@ class Step:
             Learning rate.
         progress : float
             Share of the training done.
+
+        Raises
+        ------
+        RuntimeError, MemoryError
+            When memory does not suffice for one patch.
         """
         for group in self._optimiser.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
             else:
                 group["lr"] = rate
-        if self._can_record(sample) and self._made >= BEFORE:
+        while True:
+            if self.patches is not None:
+                sample = sample.first(self.patches)
+            try:
+                return self._make(sample.to(self._device), progress)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or len(sample.input) == 1:
+                    raise
+            # Out here, where the error no longer holds what was computed.
+            self.patches = len(sample.input) // 2
+            self._recorded, self._made = None, 0
+            self._free()
+
+    def _make(self, sample: Sample, progress: float) -> Tensor:
+        if self._records and self._can_record(sample) and self._made >= BEFORE:
             if self._recorded is None:
-                self._recorded = _Recorded(
-                    sample, lambda copy: self._compute(copy, progress), self._stream
-                )
-            if self._recorded.fits(sample):
+                self._recorded = self._record(sample, progress)
+            if self._recorded is not None and self._recorded.fits(sample):
                 return self._recorded(sample)
         self._made += 1
         return self._usual(sample, progress)
+
+    def _record(self, sample: Sample, progress: float) -> _Recorded | None:
+        """The step as a graph; None, now and for ever, where that fails.
+
+        What is recorded is not computed, so weights and optimiser are as they were. A graph needs
+        memory of its own, without which steps as usual may still fit.
+        """
+        try:
+            return _Recorded(sample, lambda copy: self._compute(copy, progress), self._stream)
+        except RuntimeError:
+            self._records = False
+        self._free()
+        return None
+
+    def _free(self) -> None:
+        """Give back the memory of gradients, and what torch keeps for later."""
+        self._optimiser.zero_grad(set_to_none=True)
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self._device.type == "mps":
+            torch.mps.empty_cache()
 
     def _can_record(self, sample: Sample) -> bool:
         # Padding to the stride copies from the processor, which cannot be recorded.
@@ -133,9 +183,11 @@ class _Recorded:
         source, target, mask = (part.clone() for part in _tensors(sample))
         self._inputs = sample._replace(input=source, target=target, mask=mask)
         self._graph = torch.cuda.CUDAGraph()
-        # Other threads, a viewer's or one that makes batches, may use the device meanwhile.
+        # Other threads, a viewer's or one that makes batches, may use the device meanwhile. The
+        # stream of before is set here: after a recording that fails torch leaves its own.
         with (
             torch.cuda.device(sample.input.device),
+            torch.cuda.stream(torch.cuda.current_stream(sample.input.device)),
             torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"),
         ):
             self._result = compute(self._inputs)
