@@ -275,7 +275,7 @@ def noise_by_level(noisy: Tensor, denoised: Tensor, usable: Tensor) -> Tensor:
 
 
 def _steps() -> Tensor:
-    return torch.linspace(0, 1, LEVELS + 1)[1:-1]
+    return torch.linspace(0, 1, LEVELS + 1, dtype=torch.float32)[1:-1]
 
 
 def probe(rest: Tensor, std: Tensor, usable: Tensor, generator: torch.Generator) -> Tensor:
@@ -292,7 +292,7 @@ def probe(rest: Tensor, std: Tensor, usable: Tensor, generator: torch.Generator)
     """
     unit = torch.where(usable, rest / std.clamp(min=1e-12), 0.0).clamp(-4, 4)
     spectrum = _spectrum(unit - unit.mean((2, 3), keepdim=True))
-    white = torch.randn(rest.shape, generator=generator)
+    white = torch.randn(rest.shape, generator=generator, dtype=torch.float32)
     shaped: Tensor = torch.fft.irfft2(torch.fft.rfft2(white) * spectrum.sqrt(), s=rest.shape[-2:])
     return std * shaped
 
@@ -304,7 +304,7 @@ def _spectrum(unit: Tensor) -> Tensor:
     # What a network leaves of white noise makes neighbours of the rest look opposed.
     correlation = (correlation / correlation[0, 0].clamp(min=1e-12)).clamp(min=0)
     fades = [
-        (1 - torch.fft.fftfreq(size, 1 / size).abs() / (LAGS + 1)).clamp(min=0)
+        (1 - torch.fft.fftfreq(size, 1 / size, dtype=torch.float32).abs() / (LAGS + 1)).clamp(min=0)
         for size in unit.shape[-2:]
     ]
     tapered = correlation * fades[0][:, None] * fades[1]

@@ -374,6 +374,7 @@ class Learner:
         judge.begin(network.requires_grad_(False), should_stop)
         return judge
 
+    @torch.inference_mode(mode=False)
     def settle(self, should_stop: Callable[[], bool] | None = None) -> Judgement | None:
         """Take as much of a fine-tuning as improves the result.
 
