@@ -195,8 +195,8 @@ class Delivery:
             self.has_failed = True
             self.asked.say(f"redenoise: {error}", err=True)
             return None
-        taken = "" if where == path else f", since there is another {path.name} by now"
-        self.asked.say(f"wrote {where}{taken}")
+        taken = f", since there is another {path.name} by now"
+        self.asked.say(f"wrote {where}{'' if others or where == path else taken}")
         return where
 
 
