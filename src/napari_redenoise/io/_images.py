@@ -208,12 +208,15 @@ def _form_with(
 
 
 def _refusal(form: _Form, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Exception | None:
-    """Why a form cannot be written, tried with a few pixels."""
+    """Why a form cannot be written and read again, tried with a few pixels."""
+    file, few = io.BytesIO(), np.zeros([min(size, 4) for size in shape], dtype)
     try:
-        _write(io.BytesIO(), np.zeros([min(size, 4) for size in shape], dtype), form)
+        _write(file, few, form)
+        file.seek(0)
+        found = tifffile.imread(file)
     except _UNWRITABLE as error:
         return error
-    return None
+    return None if found.size == few.size else ValueError("it could not be read again")
 
 
 def _write(target: Path | io.BytesIO, array: ArrayLike, form: _Form) -> None:
