@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -178,5 +179,6 @@ def check_targets(
 def _same(one: Path, other: Path) -> bool:
     """Whether two names are of one file."""
     return one.resolve() == other.resolve() or (
-        one.exists() and other.exists() and one.samefile(other)
+        # Which are False for names that cannot be.
+        os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
     )
