@@ -180,6 +180,31 @@ def test_a_pipe_that_nobody_reads_ends_the_training_and_keeps_the_model(image, t
     assert ("holds what was learned" if closed == "stdout" else "wrote") in rest
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="its pipes do not tell who reads")
+def test_a_pipe_that_is_closed_before_the_first_step_keeps_a_step(image, tmp_path):
+    process = started(image, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 141, errors
+    assert load_model(tmp_path / "out.redenoise.safetensors")[3]["steps"] >= 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its pipes do not tell who reads")
+def test_a_trained_model_is_applied_though_nobody_reads(redenoise, image, tmp_path):
+    model = tmp_path / "m.safetensors"
+    options = ("--save-model", model, *FAST, "--steps", 1)
+    redenoise("denoise", image, tmp_path / "first.tif", *options)
+    program = "from napari_redenoise._cli import main; main()"
+    command = [sys.executable, "-c", program, "denoise", image, tmp_path / "out.tif"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([*command, "--model", model], **streams)
+    process.stdout.close()
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 0, errors
+    assert b"BrokenPipe" not in errors
+    assert tifffile.imread(tmp_path / "out.tif").shape == (48, 56)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise there")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_from_outside_is_followed_soon(image, tmp_path, name):

@@ -42,10 +42,12 @@ class Interruption:
         self.keeps = keeps
         self.exit_code = 0
         self.ends_at_once = False
+        self._is_unread = False
 
     def is_set(self) -> bool:
         """Whether the command is to end."""
-        if not self.exit_code and any(map(_is_unread, (sys.stdout, sys.stderr))):
+        # Whose reader is gone wants no less of what comes soon, and at least a step is kept.
+        if self.keeps and not self.exit_code and self._has_no_reader():
             self.exit_code = _OF_SIGNALS + _SIGPIPE
         return self.exit_code != 0
 
@@ -72,9 +74,11 @@ class Interruption:
         try:
             yield
         except OSError as error:
-            if error.errno in _UNREAD:
-                self.exit_code = self.exit_code or _OF_SIGNALS + _SIGPIPE
+            self._is_unread = self._is_unread or error.errno in _UNREAD
             _silence(stream)
+
+    def _has_no_reader(self) -> bool:
+        return self._is_unread or any(map(_is_unread, (sys.stdout, sys.stderr)))
 
 
 class _Bars:
