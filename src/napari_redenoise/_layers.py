@@ -15,7 +15,7 @@ import numpy as np
 from napari_redenoise._previews import Window
 from napari_redenoise.data import Planes, result_dtype
 from napari_redenoise.errors import InputError
-from napari_redenoise.io import ImageFile, result_array
+from napari_redenoise.io import ImageFile, result_array, rounded
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -296,11 +296,8 @@ def as_shown(array: np.ndarray, source: LayerImage) -> np.ndarray:
     """Colours in the dtype of their source: napari shows other floats than 0..1 wrongly."""
     dtype = np.dtype(source.array.dtype)
     if dtype.kind in "ui":
-        limits = np.iinfo(dtype)
-        array = np.clip(np.rint(array), limits.min, limits.max)
-    else:
-        array = np.clip(array, 0, 1)
-    return np.asarray(array.astype(dtype))
+        return rounded(array, dtype)
+    return np.asarray(np.clip(array, 0, 1).astype(dtype))
 
 
 def percentiles(array: Any, low: float, high: float) -> list[float]:

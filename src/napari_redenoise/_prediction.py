@@ -21,7 +21,7 @@ from napari_redenoise.inference import (
     predict,
     tile_sizes,
 )
-from napari_redenoise.io import is_out_of_memory
+from napari_redenoise.io import disk_in_words, is_out_of_memory
 from napari_redenoise.nn import DenoisingNetwork
 
 
@@ -69,10 +69,13 @@ def predict_in_tiles(
     ------
     DeviceError
         When even the smallest tile does not fit the device's memory.
+    OutputError
+        When results that lie on disk do not fit it.
     """
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     tile, halo, smallest = tile_sizes(config.network, config.tiling)
-    with interruptible(network, should_stop) if should_stop else nullcontext():
+    stopping = interruptible(network, should_stop) if should_stop else nullcontext()
+    with stopping, disk_in_words():
         while True:
             try:
                 yield from predict(

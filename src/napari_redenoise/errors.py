@@ -39,6 +39,10 @@ class OutputError(RedenoiseError):
     """A result that cannot be written without harm, for example over an existing file."""
 
 
+class NameTakenError(OutputError):
+    """A name under which there is a file already."""
+
+
 class ConversionError(RedenoiseError, ValueError):
     """A network with parts that have no rotation-equivariant counterpart.
 

@@ -11,6 +11,7 @@ from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._widgets import _layer_run, _models, _run
 from napari_redenoise._widgets._denoise import DenoiseWidget
 from napari_redenoise._widgets._plots import Plot
+from napari_redenoise.io import ImageFile, load_model, write_tiff
 
 KEY = "napari-redenoise"
 DENOISED = "cells denoised (AdaReNet, N2S)"
@@ -148,21 +149,58 @@ def test_cancel_while_denoising_adds_nothing_and_keeps_the_model(dock, noisy, mo
     assert dock.widget.denoiser.is_trained
 
 
-def test_closing_the_dock_ends_the_run(dock, noisy):
+def test_closing_the_dock_stops_the_run_and_keeps_what_was_learned(dock, noisy):
     dock.use(**{"training.steps": 1_000_000})
-    dock.viewer.add_image(noisy, name="cells")
+    layer = dock.viewer.add_image(noisy, name="cells")
     dock.press()
-    dock.wait(lambda: "cells preview" in dock.names)
-    control = dock.widget.run.control
+    dock.wait(lambda: dock.step >= 2 and "cells preview" in dock.names)
+    run = dock.widget.run
     dock.dock.destroyOnClose()
-    dock.wait(control.cancel.is_set)
-    WorkerBase.await_workers(10_000)
     dock.wait(lambda: not _layer_run._running)
+    assert not run.control.cancel.is_set()
+    assert dock.names == ["cells", "cells fusion mask", "cells denoised (AdaReNet, N2S)"]
+    made = dock.viewer.layers[-1].metadata["napari-redenoise"]
+    assert 2 <= made["steps"] < 1_000_000
+    assert _models.recall(layer) is run.denoiser
+    np.testing.assert_allclose(
+        dock.viewer.layers[-1].data, run.denoiser.predict(noisy).denoised, rtol=1e-3, atol=1.0
+    )
+    WorkerBase.await_workers(10_000)
     assert gc.get_freeze_count() == 0
     # The viewer goes on without us: nothing of ours listens any more.
     dock.viewer.add_image(noisy, name="other")
     dock.viewer.layers.selection.active = dock.viewer.layers["cells"]
-    assert dock.names == ["cells", "other"]
+    assert len(dock.names) == 4
+
+
+def test_a_viewer_that_is_closed_after_the_dock_ends_the_run(dock, noisy):
+    dock.use(**{"training.steps": 1_000_000})
+    dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    dock.wait_for_step(2)
+    run = dock.widget.run
+    dock.dock.destroyOnClose()
+    dock.viewer.close()
+    dock.wait(lambda: not _layer_run._running)
+    WorkerBase.await_workers(10_000)
+    assert run.control.stop.is_set()
+
+
+def test_closing_the_viewer_keeps_the_model_beside_the_image(dock, noisy, tmp_path):
+    path = tmp_path / "cells.tif"
+    write_tiff(path, noisy, ImageFile(noisy, "YX"))
+    dock.viewer.open(path, plugin="napari")
+    dock.use(**{"training.steps": 1_000_000})
+    dock.press()
+    dock.wait_for_step(2)
+    control = dock.widget.run.control
+    dock.viewer.close()
+    dock.wait(control.cancel.is_set)
+    WorkerBase.await_workers(10_000)
+    dock.wait(lambda: not _layer_run._running)
+    (kept,) = (found for found in tmp_path.iterdir() if found != path)
+    assert kept.name == "cells.redenoise.safetensors"
+    assert 2 <= load_model(kept)[3]["steps"] < 1_000_000
 
 
 def test_closing_the_viewer_ends_the_run(dock, noisy):

@@ -721,3 +721,14 @@ def test_preferences_are_where_a_new_dock_begins(make_napari_viewer_proxy, tmp_p
     finally:
         runs.device, runs.seconds, runs.cache_folder = before
         keep_results_in(None)
+
+
+def test_a_scale_that_no_tiff_holds_is_left_out_of_a_saved_image_and_said(dock, noisy, tmp_path):
+    dock.viewer.add_image(noisy, name="cells", scale=(1e-12, 1e-12), units=("um", "um"))
+    dock.run()
+    said = []
+    dock.widget.after.said.connect(said.append)
+    dock.widget.after.save_image(tmp_path / "out.tif")
+    dock.wait(lambda: bool(said))
+    assert said[0].startswith(f"Wrote {tmp_path / 'out.tif'}, without the resolution (1")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), dock.images[-1].data)

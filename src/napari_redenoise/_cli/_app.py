@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from threading import Event
 from typing import Annotated, Literal
 
 import typer
 from tqdm import tqdm
 
 from napari_redenoise import __version__
+from napari_redenoise._cli._interruption import Interruption
 from napari_redenoise._denoiser import Redenoiser, Result
 from napari_redenoise._judge import Judgement
 from napari_redenoise.config import Config
@@ -126,21 +125,27 @@ def train_on(
     second: ImageFile | None = None,
     region: ImageFile | None = None,
     stop_after: int | None = None,
+    asked: Interruption | None = None,
 ) -> None:
     """Train on an image file, with a bar of its steps.
 
     ``second`` is another shot of the scene; ``region`` is nonzero where training may look;
-    ``stop_after`` ends the training at a step before its last.
+    ``stop_after`` ends the training at a step before its last, and ``asked`` as soon as it says.
     """
+    asked = asked or Interruption(keeps=False)
     other = None if second is None else second.array
     inside = None if region is None else region.array != 0
     judgement: Judgement | None = None
-    with tqdm(desc=f"training on {denoiser.device}", unit="step") as bar:
-        events = denoiser.fit_events(source.array, source.axes, second=other, region=inside)
+    title = f"training on {denoiser.device}"
+    with tqdm(desc=title, unit="step", file=asked.bar_stream()) as bar:
+        events = denoiser.fit_events(
+            source.array, source.axes, second=other, region=inside, should_stop=asked.is_set
+        )
         for event in events:
             if isinstance(event, Judgement):
                 judgement = event
             if isinstance(event, StepDone):
+                asked.keeps = True
                 bar.total = event.steps
                 bar.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
                 bar.update()
@@ -149,16 +154,22 @@ def train_on(
                 if event.step == stop_after:
                     break
         events.close()
-    judgement = judgement or denoiser.settle()
+    judgement = judgement or denoiser.settle(asked.is_set)
     if judgement is not None:
-        typer.echo(f"{judgement.in_words()}.")
+        asked.say(f"{judgement.in_words()}.")
 
 
-def predict_all(denoiser: Redenoiser, source: ImageFile) -> Result:
-    """Denoise an image file, with a bar of its tiles."""
+def predict_all(
+    denoiser: Redenoiser, source: ImageFile, asked: Interruption | None = None
+) -> Result:
+    """Denoise an image file, with a bar of its tiles; some are missing when it is interrupted."""
+    asked = asked or Interruption(keeps=False)
     outputs = denoiser.allocate(source.array, source.axes)
-    with tqdm(desc="denoising", unit="tile") as bar:
-        for event in denoiser.predict_events(source.array, source.axes, outputs=outputs):
+    events = denoiser.predict_events(
+        source.array, source.axes, outputs=outputs, should_stop=asked.is_set
+    )
+    with tqdm(desc="denoising", unit="tile", file=asked.bar_stream()) as bar:
+        for event in events:
             bar.total = event.tiles
             bar.update(event.tile - bar.n)
     return Result(**outputs, provenance=denoiser.provenance)
@@ -194,16 +205,6 @@ def check_targets(
 def _same(one: Path, other: Path) -> bool:
     """Whether two names are of one file."""
     return one.resolve() == other.resolve() or (
-        one.exists() and other.exists() and one.samefile(other)
+        # Which are False for names that cannot be.
+        os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
     )
-
-
-@contextmanager
-def interruption() -> Iterator[Event]:
-    """Turn Ctrl-C into an event, so that training ends between two steps and not within one."""
-    asked = Event()
-    before = signal.signal(signal.SIGINT, lambda *_: asked.set())
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -18,9 +18,10 @@ from napari_redenoise._cli._app import (
     app,
     assigned,
     check_targets,
-    predict_all,
     train_on,
 )
+from napari_redenoise._cli._interruption import interruption
+from napari_redenoise._cli._results import Delivery, Targets
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._learning import shows_draws
 from napari_redenoise._noise_check import LINES_IN_WORDS, advise, in_words, resolve, smoothed
@@ -28,7 +29,7 @@ from napari_redenoise._trust import as_denoiser, assess, pixel_size_of
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError
-from napari_redenoise.io import ImageFile, in_type_of, read_image, write_tiff
+from napari_redenoise.io import ImageFile, read_image
 
 _SUBTRACTED = "offsets of {} are subtracted first, and the noise is measured again without them"
 
@@ -127,25 +128,37 @@ def denoise(
     if mask is not None and denoiser.config.network.kind != "adarenet":
         raise ConfigError("only the adarenet has a fusion mask: leave --mask out")
     source = read_image(image, axes)
-    for line in _announced(denoiser, source):
-        typer.echo(line)
-    if model is None:
-        train_on(denoiser, source, _read(second, source.axes), _read(region), stop_after)
-        for line in _settled(denoiser):
-            typer.echo(line)
-    if save_model is not None:
-        typer.echo(f"wrote {denoiser.save(save_model, overwrite=overwrite)}")
-    result = predict_all(denoiser, source)
-    denoised = result.denoised
-    if as_source:
-        denoised = in_type_of(source.array, source.axes, denoised)
-    write_tiff(output, denoised, source, overwrite=overwrite)
-    typer.echo(f"wrote {output}")
-    if mask is not None and result.mask is not None:
-        write_tiff(mask, result.mask, source, overwrite=overwrite)
-        typer.echo(f"wrote {mask}")
-    if report:
-        typer.echo("\n".join(_report(denoiser, source, result.denoised)))
+    targets = Targets(output, mask, save_model, overwrite, as_source)
+    with interruption(keeps=False) as asked:
+        for line in (*targets.check(denoiser, source), *_announced(denoiser, source)):
+            asked.say(line)
+        again = _command(image, targets, axes, device)
+        delivery = Delivery(denoiser, source, targets, asked, again)
+        try:
+            if model is None:
+                shots = _read(second, source.axes), _read(region)
+                train_on(denoiser, source, *shots, stop_after, asked)
+                for line in _settled(denoiser):
+                    asked.say(line)
+                delivery.save_model()
+            result = delivery.denoise()
+        finally:
+            # However it ended, unless by somebody who would not wait.
+            if model is None and not asked.ends_at_once:
+                delivery.keep_model()
+        if report and result is not None:
+            asked.say("\n".join(_report(denoiser, source, result.denoised)))
+    if delivery.exit_code:
+        raise typer.Exit(delivery.exit_code)
+
+
+def _command(image: Path, targets: Targets, axes: str | None, device: str | None) -> list[str]:
+    """Words of the command that makes the same files with a model."""
+    words = ["redenoise", "denoise", str(image), str(targets.output)]
+    for option, value in (("--axes", axes), ("--mask", targets.mask), ("--device", device)):
+        words += [] if value is None else [option, str(value)]
+    words += ["--as-source"] if targets.as_source else []
+    return words + (["--overwrite"] if targets.overwrite else [])
 
 
 def _report(denoiser: Redenoiser, source: ImageFile, denoised: np.ndarray) -> list[str]:

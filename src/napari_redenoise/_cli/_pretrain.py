@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from napari_redenoise._cli._app import Backbone, Device, Overwrite, app, interruption
+from napari_redenoise._cli._app import Backbone, Device, Overwrite, app
+from napari_redenoise._cli._interruption import interruption
 from napari_redenoise._pretrain import SIDE, Pretraining, Recipe
 from napari_redenoise.config import Config
 from napari_redenoise.errors import OutputError
@@ -94,4 +95,4 @@ def _run(training: Pretraining, state: Path) -> None:
     if training.state.step < total:
         training.save_state(state)
         typer.echo(f"stopped at step {training.state.step}; go on with --resume", err=True)
-        raise typer.Exit(130)
+        raise typer.Exit(asked_to_stop.exit_code)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
-from threading import Event
 from typing import Annotated, Literal
 
 import typer
 from tqdm import tqdm
 
-from napari_redenoise._cli._app import Backbone, Device, app, interruption
+from napari_redenoise._cli._app import Backbone, Device, app
+from napari_redenoise._cli._interruption import Interruption, interruption
 from napari_redenoise._folders import EpochDone, FolderTraining
 from napari_redenoise.config import Config, FolderConfig, NoiseKind, TrainedObjective
 from napari_redenoise.errors import ConfigError, OutputError
@@ -118,7 +118,7 @@ def train(
         )
     if training.state.step < training.config.training.total_steps:
         typer.echo(f"stopped at step {training.state.step}; go on with --resume", err=True)
-        raise typer.Exit(130)
+        raise typer.Exit(asked_to_stop.exit_code)
     typer.echo(f"wrote {ckpt_save_path}")
 
 
@@ -158,7 +158,7 @@ def _run(
     training: FolderTraining,
     folder: Path,
     interval: int,
-    asked_to_stop: Event,
+    asked_to_stop: Interruption,
     *,
     one_model: bool,
     plot: bool,

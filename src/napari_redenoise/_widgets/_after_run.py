@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -24,7 +25,7 @@ from napari_redenoise._widgets._task import Task
 from napari_redenoise._widgets._view import current_window
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
-from napari_redenoise.io import write_tiff
+from napari_redenoise.io import left_out, write_tiff
 from napari_redenoise.noise import NoiseReport
 
 logger = logging.getLogger(__name__)
@@ -198,7 +199,13 @@ class AfterRun(QObject):
         data, like = self.result.data, image_file(source)
         # The dialog has asked about the name as it was chosen, and about no other.
         overwrite = path is None and target == Path(name)
-        self._in_background(lambda: write_tiff(target, data, like, overwrite=overwrite))
+
+        def write() -> str:
+            path = write_tiff(target, data, like, overwrite=overwrite)
+            lost = left_out(data, like)
+            return f"Wrote {path}{', without ' + ', '.join(lost) if lost else ''}."
+
+        self._in_background(write)
 
     def save_model(self, path: str | Path | None = None) -> None:
         """Write the trained network, in a worker; a dialog asks for the name."""
@@ -209,7 +216,8 @@ class AfterRun(QObject):
         target = Path(name)
         target = target.with_suffix(".safetensors") if not target.suffix else target
         overwrite = path is None and target == Path(name)
-        self._in_background(lambda: self.job.denoiser.save(target, overwrite=overwrite))
+        denoiser = self.job.denoiser
+        self._in_background(lambda: f"Wrote {denoiser.save(target, overwrite=overwrite)}.")
 
     def _ask(self, title: str, name: str, kinds: str) -> str:
         """A name, about the overwriting of which the dialog has asked."""
@@ -217,10 +225,10 @@ class AfterRun(QObject):
         chosen, _ = QFileDialog.getSaveFileName(self._parent, title, str(folder / name), kinds)
         return str(chosen)
 
-    def _in_background(self, write: Any) -> None:
-        def returned(path: Path) -> None:
+    def _in_background(self, write: Callable[[], str]) -> None:
+        def returned(sentence: str) -> None:
             if not self._stop.is_set():
-                self.said.emit(f"Wrote {path}.")
+                self.said.emit(sentence)
 
         Task(write, returned=returned, errored=self._on_errored)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels, Shapes
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, QObject
 
 from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise._layers import LayerImage, is_no_image
@@ -55,6 +55,7 @@ class DenoiseWidget(DenoiseLayout):
         self.run: LayerRun | None = None
         self.layer_choice.choices = self._image_layers
         self.denoiser: Redenoiser | None = None
+        self._main_window: QObject | None = None
         self._queue: list[tuple[Any, Job]] = []
         self._details = ""
         self._sentences: list[str] = []
@@ -130,16 +131,28 @@ class DenoiseWidget(DenoiseLayout):
         self.destroyed.connect(lambda: self._leave(viewer_is_open=False))
 
     def _leave(self, *, viewer_is_open: bool) -> None:
-        """End what runs and listen no more: the dock or the viewer is gone."""
+        """Listen no more: the dock or the viewer is gone; keep what a run has learned."""
         for signal, callback in self._connections:
             signal.disconnect(callback)
         self._connections = []
         self._queue = []
         self._surveys.leave()
         self._afterwards.leave(viewer_is_open=viewer_is_open)
-        if self.run is not None:
-            self.run.abandon(viewer_is_open=viewer_is_open)
-            self.run = None
+        run, self.run = self.run, None
+        if run is None:
+            return
+        if viewer_is_open and self._main_window is not None:
+            run.finish_alone(self._main_window)
+        else:
+            run.abandon()
+        self._main_window = None
+
+    def _outermost(self) -> QObject:
+        """The window of the viewer, in which the dock lies or floats."""
+        found: QObject = self
+        while found.parent() is not None:
+            found = found.parent()
+        return found
 
     def changeEvent(self, event: QEvent) -> None:
         """Notice when napari takes the widget out of a dock that is being closed."""
@@ -285,6 +298,8 @@ class DenoiseWidget(DenoiseLayout):
         self._sentences = self._sentences if follows else []
         self._afterwards.hide()
         self.denoiser = job.denoiser
+        # Now, since a dock that is being closed has left it already.
+        self._main_window = self._outermost()
         self.run = LayerRun(self._viewer, layer, job)
         self.run.stepped.connect(self._on_step)
         self.run.progressed.connect(self._on_progress)
@@ -327,6 +342,7 @@ class DenoiseWidget(DenoiseLayout):
         run, self.run = self.run, None
         if run is None:
             return
+        self._main_window = None
         self._afterwards.end_rewind()
         self.loss_plot.redraw()
         self.show_idle()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 from napari.layers import Image
@@ -21,7 +23,7 @@ from napari_redenoise._previews import PreviewDone
 from napari_redenoise._widgets import _pauses
 from napari_redenoise._widgets._activity import Activity
 from napari_redenoise._widgets._adding import add_image
-from napari_redenoise._widgets._models import remember
+from napari_redenoise._widgets._models import keep_model, remember
 from napari_redenoise._widgets._run import (
     Begun,
     Finished,
@@ -48,6 +50,9 @@ REFRESH_MS = 150
 
 TELL_MS = 1000
 """How often progress is told: every change in the window has all of it drawn again."""
+
+LONGEST_END, POLL_SECONDS = 5.0, 0.02
+"""Seconds that the end of a step is waited for when the viewer is closed, and between two looks."""
 
 _running: set[LayerRun] = set()
 
@@ -86,6 +91,7 @@ class LayerRun(QObject):
         self._mask_name = ""
         self._sentence = "Cancelled; no layers were added."
         self._abandoned = False
+        self._main_window: QObject | None = None
         self._timers = []
         for interval, slot in ((REFRESH_MS, self._refresh), (TELL_MS, self._tell)):
             timer = QTimer(self)
@@ -138,13 +144,32 @@ class LayerRun(QObject):
         else:
             self.control.pause.clear()
 
-    def abandon(self, *, viewer_is_open: bool) -> None:
-        """End without a result: the dock or the viewer is gone, and with it whoever asked."""
-        self._abandoned = True
+    def finish_alone(self, main_window: QObject) -> None:
+        """Stop training and add what was learned as layers, though the dock is gone."""
+        self.blockSignals(True)
+        self.control.stop.set()
+        # The viewer may be closed before that.
+        main_window.destroyed.connect(self.abandon)
+        self._main_window = main_window
+
+    def abandon(self, _: Any = None) -> None:
+        """End without a result: the viewer is gone. What was learned goes to a file."""
+        self._abandoned, self._main_window = True, None
         self.control.abandon()
         self._stop_timers()
-        if viewer_is_open:
-            self._remove_result()
+        if (
+            self.job.action != "apply"
+            and self._source.file is not None
+            and self._has_come_to_rest()
+        ):
+            keep_model(self.denoiser, Path(self._source.file))
+
+    def _has_come_to_rest(self) -> bool:
+        """Wait a moment for the worker, which will not be heard of when the viewer is gone."""
+        end = time.monotonic() + LONGEST_END
+        while self._worker.is_running and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
+        return not self._worker.is_running
 
     # -- while the worker works ---------------------------------------------------------------
 
@@ -285,6 +310,10 @@ class LayerRun(QObject):
 
     def _end(self) -> None:
         _running.discard(self)
+        if self._main_window is not None and not self._abandoned:
+            # A connection keeps what it calls, and with it the viewer.
+            self._main_window.destroyed.disconnect(self.abandon)
+            self._main_window = None
         _pauses.end(self)
         if not self._abandoned:
             self.ended.emit(self._sentence)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from napari_redenoise._denoiser import Redenoiser
+from napari_redenoise.errors import OutputError
+from napari_redenoise.io import under_free_name
+
+logger = logging.getLogger(__name__)
 
 MOST_MODELS = 4
 """A model holds tens of megabytes: the oldest goes first."""
@@ -27,6 +33,18 @@ def remember(layer: Any, model: Redenoiser) -> None:
     _models[layer.unique_id] = Remembered(str(layer.name), model)
     while len(_models) > MOST_MODELS:
         del _models[next(iter(_models))]
+
+
+def keep_model(model: Redenoiser, image: Path) -> None:
+    """Write what was learned beside an image: there is no viewer any more to show it in."""
+    if not model.provenance.get("steps"):
+        return
+    try:
+        kept = under_free_name(image.with_name(f"{image.stem}.redenoise.safetensors"), model.save)
+    except OutputError as error:
+        logger.warning("what was learned is lost: %s", error)
+    else:
+        logger.warning("the viewer was closed during a run: %s holds what was learned", kept)
 
 
 def recall(layer: Any) -> Redenoiser | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import tifffile
 from napari_redenoise.data import ArrayLike, default_axes
 from napari_redenoise.errors import InputError, OutputError
 from napari_redenoise.io._files import refuse_existing, whole_file
+from napari_redenoise.io._scale import Scale, as_number, per_unit, scale_of
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 # Offsets have 32 bits; some are left for what is not pixels.
@@ -34,6 +36,18 @@ _UNREADABLE = (
     SyntaxError,
     struct.error,
     zlib.error,
+)
+
+
+# What the encoder raises for what it cannot hold.
+_UNWRITABLE = (
+    ArithmeticError,
+    AssertionError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
 )
 
 
@@ -103,44 +117,112 @@ def write_tiff(
     Notes
     -----
     Up to 4 GiB this is an ImageJ hyperstack where that holds dtype and axes; what is larger, or of
-    another kind, is a TIFF (then a BigTIFF) that names its axes, as tifffile writes it.
+    another kind, is a TIFF (then a BigTIFF) that names its axes, as tifffile writes it. A scale
+    that is none, such as NaN, is left out: `left_out` tells.
 
     Raises
     ------
     OutputError
-        When the file exists and ``overwrite`` is not set, or is no TIFF by its name.
+        When the file exists and ``overwrite`` is not set, or is no TIFF by its name, or the file
+        system or TIFF refuses.
     """
     path = Path(path)
     check_output(path, overwrite=overwrite)
-    dtype = np.dtype(array.dtype)
-    axes = like.axes if len(array.shape) == len(like.axes) else like.axes.replace("C", "")
-    colour = axes.endswith("YXC") and array.shape[-1] in (3, 4)
-    metadata: dict[str, Any] = {
-        key: like.metadata[key] for key in ("spacing", "unit", "finterval") if key in like.metadata
-    }
-    big = math.prod(array.shape) * dtype.itemsize > MOST_BYTES_IN_TIFF
+    shape, dtype = tuple(array.shape), np.dtype(array.dtype)
+    size = math.prod(shape) * dtype.itemsize
+    with whole_file(path, overwrite=overwrite, needs=size) as partial:
+        _write(partial, array, _form(shape, dtype, like))
+    return path
+
+
+def left_out(array: ArrayLike, like: ImageFile) -> tuple[str, ...]:
+    """What a source says of its scale and a result of it cannot, in words.
+
+    Parameters
+    ----------
+    array : array-like
+        Of the result; only shape and dtype matter.
+    like : ImageFile
+        The source.
+
+    Raises
+    ------
+    OutputError
+        When such a result cannot be written at all.
+    """
+    return _form(tuple(array.shape), np.dtype(array.dtype), like).left_out
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How an array is written: the order of its axes, those in a page, and tifffile's options."""
+
+    order: tuple[int, ...]
+    depth: int
+    options: dict[str, Any]
+    left_out: tuple[str, ...] = ()
+
+
+def _form(shape: tuple[int, ...], dtype: np.dtype[Any], like: ImageFile) -> _Form:
+    """Choose the form of a result, and try it on a few pixels: no result is lost by its header."""
+    scale = scale_of(like.metadata, like.resolution, like.resolution_unit)
+    form = _form_with(shape, dtype, like, scale)
+    if _refusal(form, shape, dtype) is None:
+        return form
+    bare = _form_with(shape, dtype, like, Scale(left_out=("its scale and units",)))
+    refusal = _refusal(bare, shape, dtype)
+    if refusal is None:
+        return bare
+    raise OutputError(
+        f"an image of shape {shape}, {dtype}, with the axes {like.axes} cannot be written as TIFF "
+        f"({refusal}): give other axes"
+    ) from refusal
+
+
+def _form_with(
+    shape: tuple[int, ...], dtype: np.dtype[Any], like: ImageFile, scale: Scale
+) -> _Form:
+    axes = like.axes if len(shape) == len(like.axes) else like.axes.replace("C", "")
+    colour = axes.endswith("YXC") and shape[-1] in (3, 4)
+    metadata = dict(scale.metadata)
+    big = math.prod(shape) * dtype.itemsize > MOST_BYTES_IN_TIFF
     options: dict[str, Any] = {"photometric": "rgb" if colour else "minisblack", "bigtiff": big}
     imagej = dtype in (np.uint8, np.uint16, np.float32) and set(axes) <= set("TZCYX")
-    order = list(range(len(axes)))
+    order = tuple(range(len(axes)))
     if imagej and not colour and not big:
         # ImageJ's TIFF has a fixed order of axes and is what Fiji reads scale and axes from.
         options["imagej"] = True
         if "unit" in metadata:
             metadata["unit"] = _java_escaped(metadata["unit"])
         kept = [axis for axis in "TZCYX" if axis in axes]
-        order = [axes.index(axis) for axis in kept]
+        order = tuple(axes.index(axis) for axis in kept)
         axes = "".join(kept)
     else:
         axes = axes.replace("C", "S") if colour else axes
-    if like.resolution is not None:
-        options["resolution"] = like.resolution
-        if like.resolution_unit is not None:
-            options["resolutionunit"] = like.resolution_unit
-    options |= {"shape": tuple(array.shape[axis] for axis in order), "dtype": dtype}
-    pages = _pages(array, order, 3 if colour else 2)
-    with whole_file(path) as partial:
-        tifffile.imwrite(partial, pages, metadata={"axes": axes, **metadata}, **options)
-    return path
+    if scale.resolution is not None:
+        options["resolution"] = scale.resolution
+        if scale.unit is not None:
+            options["resolutionunit"] = scale.unit
+    options["metadata"] = {"axes": axes, **metadata}
+    return _Form(order, 3 if colour else 2, options, scale.left_out)
+
+
+def _refusal(form: _Form, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Exception | None:
+    """Why a form cannot be written and read again, tried with a few pixels."""
+    file, few = io.BytesIO(), np.zeros([min(size, 4) for size in shape], dtype)
+    try:
+        _write(file, few, form)
+        file.seek(0)
+        found = tifffile.imread(file)
+    except _UNWRITABLE as error:
+        return error
+    return None if found.size == few.size else ValueError("it could not be read again")
+
+
+def _write(target: Path | io.BytesIO, array: ArrayLike, form: _Form) -> None:
+    shape = tuple(array.shape[axis] for axis in form.order)
+    pages = _pages(array, form.order, form.depth)
+    tifffile.imwrite(target, pages, shape=shape, dtype=np.dtype(array.dtype), **form.options)
 
 
 def check_output(path: str | Path, *, overwrite: bool = False) -> None:
@@ -157,7 +239,7 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> None:
     refuse_existing(path, overwrite=overwrite)
 
 
-def _pages(array: ArrayLike, order: list[int], depth: int) -> Iterator[npt.NDArray[Any]]:
+def _pages(array: ArrayLike, order: Sequence[int], depth: int) -> Iterator[npt.NDArray[Any]]:
     """Pages of a file with the axes of an array in another order, the last ``depth`` in a page."""
     outer, inner = order[:-depth], order[-depth:]
     turned = [sorted(inner).index(axis) for axis in inner]
@@ -178,12 +260,14 @@ def _read_tiff(path: Path) -> ImageFile:
         resolution = unit = None
         page = file.pages[0]
         array = _without_alpha(array, axes, page)
-        if isinstance(page, tifffile.TiffPage) and "XResolution" in page.tags:
-            x, y = (page.tags[name].value for name in ("XResolution", "YResolution"))
-            if 0 not in (*x, *y):
-                resolution = (x[0] / x[1], y[0] / y[1])
-            if "ResolutionUnit" in page.tags:
-                unit = int(page.tags["ResolutionUnit"].value)
+        if isinstance(page, tifffile.TiffPage):
+            x, y, known = (
+                page.tags.valueof(name) for name in ("XResolution", "YResolution", "ResolutionUnit")
+            )
+            unit = None if known is None else int(as_number(known) or 0)
+            across, down = per_unit(x), per_unit(y)
+            if across is not None and down is not None:
+                resolution = (across, down)
     return ImageFile(array, axes, dict(metadata), resolution, unit)
 
 
@@ -203,8 +287,8 @@ def _ome_scale(xml: str) -> tuple[dict[str, Any], tuple[float, float] | None, in
         "unit": pixels.get("PhysicalSizeXUnit", "µm" if "PhysicalSizeX" in pixels else None),
         "finterval": pixels.get("TimeIncrement"),
     }
-    sizes = [pixels.get("PhysicalSizeX"), pixels.get("PhysicalSizeY")]
-    resolution = (1 / sizes[0], 1 / sizes[1]) if all(sizes) else None
+    x, y = (as_number(pixels.get(name)) for name in ("PhysicalSizeX", "PhysicalSizeY"))
+    resolution = (1 / x, 1 / y) if x and y else None
     known = {key: value for key, value in metadata.items() if value is not None}
     return known, resolution, int(tifffile.RESUNIT.NONE)
 

@@ -62,7 +62,8 @@ def save_model(
         "normalisation": json.dumps(asdict(normalisation)),
         "provenance": json.dumps(provenance or {}),
     }
-    with whole_file(path) as partial:
+    size = sum(value.nbytes for value in tensors.values())
+    with whole_file(path, overwrite=overwrite, needs=size) as partial:
         save_file(tensors, partial, header)
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -68,8 +69,11 @@ def export_model(
         node.meta.pop("stack_trace", None)
     words = _words(config, shortest)
     details = {"readme.txt": words, "network.json": json.dumps(config.model_dump(mode="json"))}
-    with whole_file(path) as partial:
-        torch.export.save(program, partial, extra_files=details)
+    # Not to the file, since torch tells a full disk by no OSError.
+    data = io.BytesIO()
+    torch.export.save(program, data, extra_files=details)
+    with whole_file(path, overwrite=overwrite, needs=data.tell()) as partial:
+        partial.write_bytes(data.getbuffer())
     return words
 
 

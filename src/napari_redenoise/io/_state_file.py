@@ -42,7 +42,8 @@ def save_state(path: str | Path, state: TrainingState, settings: str) -> Path:
         "began": str(state.began),
         "settings": settings,
     }
-    with whole_file(path) as partial:
+    size = sum(value.nbytes for value in tensors.values())
+    with whole_file(path, needs=size) as partial:
         # Copies: safetensors refuses memory that is shared or not contiguous.
         save_file(
             {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()},

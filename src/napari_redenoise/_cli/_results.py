@@ -1,0 +1,223 @@
+"""What `redenoise denoise` writes: each file whatever becomes of the others."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_redenoise._cli._app import predict_all
+from napari_redenoise._cli._interruption import Interruption
+from napari_redenoise._denoiser import Redenoiser, Result
+from napari_redenoise.data import Planes
+from napari_redenoise.errors import OutputError
+from napari_redenoise.io import (
+    ImageFile,
+    check_space,
+    in_type_of,
+    left_out,
+    temporary_space,
+    under_free_name,
+    write_tiff,
+)
+from napari_redenoise.nn import build_network
+
+_SUFFIX = ".redenoise.safetensors"
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Where results go, and in which form.
+
+    Attributes
+    ----------
+    output, mask, model : Path or None
+    overwrite : bool
+    as_source : bool
+        Whether the denoised image has the integers of its source.
+    """
+
+    output: Path
+    mask: Path | None = None
+    model: Path | None = None
+    overwrite: bool = False
+    as_source: bool = False
+
+    def check(self, denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
+        """Refuse before the work what could not be written after it; tell what will be left out.
+
+        Raises
+        ------
+        OutputError
+            When the disks have no room for the results, or no TIFF can hold them.
+        """
+        planes = Planes(source.array, source.axes)
+        dtype = _dtype(source, as_source=self.as_source)
+        image = np.broadcast_to(np.zeros((), dtype), source.array.shape)
+        mask = np.broadcast_to(np.float32(0), planes.shape_without_channels)
+        lost = left_out(image, source)
+        if self.mask is not None:
+            left_out(mask, source)
+        check_space(self._needs(denoiser, planes, image, mask))
+        if lost:
+            yield f"caution: the results are written without {', '.join(lost)}: no TIFF holds it"
+
+    def _needs(
+        self, denoiser: Redenoiser, planes: Planes, image: np.ndarray, mask: np.ndarray
+    ) -> dict[Path, int]:
+        """Bytes of every file, the model's also where it is kept only if something goes wrong."""
+        needs = {self.output: image.nbytes}
+        if self.mask is not None:
+            needs[self.mask] = mask.nbytes
+        if not denoiser.is_trained:
+            needs[self.model or beside(self.output)] = _model_size(denoiser, planes.channels)
+        floats = 4 * image.size
+        rounded = image.nbytes if image.dtype != np.float32 else 0
+        folder, size = temporary_space([floats, mask.nbytes, rounded])
+        return needs | {folder: size}
+
+
+@dataclass
+class Delivery:
+    """Writes the results of one run, and keeps what was learned where they are not complete.
+
+    Parameters
+    ----------
+    denoiser : Redenoiser
+    source : ImageFile
+    targets : Targets
+    asked : Interruption
+    command : list of str
+        Words of the command that makes the results with a model, but for the model.
+
+    Attributes
+    ----------
+    is_complete : bool
+        Whether all results are written.
+    has_failed : bool
+        Whether one could not be written.
+    model_file : Path or None
+        Where the model is.
+    """
+
+    denoiser: Redenoiser
+    source: ImageFile
+    targets: Targets
+    asked: Interruption
+    command: list[str] = field(default_factory=list)
+    is_complete: bool = False
+    has_failed: bool = False
+    model_file: Path | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0, or why not everything is there."""
+        return self.asked.exit_code or int(self.has_failed)
+
+    @property
+    def _has_learned(self) -> bool:
+        return bool(self.denoiser.provenance.get("steps"))
+
+    def save_model(self) -> None:
+        """Write the model, if that is wanted."""
+        if self.targets.model is not None and (self._has_learned or not self.asked.is_set()):
+            self.model_file = self._write(self.targets.model, self._saving)
+
+    def denoise(self) -> Result | None:
+        """Denoise and write the image and the mask; None when it was interrupted."""
+        if self.asked.is_set():
+            return None
+        result = predict_all(self.denoiser, self.source, self.asked)
+        if self.asked.is_set():
+            return None
+        targets = self.targets
+        written = [self._write(targets.output, self._writing(self._finished(result.denoised)))]
+        if targets.mask is not None and result.mask is not None:
+            written.append(self._write(targets.mask, self._writing(result.mask)))
+        self.is_complete = None not in written
+        return result
+
+    def keep_model(self) -> None:
+        """Write what was learned beside the image, where it would be lost otherwise."""
+        if not self._has_learned:
+            if self.asked.exit_code:
+                self.asked.say("redenoise: stopped before anything was learned", err=True)
+            return
+        lost = not self.is_complete or self.targets.model is not None
+        if self.model_file is None and lost:
+            for path in _places(self.targets.output):
+                self.model_file = self._write(path, self._saving, others=True)
+                if self.model_file is not None:
+                    break
+        if self.model_file is not None and not self.is_complete:
+            words = [*self.command, "--model", str(self.model_file)]
+            self.asked.say(
+                f"redenoise: {self._state()}: {self.model_file} holds what was learned, to "
+                f"denoise with it: {shlex.join(words)}",
+                err=True,
+            )
+
+    def _state(self) -> str:
+        if not self.asked.exit_code:
+            return "not all results are written"
+        steps = self.denoiser.provenance["steps"]
+        return f"stopped after {steps} of {self.denoiser.config.training.total_steps} steps"
+
+    def _finished(self, denoised: Any) -> Any:
+        if not self.targets.as_source:
+            return denoised
+        return in_type_of(self.source.array, self.source.axes, denoised)
+
+    def _writing(self, array: Any) -> Callable[[Path], object]:
+        overwrite = self.targets.overwrite
+        return lambda path: write_tiff(path, array, self.source, overwrite=overwrite)
+
+    def _saving(self, path: Path) -> object:
+        return self.denoiser.save(path, overwrite=self.targets.overwrite)
+
+    def _write(
+        self, path: Path, write: Callable[[Path], object], *, others: bool = False
+    ) -> Path | None:
+        """Write a file and say so, or say why not; ``others`` never replaces a file."""
+        try:
+            if self.targets.overwrite and not others:
+                write(path)
+                where = path
+            else:
+                where = under_free_name(path, write)
+        except OutputError as error:
+            self.has_failed = True
+            self.asked.say(f"redenoise: {error}", err=True)
+            return None
+        taken = f", since there is another {path.name} by now"
+        self.asked.say(f"wrote {where}{'' if others or where == path else taken}")
+        return where
+
+
+def beside(output: Path) -> Path:
+    """Name of the model of an image whose results are not complete."""
+    return output.with_name(f"{output.stem}{_SUFFIX}")
+
+
+def _places(output: Path) -> list[Path]:
+    """Where a model may be kept: beside the image, or where else there may be room."""
+    name = beside(output).name
+    return list(dict.fromkeys([beside(output), Path(name), Path(tempfile.gettempdir()) / name]))
+
+
+def _dtype(source: ImageFile, *, as_source: bool) -> np.dtype[Any]:
+    dtype = np.dtype(source.array.dtype)
+    return dtype if as_source and dtype.kind in "ui" else np.dtype(np.float32)
+
+
+def _model_size(denoiser: Redenoiser, channels: int) -> int:
+    """Bytes of the model, all but those of its header."""
+    config = denoiser.config.changed(**{"network.channels": channels}).network
+    tensors = build_network(config, torch.Generator()).state_dict().values()
+    return sum(tensor.nbytes for tensor in tensors)
