@@ -50,7 +50,8 @@ def _clipped(share: float) -> Callable[[Image, np.random.Generator], tuple[Image
         truth = 4 * (4 + 40 * clean)
         noisy = poisson_gaussian(truth / 4, rng, gain=4, read_noise=6)
         black = np.quantile(noisy, share)
-        return np.clip(np.rint(noisy - black), 0, 255).astype(np.uint8), truth - black
+        clipped = np.clip(np.rint(noisy - black), 0, 255).astype(np.uint8)
+        return clipped, np.clip(truth - black, 0, 255)
 
     return spoil
 

@@ -559,3 +559,22 @@ def test_the_skewness_of_real_cameras(bench_data):
         assert 1.3 < skewness.excess < 1.6
     scmos = estimate_noise(tifffile.imread(bench_data / "hagen_dev/noisy_mito-20x-noise1.tif"))
     assert scmos.model.read_noise > 7
+
+
+@pytest.mark.parametrize("share", [0.05, 0.17, 0.3])
+def test_noise_that_is_clipped_at_the_dark_end_is_named_with_its_share(share) -> None:
+    y, x = np.mgrid[:256, :256]
+    photons = 4 + 20 * (1 + np.sin(x / 11) * np.cos(y / 13))
+    noisy = poisson_gaussian(photons, np.random.default_rng(0), gain=4, read_noise=6)
+    noisy = np.clip(np.rint(noisy - np.quantile(noisy, share)), 0, 255).astype(np.uint8)
+    report = estimate_noise(noisy)
+    assert report.clipped[0] == pytest.approx((noisy == 0).mean())
+    assert "clipped at 0" in kinds(report)["clipping"]
+
+
+@pytest.mark.parametrize("photons", [0.3, 1.0, 3.0])
+def test_counts_that_reach_zero_are_not_clipped(photons) -> None:
+    y, x = np.mgrid[:256, :256]
+    light = photons * (1.1 + np.sin(x / 11) * np.cos(y / 13))
+    counts = np.random.default_rng(0).poisson(light).astype(np.uint8)
+    assert estimate_noise(counts).clipped == (0.0, 0.0)

@@ -557,3 +557,12 @@ def test_the_noise_is_measured_again_without_offsets_of_lines(photons: np.ndarra
     said = ObjectiveConfig(kind=kind, lines="columns")
     assert resolve(said, noisy, without=without).lines == "columns"
     assert seen == ["rows", "columns"]
+
+
+def test_constant_areas_count_in_no_measure_of_the_noise(photons: np.ndarray) -> None:
+    noisy = camera(photons)
+    gap = noisy.copy()
+    gap[60:70], gap[:, 30:34] = 0.0, 0.0
+    missing = np.where(gap == 0, np.nan, gap)
+    reports = [noise_reports(Planes(image, "YX"))[0] for image in (gap, missing)]
+    assert reports[0] == reports[1]

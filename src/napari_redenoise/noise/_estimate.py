@@ -190,7 +190,7 @@ def _report(
     points = variance_points(blocks, line, fine_share)
     mean_variance = blocks.fine.mean() if frames > 1 else line.variance(np.array(greys.mean))
     low, high = greys.piled_up
-    if line.floor.any() or line.counts:
+    if line.cut or line.counts:
         low = 0.0 if line.counts else greys.at_floor
     return NoiseReport(
         model=model,

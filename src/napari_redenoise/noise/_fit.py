@@ -46,6 +46,8 @@ class Line:
         Share of the blocks that show no structure.
     counts : bool
         Whether noise reaches the dark end and ends there by itself, as that of counts does.
+    cut : bool
+        Whether noise reaches the dark end and does not end there by itself.
     """
 
     fit: Fit
@@ -54,6 +56,7 @@ class Line:
     floor: Chosen
     homogeneous: float
     counts: bool = False
+    cut: bool = False
 
     def variance(self, level: Values) -> Values:
         """Predicted variance, not negative."""
@@ -124,11 +127,13 @@ def fit_line(
     good &= ~floor
     first = lower_line(level[good], start[good], size[good])
     usable, cut = (_members(chosen, bins) for chosen in (good, floor))
-    counts = bool(dark.any() and not floor.any())
+    counts = bool(dark.any()) and _is_counted(
+        level - greys.limits[0], start, size, dark, greys.step
+    )
     line = _refine(blocks, variance, coarse, first, usable, cut)
     if line.fit.error > _UNCERTAIN * line.fit.slope:
         line = _by_calm_blocks(blocks, variance, line, calm & usable)
-    return replace(line, counts=counts)
+    return replace(line, counts=counts, cut=bool(dark.any()) and not counts)
 
 
 def _by_calm_blocks(blocks: Blocks, variance: Values, line: Line, calm: Chosen) -> Line:
@@ -169,8 +174,13 @@ def _is_cut(
     fit = lower_line(light[free], variance[free], size[free])
     seen = float((size * variance)[floor].sum())
     expected = float((size * np.maximum(fit.at(light), 0.0))[floor].sum())
-    counted = step * float((size * light)[floor].sum())
-    return _EXCESS * counted < seen < _CUT * expected
+    return seen < _CUT * expected and not _is_counted(light, variance, size, floor, step)
+
+
+def _is_counted(light: Values, variance: Values, size: Values, dark: Chosen, step: float) -> bool:
+    """Whether the variance of dark levels is that of single photons: the step between levels."""
+    counted = step * float((size * light)[dark].sum())
+    return float((size * variance)[dark].sum()) <= _EXCESS * counted
 
 
 def _refine(
