@@ -21,7 +21,7 @@ from torch.nn import functional
 from napari_redenoise.data import Pool
 from napari_redenoise.inference import Interrupted, interruptible
 from napari_redenoise.nn import DenoisingNetwork
-from napari_redenoise.objectives import neighbour_mean
+from napari_redenoise.objectives import NoiseFigures, neighbour_mean
 
 SIDE, MOST_WINDOWS = 128, 9
 CELL = 32
@@ -134,6 +134,9 @@ class Judge:
         Chooses windows and pixels.
     dtype : torch.dtype
         ``torch.bfloat16`` computes the networks under autocast.
+    noise : NoiseFigures, optional
+        Of white noise, where the pretrained network does not know the structure of the image: what
+        it takes away is not the noise then, and hidden pixels cannot be predicted.
 
     Attributes
     ----------
@@ -142,8 +145,14 @@ class Judge:
     """
 
     def __init__(
-        self, pool: Pool, channels: int, seed: int, dtype: torch.dtype = torch.float32
+        self,
+        pool: Pool,
+        channels: int,
+        seed: int,
+        dtype: torch.dtype = torch.float32,
+        noise: NoiseFigures | None = None,
     ) -> None:
+        self._noise = noise
         self._generator = torch.Generator().manual_seed(seed)
         self._dtype = dtype
         places = _windows(pool, self._generator)
@@ -168,10 +177,7 @@ class Judge:
         try:
             with interruptible(network, should_stop):
                 plain = self._predict(network, self._noisy)
-                self._std = noise_by_level(self._noisy, plain, self._usable)
-                self._probe = probe(self._noisy - plain, self._std, self._usable, self._generator)
-                more = self._left_by(network, plain)
-                self._std, self._probe = more * self._std, more * self._probe
+                self._measure_noise(network, plain)
                 self._before = self._look(network, plain)
         except Interrupted:
             return
@@ -203,11 +209,23 @@ class Judge:
                 held,
             ),
         }
+        if self._noise is not None:
+            figures = {"sure": figures["sure"]}
         estimates = {name: estimate(*parts) for name, parts in figures.items()}
         error = _mean((before.plain - y) ** 2 + 2 * before.follows - self._std**2, self._usable)
         least = LEAST_ERROR * _mean(self._std**2, self._usable)
         change = _mean(moved, self._usable) / max(error, least, 1e-12)
         return Judgement(step, share_of(list(estimates.values()), change), change, estimates)
+
+    def _measure_noise(self, network: DenoisingNetwork, plain: Tensor) -> None:
+        if self._noise is not None:
+            self._std = self._noise.std(plain)
+            self._probe = self._std * white(plain.shape, self._generator)
+            return
+        self._std = noise_by_level(self._noisy, plain, self._usable)
+        self._probe = probe(self._noisy - plain, self._std, self._usable, self._generator)
+        more = self._left_by(network, plain)
+        self._std, self._probe = more * self._std, more * self._probe
 
     def _left_by(self, network: DenoisingNetwork, plain: Tensor) -> float:
         """How many times as strong as what the network takes away the noise is.
@@ -292,9 +310,14 @@ def probe(rest: Tensor, std: Tensor, usable: Tensor, generator: torch.Generator)
     """
     unit = torch.where(usable, rest / std.clamp(min=1e-12), 0.0).clamp(-4, 4)
     spectrum = _spectrum(unit - unit.mean((2, 3), keepdim=True))
-    white = torch.randn(rest.shape, generator=generator, dtype=torch.float32)
-    shaped: Tensor = torch.fft.irfft2(torch.fft.rfft2(white) * spectrum.sqrt(), s=rest.shape[-2:])
+    drawn = torch.fft.rfft2(white(rest.shape, generator))
+    shaped: Tensor = torch.fft.irfft2(drawn * spectrum.sqrt(), s=rest.shape[-2:])
     return std * shaped
+
+
+def white(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """White noise of variance 1."""
+    return torch.randn(shape, generator=generator, dtype=torch.float32)
 
 
 def _spectrum(unit: Tensor) -> Tensor:

@@ -10,7 +10,14 @@ import torch
 
 import napari_redenoise
 from napari_redenoise._judge import Judge, Judgement
-from napari_redenoise._learning import Material, as_planes, draws_of, make_objective, shows_draws
+from napari_redenoise._learning import (
+    Material,
+    as_planes,
+    draws_of,
+    figures,
+    make_objective,
+    shows_draws,
+)
 from napari_redenoise._lines import WithoutLines
 from napari_redenoise._noise_check import forgotten
 from napari_redenoise._preparation import prepared
@@ -164,7 +171,7 @@ class Learner:
             pool = load_pool(shots, state.generator, should_stop=should_stop)
             if not is_warm:
                 # Otherwise when the first step is due: there is something to see before.
-                config, pool = prepared(
+                config, pool, _ = prepared(
                     config, material, pool, state.generator, self.device, should_stop
                 )
             self.config, self.normalisation = config, pool.normalisation
@@ -230,14 +237,14 @@ class Learner:
             if state is None or (network is not state.average and network is not self._delivered):
                 state = go_on(config, network.state_dict(), here.step, self.device)
             pool = load_pool(shots, state.generator, normalisation, should_stop=should_stop)
-            config, pool = prepared(
+            config, pool, knows = prepared(
                 config, material, pool, state.generator, self.device, should_stop
             )
             state.began = here.step
             self.config, self._state, self._network = config, state, state.average
             self._snapshots.go_on(here)
             controls = Controls.of(view, should_stop, should_pause)
-            yield from self._train(state, material, pool, controls)
+            yield from self._train(state, material, pool, controls, knows=knows)
 
     @torch.inference_mode(mode=False)  # The copy can be trained, whatever the caller is in.
     def copy(self) -> Self:
@@ -308,7 +315,13 @@ class Learner:
         return Snapshot.of(network, [] if loss is None else [loss], self.provenance)
 
     def _train(
-        self, state: TrainingState, material: Material, pool: Pool, controls: Controls
+        self,
+        state: TrainingState,
+        material: Material,
+        pool: Pool,
+        controls: Controls,
+        *,
+        knows: bool = True,
     ) -> Generator[StepDone | PreviewDone | Judgement, None, None]:
         planes, snapshots = material.planes, self._snapshots
         dtype = training_dtype(self.device, self.config.training.precision)
@@ -327,17 +340,19 @@ class Learner:
                 snapshots.rest(now())
 
         def steps() -> Iterator[StepDone]:
-            learned = pool
+            learned, is_known = pool, knows
             if is_warm and state.step == 0:
-                self.config, learned = prepared(
+                self.config, learned, is_known = prepared(
                     self.config, material, pool, state.generator, self.device, controls.stops
                 )
+                if controls.stops():
+                    return
                 self.provenance = self._describe(material, None, 0.0)
+                if self.config.training.total_steps == 0:
+                    return
                 snapshots.keep(now())
-            if controls.stops() or state.step >= self.config.training.total_steps:
-                return
             if is_warm:
-                self._unjudged = self._judge_of(learned, dtype, controls.stops)
+                self._unjudged = self._judge_of(learned, dtype, is_known, controls.stops)
                 learned = self._unjudged.pool
             yield from steps_of(state, self.config, learned, dtype)
 
@@ -362,14 +377,24 @@ class Learner:
             if state.step == state.began:
                 self._unjudged = None
         if not controls.stops():
-            judgement = self.settle()
+            judgement = self.settle(controls.stops)
             if judgement is not None:
                 yield judgement
 
-    def _judge_of(self, pool: Pool, dtype: torch.dtype, should_stop: Callable[[], bool]) -> Judge:
+    def _judge_of(
+        self, pool: Pool, dtype: torch.dtype, is_known: bool, should_stop: Callable[[], bool]
+    ) -> Judge:
         """What compares a fine-tuned network with the pretrained one."""
-        channels = self.config.network.channels
-        judge = Judge(pool, channels, self.config.training.seed, dtype)
+        config = self.config
+        # Structure that the pretrained network takes for noise would be judged as noise.
+        noise = None if is_known or config.objective.noise is None else config.objective.noise
+        judge = Judge(
+            pool,
+            config.network.channels,
+            config.training.seed,
+            dtype,
+            None if noise is None else figures(noise, pool.normalisation),
+        )
         network = warm_network(self.config.network).to(self.device)
         judge.begin(network.requires_grad_(False), should_stop)
         return judge

@@ -165,9 +165,20 @@ def resolve(
     InputError
         When R2R is to draw from noise and there is none, or photons cannot be told from it.
     """
+    return resolved(objective, planes, adapting=adapting, without=without)[0]
+
+
+def resolved(
+    objective: ObjectiveConfig,
+    planes: Planes,
+    *,
+    adapting: bool = False,
+    without: Callable[[Lines], Planes] | None = None,
+) -> tuple[ObjectiveConfig, bool]:
+    """As `resolve`, and whether the pretrained network knows the structure of the image."""
     objective = forgotten(objective)
     if not asks_for_noise(objective):
-        return objective
+        return objective, True
     reports = _reports_or_none(planes, doubtful=adapting)
     objective = _with_lines_of(objective, reports)
     lines = objective.lines
@@ -180,7 +191,8 @@ def resolve(
         # Again, to say what is wrong with an image of which nothing could be measured.
         noise, found = _measured(reports or noise_reports(planes)), {}
     known = {"noise": noise, "from_noise": True}
-    return objective.model_copy(update={**found, **known})
+    knows = not any(has_unknown_structure(report) for report in reports or ())
+    return objective.model_copy(update={**found, **known}), knows
 
 
 def forgotten(objective: ObjectiveConfig) -> ObjectiveConfig:

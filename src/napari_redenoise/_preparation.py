@@ -8,7 +8,7 @@ import torch
 
 from napari_redenoise._learning import Material
 from napari_redenoise._lines import WithoutLines
-from napari_redenoise._noise_check import resolve, with_lines
+from napari_redenoise._noise_check import resolved, with_lines
 from napari_redenoise.config import Config, Lines
 from napari_redenoise.data import Planes, Pool, load_pool, some_pixels
 from napari_redenoise.inference import Interrupted
@@ -24,7 +24,7 @@ def prepared(
     generator: torch.Generator,
     device: torch.device,
     should_stop: Callable[[], bool] | None,
-) -> tuple[Config, Pool]:
+) -> tuple[Config, Pool, bool]:
     """Settle what follows from the noise of an image, and learn from it without offsets of lines.
 
     Parameters
@@ -38,6 +38,12 @@ def prepared(
     device : torch.device
     should_stop : callable, optional
         Leaves the search for offsets; configuration and pool then stay as they are.
+
+    Returns
+    -------
+    (Config, Pool, bool)
+        The last tells whether the pretrained network knows the structure of the image, as far as
+        that was looked at.
 
     Raises
     ------
@@ -61,8 +67,8 @@ def prepared(
     try:
         if not learns:
             objective = with_lines(objective, material.planes)
-            return config.model_copy(update={"objective": objective}), pool
-        objective = resolve(
+            return config.model_copy(update={"objective": objective}), pool, True
+        objective, knows = resolved(
             objective,
             material.planes,
             adapting=config.training.start == "warm",
@@ -72,5 +78,5 @@ def prepared(
             shots = without(objective.lines).shots(objective)
             pool = load_pool(shots, generator, pool.normalisation, should_stop=should_stop)
     except Interrupted:
-        return config, pool
-    return config.model_copy(update={"objective": objective}), pool
+        return config, pool, True
+    return config.model_copy(update={"objective": objective}), pool, knows

@@ -75,7 +75,6 @@ class Snapshots:
         self._last: Snapshot | None = None
         self._spacing = 1
         self._origin = 0
-        self._pinned: frozenset[int] = frozenset()
         self._network: DenoisingNetwork | None = None
         self._lock = Lock()
 
@@ -84,7 +83,6 @@ class Snapshots:
         twin = Snapshots()
         twin._kept, twin._last = self._kept, self._last
         twin._spacing, twin._origin = self._spacing, self._origin
-        twin._pinned = self._pinned
         return twin
 
     @property
@@ -119,12 +117,6 @@ class Snapshots:
         """Add the next; when they are too many, every second one goes."""
         self._thin((*self._kept, snapshot))
 
-    def pin(self, snapshot: Snapshot) -> None:
-        """Keep it whatever goes, and none that was pinned before it."""
-        self._pinned = frozenset({snapshot.step})
-        others = (one for one in self._kept if one.step != snapshot.step)
-        self._thin(tuple(sorted((*others, snapshot), key=lambda one: one.step)))
-
     def rest(self, snapshot: Snapshot) -> None:
         """Remember the last state, until a later one is kept."""
         self._last = snapshot
@@ -132,15 +124,14 @@ class Snapshots:
     def go_on(self, snapshot: Snapshot) -> None:
         """Train on from a snapshot: it stays, so that one can go back, and later ones go."""
         self._origin = snapshot.step
-        self._last, self._pinned = None, frozenset()
+        self._last = None
         self._thin((*(kept for kept in self._kept if kept.step < snapshot.step), snapshot))
 
     def _thin(self, kept: tuple[Snapshot, ...]) -> None:
         # One place is for the last state.
         while len(kept) >= MOST_SNAPSHOTS:
             self._spacing *= 2
-            stay = {self._origin, *self._pinned}
-            kept = tuple(one for one in kept if self.is_due(one.step) or one.step in stay)
+            kept = tuple(one for one in kept if self.is_due(one.step) or one.step == self._origin)
         self._kept = kept
 
     @contextmanager

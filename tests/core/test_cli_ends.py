@@ -50,18 +50,6 @@ def signal_after(monkeypatch, steps: int, *numbers: int) -> None:
 SIGNALS = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-@pytest.fixture(autouse=True)
-def not_ignored():
-    """As outside of ``nohup``, which the tests may be run by."""
-    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in SIGNALS}
-    for number, handler in before.items():
-        if handler == signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("wanted", [True, False])
 def test_a_signal_ends_the_training_and_keeps_the_model(

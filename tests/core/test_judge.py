@@ -124,6 +124,19 @@ def test_all_judges_find_the_share_with_the_least_error(kind, ways) -> None:
     assert loss < 0.03
 
 
+def test_structure_that_the_pretrained_network_takes_for_noise_may_come_back() -> None:
+    # As fine as the pixels: nothing but the strength of the noise tells it from noise.
+    texture = torch.rand(1, 384, 384, generator=generator(4))
+    noisy = texture + 0.03 * torch.randn(texture.shape, generator=generator(5))
+    known = NoiseFigures((0.0,), (0.0,), (0.03,))
+    shares = []
+    for noise in (None, known):
+        judge = Judge(pool_of(noisy), 1, 0, noise=noise)
+        judge.begin(Filter(2.0), never)
+        shares.append(judge.judge(Filter(2.0, 0.9), 1, never).share)
+    assert shares == [0, 1]
+
+
 def test_correlated_noise_that_a_network_keeps_is_no_gain() -> None:
     clean = scene()
     noisy = clean + noise_of("correlated", clean)

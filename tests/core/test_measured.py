@@ -59,6 +59,12 @@ def test_few_photons_are_no_constant_area(photons) -> None:
     assert not is_outlier(image, is_missing(image)).any()
 
 
+def test_a_slope_without_noise_is_no_constant_area() -> None:
+    slope = np.tile(np.linspace(0, 60, 256), (256, 1))
+    for image in (slope, slope.T, np.rint(4 * slope)):
+        assert not is_missing(image).any()
+
+
 def test_an_image_without_any_other_value_is_missing_whole() -> None:
     assert is_missing(np.full((2, 30, 30), 7)).all()
 

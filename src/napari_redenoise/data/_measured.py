@@ -150,13 +150,13 @@ def beside(plane: Floats, pixels: Mask) -> Floats:
 
 def _is_constant(plane: npt.NDArray[Any]) -> Mask:
     """Pixels of squares or lines of one value that is not common around them."""
-    rows, columns = (np.diff(plane, axis=axis) == 0 for axis in (0, 1))
+    rows, columns = plane[1:] == plane[:-1], plane[:, 1:] == plane[:, :-1]
     flat = _squares(rows, columns, _SQUARE)
     if flat.any():
         finite = plane[np.isfinite(plane)]
         flat &= (plane == finite.min()) | (plane == finite.max())
         flat |= _squares(rows, columns, _LARGE_SQUARE)
-    flat |= _lines(rows, 0) | _lines(columns, 1)
+    flat |= _lines(rows, columns, 0) | _lines(columns, rows, 1)
     if not flat.any() or flat.all():
         return flat
     # Every value by itself: a gap may lie beside a saturated blob.
@@ -209,8 +209,11 @@ def _run(equal: Mask, length: int, axis: int) -> Mask:
     return every
 
 
-def _lines(equal: Mask, axis: int) -> Mask:
-    """Pixels in a long line of one value along an axis, from whether neighbours are equal."""
+def _lines(equal: Mask, across: Mask, axis: int) -> Mask:
+    """Pixels in a long line of one value along an axis, from whether neighbours are equal.
+
+    Lines of different values side by side are an image that changes along one axis only.
+    """
     shape = list(equal.shape)
     shape[axis] += 1
     length = min(_LINE, shape[axis])
@@ -231,7 +234,12 @@ def _lines(equal: Mask, axis: int) -> Mask:
     before = np.concatenate(
         [np.zeros_like(np.take(marks, [0], axis)).repeat(length, axis), marks], axis
     )
-    return np.asarray(marks > np.take(before, range(shape[axis]), axis))
+    flat = np.asarray(marks > np.take(before, range(shape[axis]), axis))
+    one, other = (np.moveaxis(flat, 1 - axis, 0)[part] for part in (slice(1, None), slice(-1)))
+    differ = one & other & ~np.moveaxis(across, 1 - axis, 0)
+    one &= ~differ
+    other &= ~differ
+    return flat
 
 
 def _stand_out(plane: npt.NDArray[Any], missing: Mask) -> Mask:

@@ -42,6 +42,14 @@ class NoiseFigures:
     read_noise: Figure
     skewed: tuple[float, ...] = (0.0,)
 
+    def std(self, level: Tensor) -> Tensor:
+        """Standard deviation of the noise at expected levels (B, channels, H, W)."""
+        gain, offset, read_noise = (
+            torch.tensor(values, dtype=level.dtype, device=level.device)[..., None, None]
+            for values in (self.gain, self.offset, self.read_noise)
+        )
+        return (gain * (level - offset).clamp(min=0) + read_noise**2).sqrt()
+
     @classmethod
     def of_patches(cls, patches: Sequence[NoiseFigures]) -> NoiseFigures:
         """Figures of patches whose noise differs, one of each per channel."""
