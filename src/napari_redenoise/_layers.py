@@ -261,7 +261,8 @@ def denoised_name(source: LayerImage, provenance: dict[str, Any]) -> str:
     method = _NETWORK_NAMES[network["kind"]]
     if network["kind"] != "standard" and network["group"] != "C4":
         method += f" {network['group']}"
-    learned = _OBJECTIVE_NAMES[objective] if provenance["steps"] else "not adapted"
+    is_tuned = provenance["steps"] and provenance.get("judgement", {}).get("share") != 0
+    learned = _OBJECTIVE_NAMES[objective] if is_tuned else "not adapted"
     return f"{source.name} denoised ({method}, {learned})"
 
 

@@ -51,12 +51,12 @@ def test_a_run_begins_with_what_was_chosen(dock, noisy, shipped, start):
     assert (steps[0] == 0) == (start == "warm")
 
 
-def test_a_training_that_harms_is_taken_back_in_words(dock, noisy, shipped):
+def test_a_training_that_harms_is_not_kept_which_is_said(dock, noisy, shipped):
     dock.use(**{"training.learning_rate": 3.0})
     dock.viewer.add_image(noisy, name="cells")
     dock.run()
     said = dock.widget.status.text()
-    assert "worse than the shipped network" in said
+    assert "Fine-tuning did not improve this image; the pretrained result is kept." in said
     assert "cells denoised (AdaReNet, not adapted)" in dock.names
 
 
