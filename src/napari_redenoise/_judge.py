@@ -367,7 +367,7 @@ def estimate(gained: Tensor, moved: Tensor, chosen: Tensor) -> Estimate:
     return Estimate((curvature - float(mean)) / 2 / curvature, error / 2 / curvature)
 
 
-EXPECTED, SPREAD = 0.6, 0.4
+EXPECTED, SPREAD = 0.7, 0.4
 """Where the least error lies before anything was measured, and its standard deviation."""
 
 DOUBT = 0.15
@@ -394,17 +394,18 @@ def share_of(estimates: Sequence[Estimate], change: float = 0.0) -> float:
 
     Notes
     -----
-    What the judge cannot tell leaves the expected share, near the middle. But with the least error
-    at a share s the error at w is larger than at 0 by ``change * (w**2 - 2 w s)`` of itself: that
-    may be 0.05 dB where s is a standard error lower than estimated, and no more.
+    Each judge has the benefit of a standard error, or the least of three would be too low by
+    chance. What it cannot tell leaves the expected share. But with the least error at a share s the
+    error at w is larger than at 0 by ``change * (w**2 - 2 w s)`` of itself: that may be 0.05 dB
+    where s is a standard error lower than estimated, and no more.
     """
     if not estimates:
         return EXPECTED
     if not all(math.isfinite(one.share + one.error) for one in estimates):
         return 0.0
-    least = min(estimates, key=lambda one: one.share)
+    least = min(estimates, key=lambda one: one.share + one.error)
     weight = SPREAD**2 / (SPREAD**2 + DOUBT**2 + least.error**2)
-    share = EXPECTED + weight * (least.share - EXPECTED)
+    share = EXPECTED + weight * (least.share + least.error - EXPECTED)
     if change > 0:
         low = max(least.share - least.error, 0.0)
         share = min(share, low + math.sqrt(low**2 + MOST_LOST / change))
