@@ -9,7 +9,8 @@ from typing import Any, Self
 import torch
 
 import napari_redenoise
-from napari_redenoise._judge import Judge, Judgement
+from napari_redenoise._judge import Judge
+from napari_redenoise._judgement import Judgement
 from napari_redenoise._learning import (
     Material,
     as_planes,

@@ -7,16 +7,8 @@ import torch
 from torch import nn
 
 from napari_redenoise import Config, Redenoiser, _warm_start
-from napari_redenoise._judge import (
-    Estimate,
-    Judge,
-    Judgement,
-    estimate,
-    in_words,
-    noise_by_level,
-    probe,
-    share_of,
-)
+from napari_redenoise._judge import Judge, estimate, noise_by_level, probe
+from napari_redenoise._judgement import Estimate, Judgement, in_words, share_of
 from napari_redenoise._learning import usable_alone
 from napari_redenoise.data import Normalisation, Pool, patches
 from napari_redenoise.io import load_model, save_model

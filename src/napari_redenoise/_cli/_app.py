@@ -14,7 +14,7 @@ from tqdm import tqdm
 from napari_redenoise import __version__
 from napari_redenoise._cli._interruption import Interruption
 from napari_redenoise._denoiser import Redenoiser, Result
-from napari_redenoise._judge import Judgement
+from napari_redenoise._judgement import Judgement
 from napari_redenoise.config import Config
 from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import (

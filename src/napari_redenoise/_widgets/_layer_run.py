@@ -12,7 +12,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
 from superqt.utils import create_worker
 
-from napari_redenoise._judge import in_words
+from napari_redenoise._judgement import in_words
 from napari_redenoise._layers import (
     denoised_layer,
     denoised_name,

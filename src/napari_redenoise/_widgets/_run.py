@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from napari_redenoise._denoiser import Redenoiser
-from napari_redenoise._judge import Judgement
+from napari_redenoise._judgement import Judgement
 from napari_redenoise._layers import (
     LayerImage,
     as_shown,
