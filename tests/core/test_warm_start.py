@@ -145,9 +145,9 @@ def test_the_noise_is_measured_only_after_the_first_preview(
     warm, shipped, noisy, monkeypatch
 ) -> None:
     measured = []
-    real = _preparation.resolve
+    real = _preparation.resolved
     monkeypatch.setattr(
-        _preparation, "resolve", lambda *a, **k: measured.append(1) or real(*a, **k)
+        _preparation, "resolved", lambda *a, **k: measured.append(1) or real(*a, **k)
     )
     window = Window((), slice(0, 40), slice(0, 40))
     model = Redenoiser(warm.changed(**{"objective.kind": "auto"}), "cpu")

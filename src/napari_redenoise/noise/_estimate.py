@@ -190,8 +190,11 @@ def _report(
     points = variance_points(blocks, line, fine_share)
     mean_variance = blocks.fine.mean() if frames > 1 else line.variance(np.array(greys.mean))
     low, high = greys.piled_up
-    if line.cut or line.counts:
-        low = 0.0 if line.counts else greys.at_floor
+    if line.floor.any():
+        low = greys.at_floor
+    elif line.cut or line.counts:
+        # Of few pixels it cannot be told from the end of a tail.
+        low = greys.at_floor if line.cut and greys.at_floor > _CUT_OFF else 0.0
     return NoiseReport(
         model=model,
         gain_error=line.fit.error,
