@@ -63,7 +63,7 @@ class Judge:
     Parameters
     ----------
     pool : Pool
-        What is learned from.
+        Pixels of the training.
     channels : int
         Of one shot; of several the first is judged.
     seed : int
@@ -331,7 +331,7 @@ def _windows(pool: Pool, generator: torch.Generator) -> list[tuple[int, slice, s
 
 
 def _usable(pool: Pool, number: int, rows: slice, columns: slice) -> Tensor:
-    """Pixels of a window that may be learned from and compared, (rows, columns) bool."""
+    """Pixels of a window for training and comparison, (rows, columns) bool."""
     usable = torch.ones(pool.blocks[number].shape[1:], dtype=torch.bool)[rows, columns]
     for masks in (pool.usable, pool.inside):
         mask = masks[number]

@@ -133,7 +133,7 @@ def make_objective(config: ObjectiveConfig, normalisation: Normalisation) -> Obj
 
 
 def usable_alone(objective: Objective) -> Callable[[Patches, torch.Generator], Sample]:
-    """The objective for patches, of which only usable pixels are compared."""
+    """The objective for patches; only their usable pixels are compared."""
 
     def compared(patches: Patches, generator: torch.Generator) -> Sample:
         sample = objective(patches.noisy, generator)

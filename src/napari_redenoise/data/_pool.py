@@ -143,7 +143,7 @@ def _inside(mask: np.ndarray | None, missing: np.ndarray) -> Tensor | None:
 
 
 def _usable(shown: Shown) -> Tensor | None:
-    """Pixels of which every channel was measured, and shown as it is."""
+    """Pixels with every channel measured and shown as it is."""
     # A channel without any measurement says nothing of the others.
     some = ~shown.missing.all((1, 2))
     left_out = (shown.missing | shown.outlier | (shown.beyond != 0))[some].any(0)
@@ -156,7 +156,7 @@ def _measure_inside(
     channels: int,
     known: Normalisation | None,
 ) -> Normalisation:
-    """Over the measured pixels of all shots that may be learned from, unless it is known."""
+    """Over the measured training pixels of all shots, unless it is known."""
 
     def shots(blocks: list[np.ndarray]) -> list[np.ndarray]:
         inside = (
