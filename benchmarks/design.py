@@ -18,11 +18,11 @@ from _report import ROOT, append, machine, publish, rows, scoring, table
 from torch.utils.flop_counter import FlopCounterMode
 
 from napari_redenoise import Config
-from napari_redenoise._pretrain import Pretraining, Recipe
 from napari_redenoise.data import measure
 from napari_redenoise.inference import predict_window
 from napari_redenoise.io import load_model
 from napari_redenoise.nn import export
+from napari_redenoise.recipes.pretraining import Pretraining, Recipe
 
 NAME = "design"
 PAGE = ROOT / "docs" / "warm-start.md"

@@ -27,7 +27,8 @@ from _report import (
     table,
 )
 
-from napari_redenoise import Config, Redenoiser, _warm_start
+from napari_redenoise import Config, Redenoiser
+from napari_redenoise.model import _pretrained
 
 NAME = "fine_tuning"
 PAGE = ROOT / "docs" / "warm-start.md"
@@ -64,7 +65,7 @@ def main() -> None:
 
 def weights() -> str:
     """Which weights: the beginning of the sum of the default network's file."""
-    path = _warm_start.weights_file(Config().network)
+    path = _pretrained.weights_file(Config().network)
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 

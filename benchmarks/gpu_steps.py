@@ -7,9 +7,9 @@ import time
 
 import torch
 
-from napari_redenoise._pretrain._recipe import gains
 from napari_redenoise.config import Config
 from napari_redenoise.objectives import Sample
+from napari_redenoise.recipes.pretraining._recipe import gains
 from napari_redenoise.training import start
 from napari_redenoise.training._step import Step
 

@@ -19,8 +19,8 @@ from scipy import ndimage
 from skimage.color import rgb2gray
 
 from napari_redenoise import __version__
-from napari_redenoise._noise_check import noise_reports
 from napari_redenoise.data import Planes
+from napari_redenoise.model._noise_check import noise_reports
 from napari_redenoise.noise import (
     estimate_noise,
     estimate_noise_from_repeats,

@@ -14,9 +14,9 @@ from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise._trust import Band, Resolution, as_denoiser, resolution_of
-from napari_redenoise._trust._spectra import Blocks
-from napari_redenoise._trust._support import fields_of, middle_of
+from napari_redenoise.assessment import Band, Resolution, as_denoiser, resolution_of
+from napari_redenoise.assessment._spectra import Blocks
+from napari_redenoise.assessment._support import fields_of, middle_of
 from napari_redenoise.data import Planes
 
 NAME = "resolution"

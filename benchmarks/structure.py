@@ -15,9 +15,9 @@ from scipy import ndimage
 from skimage import data
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise._excess import what_is_removed
-from napari_redenoise._noise_check import noise_reports
 from napari_redenoise.data import Planes
+from napari_redenoise.model._excess import what_is_removed
+from napari_redenoise.model._noise_check import noise_reports
 from napari_redenoise.noise import (
     NoiseReport,
     blind_spot,

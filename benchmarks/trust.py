@@ -5,7 +5,7 @@ from _report import ROOT, machine, publish, scoring, table
 from scipy import ndimage
 
 from napari_redenoise import TrustReport, assess
-from napari_redenoise._trust import TrustCheck
+from napari_redenoise.assessment import TrustCheck
 from napari_redenoise.noise import NoiseReport, estimate_noise
 
 NAME = "trust"

@@ -86,7 +86,7 @@ def test_every_command_of_the_manifest_can_be_imported(manifest):
 
 def test_commands_point_at_the_widgets_and_the_sample_data(manifest):
     modules = {command.python_name.split(":")[0] for command in manifest.contributions.commands}
-    allowed = ("napari_redenoise._widgets", "napari_redenoise._sample_data")
+    allowed = ("napari_redenoise._napari", "napari_redenoise._sample_data")
     assert all(module.startswith(allowed) for module in modules), modules
 
 

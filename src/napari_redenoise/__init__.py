@@ -13,12 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_redenoise._denoiser import Redenoiser, Result
-    from napari_redenoise._equivariance import EquivarianceResult, equivariance
-    from napari_redenoise._folders import FolderTraining
-    from napari_redenoise._trust import TrustReport, assess
+    from napari_redenoise.assessment import EquivarianceResult, TrustReport, assess, equivariance
     from napari_redenoise.config import Config, FolderConfig
     from napari_redenoise.errors import RedenoiseError
+    from napari_redenoise.model import Redenoiser, Result
+    from napari_redenoise.recipes import FolderTraining
 
 # OpenMP's threads wait for each other by spinning; where another program computes as well, that
 # keeps the processor from whom they wait for. Read once, when torch is loaded.
@@ -46,15 +45,15 @@ __all__ = [
 
 _LAZY = {
     "Config": "config",
-    "EquivarianceResult": "_equivariance",
+    "EquivarianceResult": "assessment",
     "FolderConfig": "config",
-    "FolderTraining": "_folders",
+    "FolderTraining": "recipes",
     "RedenoiseError": "errors",
-    "Redenoiser": "_denoiser",
-    "Result": "_denoiser",
-    "TrustReport": "_trust",
-    "assess": "_trust",
-    "equivariance": "_equivariance",
+    "Redenoiser": "model",
+    "Result": "model",
+    "TrustReport": "assessment",
+    "assess": "assessment",
+    "equivariance": "assessment",
 }
 
 

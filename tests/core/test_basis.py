@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_redenoise.nn import DihedralGroup, Group, filter_basis, parse_group
-from napari_redenoise.nn._basis import damping, fourier_atoms
+from napari_redenoise.nn.layers._basis import damping, fourier_atoms
 
 SIZES = (3, 5, 7)
 GROUPS = [parse_group(name) for name in ("C4", "C8", "C12", "D4", "D8")]

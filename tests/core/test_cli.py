@@ -64,7 +64,7 @@ def test_results_too_large_for_memory_are_written_alike(redenoise, noisy, tmp_pa
         return [path.read_bytes() for path in paths], said.replace(name, "")
 
     in_memory = run("memory")
-    monkeypatch.setattr("napari_redenoise.io._arrays.MOST_BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr("napari_redenoise.io._result_arrays.MOST_BYTES_IN_MEMORY", 0)
     assert run("disk") == in_memory
 
 

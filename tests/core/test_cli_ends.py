@@ -14,7 +14,7 @@ import tifffile
 
 from napari_redenoise import Redenoiser
 from napari_redenoise._cli._interruption import interruption
-from napari_redenoise.io import _files, load_model
+from napari_redenoise.io import _safe_writing, load_model
 
 FAST = ("--from-scratch", "--backbone", "standard", "--objective", "noise2self", "--device", "cpu",
         "--set", "network.levels=2", "--set", "network.encoder_width=8",
@@ -349,8 +349,10 @@ def untrained(monkeypatch):
 def test_results_for_which_there_is_no_room_are_refused(
     redenoise, image, tmp_path, monkeypatch, untrained
 ):
-    found = type(_files.shutil.disk_usage(tmp_path))
-    monkeypatch.setattr(_files.shutil, "disk_usage", lambda _: found(10**6, 10**6 - 1000, 1000))
+    found = type(_safe_writing.shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(
+        _safe_writing.shutil, "disk_usage", lambda _: found(10**6, 10**6 - 1000, 1000)
+    )
     status, _, errors = redenoise("denoise", image, tmp_path / "out.tif", *LONG)
     assert status == 1
     assert re.search(r"the results need [\d.]+ kB in .* and 1\.0 kB are free: free some", errors)

@@ -3,7 +3,7 @@ import pytest
 import tifffile
 
 from napari_redenoise import Redenoiser
-from napari_redenoise._equivariance import equivariance, percent
+from napari_redenoise.assessment._equivariance import equivariance, percent
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import pytest
 import tifffile
 import torch
 
-from napari_redenoise import Config, Redenoiser, _copy_as
-from napari_redenoise._copy_as import as_command, as_python
+from napari_redenoise import Config, Redenoiser
 from napari_redenoise.io import read_image
+from napari_redenoise.model import _reproduce
+from napari_redenoise.model._reproduce import as_command, as_python
 
 RUNS = {
     "tiny": {},
@@ -129,7 +130,7 @@ def test_the_command_makes_the_same_result(run, redenoise):
 def test_the_script_runs_by_itself(tiny, noisy, tmp_path):
     tifffile.imwrite(tmp_path / "image.tif", noisy)
     (tmp_path / "run.py").write_text(as_python(tiny, None, "YX", device="cpu", out="a.tif"))
-    package = Path(_copy_as.__file__).parents[1]
+    package = Path(_reproduce.__file__).parents[1]
     # Another number of threads adds in another order, and training multiplies the rounding.
     threads = str(torch.get_num_threads())
     environment = {

@@ -10,13 +10,13 @@ import pytest
 import torch
 import zarr
 
-import napari_redenoise._prediction as prediction_module
-import napari_redenoise._session as session_module
 import napari_redenoise.config as config_module
+import napari_redenoise.model._prediction as prediction_module
+import napari_redenoise.model._session as session_module
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise._previews import FIRST_STEP, PreviewDone, Window
 from napari_redenoise.errors import ConfigError, DeviceError, InputError, OutputError
 from napari_redenoise.inference import Interrupted, interruptible, tile_sizes
+from napari_redenoise.model._previews import FIRST_STEP, PreviewDone, Window
 from napari_redenoise.training import StepDone
 
 KINDS = ("adarenet", "equivariant", "standard")
@@ -400,7 +400,7 @@ def test_a_large_result_is_a_zarr_array_with_the_same_values(
 ) -> None:
     stack = np.stack([noisy, noisy[::-1]])
     expected = trained.predict(stack)
-    monkeypatch.setattr("napari_redenoise.io._arrays.MOST_BYTES_IN_MEMORY", 100)
+    monkeypatch.setattr("napari_redenoise.io._result_arrays.MOST_BYTES_IN_MEMORY", 100)
     result = trained.predict(stack)
     assert isinstance(result.denoised, zarr.Array)
     np.testing.assert_array_equal(result.denoised[:], expected.denoised)

@@ -5,9 +5,9 @@ import pytest
 import tifffile
 import torch
 
-from napari_redenoise import Redenoiser
+from napari_redenoise import Redenoiser, devices
+from napari_redenoise.devices import get_device, refused_devices, training_dtype
 from napari_redenoise.errors import DeviceError, is_out_of_memory
-from napari_redenoise.io import _trial, get_device, refused_devices, training_dtype
 
 TOO_OLD = RuntimeError("CUDA error: no kernel image is available for execution on the device\nmore")
 OLD_DRIVER = RuntimeError("The NVIDIA driver on your system is too old (found version 11040).")
@@ -28,8 +28,8 @@ def machine(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    monkeypatch.setattr(_trial, "_trials", {})
-    monkeypatch.setattr(_trial, "_step", step)
+    monkeypatch.setattr(devices, "_trials", {})
+    monkeypatch.setattr(devices, "_step", step)
     return errors, tried
 
 
@@ -87,14 +87,14 @@ def test_a_device_asked_for_by_name_is_not_replaced(machine, name: str) -> None:
 
 
 def test_the_trial_is_a_step_that_works_where_training_does() -> None:
-    assert _trial._trial("cpu") is None
+    assert devices._trial("cpu") is None
     with torch.inference_mode():
-        assert _trial._trial("cpu") is None
+        assert devices._trial("cpu") is None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_a_device_that_torch_cannot_reach_fails_its_trial_in_words() -> None:
-    reason = _trial._trial("cuda:0")
+    reason = devices._trial("cuda:0")
     assert reason is not None
     assert ": " in reason
     assert "\n" not in reason

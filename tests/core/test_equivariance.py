@@ -6,9 +6,9 @@ import torch
 from scipy import ndimage
 
 from napari_redenoise import Redenoiser
-from napari_redenoise._equivariance import equivariance, equivariance_events, percent
-from napari_redenoise._previews import Window
+from napari_redenoise.assessment._equivariance import equivariance, equivariance_events, percent
 from napari_redenoise.errors import ConfigError, InputError
+from napari_redenoise.model._previews import Window
 from napari_redenoise.nn import CyclicGroup
 from napari_redenoise.nn.testing import equivariance_error
 

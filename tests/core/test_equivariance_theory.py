@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_redenoise.nn import CyclicGroup, LiftingConv2d
-from napari_redenoise.nn._basis import fourier_atoms
+from napari_redenoise.nn.layers._basis import fourier_atoms
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import _continuum as continuum

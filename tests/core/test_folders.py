@@ -13,7 +13,13 @@ from typer.testing import CliRunner
 
 from napari_redenoise import Redenoiser
 from napari_redenoise._cli import app
-from napari_redenoise._folders import (
+from napari_redenoise.config import Config, FolderConfig
+from napari_redenoise.data import PictureFolder
+from napari_redenoise.errors import ConfigError, InputError, ModelFileError
+from napari_redenoise.io import load_model, save_model
+from napari_redenoise.metrics import psnr, ssim
+from napari_redenoise.noise import poisson_gaussian
+from napari_redenoise.recipes._folder_training import (
     EpochDone,
     FolderTraining,
     denoise_picture,
@@ -21,12 +27,6 @@ from napari_redenoise._folders import (
     noise_config,
     scaled,
 )
-from napari_redenoise.config import Config, FolderConfig
-from napari_redenoise.data import PictureFolder
-from napari_redenoise.errors import ConfigError, InputError, ModelFileError
-from napari_redenoise.io import load_model, save_model
-from napari_redenoise.metrics import psnr, ssim
-from napari_redenoise.noise import poisson_gaussian
 from napari_redenoise.training import StepDone
 
 

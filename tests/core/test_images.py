@@ -9,8 +9,8 @@ from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError, OutputError
 from napari_redenoise.io import (
     ImageFile,
-    _arrays,
     _images,
+    _result_arrays,
     check_output,
     read_image,
     result_array,
@@ -183,7 +183,7 @@ SHAPES = {"YX": (40, 30), "TYX": (3, 40, 30), "YXC": (40, 30, 3), "TCZYX": (2, 3
 def test_results_on_disk_are_written_as_those_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, axes: str, channels: bool
 ) -> None:
-    monkeypatch.setattr(_arrays, "MOST_BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr(_result_arrays, "MOST_BYTES_IN_MEMORY", 0)
     planes = Planes(np.zeros(SHAPES[axes], np.float32), axes)
     on_disk = result_array(planes, channels=channels)
     assert not isinstance(on_disk, np.ndarray)

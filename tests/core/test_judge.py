@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from napari_redenoise import Config, Redenoiser, _warm_start
-from napari_redenoise._judge import Judge, estimate, noise_by_level, probe
-from napari_redenoise._judgement import Estimate, Judgement, in_words, share_of
-from napari_redenoise._learning import usable_alone
+from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Normalisation, Pool, patches
 from napari_redenoise.io import load_model, save_model
+from napari_redenoise.model import _pretrained
+from napari_redenoise.model._judge import Judge, estimate, noise_by_level, probe
+from napari_redenoise.model._judgement import Estimate, Judgement, judgement_in_words, share_of
+from napari_redenoise.model._material import usable_alone
 from napari_redenoise.nn import Prediction, build_network
 from napari_redenoise.objectives import (
     R2R,
@@ -240,10 +241,10 @@ def test_the_judge_that_trusts_least_decides() -> None:
 
 
 def test_the_words_say_what_is_kept() -> None:
-    assert "pretrained result is kept" in in_words(0)
-    assert "did not improve" in in_words(0)
-    assert "fine-tuned result is kept" in in_words(1)
-    assert in_words(0.62).startswith("62 % of the fine-tuning is kept")
+    assert "pretrained result is kept" in judgement_in_words(0)
+    assert "did not improve" in judgement_in_words(0)
+    assert "fine-tuned result is kept" in judgement_in_words(1)
+    assert judgement_in_words(0.62).startswith("62 % of the fine-tuning is kept")
 
 
 @pytest.fixture
@@ -254,7 +255,7 @@ def warm(tiny: Config, tmp_path, monkeypatch) -> Config:
     config = tiny.changed(**changes)
     network = build_network(config.network, generator(7))
     save_model(tmp_path / "standard-C4.safetensors", network, config, UNIT)
-    monkeypatch.setattr(_warm_start, "FOLDER", tmp_path)
+    monkeypatch.setattr(_pretrained, "FOLDER", tmp_path)
     return config
 
 
@@ -301,7 +302,7 @@ def test_a_share_lies_between_both_networks(warm: Config, noisy, monkeypatch) ->
     half = Judgement(8, 0.5, 1.0, {})
     monkeypatch.setattr(Judge, "judge", lambda *_: half)
     assert model.settle() == half
-    weights = _warm_start.warm_weights(warm.network)
+    weights = _pretrained.warm_weights(warm.network)
     tuned = dict(model._state.average.named_parameters())
     for name, value in model._network.named_parameters():
         torch.testing.assert_close(value, (weights[name] + tuned[name]) / 2)

@@ -4,11 +4,12 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from napari_redenoise import Config, Redenoiser, _lines
-from napari_redenoise._lines import WithoutLines
-from napari_redenoise._previews import PreviewDone, Window
+from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Planes, some_pixels
 from napari_redenoise.inference import Interrupted
+from napari_redenoise.model import _line_correction
+from napari_redenoise.model._line_correction import WithoutLines
+from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.nn import Prediction
 from napari_redenoise.noise import lines_of
 
@@ -81,7 +82,7 @@ def test_a_window_is_a_part_of_the_whole_and_is_found_once(monkeypatch) -> None:
     part = planes.read((), slice(20, 50), slice(30, 90))
     assert part.dtype == np.float32
     assert part.shape == (1, 30, 60)
-    monkeypatch.setattr(_lines, "_offsets", None)
+    monkeypatch.setattr(_line_correction, "_offsets", None)
     np.testing.assert_array_equal(part, whole(planes)[:, 20:50, 30:90])
 
 
@@ -108,7 +109,7 @@ def test_pixels_that_are_no_numbers_stay_and_spoil_no_line() -> None:
 
 def test_means_of_lines_do_not_depend_on_tiles(monkeypatch) -> None:
     """More than a tile long; some pixels are far too bright."""
-    monkeypatch.setattr(_lines, "shipped_network", lambda device: Nothing())
+    monkeypatch.setattr(_line_correction, "shipped_network", lambda device: Nothing())
     rng = np.random.default_rng(0)
     truth = offsets(2100)
     image = 50 + rng.normal(0, SIGMA, (2100, 100)) + truth[:, None]
@@ -206,7 +207,7 @@ def test_a_training_learns_from_pixels_without_the_lines(monkeypatch) -> None:
     photons = np.random.default_rng(1).poisson((clean - 95) / 4)
     lined = (100.0 + 4 * photons + offsets(320)[:, None]).astype(np.float32)
     learned = []
-    real = _lines.Planes.read
+    real = _line_correction.Planes.read
 
     def read(self, sample, rows, columns):
         learned.append(type(self).__name__)
@@ -277,13 +278,13 @@ def test_lines_may_be_named_with_any_objective(lined, tiny: Config) -> None:
 
 def test_stopping_the_search_for_lines_keeps_the_shipped_network(lined, monkeypatch) -> None:
     stop = []
-    real = _lines.shipped_network
+    real = _line_correction.shipped_network
 
     def network(device):
         stop.append(True)
         return real(device)
 
-    monkeypatch.setattr(_lines, "shipped_network", network)
+    monkeypatch.setattr(_line_correction, "shipped_network", network)
     model = Redenoiser(Config(), "cpu")
     assert list(model.fit_events(lined, should_stop=lambda: bool(stop))) == []
     assert stop

@@ -4,7 +4,7 @@ import torch
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Normalisation, Planes, Shown, is_missing, load_pool, measured
-from napari_redenoise.data._measured import filled, is_outlier
+from napari_redenoise.data._bad_pixels import filled, is_outlier
 
 rng = np.random.default_rng
 

@@ -6,17 +6,17 @@ from scipy import ndimage
 from skimage import data
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise._excess import what_is_removed
-from napari_redenoise._noise_check import (
+from napari_redenoise.config import NoiseConfig, ObjectiveConfig
+from napari_redenoise.data import Planes
+from napari_redenoise.errors import InputError
+from napari_redenoise.model._excess import what_is_removed
+from napari_redenoise.model._noise_check import (
     ChannelStack,
-    in_words,
+    noise_in_words,
     noise_reports,
     recommendation,
     resolve,
 )
-from napari_redenoise.config import NoiseConfig, ObjectiveConfig
-from napari_redenoise.data import Planes
-from napari_redenoise.errors import InputError
 from napari_redenoise.noise import (
     NoiseModel,
     NoiseReport,
@@ -83,7 +83,7 @@ def test_r2r_keeps_the_read_noise_that_makes_pixels_darker_than_photons_can() ->
 
 def test_figures_of_noise_in_words() -> None:
     mixed = NoiseConfig(gain=(2.5, 0.0), offset=(100.0,), read_noise=(3.0, 8.0))
-    assert in_words(mixed) == (
+    assert noise_in_words(mixed) == (
         "gain 2.5, offset 100, read noise 3 grey levels; Gaussian noise of deviation 8 grey levels"
     )
 

@@ -15,7 +15,7 @@ from napari_redenoise.objectives import (
     build_objective,
     masked_loss,
 )
-from napari_redenoise.objectives._blind import neighbour_mean
+from napari_redenoise.objectives._blind_spot import neighbour_mean
 
 OBJECTIVES = {
     "grid of 4": Noise2Self(4),

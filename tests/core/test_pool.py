@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_redenoise.data import Normalisation, Planes, Pool, load_pool, patches
-from napari_redenoise.data import _pool as pool_module
+from napari_redenoise.data import _patches as pool_module
 from napari_redenoise.errors import InputError
 
 

@@ -7,7 +7,12 @@ from typer.testing import CliRunner
 
 from napari_redenoise import Config
 from napari_redenoise._cli import app
-from napari_redenoise._pretrain import (
+from napari_redenoise.config import TrainingConfig
+from napari_redenoise.errors import ConfigError
+from napari_redenoise.io import load_model
+from napari_redenoise.nn import Prediction
+from napari_redenoise.objectives import Sample
+from napari_redenoise.recipes.pretraining import (
     LICENCES,
     SIDE,
     STRUCTURES,
@@ -18,15 +23,10 @@ from napari_redenoise._pretrain import (
     scene,
     shoot,
 )
-from napari_redenoise._pretrain._lights import Lights
-from napari_redenoise._pretrain._pictures import picture, planes
-from napari_redenoise._pretrain._recipe import gains, one_batch
-from napari_redenoise._pretrain._scenes import through_optics
-from napari_redenoise.config import TrainingConfig
-from napari_redenoise.errors import ConfigError
-from napari_redenoise.io import load_model
-from napari_redenoise.nn import Prediction
-from napari_redenoise.objectives import Sample
+from napari_redenoise.recipes.pretraining._lights import Lights
+from napari_redenoise.recipes.pretraining._photographs import picture, planes
+from napari_redenoise.recipes.pretraining._recipe import gains, one_batch
+from napari_redenoise.recipes.pretraining._scenes import through_optics
 
 RECIPE = Recipe(scenes=4, pictures=0.5)
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from napari_redenoise.data import (
     load_pool,
     patches,
 )
-from napari_redenoise.data import _pool as pool_module
+from napari_redenoise.data import _patches as pool_module
 from napari_redenoise.errors import ConfigError, InputError
 
 # A power of two, by which grey levels stay exact; none is so far from the mean that it is cut off.

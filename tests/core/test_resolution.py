@@ -7,8 +7,7 @@ import pytest
 from scipy import ndimage
 
 from napari_redenoise import Config, Redenoiser, assess
-from napari_redenoise._previews import Window
-from napari_redenoise._trust import (
+from napari_redenoise.assessment import (
     Band,
     Noise,
     Resolution,
@@ -20,11 +19,12 @@ from napari_redenoise._trust import (
     support_map,
     unsupported_detail,
 )
-from napari_redenoise._trust._checks import supported_check
-from napari_redenoise._trust._perturb import removed_photons
+from napari_redenoise.assessment._checks import supported_check
+from napari_redenoise.assessment._perturbation import removed_photons
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
 from napari_redenoise.io import ImageFile
+from napari_redenoise.model._previews import Window
 from napari_redenoise.noise import (
     Autocorrelation,
     NoiseModel,

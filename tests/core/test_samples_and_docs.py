@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import typer
 
-from napari_redenoise import _denoiser, _sample_data
+from napari_redenoise import _sample_data
 from napari_redenoise._cli import app
+from napari_redenoise.model import _redenoiser
 from napari_redenoise.noise import poisson_gaussian
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +70,6 @@ def test_commands_in_the_docs_have_the_options_that_they_are_shown_with(page):
 
 
 def test_the_facade_s_example_runs():
-    result = doctest.testmod(_denoiser)
+    result = doctest.testmod(_redenoiser)
     assert result.attempted > 0
     assert result.failed == 0

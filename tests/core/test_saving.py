@@ -15,9 +15,9 @@ from napari_redenoise.data import Planes
 from napari_redenoise.errors import NameTakenError, OutputError
 from napari_redenoise.io import (
     ImageFile,
-    _arrays,
-    _files,
-    _temporary,
+    _result_arrays,
+    _safe_writing,
+    _temporary_folders,
     check_folder,
     check_space,
     in_type_of,
@@ -258,8 +258,10 @@ def test_a_name_that_the_folder_does_not_take_is_refused_beforehand(tmp_path) ->
 
 
 def test_results_that_need_more_than_is_free_are_refused(tmp_path, monkeypatch) -> None:
-    usage = type(_files.shutil.disk_usage(tmp_path))
-    monkeypatch.setattr(_files.shutil, "disk_usage", lambda _: usage(9e9, 8e9, 2_500_000_000))
+    usage = type(_safe_writing.shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(
+        _safe_writing.shutil, "disk_usage", lambda _: usage(9e9, 8e9, 2_500_000_000)
+    )
     one, other = tmp_path / "a.tif", tmp_path / "new" / "b.tif"
     check_space({one: 1_500_000_000, other: 1_000_000_000})
     with pytest.raises(OutputError) as caught:
@@ -269,7 +271,7 @@ def test_results_that_need_more_than_is_free_are_refused(tmp_path, monkeypatch) 
         "another folder"
     )
     # Of some file systems nothing is known.
-    monkeypatch.setattr(_files.shutil, "disk_usage", lambda _: usage(0, 0, 0))
+    monkeypatch.setattr(_safe_writing.shutil, "disk_usage", lambda _: usage(0, 0, 0))
     check_space({one: 10**12})
 
 
@@ -297,8 +299,8 @@ def test_a_file_that_finds_no_room_says_what_it_needs_and_leaves_nothing(tmp_pat
 
 
 def test_results_that_outgrow_the_disk_are_said_in_words(tmp_path, monkeypatch, tiny) -> None:
-    monkeypatch.setattr(_arrays, "MOST_BYTES_IN_MEMORY", 0)
-    monkeypatch.setattr(_arrays, "_cache", tmp_path)
+    monkeypatch.setattr(_result_arrays, "MOST_BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr(_result_arrays, "_cache", tmp_path)
     image = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
     model = Redenoiser(tiny, "cpu").fit(image)
     outputs = model.allocate(image)
@@ -313,10 +315,11 @@ import sys, time
 import numpy as np
 from pathlib import Path
 from napari_redenoise.data import Planes
-from napari_redenoise.io import _arrays, keep_results_in, result_array, whole_file
+from napari_redenoise.io import keep_results_in, result_array, whole_file
+from napari_redenoise.io import _result_arrays
 
 folder = Path(sys.argv[1])
-_arrays.MOST_BYTES_IN_MEMORY = 0
+_result_arrays.MOST_BYTES_IN_MEMORY = 0
 keep_results_in(folder)
 result_array(Planes(np.zeros((20, 30), np.float32), "YX"))[...] = 1
 with whole_file(folder / "out.tif") as partial:
@@ -340,8 +343,8 @@ def other_run(tmp_path):
 
 def tidy(folder: Path, monkeypatch) -> list[str]:
     """What is left after the next run has begun."""
-    monkeypatch.setattr(_arrays, "_cache", folder)
-    _arrays._tidy.cache_clear()
+    monkeypatch.setattr(_result_arrays, "_cache", folder)
+    _result_arrays._tidy.cache_clear()
     check_folder(folder / "out.tif")
     result_array(Planes(PLANE, "YX"))
     return names(folder)
@@ -365,15 +368,15 @@ def test_what_another_computer_or_an_unknown_program_has_left_stays(
     other_run.wait()
     (tmp_path / "napari-redenoise-unknown").mkdir()
     before = names(tmp_path)
-    monkeypatch.setattr(_temporary.platform, "node", lambda: "elsewhere")
+    monkeypatch.setattr(_temporary_folders.platform, "node", lambda: "elsewhere")
     assert tidy(tmp_path, monkeypatch) == before
     monkeypatch.undo()
     assert tidy(tmp_path, monkeypatch) == ["napari-redenoise-unknown"]
 
 
 def test_folders_of_this_process_stay_for_as_long_as_they_are_used(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(_arrays, "_cache", tmp_path)
-    monkeypatch.setattr(_arrays, "MOST_BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr(_result_arrays, "_cache", tmp_path)
+    monkeypatch.setattr(_result_arrays, "MOST_BYTES_IN_MEMORY", 0)
     result = result_array(Planes(PLANE, "YX"))
     result[...] = PLANE
     (folder,) = tmp_path.iterdir()
@@ -385,6 +388,6 @@ def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path, monkey
     def refused(*_, **__):
         raise NotImplementedError("no locks")
 
-    monkeypatch.setattr(_temporary.FileLock, "acquire", refused)
+    monkeypatch.setattr(_temporary_folders.FileLock, "acquire", refused)
     path = write_tiff(tmp_path / "out.tif", PLANE, ImageFile(PLANE, "YX"))
     assert names(tmp_path) == [path.name]

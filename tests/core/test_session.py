@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise._previews import PreviewDone, Window
-from napari_redenoise._snapshots import MOST_SNAPSHOTS, SMOOTHED, Snapshot, Snapshots
 from napari_redenoise.errors import ConfigError, InputError
+from napari_redenoise.model._previews import PreviewDone, Window
+from napari_redenoise.model._snapshots import MOST_SNAPSHOTS, SMOOTHED, Snapshot, Snapshots
 from napari_redenoise.training import StepDone
 
 ANY = Window((), slice(0, 32), slice(0, 40))
@@ -89,7 +89,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("napari_redenoise._session.time", clock)
+    monkeypatch.setattr("napari_redenoise.model._session.time", clock)
     return clock
 
 
@@ -417,7 +417,7 @@ def test_the_steps_within_a_time_take_about_that_time(
     # What is read of a plane is rounded up to the network's stride.
     height, width = (-(-size // 4) * 4 for size in noisy.shape[-2:])
     plane, planes = height * width, noisy.size // (noisy.shape[-2] * noisy.shape[-1])
-    monkeypatch.setattr("napari_redenoise._speed._speed", lambda *_: (per_step, per_pixel))
+    monkeypatch.setattr("napari_redenoise.model._timing._speed", lambda *_: (per_step, per_pixel))
     model = of(tiny.changed(**{"tiling.mirrored": False}), steps=1000)
     expected = model.estimate_seconds(noisy)
     assert expected == pytest.approx(1000 * per_step + planes * plane * per_pixel)

@@ -8,10 +8,10 @@ import skimage.data
 import torch
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise._pretrain import LICENCES
-from napari_redenoise._warm_start import FOLDER, has_warm_start, weights_file
 from napari_redenoise.io import load_model
 from napari_redenoise.metrics import psnr
+from napari_redenoise.model._pretrained import FOLDER, has_warm_start, weights_file
+from napari_redenoise.recipes.pretraining import LICENCES
 
 SUMS = {
     "adarenet-C4.safetensors": "ec4da6a9a20090e759c6b7edd0b573c353b2aabeaee5b90eb35471de9c83d2f3",

@@ -11,7 +11,7 @@ import tifffile
 from scipy import ndimage
 
 from napari_redenoise import Redenoiser, TrustReport, assess
-from napari_redenoise._trust import _measure, as_denoiser
+from napari_redenoise.assessment import _residual, as_denoiser
 from napari_redenoise.errors import InputError
 from napari_redenoise.noise import (
     Autocorrelation,
@@ -290,7 +290,7 @@ class Lazy:
 
 
 def test_of_a_large_stack_a_part_is_read_that_is_spread_evenly(monkeypatch):
-    monkeypatch.setattr(_measure, "MOST_PIXELS", 10 * 64 * 64)
+    monkeypatch.setattr(_residual, "MOST_PIXELS", 10 * 64 * 64)
     noisy, denoised = Lazy(50, 64, True), Lazy(50, 64, False)
     assert assess(noisy, denoised, reports=(GAUSSIAN,)).mark == "good"
     assert noisy.read == denoised.read
@@ -301,7 +301,7 @@ def test_of_a_large_stack_a_part_is_read_that_is_spread_evenly(monkeypatch):
 
 
 def test_a_large_plane_is_read_in_windows(monkeypatch, truth, noise):
-    monkeypatch.setattr(_measure, "WINDOW", 100)
+    monkeypatch.setattr(_residual, "WINDOW", 100)
     found = judged(truth + noise, truth)
     assert {check.mark for check in found.values()} == {"good"}
     assert found["shift"].value == pytest.approx(

@@ -3,12 +3,13 @@ import pytest
 import torch
 from skimage import data
 
-from napari_redenoise import Config, Redenoiser, _preparation, _warm_start
-from napari_redenoise._previews import PreviewDone, Window
+from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Normalisation
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.inference import predict_window
 from napari_redenoise.io import load_model, save_model
+from napari_redenoise.model import _preparation, _pretrained
+from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.nn import build_network
 from napari_redenoise.nn.testing import equivariance_error
 from napari_redenoise.training import StepDone
@@ -28,7 +29,7 @@ def shipped(warm: Config, tmp_path, monkeypatch):
     network = build_network(warm.network, torch.Generator().manual_seed(7))
     path = tmp_path / "equivariant-D4.safetensors"
     save_model(path, network, warm, UNIT, half=True)
-    monkeypatch.setattr(_warm_start, "FOLDER", tmp_path)
+    monkeypatch.setattr(_pretrained, "FOLDER", tmp_path)
     return load_model(path)[0]
 
 
@@ -97,7 +98,7 @@ def test_the_branches_of_adarenet_are_the_weights_of_networks_with_one(
     network = build_network(whole.network, torch.Generator().manual_seed(7))
     path = tmp_path / f"adarenet-{whole.network.group}.safetensors"
     save_model(path, network, whole, UNIT, half=True)
-    monkeypatch.setattr(_warm_start, "FOLDER", tmp_path)
+    monkeypatch.setattr(_pretrained, "FOLDER", tmp_path)
     config = whole.changed(**{"network.kind": kind, "training.steps": 0})
     model = Redenoiser(config, "cpu").fit(noisy)
     assert model.config.training.start == "warm"

@@ -9,8 +9,8 @@ from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 from superqt.utils import WorkerBase
 
-from napari_redenoise._widgets import _layer_run
-from napari_redenoise._widgets._run import Survey
+from napari_redenoise._napari.denoise import _layer_run
+from napari_redenoise._napari.denoise._run import Survey
 from napari_redenoise.config import Config
 
 TINY = Config().changed(
@@ -102,7 +102,7 @@ def left_behind():
 def dock(make_napari_viewer_proxy, qtbot, monkeypatch):
     # A trial of this machine's speed takes longer than the tests themselves.
     monkeypatch.setattr(
-        "napari_redenoise._widgets._surveys.survey", lambda *_, **__: Survey(5.0, None)
+        "napari_redenoise._napari.denoise._surveys.survey", lambda *_, **__: Survey(5.0, None)
     )
     opened = Dock(make_napari_viewer_proxy(), qtbot)
     yield opened

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from superqt.utils import WorkerBase
 
-from napari_redenoise._denoiser import Redenoiser
-from napari_redenoise._widgets import _layer_run, _models, _run
-from napari_redenoise._widgets._denoise import DenoiseWidget
-from napari_redenoise._widgets._plots import Plot
+from napari_redenoise._napari import _trained_models
+from napari_redenoise._napari._plots import Plot
+from napari_redenoise._napari.denoise import _layer_run, _run
+from napari_redenoise._napari.denoise._dock import DenoiseWidget
 from napari_redenoise.io import ImageFile, load_model, write_tiff
+from napari_redenoise.model._redenoiser import Redenoiser
 
 KEY = "napari-redenoise"
 DENOISED = "cells denoised (AdaReNet, N2S)"
@@ -115,7 +116,7 @@ def test_stop_keeps_what_was_learned(dock, noisy):
     dock.wait_for_step(3)
     dock.press()
     dock.wait_for_end()
-    assert _models.recall(dock.viewer.layers["cells"]) is dock.widget.denoiser
+    assert _trained_models.recall(dock.viewer.layers["cells"]) is dock.widget.denoiser
     assert DENOISED in dock.names
     steps = dock.viewer.layers[DENOISED].metadata[KEY]["steps"]
     assert 3 <= steps < 1_000_000
@@ -138,11 +139,11 @@ def test_cancel_while_denoising_adds_nothing_and_keeps_the_model(dock, noisy, mo
     dock.press()
     dock.wait(lambda: dock.widget.button.text() == "Cancel" and bool(reached))
     # Whoever had the model now would share its network with this run.
-    assert _models.recall(layer) is None
+    assert _trained_models.recall(layer) is None
     dock.press()
     dock.wait_for_end()
     # What was learned is not lost: it can be chosen among the networks.
-    assert _models.recall(layer) is dock.widget.denoiser
+    assert _trained_models.recall(layer) is dock.widget.denoiser
     assert "trained on 'cells'" in [dock.widget.options.model.box.itemText(n) for n in range(3)]
     assert dock.names == ["cells"]
     assert "Cancelled" in dock.widget.status.text()
@@ -161,7 +162,7 @@ def test_closing_the_dock_stops_the_run_and_keeps_what_was_learned(dock, noisy):
     assert dock.names == ["cells", "cells fusion mask", "cells denoised (AdaReNet, N2S)"]
     made = dock.viewer.layers[-1].metadata["napari-redenoise"]
     assert 2 <= made["steps"] < 1_000_000
-    assert _models.recall(layer) is run.denoiser
+    assert _trained_models.recall(layer) is run.denoiser
     np.testing.assert_allclose(
         dock.viewer.layers[-1].data, run.denoiser.predict(noisy).denoised, rtol=1e-3, atol=1.0
     )
@@ -298,7 +299,7 @@ def test_the_selection_stays_where_the_user_works(dock, noisy):
 
 
 def test_results_larger_than_memory_should_hold_lie_on_disk(dock, noisy, monkeypatch):
-    monkeypatch.setattr("napari_redenoise.io._arrays.MOST_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setattr("napari_redenoise.io._result_arrays.MOST_BYTES_IN_MEMORY", 1000)
     dock.use(**{"training.steps": 30})
     dock.viewer.add_image(np.stack([noisy, noisy]), name="cells")
     dock.run()
@@ -315,7 +316,7 @@ def test_a_speed_trial_that_fails_is_not_repeated(dock, noisy, monkeypatch):
         calls.append(1)
         raise RuntimeError("no kernel image")
 
-    monkeypatch.setattr("napari_redenoise._widgets._surveys.survey", broken)
+    monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", broken)
     dock.viewer.add_image(noisy[:40], name="cells")
     dock.wait(lambda: bool(calls) and not dock.widget.is_measuring)
     dock.qtbot.wait(300)
@@ -452,7 +453,7 @@ def test_two_docks_run_side_by_side(dock, noisy):
 
 
 def test_the_expected_time_is_said_and_holds_the_previews(dock, noisy, monkeypatch):
-    monkeypatch.setattr("napari_redenoise._widgets._surveys.survey", _run.survey)
+    monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", _run.survey)
     monkeypatch.setattr(Redenoiser, "estimate_seconds", lambda *_: 1000.0 / 1.1)
     dock.viewer.add_image(noisy[:50], name="cells")
     dock.wait(lambda: "Takes about 17 min" in dock.widget.plan.text())

@@ -8,12 +8,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QLabel
 from superqt.utils import WorkerBase
 
-from napari_redenoise._denoiser import Redenoiser
-from napari_redenoise._equivariance import equivariance, percent
-from napari_redenoise._previews import Window
-from napari_redenoise._widgets import _equivariance as module
-from napari_redenoise._widgets import _models
-from napari_redenoise._widgets._words import short_name
+from napari_redenoise._napari import _trained_models
+from napari_redenoise._napari._words import short_name
+from napari_redenoise._napari.equivariance import _dock as module
+from napari_redenoise.assessment._equivariance import equivariance, percent
+from napari_redenoise.model._previews import Window
+from napari_redenoise.model._redenoiser import Redenoiser
 
 KEY = "napari-redenoise"
 NAMES = ["cells Δ90° fused", "cells Δ90° equivariant", "cells Δ90° standard"]
@@ -31,7 +31,7 @@ def widget(dock):
     yield opened
     opened._stop.set()
     WorkerBase.await_workers(60_000)
-    _models._models.clear()
+    _trained_models._models.clear()
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def press(dock, widget):
 def train(config):
     def on(layer, image=None, axes=None):
         model = Redenoiser(config).fit(layer.data if image is None else image, axes)
-        _models.remember(layer, model)
+        _trained_models.remember(layer, model)
         return model
 
     return on
@@ -95,7 +95,7 @@ def test_the_maps_share_one_grey_scale_and_say_where_they_come_from(
 
 
 def test_maps_lie_over_what_is_looked_at(dock, widget, press, train, noisy, monkeypatch):
-    monkeypatch.setattr("napari_redenoise._widgets._view.MOST_PREVIEWED", 40)
+    monkeypatch.setattr("napari_redenoise._napari._view.MOST_PREVIEWED", 40)
     stack = np.stack([noisy[::-1], noisy, noisy + 100])
     source = dock.viewer.add_image(
         stack,
@@ -130,7 +130,7 @@ def test_maps_lie_over_what_is_looked_at(dock, widget, press, train, noisy, monk
 
 
 def test_of_a_large_plane_the_part_in_view_is_compared(dock, widget, press, train, monkeypatch):
-    monkeypatch.setattr("napari_redenoise._widgets._view.MOST_PREVIEWED", 41)
+    monkeypatch.setattr("napari_redenoise._napari._view.MOST_PREVIEWED", 41)
     picture = np.random.default_rng(0).normal(100, 10, (90, 100)).astype(np.float32)
     source = dock.viewer.add_image(picture, name="cells", scale=(2, 3))
     train(source)
@@ -322,9 +322,9 @@ def test_our_maps_are_no_images_to_denoise(dock, widget, press, train, noisy):
 def test_only_the_latest_models_are_kept():
     layers = [SimpleNamespace(unique_id=number, name=str(number)) for number in range(6)]
     for layer in layers:
-        _models.remember(layer, layer)
-    assert [_models.recall(layer) is layer for layer in layers] == [False] * 2 + [True] * 4
-    _models._models.clear()
+        _trained_models.remember(layer, layer)
+    assert [_trained_models.recall(layer) is layer for layer in layers] == [False] * 2 + [True] * 4
+    _trained_models._models.clear()
 
 
 def test_without_an_image_the_widget_says_what_to_do(widget):

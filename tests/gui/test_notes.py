@@ -2,9 +2,9 @@ import torch
 from napari.components import ViewerModel
 
 from napari_redenoise import Redenoiser
-from napari_redenoise._layers import read_layer
-from napari_redenoise._widgets._layer_run import LayerRun
-from napari_redenoise._widgets._run import Job
+from napari_redenoise._napari._layers import read_layer
+from napari_redenoise._napari.denoise._layer_run import LayerRun
+from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise.nn import AdaReNet
 
 from .conftest import PATIENCE_MS, TINY

@@ -2,14 +2,14 @@ from types import SimpleNamespace
 
 import torch
 
-from napari_redenoise._widgets import _plan
+from napari_redenoise._napari.denoise import _plan_sentence
 
 
 def plan(device: str) -> str:
     source = SimpleNamespace(describe=lambda: "cells", array=None, axes="YX")
     denoiser = SimpleNamespace(device=torch.device(device), begins_warm=lambda *_: True)
-    applied = _plan.applying(source, denoiser, "cells.safetensors")
-    trained = _plan.training(source, denoiser, "R2R", 20)
+    applied = _plan_sentence.applying(source, denoiser, "cells.safetensors")
+    trained = _plan_sentence.training(source, denoiser, "R2R", 20)
     assert applied.startswith("cells. Denoised on ")
     assert trained.startswith("cells. Adapts the shipped network")
     shared = "the processor (CPU)" if device == "cpu" else "the GPU"
@@ -20,6 +20,8 @@ def plan(device: str) -> str:
 
 def test_the_plan_says_why_a_gpu_is_not_used(monkeypatch) -> None:
     assert "cannot be used" not in plan("cpu")
-    monkeypatch.setattr(_plan, "refused_devices", lambda: {"cuda:0": "its driver is old: renew it"})
+    monkeypatch.setattr(
+        _plan_sentence, "refused_devices", lambda: {"cuda:0": "its driver is old: renew it"}
+    )
     assert plan("cpu").count("(cuda:0 cannot be used, its driver is old: renew it)") == 2
     assert "cannot be used" not in plan("cuda:1")

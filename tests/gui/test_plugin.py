@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QMenu
 
-from napari_redenoise._widgets import DenoiseWidget
+from napari_redenoise._napari import DenoiseWidget
 
 
 def texts(menu: QMenu) -> list[str]:

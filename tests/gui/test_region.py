@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from napari.layers import Image, Labels, Shapes
 
-from napari_redenoise._layers import read_layer
-from napari_redenoise._widgets._region import OneSample, region_of
+from napari_redenoise._napari._layers import read_layer
+from napari_redenoise._napari.denoise._training_region import OneSample, region_of
 from napari_redenoise.errors import InputError
 
 

@@ -13,7 +13,7 @@ SCRIPT = """
     from npe2 import PluginManager
     from qtpy.QtWidgets import QApplication
 
-    from napari_redenoise._widgets import denoise_selected_layer
+    from napari_redenoise._napari import denoise_selected_layer
 
     torch.set_num_threads(1)
 

@@ -27,12 +27,12 @@ from qtpy.QtWidgets import (
 from scipy import ndimage
 
 from napari_redenoise._cli import app
-from napari_redenoise._denoiser import Redenoiser
-from napari_redenoise._widgets import DenoiseWidget, denoise_selected_layer
-from napari_redenoise._widgets._options import Options
-from napari_redenoise._widgets._run import survey
+from napari_redenoise._napari import DenoiseWidget, denoise_selected_layer
+from napari_redenoise._napari.denoise._run import survey
+from napari_redenoise._napari.denoise.panels._options import Options
 from napari_redenoise.config import Config
-from napari_redenoise.io import _arrays, keep_results_in
+from napari_redenoise.io import _result_arrays, keep_results_in
+from napari_redenoise.model._redenoiser import Redenoiser
 
 KEY = "napari-redenoise"
 DENOISED = "cells denoised (AdaReNet, N2S)"
@@ -90,7 +90,7 @@ def test_wrong_axes_are_corrected_in_one_control_and_remembered(dock, noisy):
 
 
 def test_the_sentence_says_the_objective_and_why(dock, noisy, monkeypatch):
-    monkeypatch.setattr("napari_redenoise._widgets._surveys.survey", survey)
+    monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", survey)
     monkeypatch.setattr(Redenoiser, "estimate_seconds", lambda *_: 10.0)
     pick(dock.widget.objective.objective, "auto")
     rng = np.random.default_rng(0)
@@ -155,7 +155,7 @@ def test_a_time_is_turned_into_steps(dock, noisy, monkeypatch):
 def test_a_long_time_does_not_make_an_adaptation_longer(dock, noisy, monkeypatch):
     monkeypatch.setattr(Redenoiser, "steps_within", lambda *_, seconds: seconds)
     monkeypatch.setattr(Redenoiser, "begins_warm", lambda *_: True)
-    monkeypatch.setattr("napari_redenoise._widgets._run.DEFAULT_STEPS", {"warm": 5})
+    monkeypatch.setattr("napari_redenoise._napari.denoise._run.DEFAULT_STEPS", {"warm": 5})
     dock.viewer.add_image(noisy, name="cells")
     dock.widget.options.setValue(Options(seconds=70))
     dock.run()
@@ -304,7 +304,7 @@ def test_an_image_is_not_saved_over_the_noisy_one(done, monkeypatch):
     source = done.widget.after.job.source.file
     before = Path(source).read_bytes()
     monkeypatch.setattr(
-        "napari_redenoise._widgets._after_run.QFileDialog.getSaveFileName",
+        "napari_redenoise._napari.denoise._after_run.QFileDialog.getSaveFileName",
         lambda *_: (source, ""),
     )
     done.widget.result.buttons["Save image..."].click()
@@ -316,7 +316,7 @@ def test_a_name_without_ending_replaces_nothing(done, tmp_path, monkeypatch):
     there = tmp_path / "result.tif"
     there.write_text("precious")
     monkeypatch.setattr(
-        "napari_redenoise._widgets._after_run.QFileDialog.getSaveFileName",
+        "napari_redenoise._napari.denoise._after_run.QFileDialog.getSaveFileName",
         lambda *_: (str(there.with_suffix("")), ""),
     )
     done.widget.result.buttons["Save image..."].click()
@@ -717,7 +717,7 @@ def test_preferences_are_where_a_new_dock_begins(make_napari_viewer_proxy, tmp_p
         _, widget = viewer.window.add_plugin_dock_widget("napari-redenoise", "Denoise")
         assert widget.options.value().device == "cpu"
         assert widget.options.value().seconds == 45
-        assert _arrays._cache == tmp_path
+        assert _result_arrays._cache == tmp_path
     finally:
         runs.device, runs.seconds, runs.cache_folder = before
         keep_results_in(None)

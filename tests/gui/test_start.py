@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from napari_redenoise import _warm_start
-from napari_redenoise._noise_check import noise_reports
-from napari_redenoise._widgets._noise_panel import NoisePanel
-from napari_redenoise._widgets._options import STARTS
+from napari_redenoise._napari.denoise.panels._noise import NoisePanel
+from napari_redenoise._napari.denoise.panels._options import STARTS
 from napari_redenoise.data import Normalisation, Planes
 from napari_redenoise.io import save_model
+from napari_redenoise.model import _pretrained
+from napari_redenoise.model._noise_check import noise_reports
 from napari_redenoise.nn import build_network
 
 
@@ -20,7 +20,7 @@ def shipped(dock, tmp_path, monkeypatch):
     network = build_network(config.network, torch.Generator().manual_seed(7))
     path = tmp_path / "adarenet-C4.safetensors"
     save_model(path, network, config, Normalisation((0.0,), (1.0,)))
-    monkeypatch.setattr(_warm_start, "FOLDER", tmp_path)
+    monkeypatch.setattr(_pretrained, "FOLDER", tmp_path)
 
 
 def test_the_dock_says_with_what_a_run_begins(dock, noisy, shipped):

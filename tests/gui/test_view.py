@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from napari_redenoise._layers import LayerImage
-from napari_redenoise._widgets._view import MOST_PREVIEWED, current_window
+from napari_redenoise._napari._layers import LayerImage
+from napari_redenoise._napari._view import MOST_PREVIEWED, current_window
 
 
 def shown(shape, axes, corners, point=None, *, ndisplay=2, levels=None, colour=False):

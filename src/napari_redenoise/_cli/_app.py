@@ -13,18 +13,11 @@ from tqdm import tqdm
 
 from napari_redenoise import __version__
 from napari_redenoise._cli._interruption import Interruption
-from napari_redenoise._denoiser import Redenoiser, Result
-from napari_redenoise._judgement import Judgement
 from napari_redenoise.config import Config
+from napari_redenoise.devices import get_device, refused_devices
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import (
-    ImageFile,
-    check_folder,
-    check_model,
-    check_output,
-    get_device,
-    refused_devices,
-)
+from napari_redenoise.io import ImageFile, check_folder, check_model, check_output
+from napari_redenoise.model import Judgement, Redenoiser, Result
 from napari_redenoise.training import StepDone
 
 app = typer.Typer(

@@ -10,9 +10,9 @@ import numpy as np
 import typer
 
 from napari_redenoise._cli._app import Device, app
-from napari_redenoise._denoiser import Redenoiser
-from napari_redenoise._trust import as_denoiser, assess, pixel_size_of
+from napari_redenoise.assessment import as_denoiser, assess, pixel_size_of
 from napari_redenoise.io import ImageFile, read_image
+from napari_redenoise.model import Redenoiser
 
 
 @app.command()

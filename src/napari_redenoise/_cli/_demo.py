@@ -25,9 +25,9 @@ from napari_redenoise._cli._app import (
     predict_all,
     train_on,
 )
-from napari_redenoise._denoiser import Redenoiser
 from napari_redenoise.io import ImageFile, check_folder, refuse_existing, write_tiff
 from napari_redenoise.metrics import psnr
+from napari_redenoise.model import Redenoiser
 from napari_redenoise.noise import poisson_gaussian
 
 

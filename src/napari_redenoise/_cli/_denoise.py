@@ -22,14 +22,20 @@ from napari_redenoise._cli._app import (
 )
 from napari_redenoise._cli._interruption import interruption
 from napari_redenoise._cli._results import Delivery, Targets
-from napari_redenoise._denoiser import Redenoiser
-from napari_redenoise._learning import shows_draws
-from napari_redenoise._noise_check import LINES_IN_WORDS, advise, in_words, resolve, smoothed
-from napari_redenoise._trust import as_denoiser, assess, pixel_size_of
+from napari_redenoise.assessment import as_denoiser, assess, pixel_size_of
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import ImageFile, read_image
+from napari_redenoise.model import (
+    LINES_IN_WORDS,
+    Redenoiser,
+    advise,
+    noise_in_words,
+    resolve,
+    shows_draws,
+    smoothed,
+)
 
 _SUBTRACTED = "offsets of {} are subtracted first, and the noise is measured again without them"
 
@@ -184,7 +190,7 @@ def _announced(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
     adapting = denoiser.begins_warm(source.array, source.axes)
     if denoiser.is_trained:
         if shows_draws(config) and objective.noise is not None:
-            yield f"objective r2r: {in_words(objective.noise)}"
+            yield f"objective r2r: {noise_in_words(objective.noise)}"
     elif config.training.total_steps == 0:
         removed = smoothed(planes) if adapting else None
         if removed is not None:
@@ -199,13 +205,13 @@ def _announced(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
             return
         yield f"objective {advice.objective}: {advice.reason}"
         if noise is not None:
-            yield f"objective r2r: {in_words(noise)}"
+            yield f"objective r2r: {noise_in_words(noise)}"
     elif objective.kind == "r2r":
         objective = resolve(objective, planes, adapting=adapting)
         if objective.lines != "none":
             yield _SUBTRACTED.format(LINES_IN_WORDS[objective.lines])
         elif objective.noise is not None:
-            yield f"objective r2r: {in_words(objective.noise)}"
+            yield f"objective r2r: {noise_in_words(objective.noise)}"
 
 
 def _settled(denoiser: Redenoiser) -> Iterator[str]:
@@ -216,7 +222,7 @@ def _settled(denoiser: Redenoiser) -> Iterator[str]:
     if denoiser.config.training.total_steps == 0:
         yield f"offsets of {LINES_IN_WORDS[objective.lines]} are subtracted"
     elif objective.noise is not None:
-        yield f"objective {objective.kind}: {in_words(objective.noise)}"
+        yield f"objective {objective.kind}: {noise_in_words(objective.noise)}"
     else:
         yield f"objective {objective.kind}"
 

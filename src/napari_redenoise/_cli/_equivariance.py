@@ -9,12 +9,11 @@ import typer
 from tqdm import tqdm
 
 from napari_redenoise._cli._app import Device, Overwrite, app, check_targets
-from napari_redenoise._denoiser import Redenoiser
-from napari_redenoise._equivariance import EquivarianceResult, equivariance_events, percent
-from napari_redenoise._previews import Window
+from napari_redenoise.assessment import EquivarianceResult, equivariance_events, percent
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
 from napari_redenoise.io import ImageFile, read_image, write_tiff
+from napari_redenoise.model import Redenoiser, Window
 
 
 @app.command()

@@ -12,11 +12,12 @@ import skimage.io
 import typer
 
 from napari_redenoise._cli._app import Device, Overwrite, app
-from napari_redenoise._folders import PictureDone, evaluate, noise_config, scaled
 from napari_redenoise.config import NoiseKind
 from napari_redenoise.data import FULL_SCALE, PictureFolder
+from napari_redenoise.devices import get_device
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import check_folder, get_device, load_model, refuse_existing, whole_file
+from napari_redenoise.io import check_folder, load_model, refuse_existing, whole_file
+from napari_redenoise.recipes import PictureDone, evaluate, noise_config, scaled
 
 TABLE = "table.csv"
 

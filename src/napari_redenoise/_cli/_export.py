@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from napari_redenoise._cli._app import Overwrite, app
-from napari_redenoise._learning import shows_draws
 from napari_redenoise.io import check_folder, check_program, export_model, load_model
+from napari_redenoise.model import shows_draws
 
 
 @app.command()

@@ -11,12 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from napari_redenoise._cli._app import Overwrite, app
-from napari_redenoise._noise_check import ChannelStack, noise_reports
-from napari_redenoise._warm_start import has_warm_start
 from napari_redenoise.config import Config
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import check_folder, read_image, refuse_existing
+from napari_redenoise.model import ChannelStack, has_warm_start, noise_reports
 from napari_redenoise.noise import (
     NoiseReport,
     Recommendation,

@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from napari_redenoise._cli._app import Backbone, Device, Overwrite, app
 from napari_redenoise._cli._interruption import interruption
-from napari_redenoise._pretrain import SIDE, Pretraining, Recipe
 from napari_redenoise.config import Config
 from napari_redenoise.errors import OutputError
 from napari_redenoise.io import check_folder, check_model
+from napari_redenoise.recipes import SIDE, Pretraining, Recipe
 
 KEEP_EVERY = 300.0
 """Seconds between two saved states."""

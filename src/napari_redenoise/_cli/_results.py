@@ -14,7 +14,6 @@ import torch
 
 from napari_redenoise._cli._app import predict_all
 from napari_redenoise._cli._interruption import Interruption
-from napari_redenoise._denoiser import Redenoiser, Result
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import OutputError
 from napari_redenoise.io import (
@@ -26,6 +25,7 @@ from napari_redenoise.io import (
     under_free_name,
     write_tiff,
 )
+from napari_redenoise.model import Redenoiser, Result
 from napari_redenoise.nn import build_network
 
 _SUFFIX = ".redenoise.safetensors"

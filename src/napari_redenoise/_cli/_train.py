@@ -12,10 +12,11 @@ from tqdm import tqdm
 
 from napari_redenoise._cli._app import Backbone, Device, app
 from napari_redenoise._cli._interruption import Interruption, interruption
-from napari_redenoise._folders import EpochDone, FolderTraining
 from napari_redenoise.config import Config, FolderConfig, NoiseKind, TrainedObjective
+from napari_redenoise.devices import get_device
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import check_folder, get_device, whole_file
+from napari_redenoise.io import check_folder, whole_file
+from napari_redenoise.recipes import EpochDone, FolderTraining
 from napari_redenoise.training import StepDone
 
 STATE = "training-state.safetensors"

@@ -1,9 +1,9 @@
 """Axes, normalisation, pairs of shots and patches."""
 
-from napari_redenoise.data._axes import SMALLEST_SIDE, ArrayLike, Planes, default_axes
-from napari_redenoise.data._folder import FULL_SCALE, PictureFolder
-from napari_redenoise.data._given import as_array
-from napari_redenoise.data._measured import is_missing, measured
+from napari_redenoise.data._array_like import as_array
+from napari_redenoise.data._bad_pixels import is_missing, measured
+from napari_redenoise.data._image_folder import FULL_SCALE, PictureFolder
+from napari_redenoise.data._noisy_pairs import NeighbouringFrames, Shots, TwoImages
 from napari_redenoise.data._normalisation import (
     Normalisation,
     Shown,
@@ -11,9 +11,9 @@ from napari_redenoise.data._normalisation import (
     measure,
     result_dtype,
 )
-from napari_redenoise.data._pairs import NeighbouringFrames, Shots, TwoImages
-from napari_redenoise.data._part import middle_window, some_pixels
-from napari_redenoise.data._pool import Patches, Pool, load_pool, patches
+from napari_redenoise.data._patches import Patches, Pool, load_pool, patches
+from napari_redenoise.data._planes import SMALLEST_SIDE, ArrayLike, Planes, default_axes
+from napari_redenoise.data._subsets import middle_window, some_pixels
 
 __all__ = [
     "FULL_SCALE",

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_redenoise.data._axes import Planes
-from napari_redenoise.data._measured import (
+from napari_redenoise.data._bad_pixels import (
     Mask,
     beside,
     filled,
@@ -18,7 +17,8 @@ from napari_redenoise.data._measured import (
     levels_taken_in,
     measured,
 )
-from napari_redenoise.data._part import middle_window
+from napari_redenoise.data._planes import Planes
+from napari_redenoise.data._subsets import middle_window
 from napari_redenoise.errors import InputError
 
 _SHOWN = 40.0

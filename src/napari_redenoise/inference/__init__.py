@@ -1,6 +1,6 @@
 """Prediction of images of any size, tile by tile."""
 
-from napari_redenoise.inference._interrupt import Interrupted, interruptible
+from napari_redenoise.inference._interruption import Interrupted, interruptible
 from napari_redenoise.inference._predict import Draws, TileDone, predict, predict_window
 from napari_redenoise.inference._tiles import Span, Tile, spans, tile_sizes, tiles
 

@@ -19,8 +19,8 @@ import tifffile
 
 from napari_redenoise.data import ArrayLike, default_axes
 from napari_redenoise.errors import InputError, OutputError
-from napari_redenoise.io._files import refuse_existing, whole_file
-from napari_redenoise.io._scale import Scale, as_number, per_unit, scale_of
+from napari_redenoise.io._safe_writing import refuse_existing, whole_file
+from napari_redenoise.io._spatial_metadata import Scale, as_number, per_unit, scale_of
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 # Offsets have 32 bits; some are left for what is not pixels.

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from napari_redenoise.config import Config
 from napari_redenoise.data import Normalisation
 from napari_redenoise.errors import ConfigError, ModelFileError, OutputError
-from napari_redenoise.io._files import refuse_existing, whole_file
+from napari_redenoise.io._safe_writing import refuse_existing, whole_file
 from napari_redenoise.nn import DenoisingNetwork, build_network
 
 FORMAT = "napari-redenoise/1"

@@ -1,15 +1,10 @@
 """Networks: groups, Fourier-series convolutions, U-Nets and AdaReNet. Pure torch."""
 
-from napari_redenoise.nn._adarenet import (
-    AdaReNet,
-    DenoisingNetwork,
-    Prediction,
-    SingleBranch,
-    build_network,
-)
-from napari_redenoise.nn._basis import filter_basis
-from napari_redenoise.nn._checkpoint import authors_config, load_authors_checkpoint
-from napari_redenoise.nn._conv import (
+from napari_redenoise.nn._deployed import Deployed
+from napari_redenoise.nn._plain_layers import export
+from napari_redenoise.nn.convert._convert import to_equivariant
+from napari_redenoise.nn.layers._basis import filter_basis
+from napari_redenoise.nn.layers._conv import (
     GroupConv2d,
     GroupConvTranspose2d,
     Lift,
@@ -19,10 +14,7 @@ from napari_redenoise.nn._conv import (
     ProjectionConvTranspose2d,
     lift,
 )
-from napari_redenoise.nn._convert import to_equivariant
-from napari_redenoise.nn._deployed import Deployed
-from napari_redenoise.nn._export import export
-from napari_redenoise.nn._fields import (
+from napari_redenoise.nn.layers._fields import (
     FieldBatchNorm2d,
     FieldDropout2d,
     FieldGroupNorm,
@@ -30,10 +22,18 @@ from napari_redenoise.nn._fields import (
     FieldPReLU,
     GroupPool,
 )
-from napari_redenoise.nn._group import CyclicGroup, DihedralGroup, Group, parse_group
-from napari_redenoise.nn._pad import pad_to_multiple, padding, reflected
-from napari_redenoise.nn._receptive import receptive_radius, total_stride
-from napari_redenoise.nn._unet import EquivariantLayers, StandardLayers, UNet
+from napari_redenoise.nn.layers._group import CyclicGroup, DihedralGroup, Group, parse_group
+from napari_redenoise.nn.layers._pad import pad_to_multiple, padding, reflected
+from napari_redenoise.nn.networks._adarenet import (
+    AdaReNet,
+    DenoisingNetwork,
+    Prediction,
+    SingleBranch,
+    build_network,
+)
+from napari_redenoise.nn.networks._authors_checkpoint import authors_config, load_authors_checkpoint
+from napari_redenoise.nn.networks._receptive import receptive_radius, total_stride
+from napari_redenoise.nn.networks._unet import EquivariantLayers, StandardLayers, UNet
 
 __all__ = [
     "AdaReNet",

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from napari_redenoise.nn._adarenet import DenoisingNetwork
-from napari_redenoise.nn._export import export
+from napari_redenoise.nn._plain_layers import export
+from napari_redenoise.nn.networks._adarenet import DenoisingNetwork
 
 
 class Deployed(nn.Module):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from napari_redenoise.nn._group import Group, Representation
+from napari_redenoise.nn.layers._group import Group, Representation
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 

@@ -1,22 +1,6 @@
 """What the noise is."""
 
-from napari_redenoise.noise._estimate import (
-    estimate_noise,
-    estimate_noise_from_repeats,
-    noise_autocorrelation,
-)
-from napari_redenoise.noise._findings import Finding, describe, structure_in_words
-from napari_redenoise.noise._model import (
-    Autocorrelation,
-    NoiseModel,
-    NoiseReport,
-    Removed,
-    VariancePoint,
-    without_noise,
-)
-from napari_redenoise.noise._removed import noise_of_removed, square_blocks
-from napari_redenoise.noise._synthetic import gaussian, poisson_gaussian
-from napari_redenoise.noise._verdict import (
+from napari_redenoise.noise._diagnosis import (
     Recommendation,
     blind_spot,
     can_be_drawn,
@@ -31,6 +15,22 @@ from napari_redenoise.noise._verdict import (
     recommend,
     removes_more,
 )
+from napari_redenoise.noise._estimate import (
+    estimate_noise,
+    estimate_noise_from_repeats,
+    noise_autocorrelation,
+)
+from napari_redenoise.noise._report import (
+    Autocorrelation,
+    NoiseModel,
+    NoiseReport,
+    Removed,
+    VariancePoint,
+    without_noise,
+)
+from napari_redenoise.noise._residual import noise_of_removed, square_blocks
+from napari_redenoise.noise._synthetic import gaussian, poisson_gaussian
+from napari_redenoise.noise._wording import Finding, describe, structure_in_words
 
 __all__ = [
     "Autocorrelation",

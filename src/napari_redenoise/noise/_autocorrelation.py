@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_redenoise.noise._blocks import SIDE, Blocks, Chosen
-from napari_redenoise.noise._model import Autocorrelation
+from napari_redenoise.noise._report import Autocorrelation
 from napari_redenoise.noise._windows import MOST_PIXELS, Plane
 
 LAGS = 8

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 
 from napari_redenoise.errors import InputError
-from napari_redenoise.noise._model import Autocorrelation
+from napari_redenoise.noise._report import Autocorrelation
 from napari_redenoise.noise._windows import Plane
 
 SIDE = 8

@@ -22,7 +22,8 @@ from napari_redenoise.noise._blocks import (
     repeats_blocks,
     single_image_blocks,
 )
-from napari_redenoise.noise._fit import (
+from napari_redenoise.noise._histogram import Greys, grey_levels
+from napari_redenoise.noise._noise_curve import (
     Line,
     calm_blocks,
     calmest_blocks,
@@ -31,14 +32,13 @@ from napari_redenoise.noise._fit import (
     level_bins,
     variance_points,
 )
-from napari_redenoise.noise._model import (
+from napari_redenoise.noise._report import (
     Autocorrelation,
     NoiseModel,
     NoiseReport,
     Skewness,
     VariancePoint,
 )
-from napari_redenoise.noise._pixels import Greys, grey_levels
 from napari_redenoise.noise._skewness import measure_skewness
 from napari_redenoise.noise._windows import SMALLEST_SIDE, ArrayLike, read_planes, read_repeats
 

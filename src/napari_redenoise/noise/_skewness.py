@@ -14,9 +14,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_redenoise.noise._blocks import PIXELS, SIDE, Blocks
-from napari_redenoise.noise._fit import Line
-from napari_redenoise.noise._line import variance_floor
-from napari_redenoise.noise._model import Skewness
+from napari_redenoise.noise._line_fit import variance_floor
+from napari_redenoise.noise._noise_curve import Line
+from napari_redenoise.noise._report import Skewness
 from napari_redenoise.noise._windows import Plane
 
 _KERNEL = np.array([[0, -0.25, 0], [-0.25, 1.0, -0.25], [0, -0.25, 0]])

@@ -2,9 +2,9 @@
 
 from napari_redenoise.config import ObjectiveConfig
 from napari_redenoise.errors import ConfigError
-from napari_redenoise.objectives._blind import Noise2Self, Noise2Void, neighbour_mean
-from napari_redenoise.objectives._pairs import Neighbor2Neighbor, Noise2Noise, Supervised
-from napari_redenoise.objectives._recorrupted import R2R, NoiseFigures
+from napari_redenoise.objectives._blind_spot import Noise2Self, Noise2Void, neighbour_mean
+from napari_redenoise.objectives._noisy_pairs import Neighbor2Neighbor, Noise2Noise, Supervised
+from napari_redenoise.objectives._recorruption import R2R, NoiseFigures
 from napari_redenoise.objectives._sample import Objective, Sample, masked_loss
 
 __all__ = [

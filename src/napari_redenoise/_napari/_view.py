@@ -1,0 +1,48 @@
+"""What the viewer shows of a layer, as a window of one sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from napari_redenoise._napari._layers import LayerImage
+from napari_redenoise.data import Planes
+from napari_redenoise.model import Window
+
+MOST_PREVIEWED = 640
+"""Longest side of a preview in pixels: what a laptop denoises in about a second."""
+
+
+def current_window(viewer: Any, layer: Any, source: LayerImage) -> Window | None:
+    """Window of ``source`` that the viewer shows now, or None while it shows volumes.
+
+    Small planes are previewed whole; of large ones the middle of what the camera sees.
+    """
+    if viewer.dims.ndisplay != 2:
+        return None
+    planes = Planes(source.array, source.axes)
+    position = np.asarray(layer.world_to_data(viewer.dims.point))
+    leading = [axis for axis in source.axes if axis not in "YX" and not source.colour]
+    sample = tuple(
+        int(np.clip(round(float(position[number])), 0, size - 1))
+        for number, (axis, size) in enumerate(zip(leading, source.array.shape, strict=False))
+        if axis != "C"
+    )
+    corners = np.asarray(layer.corner_pixels)
+    if layer.multiscale:
+        # They count pixels of the level that is shown, the source is the finest one.
+        corners = corners * np.asarray(layer.downsample_factors)[layer.data_level]
+    corners = corners[:, -2:]
+    rows = _side(corners[:, 0], planes.height)
+    columns = _side(corners[:, 1], planes.width)
+    return Window(sample, rows, columns)
+
+
+def _side(seen: np.ndarray, size: int) -> slice:
+    """Part of an axis to preview, given its first and last visible pixel."""
+    if size <= MOST_PREVIEWED:
+        return slice(0, size)
+    middle = int(np.clip(seen.mean(), 0, size))
+    start = int(np.clip(middle - MOST_PREVIEWED // 2, 0, size - MOST_PREVIEWED))
+    return slice(start, start + MOST_PREVIEWED)

@@ -1,0 +1,159 @@
+"""Further layers about a result, made when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, Literal, TypeVar, cast
+
+import numpy as np
+
+from napari_redenoise._napari._layers import (
+    RESIDUAL_CONTENT,
+    LayerData,
+    LayerImage,
+    as_shown,
+    denoised_layer,
+    percentiles,
+    provenance_of,
+)
+from napari_redenoise._napari._maps import change_layers, support_layer
+from napari_redenoise.assessment import as_denoiser, equivariance_events, support_map
+from napari_redenoise.data import Planes
+from napari_redenoise.io import result_array
+from napari_redenoise.model import Redenoiser, Window, noise_reports
+from napari_redenoise.noise import NoiseReport
+
+Result = TypeVar("Result")
+ExtraKind = Literal["residual", "rotation", "branches", "support"]
+OF_VIEW: tuple[ExtraKind, ...] = ("rotation", "support")
+"""Made of what the viewer shows."""
+
+EXTRAS: dict[ExtraKind, tuple[str, str]] = {
+    "residual": (
+        "Residual",
+        "Noisy minus denoised: what was taken away. It should look like noise, with nothing of "
+        "the specimen in it.",
+    ),
+    "branches": (
+        "Both U-Nets",
+        "What the ordinary and the equivariant U-Net say alone, before the mask fuses them.",
+    ),
+    "rotation": (
+        "Change when turned",
+        "Where the result would differ if the sample had lain turned by 90° under the camera. For "
+        "the current view.",
+    ),
+    "support": (
+        "Unsupported detail",
+        "Where the photons do not support detail at the limit of the supported resolution: bright "
+        "where such detail may be invented. For the current view.",
+    ),
+}
+
+
+def extra_layers(
+    kind: ExtraKind,
+    denoiser: Redenoiser,
+    source: LayerImage,
+    denoised: Any,
+    placed: dict[str, Any],
+    window: Window | None,
+    should_stop: Callable[[], bool],
+    reports: tuple[NoiseReport, ...] | None = None,
+) -> list[LayerData]:
+    """Make the layers of a kind; in a worker's thread. None are made when it was stopped."""
+    if kind == "residual":
+        residual = _residual(source, denoised, denoiser.provenance, should_stop)
+        return [] if should_stop() else [residual]
+    if kind == "branches":
+        return _branches(denoiser, source, should_stop)
+    if kind == "support" and window is not None:
+        return _support(denoiser, source, denoised, placed, window, reports, should_stop)
+    events = equivariance_events(
+        denoiser, source.array, source.axes, angle=90, window=window, should_stop=should_stop
+    )
+    result = _result_of(events)
+    if result is None or should_stop():
+        return []
+    return change_layers(source, placed, result, denoiser.provenance)
+
+
+def _result_of(events: Generator[Any, None, Result]) -> Result:
+    """What a generator returns, its events passed over."""
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            return cast(Result, end.value)
+
+
+def _residual(
+    source: LayerImage,
+    denoised: Any,
+    provenance: dict[str, Any],
+    should_stop: Callable[[], bool],
+) -> LayerData:
+    """Noisy minus denoised, plane by plane, in grey around 0."""
+    planes = Planes(source.array, source.axes)
+    residual = result_array(planes)
+    whole = (slice(0, planes.height), slice(0, planes.width))
+    others = Planes(denoised, source.axes)
+    for sample in planes.indices():
+        if should_stop():
+            break
+        noisy = planes.read(sample, *whole).astype(np.float64)
+        planes.write(residual, sample, *whole, noisy - others.read(sample, *whole))
+    shown = np.moveaxis(residual[...], -1, 0) if source.colour else residual
+    reach = max(map(abs, percentiles(shown, 0.5, 99.5)))
+    keywords = {
+        **source.spatial,
+        "name": f"{source.name} residual",
+        "rgb": False,
+        "colormap": "gray",
+        "contrast_limits": [-reach, reach],
+        "metadata": provenance_of(source, provenance, RESIDUAL_CONTENT),
+    }
+    if source.colour:
+        # A colour cannot be negative: the mean over the colours is shown.
+        return np.asarray(residual[...]).mean(-1), keywords, "image"
+    return residual, keywords, "image"
+
+
+def _support(
+    denoiser: Redenoiser,
+    source: LayerImage,
+    denoised: Any,
+    placed: dict[str, Any],
+    window: Window,
+    reports: tuple[NoiseReport, ...] | None,
+    should_stop: Callable[[], bool],
+) -> list[LayerData]:
+    noisy, result = Planes(source.array, source.axes), Planes(denoised, source.axes)
+    function = as_denoiser(denoiser, should_stop)
+    known = reports or noise_reports(noisy)
+    found = support_map(noisy, result, window, known, function, should_stop)
+    if found is None or should_stop():
+        return []
+    return [support_layer(source, placed, *found, denoiser.provenance)]
+
+
+def _branches(
+    denoiser: Redenoiser, source: LayerImage, should_stop: Callable[[], bool]
+) -> list[LayerData]:
+    outputs = denoiser.allocate(source.array, source.axes, branches=True)
+    events = denoiser.predict_events(
+        source.array, source.axes, outputs=outputs, should_stop=should_stop
+    )
+    for _ in events:
+        pass
+    if should_stop():
+        return []
+    layers = []
+    for name, said in (("standard", "ordinary U-Net"), ("equivariant", "equivariant U-Net")):
+        array, keywords, kind = denoised_layer(source, outputs[name])
+        array = as_shown(array, source) if source.colour else array
+        content = f"output of the {said}"
+        keywords["name"] = f"{source.name} {said}"
+        keywords["metadata"] = provenance_of(source, denoiser.provenance, content)
+        layers.append((array, keywords, kind))
+    return layers

@@ -1,0 +1,139 @@
+"""What the dock *Denoise* looks like, and how it looks while it works."""
+
+from __future__ import annotations
+
+from magicgui.widgets import ComboBox
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_redenoise._napari._words import wrapped
+from napari_redenoise._napari.denoise.panels._axes import AxesChoice
+from napari_redenoise._napari.denoise.panels._noise import NoisePanel
+from napari_redenoise._napari.denoise.panels._options import OptionsForm
+from napari_redenoise._napari.denoise.panels._progress import ProgressPanel
+from napari_redenoise._napari.denoise.panels._quality import TrustPanel
+from napari_redenoise._napari.denoise.panels._result import ResultPanel
+from napari_redenoise.config import Config
+
+
+class DenoiseLayout(QWidget):
+    """The widgets of the dock, without what they do."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self._config = config
+        self.layer_choice = ComboBox(label="Image layer", choices=(), nullable=True)
+        self.layer_choice.tooltip = "The noisy image. Follows the layer selected in the layer list."
+        self.axes = AxesChoice()
+        self.plan = wrapped()
+        self.button = QPushButton("&Denoise")
+        self.pause_button = QPushButton("Pa&use")
+        self.pause_button.setCheckable(True)
+        self.progress = QProgressBar()
+        self.status = wrapped()
+        self.details_button = QPushButton("Show the lo&g of the failure")
+        self.details_button.setVisible(False)
+        self.options = OptionsForm(config)
+        self.objective = self.options.objective
+        self.noise = NoisePanel()
+        self.training = ProgressPanel()
+        self.loss_plot = self.training.loss_plot
+        self.result = ResultPanel()
+        self.trust = TrustPanel()
+        self.tabs = QTabWidget()
+        self._lay_out()
+        self.show_idle()
+
+    def _lay_out(self) -> None:
+        layout = QVBoxLayout(self)
+        label = QLabel("Noisy &image layer")
+        label.setBuddy(self.layer_choice.native)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.button, 1)
+        buttons.addWidget(self.pause_button)
+        for widget in (label, self.layer_choice.native, self.axes, self.plan):
+            layout.addWidget(widget)
+        layout.addLayout(buttons)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.status)
+        layout.addWidget(self.details_button)
+        self.say("")
+        layout.addWidget(self.tabs, 1)
+        for name, tooltip, page in (
+            ("Noise", "What the noise is, and what suits it", self.noise),
+            ("Options", "How to train, for how long, on what", self.options),
+            ("Training", "How the training goes, and earlier states of it", self.training),
+            ("Result", "Comparing, looking into and keeping the result", self.result),
+            ("Trust", "How far the result can be trusted", self.trust),
+        ):
+            number = self.tabs.addTab(_scrolled(page), name)
+            self.tabs.setTabToolTip(number, tooltip)
+        # All of them are seen at once: the dock gets as wide as that takes.
+        self.tabs.setUsesScrollButtons(False)
+
+    def say(self, sentence: str) -> None:
+        """Tell how things stand, below the button; without a sentence, no room is taken."""
+        self.status.setText(sentence)
+        self.status.setVisible(bool(sentence))
+
+    def show_theme(self, colour: str) -> None:
+        """Draw the plots in the colour that texts have."""
+        for plot in (self.loss_plot, self.noise.variance, self.noise.correlation):
+            plot.set_colour(colour)
+
+    def open_tab(self, page: QWidget) -> None:
+        """Bring a page to the front."""
+        for number in range(self.tabs.count()):
+            area = self.tabs.widget(number)
+            if isinstance(area, QScrollArea) and area.widget() is page:
+                self.tabs.setCurrentIndex(number)
+
+    def show_running(self, *, trains: bool) -> None:
+        """Look as during a run."""
+        self.progress.setVisible(True)
+        self.progress.setRange(0, 0)
+        self.pause_button.setChecked(False)
+        self.pause_button.setVisible(trains)
+        self.layer_choice.enabled = False
+        for part in (self.axes, self.options):
+            part.setEnabled(False)
+        self.button.setText("&Stop, keep what was learned" if trains else "Cancel")
+        self.button.setEnabled(True)
+        self.details_button.setVisible(False)
+        self.say("Reading the image, measuring its noise.")
+        if trains:
+            self.open_tab(self.training)
+
+    def show_paused(self, *, paused: bool) -> None:
+        """Look as in a pause, or as after it."""
+        self.pause_button.setText("&Resume" if paused else "Pa&use")
+
+    def show_idle(self) -> None:
+        """Look as before a run."""
+        self.progress.setVisible(False)
+        self.pause_button.setVisible(False)
+        self.pause_button.setText("Pa&use")
+        self.layer_choice.enabled = True
+        for part in (self.axes, self.options):
+            part.setEnabled(True)
+        self.button.setText("&Denoise")
+
+
+def _scrolled(page: QWidget) -> QScrollArea:
+    """A page that scrolls up and down where the dock is too low for it, and never sideways."""
+    area = QScrollArea()
+    area.setWidget(page)
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    return area

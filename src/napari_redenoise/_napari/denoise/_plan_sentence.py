@@ -1,0 +1,46 @@
+"""The sentence above the button: what a press will do."""
+
+from __future__ import annotations
+
+from napari_redenoise._napari._layers import LayerImage
+from napari_redenoise._napari._words import device_name, duration
+from napari_redenoise._napari.denoise.panels._noise import OBJECTIVE_NAMES, advice_in_words
+from napari_redenoise.config import ObjectiveKind
+from napari_redenoise.devices import refused_devices
+from napari_redenoise.model import Redenoiser
+from napari_redenoise.noise import NoiseReport
+
+
+def applying(source: LayerImage, denoiser: Redenoiser, network: str) -> str:
+    """Of a network that has been trained."""
+    return (
+        f"{source.describe()}. Denoised on {_device(denoiser)} by the network {network}, without "
+        "training."
+    )
+
+
+def training(
+    source: LayerImage, denoiser: Redenoiser, objective: str, seconds: float | None
+) -> str:
+    """Of a new network; None seconds where the time is not known."""
+    learns = "Learns from these noisy pixels alone"
+    if denoiser.begins_warm(source.array, source.axes):
+        learns = "Adapts the shipped network to these noisy pixels"
+    time = f"Takes about {duration(seconds)}" if seconds is not None else "Runs"
+    return f"{source.describe()}. {learns}, by {objective}. {time} on {_device(denoiser)}."
+
+
+def _device(denoiser: Redenoiser) -> str:
+    """What computes, and why what is faster does not."""
+    name = device_name(denoiser.device.type)
+    refused = "; ".join(f"{one} cannot be used, {why}" for one, why in refused_devices().items())
+    return f"{name} ({refused})" if refused and denoiser.device.type == "cpu" else name
+
+
+def objective_in_words(
+    kind: ObjectiveKind, reports: tuple[NoiseReport, ...] | None, *, adapting: bool
+) -> str:
+    """What is learned by, and why where the noise decides."""
+    if kind != "auto":
+        return OBJECTIVE_NAMES[kind]
+    return advice_in_words(reports, adapting=adapting) if reports else "what suits the noise"

@@ -1,0 +1,170 @@
+"""The tabs about the result of the last run, and going on from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from qtpy.QtCore import QObject
+
+from napari_redenoise._napari.denoise._after_run import AfterRun
+from napari_redenoise._napari.denoise._layer_run import LayerRun
+from napari_redenoise._napari.denoise._layout import DenoiseLayout
+from napari_redenoise._napari.denoise._run import Job
+from napari_redenoise._napari.denoise._snapshot_viewer import Rewind
+from napari_redenoise._napari.denoise.panels._quality import summary
+from napari_redenoise.errors import RedenoiseError
+from napari_redenoise.noise import NoiseReport
+
+NOTHING_YET = "After a run, the result is examined here."
+
+
+class Afterwards(QObject):
+    """Shows the result of the last run in the tabs *Training*, *Result* and *Trust*.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    dock : DenoiseLayout
+    begin : callable
+        Runs a job on a layer.
+
+    Attributes
+    ----------
+    after : AfterRun or None
+        The last run that ended with a result.
+    """
+
+    def __init__(self, viewer: Any, dock: DenoiseLayout, begin: Callable[[Any, Job], None]) -> None:
+        super().__init__(dock)
+        self._viewer, self._dock, self._begin = viewer, dock, begin
+        self._rewind: Rewind | None = None
+        self._is_shown = False
+        self.after: AfterRun | None = None
+        dock.training.rewound.connect(self._on_rewind)
+        dock.training.taken.connect(self._on_take)
+        dock.training.continued.connect(self._on_continue)
+        result = dock.result
+        for signal, name in (
+            (result.blended, "blend"),
+            (result.extra, "add"),
+            (result.save_image, "save_image"),
+            (result.save_model, "save_model"),
+            (result.copy_python, "copy_python"),
+            (result.copy_command, "copy_command"),
+        ):
+            signal.connect(lambda *given, name=name: self._do(name, *given))
+        result.side_by_side.connect(self._on_grid)
+
+    def take_up(self, run: LayerRun, reports: tuple[NoiseReport, ...] | None) -> None:
+        """Let the result of a run take the place of the last one."""
+        if self.after is not None:
+            self.after.drop()
+        provenance = dict(run.provenance or {})
+        after = AfterRun(self._viewer, run.layer, run.result, run.job, provenance, self._dock)
+        after.said.connect(self._dock.say)
+        after.assessed.connect(self._on_assessed)
+        after.examine(reports)
+        self.after = after
+        self._dock.open_tab(self._dock.result)
+
+    def show(self) -> None:
+        """Offer what can be done with the last result, if there is one."""
+        after, dock = self.after, self._dock
+        self._is_shown = True
+        if after is None:
+            return
+        model, source = after.job.denoiser, after.job.source
+        dock.result.offer(source=source.name, is_fused=after.config.network.kind == "adarenet")
+        used = after.provenance["steps"]
+        dock.training.offer(model.snapshots, can_train=True, current=used)
+        self._rewind = Rewind(self._viewer, after.layer, source, model)
+        self._show_report(after)
+
+    def hide(self) -> None:
+        """Offer nothing while something runs."""
+        self._is_shown = False
+        self.end_rewind()
+        self._dock.result.offer(source=None, is_fused=False)
+        self._dock.training.offer((), can_train=False)
+        self._dock.trust.say(NOTHING_YET)
+
+    def pause(self, run: LayerRun, *, paused: bool) -> None:
+        """Let earlier states of a run be looked at while it is paused."""
+        if paused:
+            self._dock.training.offer(run.denoiser.snapshots, can_train=False)
+            self._rewind = Rewind(self._viewer, run.layer, run.job.source, run.denoiser)
+        else:
+            self.end_rewind()
+            self._dock.training.offer((), can_train=False)
+
+    def end_rewind(self) -> None:
+        """Take the layer of an earlier state away."""
+        if self._rewind is not None:
+            self._rewind.clear()
+            self._rewind = None
+
+    def leave(self, *, viewer_is_open: bool) -> None:
+        """Begin nothing more: the dock or the viewer is gone."""
+        for part in (self.after, self._rewind):
+            if part is not None:
+                part.leave()
+        if viewer_is_open:
+            self.end_rewind()
+
+    def _do(self, name: str, *given: Any) -> None:
+        if self.after is not None:
+            getattr(self.after, name)(*given)
+
+    def _show_report(self, after: AfterRun) -> None:
+        trust = self._dock.trust
+        if after.report is not None:
+            trust.show_report(after.report)
+        elif after.is_examined:
+            trust.say("This result cannot be examined; the log says why.")
+        else:
+            trust.say("The result is being examined.")
+
+    def _on_assessed(self) -> None:
+        after = self.after
+        if after is None or not self._is_shown:
+            return
+        self._show_report(after)
+        if after.report is not None:
+            self._dock.say(f"{self._dock.status.text()} {summary(after.report)}")
+
+    def _on_grid(self, wanted: bool) -> None:
+        canvas = getattr(self._viewer, "canvas", self._viewer)
+        canvas.grid.enabled = wanted
+        self._viewer.reset_view()
+
+    def _on_rewind(self, step: int) -> None:
+        if self._rewind is None:
+            return
+        if self._viewer.dims.ndisplay != 2:
+            self._dock.say("Switch to the 2-D view first: a plane is shown.")
+            return
+        self._rewind.show(step)
+
+    def _on_take(self, step: int) -> None:
+        self._go_on(step, action="apply")
+
+    def _on_continue(self) -> None:
+        if self.after is not None:
+            steps = max(1, self.after.config.training.total_steps)
+            self._go_on(self._dock.training.step, action="continue", steps=steps)
+
+    def _go_on(self, step: int, **changes: Any) -> None:
+        """Run the last job with the state of a step, on a copy: others may use the model."""
+        if self.after is None or not self._is_shown:
+            return
+        job = self.after.job
+        try:
+            model = job.denoiser.copy()
+            if model.snapshots and step != model.provenance["steps"]:
+                model.use_snapshot(step)
+        except RedenoiseError as error:
+            self._dock.say(f"{error}.")
+            return
+        self._begin(self.after.layer, replace(job, denoiser=model, **changes))

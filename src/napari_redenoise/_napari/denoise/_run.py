@@ -1,0 +1,233 @@
+"""What happens in the worker's thread. It knows arrays and events, and no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, Literal
+
+import numpy as np
+
+from napari_redenoise._napari._layers import (
+    LayerImage,
+    as_shown,
+    make_canvas,
+    paint,
+)
+from napari_redenoise._napari.denoise._training_region import OneSample, Region
+from napari_redenoise.config import DEFAULT_STEPS
+from napari_redenoise.errors import RedenoiseError
+from napari_redenoise.inference import TileDone
+from napari_redenoise.io import in_type_of
+from napari_redenoise.model import PREVIEW_SHARE, Judgement, PreviewDone, Redenoiser, Window
+from napari_redenoise.noise import NoiseReport
+from napari_redenoise.training import StepDone
+
+LONGEST_WAIT = 0.5
+"""Seconds to wait for a preview to be drawn."""
+
+
+@dataclass
+class RunControl:
+    """How the viewer's thread talks to a run.
+
+    Attributes
+    ----------
+    stop : Event
+        Ends training; what was learned is used.
+    cancel : Event
+        Ends everything; no result.
+    window : Window or None
+        What the viewer shows now; replaced as a whole, never changed in place.
+    pause : Event
+        No step is made while it is set; previews still follow the view.
+    shown : Event
+        Set when the last preview has been drawn. The run waits for it: drawing a layer while all
+        processors compute takes several times longer, and the viewer would freeze meanwhile.
+    """
+
+    stop: Event = field(default_factory=Event)
+    cancel: Event = field(default_factory=Event)
+    pause: Event = field(default_factory=Event)
+    window: Window | None = None
+    shown: Event = field(default_factory=Event)
+
+    def abandon(self) -> None:
+        """End training and prediction."""
+        self.stop.set()
+        self.cancel.set()
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The array has been made in which previews and the result appear."""
+
+    canvas: Any
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Training has ended; the whole layer is denoised next."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The canvas holds the denoised image.
+
+    ``as_source`` is the same in the dtype of the source, where that was wanted and is another.
+    """
+
+    mask: Any
+    provenance: dict[str, Any]
+    as_source: Any = None
+
+
+RunEvent = Begun | StepDone | PreviewDone | Judgement | Trained | TileDone
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run does: plain arrays and settings, and nothing of the viewer.
+
+    Attributes
+    ----------
+    denoiser : Redenoiser
+    source : LayerImage
+        What is denoised, and trained on.
+    action : {"train", "continue", "apply"}
+        ``continue`` trains the denoiser for ``steps`` more; ``apply`` does not train.
+    second : LayerImage or None
+        Another shot of the scene, for Noise2Noise.
+    others : tuple of LayerImage
+        Trained on together with the source.
+    region : Region, OneSample or None
+        Where to train.
+    steps : int
+    seconds : int or None
+        How long training and denoising may take together; None leaves the steps as they are.
+    as_source : bool
+        Whether integers are given back for integers.
+    """
+
+    denoiser: Redenoiser
+    source: LayerImage
+    action: Literal["train", "continue", "apply"] = "train"
+    second: LayerImage | None = None
+    others: tuple[LayerImage, ...] = ()
+    region: Region | OneSample | None = None
+    steps: int = 0
+    seconds: int | None = None
+    as_source: bool = False
+
+
+class RunFailed(Exception):
+    """A run ended with an error that nobody foresaw; the error is its cause."""
+
+
+def run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | None]:
+    """Train on a layer and denoise it; returns None when cancelled.
+
+    Raises
+    ------
+    RunFailed
+        In place of a RuntimeError, of which superqt's workers tell nobody.
+    """
+    try:
+        return (yield from _run(job, control))
+    except RuntimeError as error:
+        raise RunFailed(f"{type(error).__name__}: {error}") from error
+
+
+def _run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | None]:
+    denoiser, source = job.denoiser, job.source
+    canvas = make_canvas(source)
+    yield Begun(canvas)
+    if job.action != "apply":
+        yield from _train(job, canvas, control)
+    if control.cancel.is_set() or not denoiser.provenance:
+        # Cancelled, or stopped before anything was learned.
+        return None
+    yield Trained()
+    target = None if source.colour else canvas
+    outputs = denoiser.allocate(source.array, source.axes, denoised=target)
+    yield from denoiser.predict_events(
+        source.array, source.axes, outputs=outputs, should_stop=control.cancel.is_set
+    )
+    if control.cancel.is_set():
+        return None
+    if source.colour:
+        canvas[...] = as_shown(outputs["denoised"], source)
+    wanted = job.as_source and not source.colour and np.dtype(source.array.dtype).kind in "ui"
+    rounded = in_type_of(source.array, source.axes, canvas) if wanted else None
+    return Finished(outputs.get("mask"), dict(denoiser.provenance), rounded)
+
+
+def _train(
+    job: Job, canvas: Any, control: RunControl
+) -> Generator[StepDone | PreviewDone | Judgement, None, None]:
+    denoiser, source = job.denoiser, job.source
+    if job.seconds is not None and job.action == "train":
+        steps = denoiser.steps_within(source.array, source.axes, seconds=job.seconds)
+        if denoiser.begins_warm(source.array, source.axes):
+            # With more an adaptation learns the noise of its one picture.
+            steps = min(steps, DEFAULT_STEPS["warm"])
+        denoiser.config = denoiser.config.changed(**{"training.steps": steps})
+    what: dict[str, Any] = {
+        "second": None if job.second is None else job.second.array,
+        "region": job.region.pixels() if isinstance(job.region, Region) else job.region,
+        "others": tuple(other.array for other in job.others),
+        "view": lambda: control.window,
+        "should_stop": control.stop.is_set,
+        "should_pause": control.pause.is_set,
+    }
+    if job.action == "continue":
+        events = denoiser.continue_events(source.array, source.axes, steps=job.steps, **what)
+    else:
+        events = denoiser.fit_events(source.array, source.axes, **what)
+    for event in events:
+        if isinstance(event, PreviewDone):
+            paint(source, canvas, event.window, event.denoised)
+            control.shown.clear()
+        yield event
+        if isinstance(event, PreviewDone):
+            control.shown.wait(LONGEST_WAIT)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is found out of an image before a press.
+
+    ``seconds`` that a run takes, with its previews, and ``reports`` on the noise of its channels;
+    None where that failed: a press will say why.
+    """
+
+    seconds: float | None
+    reports: tuple[NoiseReport, ...] | None
+
+
+def survey(denoiser: Redenoiser, source: LayerImage, *, noise: bool) -> Survey:
+    """Measure the noise of an image, if that is wanted, and the speed of the machine, once.
+
+    In a thread of its own, which ends: with it go its OpenMP threads. While two threads of a
+    process have such teams, both compute about a quarter slower.
+    """
+    with ThreadPoolExecutor(1) as executor:
+        reports = executor.submit(_reports, denoiser, source).result() if noise else None
+        seconds = executor.submit(_seconds, denoiser, source).result()
+    return Survey(seconds, reports)
+
+
+def _reports(denoiser: Redenoiser, source: LayerImage) -> tuple[NoiseReport, ...] | None:
+    try:
+        return denoiser.noise(source.array, source.axes)
+    except RedenoiseError:
+        return None
+
+
+def _seconds(denoiser: Redenoiser, source: LayerImage) -> float | None:
+    try:
+        return denoiser.estimate_seconds(source.array, source.axes) * (1 + PREVIEW_SHARE)
+    except (RedenoiseError, RuntimeError):
+        return None

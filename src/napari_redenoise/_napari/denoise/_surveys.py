@@ -1,0 +1,77 @@
+"""What is known of images before a press: their noise, and how long a run will take."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+
+from napari_redenoise._napari._background_task import Task
+from napari_redenoise._napari._layers import LayerImage
+from napari_redenoise._napari.denoise._run import Survey, survey
+from napari_redenoise.model import Redenoiser
+from napari_redenoise.noise import NoiseReport
+
+Reports = tuple[NoiseReport, ...]
+
+
+class Surveys(QObject):
+    """Measures in the background, one image at a time, and remembers."""
+
+    changed = Signal()
+    """A measurement has ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # None where it could not be measured.
+        self._seconds: dict[Hashable, float | None] = {}
+        self._reports: dict[Hashable, Reports | None] = {}
+        self._task: Any = None
+        self._over = False
+
+    @property
+    def is_measuring(self) -> bool:
+        """Whether something is being measured."""
+        return self._task is not None
+
+    def seconds(self, run: Hashable) -> float | None:
+        """Expected time of a kind of run."""
+        return self._seconds.get(run)
+
+    def reports(self, image: Hashable) -> Reports | None:
+        """What the noise of an image is, if that is known."""
+        return self._reports.get(image)
+
+    def is_known(self, image: Hashable) -> bool:
+        """Whether the noise of an image has been measured, or could not be."""
+        return image in self._reports
+
+    def leave(self) -> None:
+        """Tell nobody any more."""
+        self._over = True
+
+    def begin(
+        self, run: Hashable, image: Hashable, denoiser: Redenoiser, source: LayerImage
+    ) -> None:
+        """Measure what is not known of a kind of run on an image, unless another is measured."""
+        if self.is_measuring or (run in self._seconds and image in self._reports):
+            return
+
+        def done(found: Survey) -> None:
+            self._seconds[run] = found.seconds
+            if image not in self._reports:
+                self._reports[image] = found.reports
+
+        def finished() -> None:
+            self._task = None
+            # Also where it failed: a run will say why, and no trial is made again.
+            self._seconds.setdefault(run, None)
+            self._reports.setdefault(image, None)
+            if not self._over:
+                self.changed.emit()
+
+        noise = image not in self._reports
+        self._task = Task(
+            lambda: survey(denoiser, source, noise=noise), returned=done, finished=finished
+        )

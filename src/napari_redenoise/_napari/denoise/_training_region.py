@@ -1,0 +1,173 @@
+"""Where to train: the whole layer, the slice that is shown, other layers too, or a region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage import draw
+
+from napari_redenoise._napari._layers import LayerImage
+from napari_redenoise.data import Planes
+from napari_redenoise.errors import InputError
+
+WhereKind = Literal["layer", "slice", "selected", "region"]
+
+
+@dataclass(frozen=True)
+class OneSample:
+    """A region that holds one sample of a stack, whole; it takes no memory."""
+
+    shape: tuple[int, ...]
+    sample: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a pixel."""
+        return np.dtype(np.uint8)
+
+    def __getitem__(self, key: tuple[int | slice, ...]) -> npt.NDArray[np.uint8]:
+        numbers = tuple(part for part in key if isinstance(part, int))
+        sizes = [
+            len(range(*part.indices(size)))
+            for part, size in zip(key, self.shape, strict=True)
+            if isinstance(part, slice)
+        ]
+        inside = np.uint8(numbers == self.sample)
+        return np.broadcast_to(inside, tuple(sizes))
+
+
+@dataclass(frozen=True)
+class Region:
+    """What a Labels or Shapes layer marks of an image, before its pixels are looked at.
+
+    Attributes
+    ----------
+    image, name : str
+        Names of the image and of the layer that marks.
+    size : (int, int)
+        Rows and columns of a plane of the image.
+    matrix, shift : ndarray
+        Bring pixels (y, x) of the image to those of the layer that marks.
+    labels : array-like or None
+        Pixels of a Labels layer.
+    outlines : tuple of ndarray
+        Corners (n, 2) of the shapes of a Shapes layer, (y, x).
+    is_whole : bool
+        Whether the labels have the shape of the image, and lie where it lies.
+    """
+
+    image: str
+    name: str
+    size: tuple[int, int]
+    matrix: npt.NDArray[np.float64]
+    shift: npt.NDArray[np.float64]
+    labels: Any = None
+    outlines: tuple[npt.NDArray[np.float64], ...] = ()
+    is_whole: bool = False
+
+    def pixels(self) -> Any:
+        """Nonzero inside: of the shape of a plane, for all samples, or of the whole image.
+
+        It takes as long as the pixels need: not for the viewer's thread.
+
+        Raises
+        ------
+        InputError
+            When nothing of the image is marked.
+        """
+        if self.is_whole:
+            return self.labels
+        region = self._drawn() if self.labels is None else self._painted()
+        if not region.any():
+            raise InputError(
+                f"nothing of '{self.image}' lies inside '{self.name}': draw or paint a region "
+                "over the image, or train on the whole layer"
+            )
+        return region
+
+    def _painted(self) -> npt.NDArray[np.bool_]:
+        labels = np.asarray(self.labels)
+        plane = np.asarray(labels.any(axis=tuple(range(labels.ndim - 2))), np.uint8)
+        found = ndimage.affine_transform(
+            plane, self.matrix, self.shift, output_shape=self.size, order=0
+        )
+        return np.asarray(found > 0)
+
+    def _drawn(self) -> npt.NDArray[np.bool_]:
+        region = np.zeros(self.size, bool)
+        back = np.linalg.inv(self.matrix)
+        for outline in self.outlines:
+            rows, columns = ((outline - self.shift) @ back.T).T
+            region[draw.polygon(rows, columns, self.size)] = True
+        return region
+
+
+def region_of(layer: Any, source: LayerImage, marked: Any) -> Region:
+    """Take what is needed of an image layer and of one that marks a region of it.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+    source : LayerImage
+        The same layer as plain values.
+    marked : napari.layers.Labels or napari.layers.Shapes
+        Where it lies does not matter: pixels are found by their place in the world.
+
+    Raises
+    ------
+    InputError
+        When a Shapes layer holds no area.
+    """
+    planes = Planes(source.array, source.axes)
+    size = (planes.height, planes.width)
+    matrix, shift = _between(layer, marked)
+    if hasattr(marked, "shape_type"):
+        outlines = tuple(
+            _outline(np.asarray(shape, float)[:, -2:], kind)
+            for shape, kind in zip(marked.data, marked.shape_type, strict=True)
+            if kind not in ("line", "path")
+        )
+        if not outlines:
+            raise InputError(f"'{marked.name}' holds no shape with an area: draw one")
+        return Region(source.name, str(marked.name), size, matrix, shift, outlines=outlines)
+    labels = marked.data[0] if marked.multiscale else marked.data
+    same = tuple(labels.shape) == planes.shape_without_channels
+    is_whole = same and labels.ndim > 2 and np.allclose(*_placed(layer, marked))
+    return Region(
+        source.name, str(marked.name), size, matrix, shift, labels=labels, is_whole=is_whole
+    )
+
+
+def _outline(corners: npt.NDArray[np.float64], kind: str) -> npt.NDArray[np.float64]:
+    """Corners of a shape; of an ellipse, which napari keeps by its box, points around it."""
+    if kind != "ellipse":
+        return corners
+    angle = np.linspace(0, 2 * np.pi, 100, endpoint=False)[:, None]
+    down, across = (corners[3] - corners[0]) / 2, (corners[1] - corners[0]) / 2
+    return np.asarray(corners.mean(0) + np.cos(angle) * down + np.sin(angle) * across)
+
+
+def _between(layer: Any, other: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Matrix and shift that bring pixels (y, x) of a layer to pixels of another."""
+
+    def there(y: float, x: float) -> npt.NDArray[np.float64]:
+        world = layer.data_to_world([0.0] * (layer.ndim - 2) + [y, x])
+        missing = other.ndim - len(world)
+        position = [0.0] * missing + list(world)[-other.ndim :]
+        return np.asarray(other.world_to_data(position), float)[-2:]
+
+    origin = there(0, 0)
+    return np.stack([there(1, 0) - origin, there(0, 1) - origin], 1), origin
+
+
+def _placed(layer: Any, other: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Where both layers have the corners of their pixels, for comparison."""
+    points = np.concatenate([np.zeros((1, layer.ndim)), np.eye(layer.ndim)])
+    first, second = (
+        np.array([one.data_to_world(point) for point in points]) for one in (layer, other)
+    )
+    return first, second

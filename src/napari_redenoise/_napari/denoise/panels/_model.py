@@ -1,0 +1,88 @@
+"""The choice between training a network and one that has been trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QWidget
+
+from napari_redenoise._napari._trained_models import remembered
+from napari_redenoise._napari._words import narrow, short_name
+from napari_redenoise.errors import RedenoiseError
+from napari_redenoise.model import Redenoiser
+
+NEW = "Train a new one"
+OPEN = "Open a model file..."
+
+
+class ModelChoice(QObject):
+    """A row of a form: a new network, one of this session, or one from a file."""
+
+    changed = Signal()
+
+    refused = Signal(str)
+    """A sentence on a file that is no model."""
+
+    def __init__(self, form: QFormLayout, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._parent = parent
+        self._files: dict[Path, Redenoiser] = {}
+        self.box = narrow(QComboBox())
+        self.box.setToolTip(
+            "The network that denoises. One that has been trained on another layer, or was saved "
+            "to a file, denoises at once, without training; it suits images of the same kind, "
+            "taken with the same settings."
+        )
+        form.addRow("&Network", self.box)
+        self.offer()
+        self.box.currentIndexChanged.connect(self.changed)
+        self.box.activated.connect(self._on_activated)
+
+    @property
+    def model(self) -> Redenoiser | None:
+        """The trained model that is chosen; None for a new one."""
+        model = self.box.currentData()
+        return model if isinstance(model, Redenoiser) else None
+
+    @property
+    def name(self) -> str:
+        """How the choice is listed."""
+        return str(self.box.currentText())
+
+    def offer(self) -> None:
+        """List what there is now; what is chosen stays."""
+        before = self.model
+        entries: list[tuple[str, Redenoiser | None]] = [(NEW, None)]
+        entries += [(f"trained on '{name}'", model) for name, model in remembered()]
+        entries += [(short_name(path, self._files), model) for path, model in self._files.items()]
+        self.box.blockSignals(True)
+        self.box.clear()
+        for text, model in entries:
+            self.box.addItem(text, model)
+        self.box.addItem(OPEN, OPEN)
+        numbers = [number for number, (_, model) in enumerate(entries) if model is before]
+        self.box.setCurrentIndex(numbers[0] if numbers else 0)
+        self.box.blockSignals(False)
+
+    def open_file(self, path: str | Path) -> None:
+        """Read a model file and choose it; a file that is no model is refused in words."""
+        try:
+            model = Redenoiser.load(path)
+        except RedenoiseError as error:
+            self.refused.emit(f"{error}.")
+            return
+        self._files[Path(path).resolve()] = model
+        self.offer()
+        number = next(n for n in range(self.box.count()) if self.box.itemData(n) is model)
+        self.box.setCurrentIndex(number)
+
+    def _on_activated(self, number: int) -> None:
+        if self.box.itemData(number) != OPEN:
+            return
+        self.box.setCurrentIndex(0)
+        path, _ = QFileDialog.getOpenFileName(
+            self._parent, "Open a model", "", "Redenoise models (*.safetensors)"
+        )
+        if path:
+            self.open_file(path)

@@ -1,0 +1,128 @@
+"""The part of the dock that says what the noise of the layer is, and shows on what that rests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyqtgraph
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_redenoise._napari._plots import Plot
+from napari_redenoise._napari._words import wrapped
+from napari_redenoise.model import LINES_IN_WORDS, recommendation
+from napari_redenoise.noise import NoiseReport, describe
+
+BLUE, ORANGE, GREY = (86, 180, 233), (230, 159, 0), (128, 128, 128)
+"""Told apart by those who do not see red and green, on dark and on light."""
+
+OBJECTIVE_NAMES = {
+    "noise2self": "Noise2Self",
+    "noise2void": "Noise2Void",
+    "noise2noise": "Noise2Noise",
+    "r2r": "R2R",
+    "neighbor2neighbor": "Neighbor2Neighbor",
+}
+
+
+def advice_in_words(reports: tuple[NoiseReport, ...], *, adapting: bool = True) -> str:
+    """What is recommended for the noise that was found, and why, in one sentence."""
+    advice = recommendation(reports, adapting=adapting)
+    objective = OBJECTIVE_NAMES[advice.objective]
+    if advice.lines == "none":
+        return f"{objective}, because {advice.reason}"
+    return (
+        f"{objective}, if that suits the noise that is left without the offsets of "
+        f"{LINES_IN_WORDS[advice.lines]}"
+    )
+
+
+class NoisePanel(QWidget):
+    """Findings in sentences, variance against grey level, and the noise's correlation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = wrapped()
+        self.variance = Plot("grey level", "noise variance", 142)
+        self.variance.setToolTip(
+            "Noise variance of homogeneous parts of the picture against their grey level. Photon "
+            "noise lies on a line that rises: its slope is the gain, it begins at the offset."
+        )
+        self.correlation = Plot("distance in pixels", "correlation", 142)
+        self.correlation.setToolTip(
+            "How much the noise of a pixel has in common with that of its neighbours, along x "
+            "(blue) and along y (orange). Within the grey band it is as good as none."
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.words, self.variance, self.correlation):
+            layout.addWidget(widget)
+        layout.addStretch()
+        self.say("Choose an image layer: its noise is measured.")
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence instead of a report."""
+        self.words.setText(sentence)
+        for plot in (self.variance, self.correlation):
+            plot.setVisible(False)
+
+    def show_reports(self, reports: Sequence[NoiseReport], *, adapting: bool = True) -> None:
+        """Show the reports of all channels in words, and the first one's plots."""
+        if not adapting:
+            # What the shipped network would do plays no part.
+            reports = [replace(report, removed=None) for report in reports]
+        parts = []
+        for number, report in enumerate(reports):
+            if len(reports) > 1:
+                parts.append(f"Channel {number}:")
+            parts += [finding.text for finding in describe(report)]
+        parts.append(f"Recommended: {advice_in_words(tuple(reports), adapting=adapting)}.")
+        self.words.setText("\n".join(parts))
+        _draw_variance(self.variance, reports[0])
+        _draw_correlation(self.correlation, reports[0])
+
+
+def _draw_variance(plot: Plot, report: NoiseReport) -> None:
+    plot.clear()
+    level = np.array([point.level for point in report.points])
+    plot.setVisible(len(level) > 0)
+    if not len(level):
+        return
+    variance = [point.variance for point in report.points]
+    blocks = np.array([point.blocks for point in report.points], float)
+    plot.plot(
+        level,
+        variance,
+        pen=None,
+        symbol="o",
+        symbolSize=4 + 6 * np.sqrt(blocks / blocks.max()),
+        symbolPen=None,
+        symbolBrush=BLUE,
+    )
+    ends = np.array([level.min(), level.max()])
+    plot.plot(ends, report.model.variance(ends), pen=pyqtgraph.mkPen(ORANGE, width=2))
+    plot.setYRange(0, 1.1 * max(variance))
+
+
+def _draw_correlation(plot: Plot, report: NoiseReport) -> None:
+    plot.clear()
+    plot.setVisible(True)
+    found = report.autocorrelation
+    lags = np.arange(1, len(found.x) + 1)
+    band = pyqtgraph.LinearRegionItem(
+        (-4 * found.error, 4 * found.error),
+        orientation="horizontal",
+        movable=False,
+        brush=(*GREY, 70),
+        pen=pyqtgraph.mkPen(None),
+    )
+    plot.addItem(band)
+    for shift, values, colour in ((-0.2, found.x, BLUE), (0.2, found.y, ORANGE)):
+        plot.addItem(
+            pyqtgraph.BarGraphItem(
+                x=lags + shift, height=values, width=0.38, brush=colour, pen=None
+            )
+        )
+    reach = max(0.25, 1.2 * max(map(abs, (*found.x, *found.y))))
+    plot.setYRange(-0.5 * reach, reach)

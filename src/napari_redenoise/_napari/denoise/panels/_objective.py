@@ -1,0 +1,119 @@
+"""The part of the dock that says what is learned, and from which layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel
+
+from napari_redenoise._napari._words import narrow
+from napari_redenoise.config import Config, ObjectiveKind
+
+OBJECTIVES: tuple[tuple[ObjectiveKind, str, str], ...] = (
+    (
+        "auto",
+        "Automatic",
+        "Measures the noise and takes what suits it: R2R where it is independent from pixel to "
+        "pixel and known, else Noise2Self. Where it is correlated along x, along y or over several "
+        "pixels, pixels are hidden together with those whose noise they share.",
+    ),
+    (
+        "noise2self",
+        "Noise2Self",
+        "Predicts pixels hidden in a grid from their neighbours. For noise that is independent "
+        "from pixel to pixel: most cameras and photon counters.",
+    ),
+    (
+        "noise2void",
+        "Noise2Void",
+        "Predicts pixels hidden at random places from their neighbours. For noise that is "
+        "independent from pixel to pixel.",
+    ),
+    (
+        "noise2noise",
+        "Noise2Noise: two shots",
+        "Predicts one shot from another: a second layer, or the next frame of the stack. Noise may "
+        "be correlated within a shot; nothing may have moved between them.",
+    ),
+    (
+        "r2r",
+        "R2R: photons dealt out",
+        "Splits the picture into two with independent noise. Measures gain, offset and read noise "
+        "first; for cameras that follow them.",
+    ),
+    (
+        "neighbor2neighbor",
+        "Neighbor2Neighbor",
+        "Predicts every other pixel from those next to them. For structures that are wide "
+        "compared with a pixel.",
+    ),
+)
+NEXT_FRAME = "The next frame of the stack"
+
+
+class ObjectiveChoice(QObject):
+    """What is learned, and for Noise2Noise the layer that holds the second shot: two rows."""
+
+    changed = Signal()
+
+    def __init__(self, form: QFormLayout, config: Config) -> None:
+        super().__init__()
+        self.objective = narrow(QComboBox())
+        for kind, label, tooltip in OBJECTIVES:
+            self.objective.addItem(label, kind)
+            self.objective.setItemData(
+                self.objective.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole
+            )
+        self.objective.setCurrentIndex(self.objective.findData(config.objective.kind))
+        self.second = narrow(QComboBox())
+        self.second.setToolTip("Another shot of the same scene, of the same size.")
+        self.second_label = QLabel("Second shot")
+        self._layers: list[Any] = []
+        form.addRow("Learn &by", self.objective)
+        form.addRow(self.second_label, self.second)
+        for box in (self.objective, self.second):
+            box.currentIndexChanged.connect(self._on_change)
+        self._on_change()
+
+    @property
+    def kind(self) -> ObjectiveKind:
+        """The chosen objective."""
+        return OBJECTIVES[self.objective.currentIndex()][0]
+
+    def choose(self, kind: ObjectiveKind) -> None:
+        """Choose an objective."""
+        self.objective.setCurrentIndex(self.objective.findData(kind))
+
+    @property
+    def second_layer(self) -> Any:
+        """The layer that holds the second shot; None for the next frame, or without need."""
+        return self._chosen() if self.kind == "noise2noise" else None
+
+    def _chosen(self) -> Any:
+        number = self.second.currentIndex()
+        return self._layers[number - 1] if number > 0 else None
+
+    def apply(self, config: Config) -> Config:
+        """The configuration with the chosen objective."""
+        if config.objective.kind == self.kind:
+            return config
+        return config.changed(**{"objective.kind": self.kind, "objective.mask_shape": ("1",)})
+
+    def offer(self, layers: Sequence[Any]) -> None:
+        """Offer other image layers as the second shot; the one that is chosen stays."""
+        before = self._chosen()
+        self._layers = list(layers)
+        self.second.blockSignals(True)
+        self.second.clear()
+        self.second.addItems([NEXT_FRAME, *(layer.name for layer in layers)])
+        number = next((n for n, layer in enumerate(layers, start=1) if layer == before), 0)
+        self.second.setCurrentIndex(number)
+        self.second.blockSignals(False)
+
+    def _on_change(self, _: int = 0) -> None:
+        self.objective.setToolTip(OBJECTIVES[self.objective.currentIndex()][2])
+        for widget in (self.second, self.second_label):
+            widget.setVisible(self.kind == "noise2noise")
+        self.changed.emit()

@@ -1,0 +1,137 @@
+"""The part of the dock about the result: comparing it, looking into it, keeping it."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_redenoise._napari._words import wrapped
+from napari_redenoise._napari.denoise._extra_layers import EXTRAS, ExtraKind
+
+LEGEND = (
+    "Fusion mask (hidden at first): bright yellow where the ordinary U-Net decides, dark blue "
+    "where the equivariant one does. Its contrast is stretched, and fine speckle in it is noise."
+)
+
+
+class ResultPanel(QWidget):
+    """Blend, grid, further layers, files, and what was run as code."""
+
+    blended = Signal(float)
+    """Share of the denoised image, 0 to 1."""
+
+    side_by_side = Signal(bool)
+
+    extra = Signal(str)
+    """An `ExtraKind`."""
+
+    save_image = Signal()
+    save_model = Signal()
+    copy_python = Signal()
+    copy_command = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.title = wrapped()
+        self.blend = QSlider(Qt.Orientation.Horizontal)
+        self.blend.setRange(0, 100)
+        self.blend.setValue(100)
+        self.blend.setToolTip(
+            "Blends the noisy with the denoised image, by the opacity of the denoised layer: "
+            "nothing is computed anew."
+        )
+        self.grid = QPushButton("Side by side")
+        self.grid.setCheckable(True)
+        self.grid.setToolTip("Shows all visible layers next to each other (Ctrl+G).")
+        self.extras: dict[ExtraKind, QPushButton] = {}
+        self.legend = wrapped(LEGEND)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.title)
+        layout.addLayout(self._blend_row())
+        layout.addWidget(self.grid)
+        layout.addWidget(self.legend)
+        layout.addWidget(QLabel("Add as layers:"))
+        layout.addLayout(self._extras_grid())
+        layout.addWidget(QLabel("Keep:"))
+        layout.addLayout(self._keep_grid())
+        layout.addStretch()
+        self.blend.valueChanged.connect(lambda value: self.blended.emit(value / 100))
+        self.grid.toggled.connect(self.side_by_side)
+        self.offer(source=None, is_fused=False)
+
+    def _blend_row(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        for text in ("&Noisy", "Denoised"):
+            label = QLabel(text)
+            label.setBuddy(self.blend)
+            row.addWidget(label)
+        row.insertWidget(1, self.blend)
+        return row
+
+    def _extras_grid(self) -> QGridLayout:
+        grid = QGridLayout()
+        # Short names left and long ones right, or the dock would be too narrow for both.
+        for number, kind in enumerate(get_args(ExtraKind)):
+            text, tooltip = EXTRAS[kind]
+            button = QPushButton(text)
+            button.setToolTip(tooltip)
+            button.clicked.connect(lambda _=False, kind=kind: self.extra.emit(kind))
+            self.extras[kind] = button
+            grid.addWidget(button, number // 2, number % 2)
+        return grid
+
+    def _keep_grid(self) -> QGridLayout:
+        grid = QGridLayout()
+        self.buttons: dict[str, QPushButton] = {}
+        for number, (text, tooltip, signal) in enumerate(
+            (
+                (
+                    "Save image...",
+                    "Writes the denoised image as TIFF, with axes, pixel size and units.",
+                    self.save_image,
+                ),
+                (
+                    "Save model...",
+                    "Writes the trained network, for other images of the same kind.",
+                    self.save_model,
+                ),
+                (
+                    "Copy as Python",
+                    "Copies a script that does what was just run.",
+                    self.copy_python,
+                ),
+                (
+                    "Copy as command",
+                    "Copies a command line that does what was just run.",
+                    self.copy_command,
+                ),
+            )
+        ):
+            button = QPushButton(text)
+            button.setToolTip(tooltip)
+            button.clicked.connect(signal)
+            self.buttons[text] = button
+            grid.addWidget(button, number // 2, number % 2)
+        return grid
+
+    def offer(self, *, source: str | None, is_fused: bool) -> None:
+        """Enable what there is something for: the result of a layer, or of none yet."""
+        self.title.setText("There is no result yet." if source is None else f"Of '{source}':")
+        for button in (*self.extras.values(), *self.buttons.values(), self.blend):
+            button.setEnabled(source is not None)
+        self.legend.setVisible(is_fused)
+        self.extras["branches"].setEnabled(is_fused)
+        self.blend.blockSignals(True)
+        self.blend.setValue(100)
+        self.blend.blockSignals(False)

@@ -1,0 +1,363 @@
+"""The dock widget *Equivariance*: what turning the picture changes in the result."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ComboBox
+from napari.layers import Image
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt.utils import create_worker
+
+from napari_redenoise._napari._add_layers import add_image
+from napari_redenoise._napari._layers import LayerData, LayerImage, is_no_image, read_layer
+from napari_redenoise._napari._maps import change_layers, place
+from napari_redenoise._napari._trained_models import recall
+from napari_redenoise._napari._view import current_window
+from napari_redenoise._napari._words import short_name
+from napari_redenoise._napari.denoise._layer_run import PAINT_MS
+from napari_redenoise._napari.denoise._run import RunFailed
+from napari_redenoise.assessment import EquivarianceResult, equivariance_events
+from napari_redenoise.errors import RedenoiseError
+from napari_redenoise.model import Redenoiser, Window
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+logger = logging.getLogger(__name__)
+
+ANGLES = (90, 180, 270, 45)
+SIDE_BY_SIDE = "The grid button below the layer list (Ctrl+G) shows the maps side by side."
+
+
+class EquivarianceWidget(QWidget):
+    """Turns the current view, denoises it, turns it back, and shows what that changes.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+
+    Attributes
+    ----------
+    is_running : bool
+        Whether a comparison has begun and has not ended.
+    result : EquivarianceResult or None
+        Of the last comparison.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._files: dict[Path, Redenoiser] = {}
+        self._stop = Event()
+        self._pending: list[LayerData] = []
+        self._sentence = ""
+        self.is_running = False
+        self.result: EquivarianceResult | None = None
+
+        self.layer_choice = ComboBox(label="Image layer", choices=self._image_layers, nullable=True)
+        self.layer_choice.tooltip = "The noisy image. Follows the layer selected in the layer list."
+        self.model_choice = QComboBox()
+        self.model_choice.setToolTip("The trained model whose result is examined.")
+        self.file_button = QPushButton("&Open a model file...")
+        self.file_button.setToolTip("A .safetensors file that was saved by Redenoise.")
+        self.angle_choice = QComboBox()
+        self.angle_choice.setToolTip(
+            "Counter-clockwise. Turns by 90°, 180° and 270° only move pixels; 45° has to "
+            "interpolate between them, which changes the picture as well."
+        )
+        self.plan = QLabel()
+        self.button = QPushButton("Turn and &compare")
+        self.button.setToolTip("Denoises the current view twice; adds one map per network.")
+        self.progress = QProgressBar()
+        self.status = QLabel()
+        self._build()
+        self._connect_viewer()
+        self._follow_selection()
+
+    # -- building -----------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        for angle in ANGLES:
+            exact = "" if angle % 90 == 0 else " (interpolated)"
+            self.angle_choice.addItem(f"{angle}°{exact}", angle)
+        # Names of layers and files may be long: they are cut within the list, and not the dock.
+        policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        self.model_choice.setSizeAdjustPolicy(policy)
+        layout = QVBoxLayout(self)
+        for text, widget in (
+            ("&Noisy image layer", self.layer_choice.native),
+            ("Trained &model", self.model_choice),
+            ("", self.file_button),
+            ("&Turn the picture by", self.angle_choice),
+            ("", self.plan),
+            ("", self.button),
+            ("", self.progress),
+            ("", self.status),
+        ):
+            if text:
+                label = QLabel(text)
+                label.setBuddy(widget)
+                layout.addWidget(label)
+            layout.addWidget(widget)
+        layout.addStretch()
+        for label in (self.plan, self.status):
+            label.setWordWrap(True)
+        self.progress.setVisible(False)
+        self.progress.setRange(0, 0)
+        self.button.clicked.connect(self._pressed)
+        self.file_button.clicked.connect(self._choose_file)
+        self.layer_choice.changed.connect(self._on_layer)
+        self.model_choice.currentIndexChanged.connect(self._describe)
+        self.angle_choice.currentIndexChanged.connect(self._describe)
+
+    def _connect_viewer(self) -> None:
+        # Functions and not methods: napari cannot disconnect the methods of a deleted widget.
+        def changed(_: Any) -> None:
+            if not self.is_running:
+                self.layer_choice.reset_choices()
+                self._on_layer()
+
+        def selected(_: Any) -> None:
+            self._follow_selection()
+
+        layers = self._viewer.layers
+        self._connections = [
+            (layers.events.inserted, changed),
+            (layers.events.removed, changed),
+            (layers.events.renamed, changed),
+            (layers.selection.events.active, selected),
+        ]
+        for signal, callback in self._connections:
+            signal.connect(callback)
+        # A method of a deleted widget would not be called, a function is.
+        self.destroyed.connect(lambda: self._leave())
+
+    def _leave(self) -> None:
+        """End what runs and listen no more: the dock or the viewer is gone."""
+        for signal, callback in self._connections:
+            signal.disconnect(callback)
+        self._connections = []
+        self._pending = []
+        self._stop.set()
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Notice when napari takes the widget out of a dock that is being closed."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._leave()
+        super().changeEvent(event)
+
+    # -- choosing -----------------------------------------------------------------------------
+
+    def _image_layers(self, _: Any = None) -> list[tuple[str, Image]]:
+        layers = self._viewer.layers
+        return [
+            (layer.name, layer)
+            for layer in layers
+            if isinstance(layer, Image) and not is_no_image(layer)
+        ]
+
+    def _follow_selection(self) -> None:
+        if self.is_running:
+            return
+        active = self._viewer.layers.selection.active
+        self.layer_choice.reset_choices()
+        if active in [layer for _, layer in self._image_layers()]:
+            self.layer_choice.value = active
+        self._on_layer()
+
+    def _on_layer(self, _: Any = None) -> None:
+        """Offer the model trained on the layer first, then those of files."""
+        layer, before = self.layer_choice.value, self.model_choice.currentData()
+        trained = None if layer is None else recall(layer)
+        self.model_choice.blockSignals(True)
+        self.model_choice.clear()
+        if trained is not None:
+            self.model_choice.addItem(f"trained on '{layer.name}'", trained)
+        for path, model in self._files.items():
+            self.model_choice.addItem(short_name(path, self._files), model)
+        kept = self.model_choice.findData(before) if before in self._files.values() else -1
+        self.model_choice.setCurrentIndex(max(kept, 0) if self.model_choice.count() else -1)
+        self.model_choice.blockSignals(False)
+        self._describe()
+
+    def _choose_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self, "Open a model", "", "Redenoise models (*.safetensors)"
+        )
+        if path:
+            self.open_model(path)
+
+    def open_model(self, path: str | Path) -> None:
+        """Read a model file and choose it; a file that is no model is refused in words."""
+        try:
+            model = Redenoiser.load(path)
+        except RedenoiseError as error:
+            self.status.setText(f"{error}.")
+            return
+        self._files[Path(path).resolve()] = model
+        self._on_layer()
+        self.model_choice.setCurrentIndex(self.model_choice.findData(model))
+        self.status.setText("")
+
+    def _describe(self, _: Any = None) -> None:
+        """Say in one sentence what a press will do, or why it can do nothing."""
+        if self.is_running:
+            return
+        layer, model = self.layer_choice.value, self.model_choice.currentData()
+        self.button.setEnabled(False)
+        if layer is None:
+            self.plan.setText("Open an image, or try File > Open Sample > Redenoise.")
+            return
+        try:
+            read_layer(layer)
+        except RedenoiseError as error:
+            self.plan.setText(f"Cannot examine this layer: {error}.")
+            return
+        if model is None:
+            self.plan.setText(
+                "Train a model on this layer first (Layers > Filter > Denoise this layer), or open "
+                "a model file."
+            )
+            return
+        exact = self.angle_choice.currentData() % 90 == 0
+        where = "" if exact else ", inside the disc that stays in view"
+        self.plan.setText(
+            "Turns the current view, denoises it, turns it back, and compares it with the view "
+            f"denoised as it is{where}. The maps that are added are bright where the result "
+            "depends on how the sample lay under the camera."
+        )
+        self.button.setEnabled(True)
+
+    # -- comparing ----------------------------------------------------------------------------
+
+    def _pressed(self) -> None:
+        if self.is_running:
+            self.status.setText("Stopping.")
+            self.button.setEnabled(False)
+            self._stop.set()
+            return
+        layer = self.layer_choice.value
+        try:
+            source = read_layer(layer)
+        except RedenoiseError as error:
+            self.status.setText(f"{error}.")
+            return
+        window = current_window(self._viewer, layer, source)
+        if window is None:
+            self.status.setText("Switch to the 2-D view first: a plane is compared.")
+            return
+        self._start(layer, source, window)
+
+    def _start(self, layer: Any, source: LayerImage, window: Window) -> None:
+        self._stop = Event()
+        self._sentence, self.result = "Stopped; no layers were added.", None
+        self._source, self._model = source, self.model_choice.currentData()
+        self._placed = place(layer, source, window)
+        self._worker = create_worker(
+            compare,
+            self._model,
+            source,
+            self.angle_choice.currentData(),
+            window,
+            self._stop,
+            _connect={
+                "returned": self._on_returned,
+                "errored": self._on_errored,
+                "finished": self._on_worker_finished,
+            },
+        )
+        self._show_running(running=True)
+        self.status.setText("Denoising the view, as it is and turned.")
+
+    def _show_running(self, *, running: bool) -> None:
+        self.is_running = running
+        self.button.setText("Stop" if running else "Turn and &compare")
+        self.progress.setVisible(running)
+        for widget in (self.model_choice, self.angle_choice, self.file_button):
+            widget.setEnabled(not running)
+        self.layer_choice.enabled = not running
+
+    def _on_returned(self, result: EquivarianceResult | None) -> None:
+        self.result = None if self._stop.is_set() else result
+
+    def _on_errored(self, error: Exception) -> None:
+        if isinstance(error, RedenoiseError):
+            self._sentence = f"{error}."
+            return
+        logger.error("comparing failed", exc_info=error)
+        self._sentence = (
+            f"Something unexpected went wrong ({error}). Your layers are unchanged; the log has "
+            "the details."
+        )
+
+    def _on_worker_finished(self) -> None:
+        if not self._connections:
+            return
+        if self.result is not None:
+            self._sentence = _in_words(self._source, self.result)
+            self._pending = change_layers(
+                self._source, self._placed, self.result, self._model.provenance
+            )
+        self._add_next()
+
+    def _add_next(self) -> None:
+        """Add one layer per turn of the event loop, so that the viewer never stands still."""
+        if self._pending:
+            data, keywords, _ = self._pending.pop(0)
+            add_image(self._viewer, data, keywords)
+            QTimer.singleShot(PAINT_MS, self._add_next)
+        elif self._connections:
+            self._show_running(running=False)
+            self._follow_selection()
+            self.status.setText(self._sentence)
+
+
+def compare(
+    model: Redenoiser, source: LayerImage, angle: float, window: Window, stop: Event
+) -> Generator[Any, None, EquivarianceResult | None]:
+    """Do the work, in the worker's thread.
+
+    Raises
+    ------
+    RunFailed
+        In place of a RuntimeError, of which superqt's workers tell nobody.
+    """
+    try:
+        return (
+            yield from equivariance_events(
+                model,
+                source.array,
+                source.axes,
+                angle=angle,
+                window=window,
+                should_stop=stop.is_set,
+            )
+        )
+    except RuntimeError as error:
+        raise RunFailed(f"{type(error).__name__}: {error}") from error
+
+
+def _in_words(source: LayerImage, result: EquivarianceResult) -> str:
+    rows, columns = result.window.rows, result.window.columns
+    size = f"{rows.stop - rows.start} × {columns.stop - columns.start}"
+    compared = (
+        f"Compared: {size} pixels of '{source.name}'; 100 % is the standard deviation of the "
+        "denoised view."
+    )
+    words = "\n\n".join([*result.sentences(), compared, SIDE_BY_SIDE])
+    # No line of a narrow dock begins with a sign.
+    return words.replace(" %", "\N{NO-BREAK SPACE}%")

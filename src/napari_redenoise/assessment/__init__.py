@@ -1,0 +1,52 @@
+"""What speaks for and against a denoised image, without the truth."""
+
+from napari_redenoise.assessment._checks import Mark, TrustCheck, in_pixels
+from napari_redenoise.assessment._equivariance import (
+    EquivarianceResult,
+    equivariance,
+    equivariance_events,
+    percent,
+)
+from napari_redenoise.assessment._report import TrustReport, assess
+from napari_redenoise.assessment._resolution import (
+    Band,
+    Denoiser,
+    Fields,
+    Noise,
+    Resolution,
+    resolution_of,
+    respond,
+    unsupported_detail,
+)
+from napari_redenoise.assessment._support import (
+    PixelSize,
+    as_denoiser,
+    middle_of,
+    pixel_size_of,
+    support_map,
+)
+
+__all__ = [
+    "Band",
+    "Denoiser",
+    "EquivarianceResult",
+    "Fields",
+    "Mark",
+    "Noise",
+    "PixelSize",
+    "Resolution",
+    "TrustCheck",
+    "TrustReport",
+    "as_denoiser",
+    "assess",
+    "equivariance",
+    "equivariance_events",
+    "in_pixels",
+    "middle_of",
+    "percent",
+    "pixel_size_of",
+    "resolution_of",
+    "respond",
+    "support_map",
+    "unsupported_detail",
+]

@@ -1,0 +1,214 @@
+"""What an image supports, from the image, its result, its noise and the network that made it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_redenoise.assessment._residual import CLIPPED
+from napari_redenoise.assessment._resolution import (
+    DRAWS,
+    DRAWS_OF_MAP,
+    Denoiser,
+    Fields,
+    Noise,
+    Resolution,
+    resolution_of,
+    respond,
+    unsupported_detail,
+)
+from napari_redenoise.data import Planes
+from napari_redenoise.errors import InputError
+from napari_redenoise.io import ImageFile
+from napari_redenoise.model import Window
+from napari_redenoise.noise import (
+    NoiseModel,
+    NoiseReport,
+    can_be_drawn,
+    correlation_reach,
+    drawn_from,
+    has_unknown_structure,
+    is_clean,
+    is_independent,
+    lines_of,
+)
+
+if TYPE_CHECKING:
+    from napari_redenoise.model import Redenoiser
+
+SIDE = 512
+"""Longest side of the window that is denoised again, in pixels."""
+
+PixelSize = tuple[float, str]
+"""Side of a pixel, and its unit."""
+
+# Between which the band of the map lies, in pixels per cycle.
+_FINEST, _COARSEST = 2 * math.sqrt(2), 16.0
+
+
+def as_denoiser(model: Redenoiser, should_stop: Callable[[], bool] | None = None) -> Denoiser:
+    """A trained model as a function of windows (channels, rows, columns).
+
+    Nothing is averaged, which would take twice as long. When it is stopped, what it returns
+    means nothing.
+    """
+
+    def denoise(window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        outputs = {"denoised": np.zeros_like(window)}
+        events = model.predict_events(
+            window, "CYX", outputs=outputs, should_stop=should_stop, averaged=False
+        )
+        for _ in events:
+            pass
+        return outputs["denoised"]
+
+    return denoise
+
+
+def middle_of(planes: Planes) -> Window:
+    """The middle of the middle plane, at most 512 x 512 pixels."""
+    rows, columns = (_middle(side) for side in (planes.height, planes.width))
+    return Window(tuple(size // 2 for size in planes.sample_shape), rows, columns)
+
+
+def _middle(side: int) -> slice:
+    length = min(side, SIDE)
+    start = (side - length) // 2
+    return slice(start, start + length)
+
+
+def supported(
+    noisy: Planes,
+    denoised: Planes,
+    reports: tuple[NoiseReport, ...],
+    denoiser: Denoiser | None,
+    should_stop: Callable[[], bool],
+) -> tuple[Resolution | str, ...]:
+    """Resolution of every channel in the middle of an image, or why it cannot be told."""
+    reasons = tuple(_why_not(report) for report in reports)
+    if denoiser is None:
+        return ("the model that denoised the image was not given",) * len(reports)
+    if all(reasons):
+        return reasons
+    fields = fields_of(noisy, denoised, middle_of(noisy), reports, denoiser, should_stop)
+    if fields is None:
+        return ("it was stopped",) * len(reports)
+    few = "too few pixels are neither clipped nor missing, or the image is too small"
+    return tuple(
+        reason or resolution_of(channel) or few
+        for reason, channel in zip(reasons, fields, strict=True)
+    )
+
+
+def support_map(
+    noisy: Planes,
+    denoised: Planes,
+    window: Window,
+    reports: tuple[NoiseReport, ...],
+    denoiser: Denoiser,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> tuple[npt.NDArray[np.float32], tuple[float, float]] | None:
+    """Map a window where detail at the limit of what is supported is not supported.
+
+    Returns
+    -------
+    tuple or None
+        The map (rows, columns), 0 to 1, of several channels the largest; and the scales, in
+        pixels per cycle, between which detail was compared. None when stopped.
+
+    Raises
+    ------
+    InputError
+        When it cannot be told.
+    """
+    reason = next(filter(None, map(_why_not, reports)), "")
+    if reason:
+        raise InputError(f"{_capital(reason)}: what is supported cannot be told")
+    fields = fields_of(noisy, denoised, window, reports, denoiser, should_stop, draws=DRAWS_OF_MAP)
+    if fields is None:
+        return None
+    found = [resolution_of(channel) for channel in fields]
+    if any(resolution is None for resolution in found):
+        raise InputError(
+            "too few pixels are shown, or too many of them are clipped or missing: show at least "
+            "48 x 48 pixels"
+        )
+    limit = max(resolution.supported for resolution in found if resolution is not None)
+    scale = min(max(limit, _FINEST), _COARSEST)
+    band = scale * math.sqrt(2), scale / math.sqrt(2)
+    maps = [unsupported_detail(channel, *band) for channel in fields]
+    return np.max(maps, axis=0), band
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def fields_of(
+    noisy: Planes,
+    denoised: Planes,
+    window: Window,
+    reports: tuple[NoiseReport, ...],
+    denoiser: Denoiser,
+    should_stop: Callable[[], bool],
+    *,
+    draws: int = DRAWS,
+) -> tuple[Fields, ...] | None:
+    """Read a window and denoise it again; None when stopped."""
+    place = window.sample, window.rows, window.columns
+    return respond(
+        noisy.read(*place),
+        denoised.read(*place),
+        denoiser,
+        [_noise_of(report) for report in reports],
+        limits=[_limits_of(report) for report in reports],
+        should_stop=should_stop,
+        draws=draws,
+    )
+
+
+def _why_not(report: NoiseReport) -> str:
+    """Why nothing can be told with such noise, or nothing."""
+    if is_clean(report):
+        return "no noise was found in the noisy image"
+    if has_unknown_structure(report):
+        return "the noise cannot be told from the fine structure of the image"
+    if lines_of(report) != "none":
+        return "rows or columns have offsets of their own"
+    if correlation_reach(report) != (0, 0) and not is_independent(report):
+        return "the noise is correlated, and photon thinning needs white noise"
+    if not can_be_drawn(report):
+        return "the gain of the noise is not known"
+    return ""
+
+
+def _noise_of(report: NoiseReport) -> Noise:
+    """What is drawn from; none where the noise is not known."""
+    if _why_not(report):
+        return Noise(NoiseModel(0.0, 0.0, 0.0))
+    model = drawn_from(report)
+    is_measured = model is report.model and report.skewness is not None
+    return Noise(model, report.skewness.excess if is_measured and report.skewness else 1.0)
+
+
+def _limits_of(report: NoiseReport) -> tuple[float, float]:
+    """Levels at which the noise is cut off."""
+    (low, high), (darkest, brightest) = report.clipped, report.limits
+    return (
+        darkest if low > CLIPPED else -math.inf,
+        brightest if high > CLIPPED else math.inf,
+    )
+
+
+def pixel_size_of(image: ImageFile) -> PixelSize | None:
+    """Side of the pixels of a file, where it names a unit and they are square."""
+    unit = str(image.metadata.get("unit") or "").replace("\\u00B5", "µ")
+    unit = {"micron": "µm", "um": "µm", "micrometer": "µm"}.get(unit, unit)
+    if image.resolution is None or unit in ("", "pixel", "pixels"):
+        return None
+    x, y = (1 / part if part else 0.0 for part in image.resolution)
+    return (x, unit) if x > 0 and math.isclose(x, y, rel_tol=0.01) else None

@@ -1,0 +1,157 @@
+"""Pairs of pictures of one scene, read like one picture with twice the channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_redenoise.data._planes import Planes
+from napari_redenoise.errors import InputError
+
+
+class Shots(Protocol):
+    """Pictures of shape (shots * channels, height, width), numbered by sample indices.
+
+    ``inside`` tells which pixels (rows, columns) may be learned from, None for all.
+    """
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    def indices(self) -> Iterator[tuple[int, ...]]: ...
+
+    def read(self, sample: tuple[int, ...], rows: slice, columns: slice) -> npt.NDArray[Any]: ...
+
+    def inside(
+        self, sample: tuple[int, ...], rows: slice, columns: slice
+    ) -> npt.NDArray[np.bool_] | None: ...
+
+
+@dataclass(frozen=True)
+class TwoImages:
+    """Two images of the same scene, pixel by pixel.
+
+    Raises
+    ------
+    InputError
+        When their shapes differ.
+    """
+
+    first: Planes
+    second: Planes
+
+    def __post_init__(self) -> None:
+        one, other = (tuple(planes.array.shape) for planes in (self.first, self.second))
+        if one != other:
+            raise InputError(
+                f"the two images of Noise2Noise have the shapes {one} and {other}: they have to "
+                "show the same scene, pixel by pixel; choose another second image"
+            )
+
+    @property
+    def height(self) -> int:
+        """Rows of a plane."""
+        return self.first.height
+
+    @property
+    def width(self) -> int:
+        """Columns of a plane."""
+        return self.first.width
+
+    @property
+    def channels(self) -> int:
+        """Channels of one shot."""
+        return self.first.channels
+
+    def indices(self) -> Iterator[tuple[int, ...]]:
+        """Every sample index."""
+        return self.first.indices()
+
+    def read(self, sample: tuple[int, ...], rows: slice, columns: slice) -> npt.NDArray[Any]:
+        """Read a window of both, shape (2 * channels, rows, columns)."""
+        return np.concatenate(
+            [planes.read(sample, rows, columns) for planes in (self.first, self.second)]
+        )
+
+    def inside(
+        self, sample: tuple[int, ...], rows: slice, columns: slice
+    ) -> npt.NDArray[np.bool_] | None:
+        """Which pixels of a window may be learned from: the first image says."""
+        return self.first.inside(sample, rows, columns)
+
+
+@dataclass(frozen=True)
+class NeighbouringFrames:
+    """Every frame of a stack with the one after it, along the time axis or else the last other.
+
+    Raises
+    ------
+    InputError
+        When the image is not a stack.
+    """
+
+    stack: Planes
+
+    def __post_init__(self) -> None:
+        if max(self.stack.sample_shape, default=1) < 2:
+            raise InputError(
+                "Noise2Noise needs two shots of the same scene: give a second image, or a stack "
+                "whose neighbouring frames show the same scene"
+            )
+
+    @property
+    def _axis(self) -> int:
+        """Number of the sample axis whose entries are neighbours."""
+        names = [axis for axis in self.stack.axes if axis not in "CYX"]
+        sizes = self.stack.sample_shape
+        if "T" in names and sizes[names.index("T")] > 1:
+            return names.index("T")
+        return max(number for number, size in enumerate(sizes) if size > 1)
+
+    @property
+    def height(self) -> int:
+        """Rows of a plane."""
+        return self.stack.height
+
+    @property
+    def width(self) -> int:
+        """Columns of a plane."""
+        return self.stack.width
+
+    @property
+    def channels(self) -> int:
+        """Channels of one frame."""
+        return self.stack.channels
+
+    def indices(self) -> Iterator[tuple[int, ...]]:
+        """Sample indices of all frames that have a frame after them."""
+        axis, sizes = self._axis, self.stack.sample_shape
+        return (index for index in self.stack.indices() if index[axis] + 1 < sizes[axis])
+
+    def read(self, sample: tuple[int, ...], rows: slice, columns: slice) -> npt.NDArray[Any]:
+        """Read a window of a frame and the next, shape (2 * channels, rows, columns)."""
+        frames = (sample, self._after(sample))
+        return np.concatenate([self.stack.read(index, rows, columns) for index in frames])
+
+    def inside(
+        self, sample: tuple[int, ...], rows: slice, columns: slice
+    ) -> npt.NDArray[np.bool_] | None:
+        """Which pixels of a window may be learned from: those inside in both frames."""
+        one, other = (
+            self.stack.inside(index, rows, columns) for index in (sample, self._after(sample))
+        )
+        return None if one is None or other is None else one & other
+
+    def _after(self, sample: tuple[int, ...]) -> tuple[int, ...]:
+        axis = self._axis
+        return (*sample[:axis], sample[axis] + 1, *sample[axis + 1 :])

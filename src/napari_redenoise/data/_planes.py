@@ -1,0 +1,237 @@
+"""Axes of an array: which are the image plane, which the channels, which are samples.
+
+An axes string has one letter per axis: ``Y`` and ``X`` once each, at most one ``C`` for channels
+that are denoised together, and any other letters (``T``, ``Z``, ...) for axes whose entries are
+separate pictures of the same kind.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_redenoise.data._array_like import as_array
+from napari_redenoise.errors import InputError
+
+SMALLEST_SIDE = 16
+MOST_CHANNELS = 16
+
+
+class ArrayLike(Protocol):
+    """Anything with a shape, a dtype and slicing: numpy, dask, zarr, xarray."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+def default_axes(ndim: int) -> str:
+    """Axes of an array of which nothing is known: the last two are the plane.
+
+    Raises
+    ------
+    InputError
+        For arrays with fewer than 2 or more than 5 axes.
+    """
+    if not 2 <= ndim <= 5:
+        raise InputError(
+            f"expected an image of 2 to 5 axes, got {ndim}: choose another layer or slice it"
+        )
+    return "STZYX"[5 - ndim :]
+
+
+@dataclass(frozen=True)
+class Planes:
+    """An array seen as numbered pictures of shape (channels, height, width).
+
+    Nothing is read until `read` is called, so arrays larger than memory are fine.
+
+    Parameters
+    ----------
+    array : array-like
+        Or anything that `as_array` takes.
+    axes : str
+        For example ``"YX"``, ``"TYX"``, ``"ZCYX"`` or ``"YXC"``.
+    region : array-like of bool or integers, optional
+        Where training may look: nonzero is inside. Of the image's shape without channels, or of
+        the plane's (Y, X) for all samples; default everywhere.
+
+    Raises
+    ------
+    InputError
+        When array and axes do not fit, the array holds no image, or the region does not fit it.
+    """
+
+    array: ArrayLike
+    axes: str
+    region: ArrayLike | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "array", as_array(self.array))
+        if self.region is not None:
+            object.__setattr__(self, "region", as_array(self.region, masked=0))
+        shape, axes = tuple(self.array.shape), self.axes
+        if len(axes) != len(shape):
+            raise InputError(
+                f"the axes {axes!r} name {len(axes)} axes but the image has shape {shape}: "
+                "give one letter per axis"
+            )
+        if len(set(axes)) != len(axes) or not {"Y", "X"} <= set(axes):
+            raise InputError(f"the axes {axes!r} need Y and X, and each letter once")
+        dtype = np.dtype(self.array.dtype)
+        if dtype.kind not in "uif":
+            raise InputError(
+                f"expected integer or floating-point pixels, got {dtype}: convert the image first"
+            )
+        if 0 in shape:
+            raise InputError(f"the image of shape {shape} holds no pixels: choose another one")
+        if min(self.height, self.width) < SMALLEST_SIDE:
+            raise InputError(
+                f"expected a plane of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels, got "
+                f"{self.height} x {self.width} ({axes}, shape {shape}): check the axes"
+            )
+        if self.channels > MOST_CHANNELS:
+            raise InputError(
+                f"expected at most {MOST_CHANNELS} channels, got {self.channels} (axes {axes}, "
+                f"shape {shape}): if that axis is time or depth, say so in the axes"
+            )
+        self._check_region()
+
+    def _check_region(self) -> None:
+        if self.region is None:
+            return
+        shape, dtype = tuple(self.region.shape), np.dtype(self.region.dtype)
+        if dtype.kind not in "bui":
+            raise InputError(
+                f"expected a region of bool or integers, got {dtype}: compare it with a threshold "
+                "first"
+            )
+        plane = (self.height, self.width)
+        if shape not in (self.shape_without_channels, plane):
+            expected = " or ".join(map(str, dict.fromkeys((self.shape_without_channels, plane))))
+            raise InputError(
+                f"expected a region of shape {expected}, got {shape}: draw it on this image"
+            )
+
+    def _size(self, axis: str) -> int:
+        return int(self.array.shape[self.axes.index(axis)]) if axis in self.axes else 1
+
+    @property
+    def height(self) -> int:
+        """Rows of a plane."""
+        return self._size("Y")
+
+    @property
+    def width(self) -> int:
+        """Columns of a plane."""
+        return self._size("X")
+
+    @property
+    def channels(self) -> int:
+        """Channels that are denoised together."""
+        return self._size("C")
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Sizes of the sample axes, in their order."""
+        return tuple(
+            int(size)
+            for size, axis in zip(self.array.shape, self.axes, strict=True)
+            if axis not in "CYX"
+        )
+
+    def __len__(self) -> int:
+        return int(np.prod(self.sample_shape, dtype=np.int64))
+
+    @property
+    def pixels(self) -> int:
+        """Of all planes together; channels are not counted."""
+        return self.height * self.width * len(self)
+
+    def indices(self) -> Iterator[tuple[int, ...]]:
+        """Every sample index, last axis fastest."""
+        return itertools.product(*(range(size) for size in self.sample_shape))
+
+    def read(self, sample: tuple[int, ...], rows: slice, columns: slice) -> npt.NDArray[Any]:
+        """Read a window, shape (channels, rows, columns), in the array's own dtype.
+
+        Masked pixels are NaN.
+        """
+        window = self.array[_key(self.axes, sample, rows, columns)]
+        # Arrays of dask may hold masked pieces, whose mask np.asarray would drop.
+        window = window.compute() if hasattr(window, "compute") else window
+        window = np.asarray(as_array(np.asanyarray(window)))
+        return _to_plane(self.axes, window)
+
+    def inside(
+        self, sample: tuple[int, ...], rows: slice, columns: slice
+    ) -> npt.NDArray[np.bool_] | None:
+        """Which pixels of a window lie in the region, (rows, columns); None without a region."""
+        if self.region is None:
+            return None
+        if tuple(self.region.shape) != self.shape_without_channels:
+            return np.asarray(self.region[rows, columns]).astype(bool)
+        axes = self.axes_without_channels
+        window = np.asarray(self.region[_key(axes, sample, rows, columns)])
+        return np.asarray(_to_plane(axes, window)[0], bool)
+
+    def write(
+        self,
+        target: Any,
+        sample: tuple[int, ...],
+        rows: slice,
+        columns: slice,
+        plane: npt.NDArray[Any],
+        *,
+        channels: bool = True,
+    ) -> None:
+        """Write a window (channels, rows, columns) into an array of the image's shape.
+
+        With ``channels=False`` the target lacks the channel axis, as a mask does.
+        """
+        axes = self.axes if channels else self.axes_without_channels
+        target[_key(axes, sample, rows, columns)] = _from_plane(axes, plane)
+
+    @property
+    def axes_without_channels(self) -> str:
+        """Axes of a result that has one value for all channels, such as the mask."""
+        return self.axes.replace("C", "")
+
+    @property
+    def shape_without_channels(self) -> tuple[int, ...]:
+        """Shape of a result that has one value for all channels."""
+        sizes = zip(self.array.shape, self.axes, strict=True)
+        return tuple(int(size) for size, axis in sizes if axis != "C")
+
+
+def _key(axes: str, sample: tuple[int, ...], rows: slice, columns: slice) -> tuple[Any, ...]:
+    """Index of a window of one sample."""
+    plane = {"Y": rows, "X": columns, "C": slice(None)}
+    rest = iter(sample)
+    return tuple(plane[axis] if axis in plane else next(rest) for axis in axes)
+
+
+def _to_plane(axes: str, window: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Bring the axes of a window to (channels, Y, X)."""
+    order = [axis for axis in axes if axis in "CYX"]
+    if "C" not in order:
+        window, order = window[None], ["C", *order]
+    return window.transpose([order.index(axis) for axis in "CYX"])
+
+
+def _from_plane(axes: str, plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Undo `_to_plane`."""
+    order = [axis for axis in axes if axis in "CYX"]
+    if "C" not in order:
+        plane = plane[0]
+    names = "CYX" if "C" in order else "YX"
+    return plane.transpose([names.index(axis) for axis in order])

@@ -1,0 +1,138 @@
+"""A part of a stack, or of large planes, that stands for the whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_redenoise.data._bad_pixels import measured
+from napari_redenoise.data._planes import Planes
+
+BLOCK = 2048
+"""Side of the largest window that is read of a plane at once."""
+
+Sample = tuple[int, ...]
+
+
+def middle_window(planes: Planes, sample: Sample, side: int = BLOCK) -> tuple[slice, slice]:
+    """Rows and columns of a window of at most so many pixels a side.
+
+    In the middle of the plane, or of the region where there is one.
+    """
+    sizes = planes.height, planes.width
+    inside = planes.inside(sample, slice(0, sizes[0]), slice(0, sizes[1]))
+    middles = [size // 2 for size in sizes]
+    if inside is not None and inside.any():
+        middles = [int(np.flatnonzero(inside.any(1 - axis)).mean()) for axis in (0, 1)]
+    starts = (
+        min(max(0, middle - side // 2), max(0, size - side))
+        for middle, size in zip(middles, sizes, strict=True)
+    )
+    rows, columns = (
+        slice(start, min(size, start + side)) for start, size in zip(starts, sizes, strict=True)
+    )
+    return rows, columns
+
+
+def some_pixels(planes: Planes, most_pixels: int, side: int = BLOCK) -> Planes:
+    """As many samples of a stack as have so many pixels, at least one, spread over all.
+
+    Of each the same window of at most so many pixels a side: the middle of the plane, or of the
+    region of the first. Samples of one value only are passed over, and those outside of a region.
+    """
+    area = min(planes.height, side) * min(planes.width, side)
+    count = max(1, most_pixels // area)
+    if len(planes) <= count and max(planes.height, planes.width) <= side:
+        return planes
+    every = list(planes.indices())
+    found = (
+        _first_usable(planes, [every[number] for number in _from_the_middle(part.tolist())])
+        for part in np.array_split(np.arange(len(every)), count)
+    )
+    chosen = [sample for sample in found if sample is not None]
+    if not chosen:
+        return planes
+    rows, columns = middle_window(planes, chosen[0], side)
+    region = None if planes.region is None else _Inside(planes, chosen, rows, columns)
+    return Planes(_Pixels(planes, chosen, rows, columns), "TCYX", region)
+
+
+def _from_the_middle(numbers: list[int]) -> list[int]:
+    """The middle first, the ends last."""
+    return sorted(numbers, key=lambda number: abs(number - numbers[(len(numbers) - 1) // 2]))
+
+
+def _first_usable(planes: Planes, samples: list[Sample]) -> Sample | None:
+    """The first sample that has something to learn from."""
+    everything = slice(0, planes.height), slice(0, planes.width)
+    for sample in samples:
+        inside = planes.inside(sample, *everything)
+        if inside is not None and not inside.any():
+            continue
+        if np.isfinite(measured(planes.read(sample, *middle_window(planes, sample)))).any():
+            return sample
+    return None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The same window of some samples."""
+
+    planes: Planes
+    samples: list[Sample]
+    rows: slice
+    columns: slice
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+    def window(self, rows: slice, columns: slice) -> tuple[slice, slice]:
+        """Where in the plane a part of the window is."""
+        (top, bottom, _), (left, right, _) = (
+            part.indices(size) for part, size in zip((rows, columns), self.size, strict=True)
+        )
+        first_row, first_column = self.rows.start, self.columns.start
+        return (
+            slice(first_row + top, first_row + bottom),
+            slice(first_column + left, first_column + right),
+        )
+
+
+class _Pixels(_Part):
+    """Its pixels, (N, channels, rows, columns), read where they are asked for."""
+
+    @property
+    def dtype(self) -> Any:
+        return self.planes.array.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self.samples), self.planes.channels, *self.size
+
+    def __getitem__(self, key: tuple[int, slice, slice, slice]) -> npt.NDArray[Any]:
+        number, channels, rows, columns = key
+        return self.planes.read(self.samples[number], *self.window(rows, columns))[channels]
+
+
+class _Inside(_Part):
+    """Which of them may be learned from, (N, rows, columns)."""
+
+    @property
+    def dtype(self) -> Any:
+        return np.dtype(bool)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self.samples), *self.size
+
+    def __getitem__(self, key: tuple[int, slice, slice]) -> npt.NDArray[np.bool_]:
+        number, rows, columns = key
+        inside = self.planes.inside(self.samples[number], *self.window(rows, columns))
+        if inside is None:
+            raise ValueError("there is no region")
+        return inside

@@ -1,0 +1,173 @@
+"""Which device computes, and in which precision it is fastest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from napari_redenoise.errors import DeviceError, is_out_of_memory
+
+# Below this gain bfloat16 is not worth its rounding.
+_WORTHWHILE = 1.3
+
+_NO_MEMORY = "its memory is in use: close other programs that use it"
+
+# Of words in what torch raises: the cause and what to do.
+_REASONS = (
+    (
+        "no kernel image",
+        "the installed torch has no code for this card: install a build of torch that supports it",
+    ),
+    (
+        "driver",
+        "its driver does not suit the installed torch: update the driver, or install the build of "
+        "torch that suits it",
+    ),
+)
+
+_trials: dict[str, str | None] = {}
+
+
+def available_devices() -> list[str]:
+    """Names of the devices of this machine, fastest kind first."""
+    names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return [*names, "cpu"]
+
+
+def get_device(name: str | None = None) -> torch.device:
+    """Turn a name into a device; ``None`` or ``"auto"`` takes the fastest that can compute.
+
+    Devices other than the CPU are tried first. What cannot be used and why, `refused_devices`
+    tells.
+
+    Raises
+    ------
+    DeviceError
+        When this machine has no such device, or it fails the trial.
+    """
+    names = available_devices()
+    if name in (None, "auto"):
+        return torch.device(next(one for one in names if why_refused(one) is None))
+    chosen = "cuda:0" if name == "cuda" else str(name)
+    if chosen not in names:
+        raise DeviceError(
+            f"device {name!r} is not available: choose one of {', '.join(names)}, or 'auto'"
+        )
+    reason = why_refused(chosen)
+    if reason is not None:
+        raise DeviceError(f"device {name!r} cannot be used, {reason}, or choose 'auto'")
+    return torch.device(chosen)
+
+
+def training_dtype(device: torch.device, precision: str = "auto") -> torch.dtype:
+    """Precision of the network's computations during training.
+
+    ``auto``: bfloat16 on CUDA devices that compute in it (compute capability 8.0) and on processors
+    where a short trial shows it to be faster; float32 on MPS, whose autocast was not measured.
+    """
+    if precision != "auto":
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+    if device.type == "cuda":
+        # Not torch.cuda.is_bf16_supported, which counts emulation and asks the current device.
+        capability = torch.cuda.get_device_capability(device)
+        return torch.bfloat16 if capability >= (8, 0) else torch.float32
+    if device.type == "cpu" and _cpu_bfloat16_gain() > _WORTHWHILE:
+        return torch.bfloat16
+    return torch.float32
+
+
+@lru_cache(maxsize=1)
+def _cpu_bfloat16_gain() -> float:
+    """Time of a float32 convolution over that of the same in bfloat16: a trial of about 50 ms."""
+    times = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        x = torch.ones(4, 96, 64, 64, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        weight = torch.ones(96, 96, 3, 3, dtype=dtype)
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        best = float("inf")
+        with torch.inference_mode():
+            for _ in range(3):
+                began = time.perf_counter()
+                functional.conv2d(x, weight, padding=1)
+                best = min(best, time.perf_counter() - began)
+        times[dtype] = best
+    return times[torch.float32] / times[torch.bfloat16]
+
+
+@contextmanager
+def memory_in_words(device: torch.device) -> Iterator[None]:
+    """Say in words when the memory of a device does not suffice.
+
+    Raises
+    ------
+    DeviceError
+        In place of what torch raises.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"{device} ran out of memory: choose a smaller patch or batch, or the device 'cpu'"
+        ) from error
+
+
+def why_refused(name: str) -> str | None:
+    """Why a device cannot be used, and what to do about it; None for one that can.
+
+    Each is tried once per process, and again only if its memory was in use. The CPU is not tried.
+    """
+    if name == "cpu":
+        return None
+    # Memory may have become free.
+    if _trials.get(name, _NO_MEMORY) == _NO_MEMORY:
+        _trials[name] = _trial(name)
+    return _trials[name]
+
+
+def refused_devices() -> dict[str, str]:
+    """Devices of this machine that were tried and cannot be used, and why."""
+    return {name: reason for name, reason in _trials.items() if reason is not None}
+
+
+def _trial(name: str) -> str | None:
+    try:
+        _step(torch.device(name))
+    # A torch without the device asserts, and what CUDA puts off has a class of its own.
+    except (RuntimeError, AssertionError, OSError, torch.cuda.DeferredCudaCallError) as error:
+        return _reason(error)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    if is_out_of_memory(error):
+        return _NO_MEMORY
+    for words, reason in _REASONS:
+        if words in str(error).lower():
+            return reason
+    said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return f"a trial step fails ({said}): update torch and the driver"
+
+
+@torch.inference_mode(mode=False)
+def _step(device: torch.device) -> None:
+    """Everything that training computes, forward and backward, on a few pixels."""
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 1, 3)
+    )
+    network = network.to(device=device, dtype=torch.float32)
+    image = torch.ones(1, 1, 16, 16, dtype=torch.float32, device=device)
+    loss = network(image).square().mean()
+    loss.backward()
+    # What fails on a device may be raised only when somebody waits for it.
+    float(loss.detach())
+    sum(float(weights.grad.sum()) for weights in network.parameters() if weights.grad is not None)

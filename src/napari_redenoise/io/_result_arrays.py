@@ -1,0 +1,157 @@
+"""Arrays for results: in memory, or on disk where memory is not for them."""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from napari_redenoise.data import ArrayLike, Planes
+from napari_redenoise.errors import OutputError
+from napari_redenoise.io._safe_writing import in_bytes
+from napari_redenoise.io._temporary_folders import TemporaryFolder, remove_leftovers
+
+MOST_BYTES_IN_MEMORY = 2 * 2**30
+_PREFIX = "napari-redenoise-"
+_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+_cache: Path | None = None
+
+
+def result_array(
+    planes: Planes, *, channels: bool = True, fill_value: float = 0.0, dtype: Any = np.float32
+) -> Any:
+    """Make an array for a result: numpy, or beyond 2 GiB zarr in a temporary folder.
+
+    The folder is removed when the process ends, as memory would be, or by the next one where this
+    one is killed.
+
+    Parameters
+    ----------
+    planes : Planes
+        The image; the result has its shape.
+    channels : bool
+        False leaves the channel axis out, as a mask does.
+    fill_value : float
+    dtype : dtype
+    """
+    axes = planes.axes if channels else planes.axes_without_channels
+    shape = tuple(map(int, planes.array.shape)) if channels else planes.shape_without_channels
+    _tidy(_cache)
+    if math.prod(shape) * np.dtype(dtype).itemsize <= MOST_BYTES_IN_MEMORY:
+        return np.full(shape, fill_value, dtype)
+    # What is written and read together makes a chunk: a part of one plane.
+    chunks = tuple(
+        min(size, 1024) if axis in "CYX" else 1 for size, axis in zip(shape, axes, strict=True)
+    )
+    folder = tempfile.mkdtemp(dir=_folder(_cache), suffix=".zarr")
+    return zarr.create_array(
+        store=folder, shape=shape, chunks=chunks, dtype=np.dtype(dtype), fill_value=fill_value
+    )
+
+
+def temporary_space(sizes: Sequence[int]) -> tuple[Path, int]:
+    """Folder for results of so many bytes, and how many of these do not go to memory."""
+    _tidy(_cache)
+    folder = _cache or Path(tempfile.gettempdir())
+    return folder, sum(size for size in sizes if size > MOST_BYTES_IN_MEMORY)
+
+
+def in_type_of(source: ArrayLike, axes: str, denoised: ArrayLike) -> Any:
+    """Round a denoised image to the integers of its source, plane by plane.
+
+    Parameters
+    ----------
+    source, denoised : array-like
+        Of one shape; of the source only the dtype matters.
+    axes : str
+        One letter per axis.
+
+    Returns
+    -------
+    array
+        Of the source's dtype, see `rounded`; as it is, where that is no integer.
+    """
+    dtype = np.dtype(source.dtype)
+    if dtype.kind not in "ui":
+        return denoised
+    planes = Planes(denoised, axes)
+    whole = result_array(planes, dtype=dtype)
+    rows, columns = slice(0, planes.height), slice(0, planes.width)
+    with disk_in_words():
+        for sample in planes.indices():
+            plane = rounded(planes.read(sample, rows, columns), dtype)
+            planes.write(whole, sample, rows, columns, plane)
+    return whole
+
+
+def rounded(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Round to integers; what lies beyond them becomes the nearest one, and no number 0."""
+    dtype = np.dtype(dtype)
+    limits = np.iinfo(dtype)
+    values = np.rint(np.asarray(array, np.float64))
+    values[np.isnan(values)] = 0
+    # The largest integer of 64 bits is rounded up in floating point, to one that the type has
+    # not: what reaches that is not converted.
+    above, below = values >= float(limits.max), values <= float(limits.min)
+    whole = np.where(above | below, 0, values).astype(dtype)
+    whole[above], whole[below] = limits.max, limits.min
+    return whole
+
+
+@contextmanager
+def disk_in_words() -> Iterator[None]:
+    """Tell in words where results that lie on disk find no room there.
+
+    Raises
+    ------
+    OutputError
+        In place of the OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        folder = _cache or tempfile.gettempdir()
+        raise OutputError(
+            f"results beyond {in_bytes(MOST_BYTES_IN_MEMORY)} lie in {folder}, where no room is "
+            "left: free some space, or choose another folder (TMPDIR; in napari the preferences)"
+        ) from error
+
+
+def keep_results_in(folder: str | Path | None) -> None:
+    """Choose the folder for results beyond 2 GiB; None takes that for temporary files.
+
+    Raises
+    ------
+    OutputError
+        When there is no such folder, or nothing can be written to it.
+    """
+    global _cache
+    if folder is not None and not (Path(folder).is_dir() and os.access(folder, os.W_OK)):
+        raise OutputError(f"nothing can be written to {folder}: choose another cache folder")
+    _cache = None if folder is None else Path(folder)
+
+
+@lru_cache
+def _tidy(parent: Path | None) -> None:
+    """Remove what killed processes have left, once."""
+    remove_leftovers(parent, _PREFIX)
+
+
+@lru_cache
+def _folder(parent: Path | None) -> Path:
+    folder = TemporaryFolder.make(parent, _PREFIX)
+    atexit.register(folder.remove)
+    return folder.path

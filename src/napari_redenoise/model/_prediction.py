@@ -1,0 +1,106 @@
+"""Predicting a whole image with the memory that there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_redenoise.config import Config
+from napari_redenoise.data import Normalisation, Planes
+from napari_redenoise.errors import DeviceError, is_out_of_memory
+from napari_redenoise.inference import (
+    Draws,
+    Interrupted,
+    TileDone,
+    interruptible,
+    predict,
+    tile_sizes,
+)
+from napari_redenoise.io import disk_in_words
+from napari_redenoise.nn import DenoisingNetwork
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `Redenoiser.predict` returns.
+
+    Attributes
+    ----------
+    denoised : ndarray, float32
+        In the grey levels and the shape of the image; float64 where float32 could not tell its
+        grey levels apart.
+    mask : ndarray, float32, or None
+        Fusion mask, 1 where the standard branch decides and 0 where the equivariant one does;
+        without the channel axis. ``None`` for networks of one branch.
+    standard, equivariant : ndarray, float32, or None
+        The outputs of the branches, where asked for.
+    provenance : dict
+        What was run, as plain values.
+    """
+
+    denoised: np.ndarray
+    mask: np.ndarray | None = None
+    standard: np.ndarray | None = None
+    equivariant: np.ndarray | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def predict_in_tiles(
+    network: DenoisingNetwork,
+    planes: Planes,
+    normalisation: Normalisation,
+    outputs: dict[str, Any],
+    config: Config,
+    device: torch.device,
+    draws: Draws | None,
+    should_stop: Callable[[], bool] | None,
+    *,
+    mirrored: bool,
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[TileDone]:
+    """Denoise every plane into ``outputs``, with smaller tiles where the memory wants it.
+
+    Raises
+    ------
+    DeviceError
+        When even the smallest tile does not fit the device's memory.
+    OutputError
+        When results that lie on disk do not fit it.
+    """
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    tile, halo, smallest = tile_sizes(config.network, config.tiling)
+    stopping = interruptible(network, should_stop) if should_stop else nullcontext()
+    with stopping, disk_in_words():
+        while True:
+            try:
+                yield from predict(
+                    network,
+                    planes,
+                    normalisation,
+                    outputs,
+                    tile=tile,
+                    halo=halo,
+                    draws=draws,
+                    mirrored=mirrored,
+                    dtype=dtype,
+                )
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                # Tiles only rewrite what they wrote, so starting again is harmless.
+                tile = tile // 2
+                if tile < smallest:
+                    raise DeviceError(
+                        f"{device} ran out of memory: close other programs that use it, or choose "
+                        "the device 'cpu'"
+                    ) from error
+                continue
+            except Interrupted:
+                if should_stop is None or not should_stop():
+                    raise
+            return

@@ -1,0 +1,95 @@
+"""How long a run will take on this machine, from a trial of a few steps."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+
+import torch
+
+from napari_redenoise.config import Config, NoiseConfig
+from napari_redenoise.data import Normalisation, Planes, Pool, patches
+from napari_redenoise.devices import training_dtype
+from napari_redenoise.inference import Tile, predict_window, tile_sizes, tiles
+from napari_redenoise.model._material import draws_of, make_objective, shows_draws, usable_alone
+from napari_redenoise.model._pretrained import resolve_start
+from napari_redenoise.nn import total_stride
+from napari_redenoise.training import BEFORE, start, train
+
+TRIAL_STEPS = 4
+TRIAL_SIDE = 256
+FEWEST_STEPS = 20
+"""With fewer there is nothing to see."""
+
+_ANY_NOISE = NoiseConfig(gain=(1.0,), offset=(-1.0,))
+
+
+def run_seconds(config: Config, planes: Planes, device: torch.device) -> float:
+    """Expected time of training on an image and denoising it.
+
+    The trial takes one or two seconds the first time, and is remembered for the process.
+    """
+    config = resolve_start(config.changed(**{"network.channels": planes.channels}))
+    per_step, prediction = _seconds(config, planes, device)
+    return config.training.total_steps * per_step + prediction
+
+
+def steps_within(config: Config, planes: Planes, device: torch.device, seconds: float) -> int:
+    """Steps with which training on an image and denoising it take so many seconds.
+
+    At least `FEWEST_STEPS`, however little time there is.
+    """
+    config = resolve_start(
+        config.changed(**{"network.channels": planes.channels, "training.steps": FEWEST_STEPS})
+    )
+    per_step, prediction = _seconds(config, planes, device)
+    return max(FEWEST_STEPS, int((seconds - prediction) / per_step))
+
+
+def _seconds(config: Config, planes: Planes, device: torch.device) -> tuple[float, float]:
+    """Seconds of one training step, and of the prediction of an image."""
+    network = config.network
+    # On CUDA the first steps are slower than those that follow, which are recorded.
+    steps = TRIAL_STEPS + (BEFORE + 1 if device.type == "cuda" else 0)
+    trial = config.training.model_copy(update={"steps": steps})
+    objective = config.objective
+    if objective.kind == "r2r":
+        objective = objective.model_copy(update={"noise": _ANY_NOISE})
+    per_step, per_pixel = _speed(
+        Config(network=network, training=trial, objective=objective), device
+    )
+    tile, halo, _ = tile_sizes(network, config.tiling)
+    cuts = tiles(planes.height, planes.width, tile, halo, total_stride(network))
+    pixels = sum(_area(cut) for cut in cuts) * len(planes)
+    if config.tiling.mirrors(planes.pixels) and not shows_draws(config):
+        # Of several draws, some are mirrored; there are not more of them.
+        pixels *= 2
+    return per_step, pixels * per_pixel
+
+
+def _area(tile: Tile) -> int:
+    """Pixels that are read for a tile."""
+    (top, bottom), (left, right) = tile.rows.read, tile.columns.read
+    return (bottom - top) * (right - left)
+
+
+@lru_cache(maxsize=32)
+def _speed(config: Config, device: torch.device) -> tuple[float, float]:
+    """Seconds per training step and per predicted pixel."""
+    channels, training = config.network.channels, config.training
+    state = start(config, device)
+    normalisation = Normalisation((0.0,) * channels, (1.0,) * channels)
+    objective = make_objective(config.objective, normalisation)
+    shape = (objective.shots * channels, TRIAL_SIDE, TRIAL_SIDE)
+    noise = torch.randn(shape, generator=state.generator, dtype=torch.float32)
+    pool = Pool((noise,), normalisation)
+    side = training.patch_side * objective.scale
+    batches = patches(pool, side, training.patches_per_step, state.generator)
+    dtype = training_dtype(device, training.precision)
+    steps = train(state, batches, usable_alone(objective), training, dtype)
+    # The first steps also pay for the preparation of kernels and memory.
+    per_step = min(step.seconds for step in steps)
+    draws = draws_of(objective, config.objective.draws if shows_draws(config) else 1, 0)
+    began = time.perf_counter()
+    predict_window(state.average, noise[:channels].numpy(), normalisation, draws=draws)
+    return per_step, (time.perf_counter() - began) / TRIAL_SIDE**2

@@ -1,0 +1,1 @@
+"""Groups, filters as Fourier series, and the layers made of them."""

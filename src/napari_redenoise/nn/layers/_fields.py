@@ -1,0 +1,190 @@
+"""Layers that act on whole fields: pooling over orientations, norms, dropout, PReLU.
+
+Whatever treats all orientations of a field alike is equivariant. Layers that act on each channel
+and pixel alone (ReLU, ...), or on each channel alone (spatial pooling), need no form of their own.
+Regular feature maps are (B, fields * len(group), H, W), orientation fastest.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_redenoise.errors import ConfigError
+from napari_redenoise.nn.layers._group import Group
+
+
+class GroupPool(nn.Module):
+    """Regular to trivial: the largest orientation of every field, or their mean.
+
+    Parameters
+    ----------
+    group : Group
+    mode : {"max", "mean"}
+
+    Input (B, fields * len(group), H, W), output (B, fields, H, W).
+    """
+
+    def __init__(self, group: Group, mode: Literal["max", "mean"] = "max") -> None:
+        super().__init__()
+        if mode not in ("max", "mean"):
+            raise ConfigError(f"pooling {mode!r} is unknown: give 'max' or 'mean'")
+        self.group, self.mode = group, mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, _, *size = x.shape
+        fields = x.reshape(batch, -1, len(self.group), *size)
+        return fields.amax(2) if self.mode == "max" else fields.mean(2)
+
+    def extra_repr(self) -> str:
+        return f"{self.group.name}, {self.mode}"
+
+
+class FieldBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation with statistics and affine shared by the orientations of a field.
+
+    Parameters
+    ----------
+    group : Group
+    fields : int
+    eps, momentum, affine, track_running_stats
+        As in `torch.nn.BatchNorm2d`.
+    """
+
+    def __init__(
+        self,
+        group: Group,
+        fields: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        super().__init__(fields, eps, momentum, affine, track_running_stats)
+        self.group = group
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise (B, fields * len(group), H, W)."""
+        fields = input.unflatten(1, (self.num_features, len(self.group)))
+        return super().forward(fields.flatten(2, 3)).reshape(input.shape)
+
+    def extra_repr(self) -> str:
+        return f"{self.group.name}, {super().extra_repr()}"  # type: ignore[no-untyped-call]
+
+
+class FieldGroupNorm(nn.Module):
+    """Normalisation of every sample over blocks of whole fields, one affine per field.
+
+    Parameters
+    ----------
+    group : Group
+    num_groups : int
+        1 is layer normalisation over all fields; ``fields`` is instance normalisation.
+    fields : int
+    eps : float
+    affine : bool
+
+    Raises
+    ------
+    ConfigError
+        When the fields cannot be cut into that many blocks.
+    """
+
+    def __init__(
+        self, group: Group, num_groups: int, fields: int, eps: float = 1e-5, affine: bool = True
+    ) -> None:
+        super().__init__()
+        if num_groups < 1 or fields % num_groups:
+            raise ConfigError(
+                f"{fields} fields cannot be cut into {num_groups} groups: give a divisor"
+            )
+        self.group, self.num_groups, self.fields, self.eps = group, num_groups, fields, eps
+        self.weight = nn.Parameter(torch.ones(fields)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(fields)) if affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = (per_orientation(p, self.group) for p in (self.weight, self.bias))
+        return functional.group_norm(x, self.num_groups, weight, bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.group.name}, {self.fields} fields, num_groups={self.num_groups}"
+
+
+class FieldInstanceNorm2d(FieldGroupNorm):
+    """Normalisation of every field of every sample over its pixels and orientations.
+
+    Parameters
+    ----------
+    group : Group
+    fields : int
+    eps : float
+    affine : bool, default False
+        As in `torch.nn.InstanceNorm2d`.
+    """
+
+    def __init__(self, group: Group, fields: int, eps: float = 1e-5, affine: bool = False) -> None:
+        super().__init__(group, fields, fields, eps, affine)
+
+
+class FieldDropout2d(nn.Module):
+    """In training, drops whole fields, all orientations together, and scales up the others.
+
+    Parameters
+    ----------
+    group : Group
+    p : float
+        Probability of a field to be dropped.
+    generator : torch.Generator, optional
+        Draws what is dropped, on the device of the generator; default torch's own.
+    """
+
+    def __init__(
+        self, group: Group, p: float = 0.5, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ConfigError(f"a probability of {p} is none: give one between 0 and 1")
+        self.group, self.p, self.generator = group, p, generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        device = x.device if self.generator is None else self.generator.device
+        shape = (x.shape[0], x.shape[1] // len(self.group))
+        drawn = torch.rand(shape, generator=self.generator, device=device) >= self.p
+        kept = drawn.to(x) / max(1 - self.p, torch.finfo(x.dtype).tiny)
+        return x * kept.repeat_interleave(len(self.group), 1)[..., None, None]
+
+    def extra_repr(self) -> str:
+        return f"{self.group.name}, p={self.p}"
+
+
+class FieldPReLU(nn.Module):
+    """Leaky ReLU with a learned slope per field.
+
+    Parameters
+    ----------
+    group : Group
+    fields : int
+    init : float
+        Slope at the start.
+    """
+
+    def __init__(self, group: Group, fields: int, init: float = 0.25) -> None:
+        super().__init__()
+        self.group = group
+        self.weight = nn.Parameter(torch.full((fields,), init))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.prelu(x, self.weight.repeat_interleave(len(self.group)))
+
+    def extra_repr(self) -> str:
+        return f"{self.group.name}, {self.weight.numel()} fields"
+
+
+def per_orientation(values: Tensor | None, group: Group) -> Tensor | None:
+    """One value per field as one per plain channel."""
+    return None if values is None else values.repeat_interleave(len(group))

@@ -1,0 +1,157 @@
+"""AdaReNet: a standard and an equivariant U-Net, fused by a learned mask.
+
+References
+----------
+H. Liu, J. Fu, Q. Xie, D. Meng, "Rotation-Equivariant Self-Supervised Method in Image Denoising",
+CVPR 2025, arXiv 2505.19618.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from napari_redenoise.config import NetworkConfig
+from napari_redenoise.nn.layers._group import parse_group
+from napari_redenoise.nn.layers._pad import pad_to_multiple
+from napari_redenoise.nn.networks._reference import ReferenceLayers, reset_small_network, reset_unet
+from napari_redenoise.nn.networks._unet import EquivariantLayers, StandardLayers, UNet
+
+
+class Prediction(NamedTuple):
+    """What a network says of an image; all of shape (B, channels, H, W), the mask (B, 1, H, W).
+
+    ``mask`` is in 0..1: 1 where the standard branch decides, 0 where the equivariant one does.
+    A network of a single branch has only ``denoised``.
+    """
+
+    denoised: Tensor
+    standard: Tensor | None = None
+    equivariant: Tensor | None = None
+    mask: Tensor | None = None
+
+
+class AdaReNet(nn.Module):
+    """Adaptive rotation-equivariant network.
+
+    ``fused = standard * mask + equivariant * (1 - mask)``,
+    ``denoised = fused + correction_network(fused)``.
+
+    Parameters
+    ----------
+    standard_branch, equivariant_branch : UNet
+        Both with the same channels and stride.
+    channels : int
+        Channels of the image.
+    generator : torch.Generator, optional
+        Draws the initial weights of the two small networks; default torch's own.
+    reference : bool
+        As in the published code: the correction network ends in a ReLU and starts at random.
+
+    Notes
+    -----
+    The correction network has no final ReLU, with which it could only add light, and starts at
+    zero, so that training begins from the plain fusion.
+    """
+
+    def __init__(
+        self,
+        standard_branch: UNet,
+        equivariant_branch: UNet,
+        channels: int = 1,
+        generator: torch.Generator | None = None,
+        *,
+        reference: bool = False,
+    ) -> None:
+        super().__init__()
+        self.standard_branch = standard_branch
+        self.equivariant_branch = equivariant_branch
+        layers = StandardLayers(generator=generator)
+        self.mask_network = _small_network(layers, channels, 32, 64, 1)
+        self.correction_network = _small_network(layers, channels, 32, channels)
+        if reference:
+            reset_small_network(self.mask_network, generator)
+            reset_small_network(self.correction_network, generator)
+            self.correction_network.append(nn.ReLU())
+        else:
+            for parameter in self.correction_network[-1].parameters():
+                nn.init.zeros_(parameter)
+        self.stride = standard_branch.stride
+
+    def forward(self, image: Tensor) -> Prediction:
+        image, crop = pad_to_multiple(image, self.stride)
+        mask = torch.sigmoid(self.mask_network(image))
+        standard = self.standard_branch(image)
+        equivariant = self.equivariant_branch(image)
+        fused = standard * mask + equivariant * (1 - mask)
+        denoised = fused + self.correction_network(fused)
+        return Prediction(
+            *(part[..., crop[0], crop[1]] for part in (denoised, standard, equivariant, mask))
+        )
+
+
+class SingleBranch(nn.Module):
+    """One U-Net alone, with the interface of `AdaReNet`."""
+
+    def __init__(self, branch: UNet) -> None:
+        super().__init__()
+        self.branch = branch
+        self.stride = branch.stride
+
+    def forward(self, image: Tensor) -> Prediction:
+        return Prediction(self.branch(image))
+
+
+DenoisingNetwork = AdaReNet | SingleBranch
+
+
+def build_network(
+    config: NetworkConfig,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype | None = None,
+) -> DenoisingNetwork:
+    """Make a network with fresh weights, drawn from a generator (default torch's own).
+
+    Parameters
+    ----------
+    config : NetworkConfig
+    generator : torch.Generator, optional
+    dtype : torch.dtype, optional
+        Of the weights; default torch's.
+    """
+    return _build(config, generator).to(dtype or torch.get_default_dtype())
+
+
+def _build(config: NetworkConfig, generator: torch.Generator | None) -> DenoisingNetwork:
+    reference = config.variant == "reference"
+
+    def branch(layers: StandardLayers | EquivariantLayers) -> UNet:
+        unet = UNet(
+            layers, config.channels, config.levels, config.encoder_width, config.decoder_width
+        )
+        if reference:
+            reset_unet(unet, generator)
+        return unet
+
+    standard = StandardLayers(config.kernel_size, generator)
+    fourier = ReferenceLayers if reference else EquivariantLayers
+    equivariant = fourier(parse_group(config.group), config.kernel_size, generator)
+    if config.kind == "standard":
+        return SingleBranch(branch(standard))
+    if config.kind == "equivariant":
+        return SingleBranch(branch(equivariant))
+    return AdaReNet(
+        branch(standard), branch(equivariant), config.channels, generator, reference=reference
+    )
+
+
+def _small_network(layers: StandardLayers, *widths: int) -> nn.Sequential:
+    """Ordinary 3x3 convolutions with ReLU between them."""
+    network = nn.Sequential()
+    for inputs, outputs in itertools.pairwise(widths[:-1]):
+        network.extend([layers.inner(inputs, outputs), nn.ReLU(inplace=True)])
+    network.append(layers.last(widths[-2], widths[-1]))
+    return network

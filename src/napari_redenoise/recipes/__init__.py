@@ -1,0 +1,26 @@
+"""Trainings that are not of one image: on folders as in the paper, and of pretrained weights."""
+
+from napari_redenoise.recipes._folder_training import (
+    EpochDone,
+    FolderTraining,
+    PictureDone,
+    evaluate,
+    noise_config,
+    scaled,
+)
+from napari_redenoise.recipes._state_file import load_state, save_state
+from napari_redenoise.recipes.pretraining import SIDE, Pretraining, Recipe
+
+__all__ = [
+    "SIDE",
+    "EpochDone",
+    "FolderTraining",
+    "PictureDone",
+    "Pretraining",
+    "Recipe",
+    "evaluate",
+    "load_state",
+    "noise_config",
+    "save_state",
+    "scaled",
+]

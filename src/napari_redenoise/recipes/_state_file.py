@@ -1,0 +1,131 @@
+"""States of a training as files, from which it goes on as if it had not been interrupted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from napari_redenoise.config import Config
+from napari_redenoise.errors import ModelFileError
+from napari_redenoise.io import whole_file
+from napari_redenoise.training import TrainingState
+
+FORMAT = "napari-redenoise-state/1"
+
+
+def save_state(path: str | Path, state: TrainingState, settings: str) -> Path:
+    """Write weights, their average, the optimiser, the random generator and the losses.
+
+    Parameters
+    ----------
+    path : path
+        Replaced if it exists.
+    state : TrainingState
+    settings : str
+        What the training was started with; `load_state` compares it.
+    """
+    path = Path(path)
+    tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in state.average.state_dict().items()}
+    for number, moments in state.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{number}.{name}": value for name, value in moments.items()}
+    tensors["generator"] = state.generator.get_state()
+    tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64)
+    header = {
+        "format": FORMAT,
+        "step": str(state.step),
+        "began": str(state.began),
+        "settings": settings,
+    }
+    size = sum(value.nbytes for value in tensors.values())
+    with whole_file(path, needs=size) as partial:
+        # Copies: safetensors refuses memory that is shared or not contiguous.
+        save_file(
+            {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()},
+            partial,
+            header,
+        )
+    return path
+
+
+@torch.inference_mode(mode=False)
+def load_state(path: str | Path, state: TrainingState, settings: str) -> None:
+    """Bring a freshly started training to where `save_state` left it.
+
+    Raises
+    ------
+    ModelFileError
+        When the file is missing or damaged, or its training was started with other settings.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"there is no training to go on with at {path}: check the folder")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path} cannot be read ({error}): it may be damaged") from error
+    if header.get("format") != FORMAT:
+        raise ModelFileError(f"{path} is not the state of a training: choose another folder")
+    try:
+        different = _differences(settings, header["settings"])
+        if not different:
+            _restore(state, tensors)
+            state.step = int(header["step"])
+            # Files that lack it were written when there was one schedule only.
+            state.began = int(header.get("began", 0))
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{path} does not fit its own settings: {error}") from error
+    if different:
+        raise ModelFileError(
+            f"the training in {path.parent} was started with other settings ({different}): go on "
+            "with the same ones, or choose another folder"
+        )
+
+
+def _restore(state: TrainingState, tensors: dict[str, Tensor]) -> None:
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {
+            name.removeprefix(prefix): value
+            for name, value in tensors.items()
+            if name.startswith(prefix)
+        }
+
+    state.network.load_state_dict(part("network."))
+    state.average.load_state_dict(part("average."))
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in part("optimiser.").items():
+        number, moment = name.split(".")
+        moments.setdefault(int(number), {})[moment] = value
+    optimiser = state.optimiser.state_dict()
+    state.optimiser.load_state_dict({**optimiser, "state": moments})
+    state.generator.set_state(tensors["generator"])
+    state.losses = tensors["losses"].tolist()
+
+
+def _differences(now: str, then: str) -> str:
+    """Names of the settings that differ, first some of them.
+
+    A field of the configuration that did not exist then had the effect of its default.
+    """
+    new, old = (_flat(json.loads(text)) for text in (now, then))
+    default = _flat({"config": Config().model_dump(mode="json")})
+    old = {name: default[name] for name in new.keys() & default.keys()} | old
+    names = sorted(name for name in new.keys() | old.keys() if new.get(name) != old.get(name))
+    return ", ".join(names[:3])
+
+
+def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,19 @@
+"""The warm start: what the shipped weights were trained on, and how."""
+
+from napari_redenoise.recipes.pretraining._cameras import Camera, camera, shoot
+from napari_redenoise.recipes.pretraining._photographs import LICENCES
+from napari_redenoise.recipes.pretraining._recipe import SIDE
+from napari_redenoise.recipes.pretraining._scenes import STRUCTURES, scene
+from napari_redenoise.recipes.pretraining._training import Pretraining, Recipe
+
+__all__ = [
+    "LICENCES",
+    "SIDE",
+    "STRUCTURES",
+    "Camera",
+    "Pretraining",
+    "Recipe",
+    "camera",
+    "scene",
+    "shoot",
+]
