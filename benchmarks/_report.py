@@ -43,8 +43,8 @@ def scoring() -> ModuleType:
 
 def step_seconds(noisy, changes: dict[str, object], steps: int = 25) -> float:
     """Median seconds of a training step, the first five left out."""
-    settings = {"training.start": "scratch", "objective.kind": "noise2self", **changes}
-    config = Config().changed(**{"training.steps": steps, **settings})
+    settings = {"training.start": "random", "objective.kind": "noise2self", **changes}
+    config = Config().replace({"training.steps": steps, **settings})
     events = list(Redenoiser(config, "cpu").fit_events(noisy))
     return statistics.median(event.seconds for event in events[5:])
 

@@ -29,9 +29,9 @@ import os, time
 import numpy as np
 from napari_redenoise import Config, Redenoiser
 
-fields = {{"training.steps": 10_000, "training.batch_size": 2, "training.start": "scratch"}}
+fields = {{"training.steps": 10_000, "training.batch_size": 2, "training.start": "random"}}
 kinds = {{"objective.kind": "noise2self", "network.kind": "standard"}}
-config = Config().changed(**fields, **kinds)
+config = Config().replace(fields, **kinds)
 noisy = np.random.default_rng(0).poisson(20.0, (128, 128)).astype(np.float32)
 for event in Redenoiser(config, "cpu").fit_events(noisy):
     if event.step == 1:

@@ -34,7 +34,7 @@ def main() -> None:
             spoilt_pair = dataclasses.replace(pair, noisy=noisy)
             row = {"picture": pair.id, "defect": defect}
             for way, changes in WAYS.items():
-                model = Redenoiser(Config().changed(**changes), "cpu").fit(noisy)
+                model = Redenoiser(Config().replace(changes), "cpu").fit(noisy)
                 row[way] = f"{rule.score(model.predict(noisy).denoised, spoilt_pair):.3f}"
                 row["objective"] = model.config.objective.kind
                 row["lines"] = model.config.objective.lines

@@ -31,7 +31,7 @@ KEPT = Path("design")
 KEEP_EVERY = 300.0
 USUAL = {
     "network.kind": "equivariant",
-    "training.start": "scratch",
+    "training.start": "random",
     "training.steps": 6000,
     "training.batch_size": 16,
     "training.patch_size": 96,
@@ -88,7 +88,7 @@ def trained(name: str) -> Path:
         return path
     changes, recipe = VARIANTS[name]
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    training = Pretraining(Config().changed(**{**USUAL, **changes}), recipe, device)
+    training = Pretraining(Config().replace({**USUAL, **changes}), recipe, device)
     state = path.with_suffix(".state")
     if state.exists():
         training.resume(state)

@@ -72,12 +72,12 @@ def weights() -> str:
 def measure(seed: int, pair, rule, baseline: float) -> dict[str, object]:
     """Fine-tune on one image, denoise it in three ways, and score."""
     began = time.perf_counter()
-    model = Redenoiser(Config().changed(**{"training.seed": seed}), "cpu").fit(pair.noisy)
+    model = Redenoiser(Config().replace({"training.seed": seed}), "cpu").fit(pair.noisy)
     seconds = time.perf_counter() - began
-    judgement = model.provenance["judgement"]
+    judgement = model.session.provenance["judgement"]
     scores = {"delivered": rule.score(model.predict(pair.noisy).denoised, pair)}
     for name, snapshot in (("pretrained", 0), ("fine_tuned", -1)):
-        model.use_snapshot(model.snapshots[snapshot].step)
+        model.session.use_snapshot(model.session.snapshots[snapshot].step)
         scores[name] = rule.score(model.predict(pair.noisy).denoised, pair)
     shares = judgement["estimates"].values()
     return {

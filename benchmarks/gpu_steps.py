@@ -33,7 +33,7 @@ def main() -> None:
 def measure(batch: int, side: int, *, recorded: bool) -> tuple[float, float]:
     """Milliseconds per step, and the most memory that tensors took, in GB."""
     device = torch.device("cuda")
-    config = Config().changed(**{"training.start": "scratch"})
+    config = Config().replace({"training.start": "random"})
     state = start(config, device)
     if not recorded:
         state.optimiser.param_groups[0].update(capturable=False, lr=2e-3)

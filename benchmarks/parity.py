@@ -187,13 +187,13 @@ def trained(seed: int, changes: dict[str, object]) -> tuple[float, float, float]
     noisy = poisson_gaussian(clean, np.random.default_rng(0), gain=4, offset=100, read_noise=8)
     truth = clean * 4 + 100
     settings = {
-        "training.start": "scratch",
+        "training.start": "random",
         "objective.kind": "noise2self",
         "training.steps": STEPS,
         "training.seed": seed,
         **changes,
     }
-    config = Config().changed(**settings)
+    config = Config().replace(settings)
     result = Redenoiser(config, "cpu").fit(noisy).predict(noisy, branches=True)
     names = ("denoised", "standard", "equivariant", "mask")
     parts = {name: np.asarray(getattr(result, name), dtype=np.float64) for name in names}

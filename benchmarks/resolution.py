@@ -18,6 +18,7 @@ from napari_redenoise.assessment import Band, Resolution, as_denoiser, resolutio
 from napari_redenoise.assessment._spectra import Blocks
 from napari_redenoise.assessment._support import fields_of, middle_of
 from napari_redenoise.data import Planes
+from napari_redenoise.model import measure_noise
 
 NAME = "resolution"
 PAGE = ROOT / "docs" / "trust.md"
@@ -42,11 +43,11 @@ def main() -> None:
 
 def measured(pair) -> Iterator[dict[str, object]]:
     """Estimated and true correlation of every band."""
-    config = Config().changed(**{"training.steps": 0})
+    config = Config().replace({"training.steps": 0})
     model = Redenoiser(config, "cpu").fit(pair.noisy)
     denoised = model.predict(pair.noisy).denoised
     noisy, result = Planes(pair.noisy, "YX"), Planes(denoised, "YX")
-    reports = model.noise(pair.noisy)
+    reports = measure_noise(pair.noisy)
     denoiser = as_denoiser(model)
     (fields,) = fields_of(noisy, result, middle_of(noisy), reports, denoiser, lambda: False)
     blocks = Blocks(fields.known)

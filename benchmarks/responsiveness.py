@@ -34,12 +34,12 @@ def main() -> None:
         viewer.layers.clear()
         viewer.open_sample("napari-redenoise", sample)
         wait_until(lambda: not widget.is_measuring)
-        widget.config = Config().changed(**{"training.steps": STEPS})
+        widget.config = Config().replace({"training.steps": STEPS})
         # Before and after, because the speed of a shared machine drifts.
         alone = step_seconds_in_a_script(sample)
         gaps, steps = watched_run(widget)
         alone = (alone + step_seconds_in_a_script(sample)) / 2
-        widget.config = Config().changed(**{"training.steps": 10_000})
+        widget.config = Config().replace({"training.steps": 10_000})
         stop = seconds_to_stop(widget)
         lines.append(
             [

@@ -17,7 +17,7 @@ NAME = "single_image"
 PICTURES = ("003_0", "036_1", "101_2", "confocal_mice")
 SEEDS = (0, 1, 2)
 EQUIVARIANT_STEPS = 400
-SCRATCH = {"training.start": "scratch", "objective.kind": "noise2self"}
+SCRATCH = {"training.start": "random", "objective.kind": "noise2self"}
 RUNS = {
     "AdaReNet, as the button runs it": {},
     "equivariant U-Net alone": {
@@ -34,7 +34,7 @@ def main() -> None:
     for run, changes in RUNS.items():
         for seed in SEEDS:
             for picture in PICTURES:
-                config = Config().changed(**{**SCRATCH, "training.seed": seed, **changes})
+                config = Config().replace({**SCRATCH, "training.seed": seed, **changes})
                 key = {
                     "run": run,
                     "picture": picture,
@@ -81,7 +81,7 @@ def report() -> str:
     found = rows(NAME)
     lines = []
     for run, changes in RUNS.items():
-        steps = Config().changed(**SCRATCH, **changes).training.total_steps
+        steps = Config().replace(SCRATCH, **changes).training.total_steps
         mine = [row for row in found if row["run"] == run and row["steps"] == str(steps)]
         if not mine:
             continue

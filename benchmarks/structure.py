@@ -49,7 +49,7 @@ def main() -> None:
             if any(row["image"] == name and row["way"] == way for row in rows(GAINS)):
                 continue
             changes = settings(way, found, chosen=advice.objective == "r2r")
-            model = Redenoiser(Config().changed(**changes), "cpu").fit(noisy)
+            model = Redenoiser(Config().replace(changes), "cpu").fit(noisy)
             row = {
                 "image": name,
                 "way": way,

@@ -41,7 +41,7 @@ def main() -> None:
         for way, changes in WAYS.items():
             if way == BLIND and name != MOVIE:
                 continue  # without a reference there is nothing to compare by
-            model = Redenoiser(Config().changed(**changes), "cpu").fit(image)
+            model = Redenoiser(Config().replace(changes), "cpu").fit(image)
             denoised = model.predict(image).denoised
             shown.append(middle(denoised))
             row = {"image": Path(name).stem, "way": way, **figures(image, denoised, name)}

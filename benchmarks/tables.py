@@ -132,9 +132,9 @@ def main() -> None:
 def do(run: Run, rule) -> None:
     """Train, score, and keep the row."""
     noisy, second, score = picture(run, rule)
-    config = Config().changed(
-        **{
-            "training.start": "scratch",
+    config = Config().replace(
+        {
+            "training.start": "random",
             "training.steps": STEPS,
             "training.seed": run.seed,
             "training.learning_rate": run.rate,
@@ -144,8 +144,8 @@ def do(run: Run, rule) -> None:
         }
     )
     if run.picture.isdigit() and run.objective == "R2R":
-        config = config.changed(**{"objective.noise": {"read_noise": (SIGMA,)}})
-    model = Redenoiser(config, "cpu").fit(noisy, second=second)
+        config = config.replace({"objective.noise": {"read_noise": (SIGMA,)}})
+    model = Redenoiser(config, "cpu").fit(noisy, target=second)
     result = model.predict(noisy, branches=True)
     row = {
         **run.row(),

@@ -7,7 +7,8 @@ file is reported and not ignored.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,11 +22,14 @@ ObjectiveKind = Literal["auto", TrainedObjective]
 Lines = Literal["none", "rows", "columns", "both"]
 """Which lines of a plane have offsets of their own."""
 
+Start = Literal["pretrained", "random"]
+"""Weights that a training begins with."""
+
 NoiseKind = Literal["gaussian", "poisson", "poisson-gaussian"]
 
-DEFAULT_STEPS = {"warm": 100, "scratch": 270}
+DEFAULT_STEPS = {"pretrained": 100, "random": 270}
 
-DEFAULT_PATCHES = {"warm": (4, 96), "scratch": (8, 64)}
+DEFAULT_PATCHES = {"pretrained": (4, 96), "random": (8, 64)}
 """Patches per step and their side: a network that knows images gains by seeing more around."""
 
 MOST_MIRRORED = 2**22
@@ -39,20 +43,15 @@ MASK_SHAPES = {"pixel": ("1",), "horizontal": ("1" * 9,), "vertical": ("1",) * 9
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    @classmethod
-    def of(cls, **values: object) -> Self:
-        """Make one of values that come from a user.
-
-        Raises
-        ------
-        ConfigError
-            When a field is unknown or its value not allowed.
-        """
+    def __init__(self, **values: Any) -> None:
         try:
-            return cls.model_validate(values)
+            super().__init__(**values)
         except ValidationError as error:
             where, what = _first(error)
             raise ConfigError(f"{where}: {what}" if where else what) from error
+
+    # Sections of a whole are validated as parts of it: the error tells the whole path.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 class NetworkConfig(_Frozen):
@@ -113,15 +112,15 @@ class NoiseConfig(_Frozen):
 
 
 class ObjectiveConfig(_Frozen):
-    """What is learned from noisy pixels alone.
+    """The objective: how a network learns from noisy pixels alone.
 
-    ``auto`` measures the noise and takes what suits it: Noise2Void with a blind spot as large as
-    the noise is correlated; where it is not, Noise2Self, or to adapt shipped weights R2R, if the
-    noise is known.
+    ``auto`` measures the noise and takes the objective that suits it: Noise2Void with a blind spot
+    as large as the noise is correlated; for white noise R2R to fine-tune pretrained weights if the
+    noise is known, else Noise2Self.
     ``mask_shape`` draws the blind spot of Noise2Void in rows of 0 and 1, its centre in the
     middle: ``("1",)`` one pixel, ``("11111",)`` a horizontal bar. ``noise`` is what R2R draws
-    from; ``None`` estimates it from the image. Where the noise is measured, so is whether rows or
-    columns have offsets of their own, which are then subtracted (``lines``).
+    from; ``None`` estimates it from the image. ``lines`` ``auto`` corrects the line offsets that
+    are found where the noise is measured, and none where it is not.
     """
 
     kind: ObjectiveKind = "auto"
@@ -135,17 +134,17 @@ class ObjectiveConfig(_Frozen):
     noise: NoiseConfig | None = Field(None, description="R2R: gain, offset and read noise")
     recorruption: float = Field(0.5, gt=0, le=4, description="R2R: share of the noise added")
     draws: int = Field(8, ge=1, le=64, description="R2R: noise draws that a prediction averages")
-    lines: Lines = Field(
-        "none", description="whose offsets are subtracted before learning and denoising"
+    lines: Literal["auto"] | Lines = Field(
+        "auto", description="line correction: offsets of these are subtracted"
     )
-    lines_found: bool = Field(False, description="they follow from the noise of the image")
-    from_noise: bool = Field(
-        False, description="the above follows from the noise of the image, and not from the user"
-    )
-    chosen: bool = Field(False, description="the kind follows from the noise, too")
     regularisation: float = Field(
         2.0, ge=0, description="Neighbor2Neighbor: weight of the regulariser at the last step"
     )
+
+    @property
+    def depends_on_noise(self) -> bool:
+        """Whether something of it follows from the noise of the image."""
+        return self.kind == "auto" or (self.kind == "r2r" and self.noise is None)
 
     @model_validator(mode="after")
     def _mask_shape_is_a_drawing(self) -> ObjectiveConfig:
@@ -170,16 +169,15 @@ class ObjectiveConfig(_Frozen):
 class TrainingConfig(_Frozen):
     """How the network is trained.
 
-    ``start`` ``warm`` begins with the weights that come with the package, where there are such
-    weights for the network, and adapts them; ``scratch`` with random ones. ``steps`` ``None``
+    ``start`` ``pretrained`` fine-tunes the weights that come with the package, where there are such
+    for the network; ``random`` trains from scratch. ``steps`` ``None``
     takes the number that suits the start, and so do ``batch_size`` and ``patch_size``; with 0 steps
-    the shipped weights stay as they are.
-    ``learning_rate`` ``None`` takes the best measured rate of the network kind, or of adaptation;
-    ``precision``
-    ``auto`` uses bfloat16 autocast where the device computes it faster than float32.
+    the pretrained weights stay as they are.
+    ``learning_rate`` ``None`` takes the best measured rate of the network kind, or of fine-tuning;
+    ``precision`` ``auto`` uses bfloat16 autocast where the device computes it faster than float32.
     """
 
-    start: Literal["warm", "scratch"] = "warm"
+    start: Start = "pretrained"
     steps: int | None = Field(None, ge=0)
     batch_size: int | None = Field(None, ge=1)
     patch_size: int | None = Field(None, ge=8)
@@ -277,16 +275,26 @@ class Config(_Frozen):
                 "remove it"
             ) from error
 
-    def changed(self, **sections: object) -> Config:
-        """Return a copy with dotted fields changed: ``changed(**{"training.steps": 100})``.
+    def replace(self, changes: Mapping[str, object]) -> Self:
+        """Return a copy with dotted fields changed.
+
+        Parameters
+        ----------
+        changes : mapping
+            Values by dotted field.
 
         Raises
         ------
         ConfigError
             When a field is unknown or its value not allowed.
+
+        Examples
+        --------
+        >>> Config().replace({"training.steps": 100}).training.steps
+        100
         """
         data = self.model_dump()
-        for dotted, value in sections.items():
+        for dotted, value in changes.items():
             target = data
             *path, last = dotted.split(".")
             for part in path:
@@ -294,11 +302,7 @@ class Config(_Frozen):
                 if not isinstance(target, dict):
                     raise ConfigError(f"{dotted}: {part} has no fields of its own")
             target[last] = value
-        try:
-            return type(self).model_validate(data)
-        except ValidationError as error:
-            where, what = _first(error)
-            raise ConfigError(f"{where}: {what}") from error
+        return type(self)(**data)
 
 
 def _first(error: ValidationError) -> tuple[str, str]:

@@ -69,13 +69,13 @@ def use_dtype() -> Iterator[Callable[[torch.dtype], None]]:
 @pytest.fixture
 def tiny() -> Config:
     """A configuration that trains in a fraction of a second, the same on every machine."""
-    return Config().changed(
-        **{
+    return Config().replace(
+        {
             "network.levels": 2,
             "network.encoder_width": 8,
             "network.decoder_width": 16,
             "objective.kind": "noise2self",
-            "training.start": "scratch",
+            "training.start": "random",
             "training.steps": 3,
             "training.patch_size": 32,
             "training.batch_size": 2,

@@ -214,9 +214,9 @@ def test_objectives_are_chosen_and_their_settings_kept(redenoise, noisy, tmp_pat
     tifffile.imwrite(second, tifffile.imread(noisy) + 1, imagej=True, metadata={"axes": "TYX"})
     # White noise of one strength; only the shipped network has to know it.
     assert run("a").kind == "r2r"
-    assert run("scratch", "--from-scratch").kind == "noise2self"
+    assert run("random", "--from-scratch").kind == "noise2self"
     assert run("b", "--objective", "noise2noise").kind == "noise2noise"
-    assert run("c", "--objective", "noise2noise", "--second", second).kind == "noise2noise"
+    assert run("c", "--objective", "noise2noise", "--target", second).kind == "noise2noise"
     found = run("d", "--objective", "r2r", "--noise", "2.5,900,8").noise
     assert (found.gain, found.offset, found.read_noise) == ((2.5,), (900.0,), (8.0,))
     shapes = {
@@ -326,15 +326,15 @@ def test_lines_that_are_subtracted_are_said(redenoise, tmp_path):
         (("--region", "small"), "region of shape (2, 48, 56) or (48, 56), got (2, 40, 56)"),
         (("--region", "nothing.tif"), "there is no image file"),
         (("--model", "small", "--region", "small"), "does not train"),
-        (("--objective", "noise2noise", "--second", "small"), "the same scene"),
-        (("--second", "small"), "leave the second out"),
+        (("--objective", "noise2noise", "--target", "small"), "the same scene"),
+        (("--target", "small"), "leave the second out"),
         (("--mask-shape", "horizontal"), "only noise2void"),
         (("--objective", "noise2void", "--mask-shape", "01"), "odd"),
         (("--noise", "2,100,5"), "only r2r"),
         (("--objective", "r2r", "--noise", "2"), "gain, offset and read noise"),
         (("--objective", "r2r", "--noise", "0,0,0"), "both 0"),
         (("--model", "small", "--objective", "r2r"), "does not train"),
-        (("--model", "small", "--second", "small"), "does not train"),
+        (("--model", "small", "--target", "small"), "does not train"),
     ],
 )
 def test_objectives_that_cannot_be_are_refused_in_one_sentence(
@@ -356,7 +356,7 @@ def test_no_file_that_is_read_is_written_over(redenoise, noisy, tmp_path):
     second = tmp_path / "second.tif"
     second.write_bytes(noisy.read_bytes())
     before = second.read_bytes()
-    options = ("--objective", "noise2noise", "--second", second, "--overwrite", "--steps", 1)
+    options = ("--objective", "noise2noise", "--target", second, "--overwrite", "--steps", 1)
     for targets in ((second,), (tmp_path / "out.tif", "--mask", second)):
         status, _, said = redenoise("denoise", noisy, *targets, *options)
         assert status == 1
@@ -369,7 +369,7 @@ def test_no_file_that_is_read_is_written_over(redenoise, noisy, tmp_path):
 
 
 def test_the_same_file_is_no_second_shot(redenoise, noisy, tmp_path):
-    options = ("--objective", "noise2noise", "--second", noisy, "--steps", 1)
+    options = ("--objective", "noise2noise", "--target", noisy, "--steps", 1)
     status, _, said = redenoise("denoise", noisy, tmp_path / "out.tif", *options)
     assert status == 1
     assert "another shot" in said

@@ -40,7 +40,7 @@ def test_fields_are_set_and_determine_the_result(denoise, tiny, noisy, tmp_path)
     )  # fmt: skip
     assert status == 0, errors
     changes = {"network.group": "D4", "objective.kind": "noise2void"}
-    config = tiny.changed(**changes, **{"objective.mask_shape": ("111",)})
+    config = tiny.replace(changes, **{"objective.mask_shape": ("111",)})
     assert load_model(model)[1] == config
     expected = Redenoiser(config, device="cpu").fit(noisy).predict(noisy).denoised
     np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), expected, rtol=1e-5)

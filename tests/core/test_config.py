@@ -80,7 +80,7 @@ def test_values_that_make_no_sense_are_refused(section, field: str, value: objec
 
 def test_changed_gives_a_copy_with_the_fields_changed() -> None:
     config = Config()
-    changed = config.changed(**{"training.steps": 7, "network.group": "D4"})
+    changed = config.replace({"training.steps": 7, "network.group": "D4"})
     assert (changed.training.steps, changed.network.group) == (7, "D4")
     assert (config.training.total_steps, config.network.group) == (100, "C4")
     expected = config.model_dump()
@@ -101,7 +101,7 @@ def test_changed_gives_a_copy_with_the_fields_changed() -> None:
 )
 def test_changed_says_which_field_is_wrong(field: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Config().changed(**{field: value})
+        Config().replace({field: value})
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_json_that_is_not_a_configuration_is_refused_in_words(text: str, message
 
 def test_a_missing_field_takes_its_default() -> None:
     config = Config.from_json('{"training": {"steps": 5}}')
-    assert config == Config().changed(**{"training.steps": 5})
+    assert config == Config().replace({"training.steps": 5})
 
 
 def test_configuration_errors_can_be_caught_as_one_kind() -> None:

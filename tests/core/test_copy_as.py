@@ -50,9 +50,9 @@ def run(request, tiny, noisy, tmp_path, monkeypatch):
         region, inside = "where to look.tif", np.zeros(noisy.shape, np.uint8)
         inside[10:40, 5:30] = 7
         tifffile.imwrite(region, inside)
-    model = Redenoiser(tiny.changed(**RUNS[request.param]), device="cpu")
+    model = Redenoiser(tiny.replace(RUNS[request.param]), device="cpu")
     other = None if second is None else read_image(second).array
-    result = model.fit(noisy, "YX", second=other, region=inside).predict(noisy, "YX")
+    result = model.fit(noisy, "YX", target=other, mask=inside).predict(noisy, "YX")
     config = Config.model_validate(result.provenance["config"])
     keywords = {"second": second, "region": region, "device": "cpu"}
     return result, (config, "it's noisy.tif", "YX"), keywords
@@ -64,7 +64,7 @@ def test_a_run_that_was_stopped_is_stopped_again(
 ):
     monkeypatch.chdir(tmp_path)
     tifffile.imwrite("noisy.tif", noisy)
-    model = Redenoiser(tiny.changed(**{"training.steps": 9}), device="cpu")
+    model = Redenoiser(tiny.replace({"training.steps": 9}), device="cpu")
     for event in model.fit_events(noisy, "YX"):
         if event.step == 4:
             break
@@ -146,17 +146,17 @@ def test_the_script_runs_by_itself(tiny, noisy, tmp_path):
 
 
 def test_only_what_differs_from_the_default_is_said():
-    config = Config().changed(**{"training.steps": 12, "network.channels": 3})
+    config = Config().replace({"training.steps": 12, "network.kind": "adarenet"})
     assert as_command(config, "a.png", "YXC") == (
         "redenoise denoise a.png denoised.tif --axes YXC --mask denoised-mask.tif --steps 12\n"
     )
     assert as_python(config, "a.png", "YXC").splitlines()[4:8] == [
-        "config = Config().changed(",
-        "    **{",
+        "config = Config().replace(",
+        "    {",
         "        'training.steps': 12,",
         "    }",
     ]
-    assert "changed" not in as_python(Config(), "a.png", "YXC")
+    assert "replace" not in as_python(Config(), "a.png", "YXC")
 
 
 @pytest.mark.parametrize("source", [None, "movie.zarr"])
@@ -170,7 +170,7 @@ def test_a_layer_without_a_file_is_to_be_saved_first(form, source):
 
 def test_the_figures_of_several_channels_and_a_region_are_said():
     noise = {"gain": (1.0, 2.0), "offset": (0.0,), "read_noise": (0.0,)}
-    config = Config().changed(**{"objective.kind": "r2r", "objective.noise": noise})
+    config = Config().replace({"objective.kind": "r2r", "objective.noise": noise})
     words = shlex.split(as_command(config, "-a.tif", "CYX", region="r.tif"))
     assert words[2] == "./-a.tif"
     assert words[words.index("--region") + 1] == "r.tif"

@@ -45,18 +45,18 @@ def test_recorded_steps_follow_unrecorded_ones(monkeypatch) -> None:
     # Tensor cores round to 10 bits, and not alike in different kernels; Adam's first steps make
     # much of little, so they are kept small.
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    config = Config().changed(
-        **{"training.steps": 12, "training.start": "scratch", "training.learning_rate": 1e-4}
+    config = Config().replace(
+        {"training.steps": 12, "training.start": "random", "training.learning_rate": 1e-4}
     )
     recorded, usual = losses(config, recorded=True), losses(config, recorded=False)
     torch.testing.assert_close(recorded, usual, rtol=2e-3, atol=1e-4)
     # Small as they are, they count: without them the losses would be others.
-    still = losses(config.changed(**{"training.learning_rate": 1e-9}), recorded=False)
+    still = losses(config.replace({"training.learning_rate": 1e-9}), recorded=False)
     assert abs(recorded[-1] - still[-1]) > 10 * abs(recorded[-1] - usual[-1])
 
 
 def test_the_rate_of_recorded_steps_changes_with_the_schedule() -> None:
-    config = Config().changed(**{"training.steps": 40, "training.start": "scratch"})
+    config = Config().replace({"training.steps": 40, "training.start": "random"})
     state = start(config, CUDA)
     rates = []
     for step in train(state, batches(40), Noise2Self(), config.training, torch.bfloat16):
@@ -67,7 +67,7 @@ def test_the_rate_of_recorded_steps_changes_with_the_schedule() -> None:
 
 
 def test_a_batch_of_another_shape_is_computed_as_usual() -> None:
-    config = Config().changed(**{"training.start": "scratch"})
+    config = Config().replace({"training.start": "random"})
     state = start(config, CUDA)
     step = Step(state.network, state.optimiser, torch.float32, _plain, 1.0)
     sizes = [32] * 5 + [64] + [32]
@@ -90,7 +90,7 @@ def test_steps_that_cannot_be_recorded_are_made_as_usual() -> None:
 
     found = []
     for loss in (_plain, waiting):
-        state = start(Config().changed(**{"training.start": "scratch"}), CUDA)
+        state = start(Config().replace({"training.start": "random"}), CUDA)
         if loss is _plain:
             state.optimiser.param_groups[0].update(capturable=False, lr=1e-4)
         step = Step(state.network, state.optimiser, torch.float32, loss, 1.0)
@@ -101,14 +101,14 @@ def test_steps_that_cannot_be_recorded_are_made_as_usual() -> None:
 
 def test_patches_that_need_padding_are_computed_as_usual() -> None:
     image = noisy()[:90, :80]
-    config = Config().changed(**{"objective.kind": "noise2self", "training.steps": 8})
+    config = Config().replace({"objective.kind": "noise2self", "training.steps": 8})
     model = Redenoiser(config, "cuda").fit(image)
-    assert model.provenance["steps"] == 8
+    assert model.session.provenance["steps"] == 8
     assert np.isfinite(model.predict(image).denoised).all()
 
 
 def test_shipped_weights_say_the_same_on_both_devices() -> None:
-    config = Config().changed(**{"training.steps": 0})
+    config = Config().replace({"training.steps": 0})
     image = noisy()
     here, there = (
         Redenoiser(config, device).fit(image).predict(image).denoised for device in ("cpu", "cuda")
@@ -118,20 +118,20 @@ def test_shipped_weights_say_the_same_on_both_devices() -> None:
 
 @pytest.mark.parametrize("objective", ["noise2self", "noise2void", "r2r", "neighbor2neighbor"])
 def test_adaptation_with_every_objective(objective: str) -> None:
-    config = Config().changed(**{"objective.kind": objective, "training.steps": 12})
+    config = Config().replace({"objective.kind": objective, "training.steps": 12})
     image = noisy()
     model = Redenoiser(config, "cuda").fit(image)
     denoised = model.predict(image).denoised
-    assert model.provenance["device"] == "cuda:0"
+    assert model.session.provenance["device"] == "cuda:0"
     assert np.isfinite(denoised).all()
     assert np.corrcoef(denoised.ravel(), image.ravel())[0, 1] > 0.5
-    for _ in model.continue_events(image, steps=8):
+    for _ in model.fit_events(image, resume=True, steps=8):
         pass
-    assert model.provenance["steps"] == 20
+    assert model.session.provenance["steps"] == 20
 
 
 def test_tiles_are_smaller_where_memory_does_not_suffice() -> None:
-    config = Config().changed(**{"training.steps": 0})
+    config = Config().replace({"training.steps": 0})
     image = np.tile(noisy(), (16, 16))
     model = Redenoiser(config, "cuda").fit(image[:160, :160])
     whole = model.predict(image).denoised
@@ -146,7 +146,7 @@ def test_tiles_are_smaller_where_memory_does_not_suffice() -> None:
 
 
 def test_training_configurations_are_plain_numbers() -> None:
-    config = TrainingConfig(steps=3, start="scratch", learning_rate=1e-3)
+    config = TrainingConfig(steps=3, start="random", learning_rate=1e-3)
     state = start(Config().model_copy(update={"training": config}), CUDA)
     assert [step.learning_rate for step in train(state, batches(3), Noise2Self(), config)]
     assert state.optimiser.param_groups[0]["initial_lr"] == pytest.approx(1e-3)

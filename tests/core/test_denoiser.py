@@ -2,6 +2,7 @@ import itertools
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 
 import dask.array as da
@@ -11,11 +12,12 @@ import torch
 import zarr
 
 import napari_redenoise.config as config_module
-import napari_redenoise.model._prediction as prediction_module
 import napari_redenoise.model._session as session_module
+import napari_redenoise.model._tiled as prediction_module
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.errors import ConfigError, DeviceError, InputError, OutputError
 from napari_redenoise.inference import Interrupted, interruptible, tile_sizes
+from napari_redenoise.model import estimate_seconds
 from napari_redenoise.model._previews import FIRST_STEP, PreviewDone, Window
 from napari_redenoise.training import StepDone
 
@@ -64,7 +66,7 @@ def test_the_result_has_the_shape_of_the_image_and_is_float32(model, axes, shape
 
 def test_the_result_is_in_the_grey_levels_of_the_image(tiny: Config, noisy: np.ndarray) -> None:
     image = noisy.astype(np.float64) * 10 + 5000
-    config = tiny.changed(**{"training.steps": 40, "training.warmup_steps": 5})
+    config = tiny.replace({"training.steps": 40, "training.warmup_steps": 5})
     denoised = Redenoiser(config, "cpu").fit(image).predict(image).denoised
     assert abs(denoised.mean() - image.mean()) < 0.3 * image.std()
     assert denoised.std() < 1.2 * image.std()
@@ -80,7 +82,7 @@ def test_lazy_arrays_give_the_result_of_numpy(tiny: Config, noisy: np.ndarray, w
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_adarenet_has_a_mask_and_branches(tiny: Config, noisy: np.ndarray, kind: str) -> None:
-    model = Redenoiser(tiny.changed(**{"network.kind": kind}), "cpu").fit(noisy)
+    model = Redenoiser(tiny.replace({"network.kind": kind}), "cpu").fit(noisy)
     plain, full = model.predict(noisy), model.predict(noisy, branches=True)
     assert plain.standard is plain.equivariant is None
     for part in (plain.mask, full.mask, full.standard, full.equivariant):
@@ -89,13 +91,13 @@ def test_only_adarenet_has_a_mask_and_branches(tiny: Config, noisy: np.ndarray, 
 
 
 def test_predicting_before_training_is_refused_with_a_remedy(model, noisy, tmp_path) -> None:
-    assert not model.is_trained
+    assert not model.session.is_trained
     with pytest.raises(ConfigError, match=r"not been trained: call fit\(\) or load\(\) first"):
         model.predict(noisy)
     with pytest.raises(ConfigError, match="not been trained"):
         model.save(tmp_path / "model.safetensors")
     with pytest.raises(ConfigError, match="not been trained"):
-        model.preview(noisy, None, Window((), slice(0, 32), slice(0, 32)))
+        model.session.preview(noisy, None, Window((), slice(0, 32), slice(0, 32)))
 
 
 def test_an_image_with_other_channels_is_refused_with_a_remedy(trained: Redenoiser) -> None:
@@ -119,7 +121,7 @@ def test_nothing_changes_when_the_image_is_refused(trained: Redenoiser, noisy) -
 
 def test_a_seed_gives_one_result(tiny: Config, noisy: np.ndarray) -> None:
     first, again, other = (
-        Redenoiser(tiny.changed(**{"training.seed": seed}), "cpu").fit(noisy).predict(noisy)
+        Redenoiser(tiny.replace({"training.seed": seed}), "cpu").fit(noisy).predict(noisy)
         for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first.denoised, again.denoised)
@@ -131,20 +133,20 @@ def test_leaving_the_events_early_keeps_what_was_learned(model: Redenoiser, nois
     first = next(events)
     events.close()
     assert isinstance(first, StepDone)
-    assert model.provenance["steps"] == 1
+    assert model.session.provenance["steps"] == 1
     assert np.isfinite(model.predict(noisy).denoised).all()
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
 def test_stopping_ends_the_training_within_a_step(tiny: Config, noisy, stop_after: int) -> None:
-    model = Redenoiser(tiny.changed(**{"training.steps": 1000}), "cpu")
+    model = Redenoiser(tiny.replace({"training.steps": 1000}), "cpu")
     events = list(model.fit_events(noisy, should_stop=counting(stop_after)))
     assert [event.step for event in events] == list(range(1, stop_after + 1))
     assert model.predict(noisy).denoised.shape == noisy.shape
 
 
 def test_stopping_interrupts_a_prediction_in_the_middle_of_a_tile(trained, noisy) -> None:
-    outputs = trained.allocate(noisy)
+    outputs = trained.session.allocate(noisy)
     outputs["denoised"][:] = -1
     events = list(trained.predict_events(noisy, outputs=outputs, should_stop=counting(5)))
     assert events == []
@@ -155,7 +157,7 @@ def test_stopping_interrupts_a_prediction_in_the_middle_of_a_tile(trained, noisy
 
 def test_stopping_keeps_the_planes_that_are_done(trained: Redenoiser, noisy) -> None:
     stack = np.stack([noisy] * 3)
-    outputs = trained.allocate(stack)
+    outputs = trained.session.allocate(stack)
     done = []
     for event in trained.predict_events(stack, outputs=outputs, should_stop=lambda: bool(done)):
         done.append((event.tile, event.tiles))
@@ -167,11 +169,11 @@ def test_who_else_stops_with_the_same_network_does_not_stop_us(trained, noisy) -
     expected = trained.predict(noisy).denoised
 
     def predict(should_stop: Callable[[], bool]) -> np.ndarray:
-        outputs = trained.allocate(noisy)
+        outputs = trained.session.allocate(noisy)
         list(trained.predict_events(noisy, outputs=outputs, should_stop=should_stop))
         return outputs["denoised"]
 
-    with interruptible(trained._network, lambda: True), ThreadPoolExecutor(1) as elsewhere:
+    with interruptible(trained.session.network(), lambda: True), ThreadPoolExecutor(1) as elsewhere:
         complete = elsewhere.submit(predict, lambda: False).result()
         # Of a picture left for another reason than our own, nobody must believe it is complete.
         with pytest.raises(Interrupted):
@@ -187,14 +189,14 @@ def test_results_can_be_written_into_zarr(trained: Redenoiser, noisy) -> None:
 
 @pytest.fixture
 def long(tiny: Config) -> Config:
-    return tiny.changed(**{"training.steps": FIRST_STEP + 5})
+    return tiny.replace({"training.steps": FIRST_STEP + 5})
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_previews_show_the_window_that_is_looked_at(long: Config, noisy, kind: str) -> None:
     stack = np.stack([noisy, noisy[::-1]])
     window = Window((1,), slice(3, 40), slice(10, 51))
-    model = Redenoiser(long.changed(**{"network.kind": kind}), "cpu")
+    model = Redenoiser(long.replace({"network.kind": kind}), "cpu")
     events = list(model.fit_events(stack, "TYX", view=lambda: window))
     previews = [event for event in events if isinstance(event, PreviewDone)]
     assert previews
@@ -205,8 +207,10 @@ def test_previews_show_the_window_that_is_looked_at(long: Config, noisy, kind: s
         assert preview.denoised.shape == (1, 37, 41)
         assert (preview.mask is not None) == (kind == "adarenet")
     # In grey levels, and the preview of the finished model is that of a plain prediction.
-    last = model.preview(stack, "TYX", window)
-    whole = model.predict(stack[1:, 3:40, 10:51], "TYX", averaged=False).denoised
+    last = model.session.preview(stack, "TYX", window)
+    whole = model.predict(
+        stack[1:, 3:40, 10:51], "TYX", tta=False, draws=0, correct_lines=False
+    ).denoised
     np.testing.assert_allclose(last.denoised, whole, rtol=1e-5)
 
 
@@ -281,7 +285,7 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
 def test_provenance_says_what_was_run_in_plain_json(trained: Redenoiser, noisy) -> None:
     provenance = trained.predict(noisy).provenance
     assert json.loads(json.dumps(provenance)) == provenance
-    assert Config.model_validate(provenance["config"]) == trained.config
+    assert Config(**provenance["asked"]) == trained.config
     assert provenance["shape"] == [70, 54]
     assert (provenance["axes"], provenance["steps"]) == ("YX", 3)
     assert (provenance["device"], provenance["precision"]) == ("cpu", "float32")
@@ -303,9 +307,13 @@ def test_a_saved_model_predicts_the_same(trained: Redenoiser, noisy, tmp_path: P
 
 
 def test_the_time_expected_grows_with_the_work(model: Redenoiser, noisy, tiny: Config) -> None:
-    little = model.estimate_seconds(noisy)
-    longer = Redenoiser(tiny.changed(**{"training.steps": 3000}), "cpu").estimate_seconds(noisy)
-    stack = model.estimate_seconds(np.broadcast_to(noisy, (500, *noisy.shape)))
+    little = estimate_seconds(model.config, noisy, None, model.device)
+    longer = estimate_seconds(
+        tiny.replace({"training.steps": 3000}), noisy, None, torch.device("cpu")
+    )
+    stack = estimate_seconds(
+        model.config, np.broadcast_to(noisy, (500, *noisy.shape)), None, model.device
+    )
     assert 0 < little < longer
     assert little < stack
 
@@ -322,13 +330,13 @@ def test_stopped_while_reading_nothing_is_learned_and_little_is_read(tiny: Confi
     model = Redenoiser(tiny, "cpu")
     assert list(model.fit_events(image, should_stop=lambda: True)) == []
     assert image.reads <= 2
-    assert model.provenance == {}
+    assert model.session.provenance == {}
 
 
 def test_the_expected_time_grows_with_steps_and_pixels(tiny: Config) -> None:
     def seconds(steps, shape):
-        model = Redenoiser(tiny.changed(**{"training.steps": steps}), "cpu")
-        return model.estimate_seconds(np.zeros(shape, np.float32))
+        model = Redenoiser(tiny.replace({"training.steps": steps}), "cpu")
+        return estimate_seconds(model.config, np.zeros(shape, np.float32), None, model.device)
 
     # The trial is made once per setting of the training, so only rough factors are compared.
     assert seconds(100_000, (64, 64)) > 100 * seconds(10, (64, 64)) > 0
@@ -340,24 +348,26 @@ def test_images_that_are_denoised_in_a_moment_are_shown_mirrored_too(
     trained: Redenoiser, noisy: np.ndarray, monkeypatch
 ) -> None:
     def denoised(mirrored: bool | None, **options) -> np.ndarray:
-        twin = trained.copy()
-        twin.config = twin.config.changed(**{"tiling.mirrored": mirrored})
-        outputs = twin.allocate(noisy)
+        twin = copy(trained)
+        twin.config = twin.config.replace({"tiling.mirrored": mirrored})
+        outputs = twin.session.allocate(noisy)
         list(twin.predict_events(noisy, outputs=outputs, **options))
         return outputs["denoised"]
 
     once, both = denoised(False), denoised(True)
     assert np.abs(once - both).max() > 1e-3 * once.std()
     np.testing.assert_array_equal(denoised(None), both)
-    np.testing.assert_array_equal(denoised(True, averaged=False), once)
+    np.testing.assert_array_equal(denoised(True, tta=False, draws=0, correct_lines=False), once)
     monkeypatch.setattr(config_module, "MOST_MIRRORED", noisy.size - 1)
     np.testing.assert_array_equal(denoised(None), once)
 
 
 def test_the_expected_time_knows_of_the_mirror_image(tiny: Config) -> None:
     def seconds(mirrored: bool) -> float:
-        config = tiny.changed(**{"training.steps": 1, "tiling.mirrored": mirrored})
-        return Redenoiser(config, "cpu").estimate_seconds(np.zeros((5000, 64, 64), np.float32))
+        config = tiny.replace({"training.steps": 1, "tiling.mirrored": mirrored})
+        return estimate_seconds(
+            config, np.zeros((5000, 64, 64), np.float32), None, torch.device("cpu")
+        )
 
     assert seconds(True) == pytest.approx(2 * seconds(False), rel=0.05)
 

@@ -31,7 +31,7 @@ def test_the_equivariant_branch_alone_does_not_change(model, noisy, angle):
 @pytest.mark.parametrize("angle", [90, 180, 270])
 def test_the_error_is_that_of_the_network_itself_but_for_the_offset(model, noisy, angle):
     # Independent: rotation of tensors by nn.testing, of a network called directly.
-    network, normalisation = model._network, model.normalisation
+    network, normalisation = model.session.network(), model.session.normalisation
     x = torch.from_numpy(normalisation.apply(noisy[None]))[None]
     plain = equivariance_error(lambda t: network(t).standard, x, CyclicGroup(4), ELEMENTS[angle])
     with torch.no_grad():
@@ -43,9 +43,9 @@ def test_the_error_is_that_of_the_network_itself_but_for_the_offset(model, noisy
 
 
 def test_what_is_drawn_at_random_does_not_count(tiny, noisy):
-    config = tiny.changed(**{"network.kind": "equivariant", "objective.kind": "r2r"})
+    config = tiny.replace({"network.kind": "equivariant", "objective.kind": "r2r"})
     noise = {"gain": (1.0,), "offset": (0.0,), "read_noise": (0.0,)}
-    model = Redenoiser(config.changed(**{"objective.noise": noise}), device="cpu").fit(noisy)
+    model = Redenoiser(config.replace({"objective.noise": noise}), device="cpu").fit(noisy)
     assert equivariance(model, noisy).errors["denoised"] < 1e-5
     # The draws would have been seen: they do not turn with the picture.
     turned = np.rot90(model.predict(np.rot90(noisy)).denoised, -1)
@@ -55,8 +55,8 @@ def test_what_is_drawn_at_random_does_not_count(tiny, noisy):
 
 def test_a_map_lies_on_the_picture_and_holds_what_changes(model, noisy):
     result = equivariance(model, noisy)
-    straight = model.predict(noisy, branches=True, averaged=False)
-    turned = model.predict(np.rot90(noisy), branches=True, averaged=False)
+    straight = model.predict(noisy, branches=True, tta=False, draws=0, correct_lines=False)
+    turned = model.predict(np.rot90(noisy), branches=True, tta=False, draws=0, correct_lines=False)
     for name in ("standard", "equivariant", "denoised"):
         expected = np.abs(np.rot90(getattr(turned, name), -1) - getattr(straight, name))
         np.testing.assert_allclose(result.differences[name], expected, atol=1e-3)
@@ -144,9 +144,13 @@ def test_a_window_of_a_stack_with_channels(tiny, noisy):
     assert result.window == window
     assert result.differences["denoised"].shape == (40, 40)
     part = stack[1, :, 2:42, 4:44]
-    straight = model.predict(part, "CYX", averaged=False).denoised
+    straight = model.predict(part, "CYX", tta=False, draws=0, correct_lines=False).denoised
     turned = np.rot90(
-        model.predict(np.rot90(part, 1, (1, 2)), "CYX", averaged=False).denoised, -1, (1, 2)
+        model.predict(
+            np.rot90(part, 1, (1, 2)), "CYX", tta=False, draws=0, correct_lines=False
+        ).denoised,
+        -1,
+        (1, 2),
     )
     expected = np.sqrt(((turned - straight) ** 2).mean(0))
     np.testing.assert_allclose(result.differences["denoised"], expected, atol=1e-3)
@@ -169,7 +173,7 @@ def test_the_picture_is_not_changed(model, noisy):
 
 
 def test_one_branch_alone_has_one_figure(tiny, noisy):
-    config = tiny.changed(**{"network.kind": "equivariant"})
+    config = tiny.replace({"network.kind": "equivariant"})
     result = equivariance(Redenoiser(config, device="cpu").fit(noisy), noisy)
     assert list(result.errors) == ["denoised"]
     assert result.sentences() == [

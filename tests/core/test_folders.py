@@ -51,7 +51,7 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small(tiny: Config) -> Config:
-    return tiny.changed(**{"training.patch_size": 24, "objective.kind": "noise2noise"})
+    return tiny.replace({"training.patch_size": 24, "objective.kind": "noise2noise"})
 
 
 def run_of(config: Config, pictures: Path, **settings) -> FolderTraining:
@@ -144,7 +144,7 @@ def test_an_epoch_shows_every_picture_once(small: Config, pictures: Path) -> Non
 
 
 def test_the_noise_level_is_uniform_up_to_its_upper_end(small: Config, pictures: Path) -> None:
-    config = small.changed(**{"training.batch_size": 5, "training.patch_size": 40})
+    config = small.replace({"training.batch_size": 5, "training.patch_size": 40})
     training = run_of(config, pictures, noise_param=50)
     (std,) = training.normalisation.std
     stated, found = [], []
@@ -161,7 +161,7 @@ def test_the_noise_level_is_uniform_up_to_its_upper_end(small: Config, pictures:
 
 @pytest.mark.parametrize("kind", ["poisson", "poisson-gaussian"])
 def test_photon_noise_has_the_stated_variance(small: Config, pictures: Path, kind: str) -> None:
-    config = small.changed(**{"training.batch_size": 5, "training.patch_size": 40})
+    config = small.replace({"training.batch_size": 5, "training.patch_size": 40})
     training = run_of(config, pictures, noise_type=kind, noise_param=20)
     (mean,), (std,) = training.normalisation.mean, training.normalisation.std
     ratios = []
@@ -194,7 +194,7 @@ def test_clean_targets_are_clean(small: Config, pictures: Path) -> None:
 
 def test_clean_targets_with_another_objective_are_refused(small: Config, pictures: Path) -> None:
     with pytest.raises(ConfigError, match="leave --clean-targets out"):
-        run_of(small.changed(**{"objective.kind": "noise2void"}), pictures, clean_targets=True)
+        run_of(small.replace({"objective.kind": "noise2void"}), pictures, clean_targets=True)
 
 
 # Training
@@ -205,14 +205,14 @@ def test_clean_targets_with_another_objective_are_refused(small: Config, picture
 def test_every_objective_and_backbone_trains_on_a_folder(
     small: Config, pictures: Path, kind: str, backbone: str
 ) -> None:
-    config = small.changed(**{"objective.kind": kind, "network.kind": backbone})
+    config = small.replace({"objective.kind": kind, "network.kind": backbone})
     events = list(run_of(config, pictures, epochs=1).events())
     assert [type(event) for event in events] == [StepDone] * 3 + [EpochDone]
     assert np.isfinite([events[-1].loss, events[-1].psnr]).all()
 
 
 def test_training_makes_the_validation_pictures_better(small: Config, pictures: Path) -> None:
-    config = small.changed(**{"network.kind": "standard", "training.batch_size": 5})
+    config = small.replace({"network.kind": "standard", "training.batch_size": 5})
     training = run_of(config, pictures, epochs=60, noise_param=50)
     epochs = [event for event in training.events() if isinstance(event, EpochDone)]
     assert [event.epoch for event in epochs] == list(range(1, 61))
@@ -277,7 +277,7 @@ def test_a_state_of_other_settings_is_refused_by_their_names(
     small: Config, pictures: Path, tmp_path: Path
 ) -> None:
     run_of(small, pictures).save_state(tmp_path / "state.safetensors")
-    other = run_of(small.changed(**{"training.loss": "l1"}), pictures, noise_param=30)
+    other = run_of(small.replace({"training.loss": "l1"}), pictures, noise_param=30)
     with pytest.raises(ModelFileError, match=r"config\.training\.loss, folder\.noise_param"):
         other.resume(tmp_path / "state.safetensors")
     with pytest.raises(ModelFileError, match="no training to go on with"):
@@ -571,7 +571,7 @@ def test_a_model_of_r2r_draws_the_noise_of_the_files_grey_levels(tmp_path, tiny:
     picture = scene(0).astype(np.uint16) * 257
     skimage.io.imsave(folder / "0.tif", picture, check_contrast=False)
     training = run_of(
-        tiny.changed(**{"objective.kind": "r2r", "tiling.mirrored": False}),
+        tiny.replace({"objective.kind": "r2r", "tiling.mirrored": False}),
         folder,
         noise_type="poisson-gaussian",
         valid_noise_param=20,
@@ -580,7 +580,7 @@ def test_a_model_of_r2r_draws_the_noise_of_the_files_grey_levels(tmp_path, tiny:
     noise = model.config.objective.noise
     assert (noise.gain, noise.offset, noise.read_noise) == ((5140.0,), (0.0,), (5140.0,))
     assert training.config.objective.noise.read_noise == (20.0,)
-    assert model.provenance["config"] == model.config.model_dump(mode="json")
+    assert model.session.provenance["config"] == model.config.model_dump(mode="json")
     # In the training's own grey levels the same photons are drawn.
     seen = scene(0)[None].astype(np.float32)
     expected = 257 * denoise_picture(
@@ -592,14 +592,14 @@ def test_a_model_of_r2r_draws_the_noise_of_the_files_grey_levels(tmp_path, tiny:
 def test_a_model_of_r2r_measures_the_noise_of_an_image_that_it_is_trained_on(
     pictures: Path, tmp_path: Path, tiny: Config
 ) -> None:
-    training = run_of(tiny.changed(**{"objective.kind": "r2r"}), pictures)
+    training = run_of(tiny.replace({"objective.kind": "r2r"}), pictures)
     path = training.save_model(tmp_path / "model.safetensors")
     assert load_model(path)[1].objective.noise.gain == (0.0,)
     light = np.tile(np.linspace(0, 80, 96), (96, 1))
     noisy = poisson_gaussian(light, np.random.default_rng(0), gain=3.0, offset=100.0)
     model = Redenoiser.load(path, "cpu").fit(noisy)
     assert model.config.objective.noise.gain == pytest.approx((3.0,), rel=0.15)
-    other = run_of(tiny.changed(**{"objective.kind": "noise2void"}), pictures)
+    other = run_of(tiny.replace({"objective.kind": "noise2void"}), pictures)
     assert not other.config.objective.from_noise
 
 

@@ -147,7 +147,7 @@ def test_masked_junk_is_neither_learned_from_nor_shown(tiny, counts: np.ndarray)
     image[3:9, 3:9] = 1e6
     image[3:9, 3:9] = np.ma.masked
     model = Redenoiser(tiny, "cpu").fit(image)
-    assert model.normalisation.mean[0] == pytest.approx(50, abs=2)
+    assert model.session.normalisation.mean[0] == pytest.approx(50, abs=2)
     denoised = model.predict(image).denoised
     np.testing.assert_array_equal(np.isnan(denoised), image.mask)
     assert np.nanmax(denoised) < 200
@@ -159,7 +159,7 @@ def test_every_form_is_trained_on_and_denoised_alike(tiny, counts: np.ndarray, f
     given = FORMS[form](counts)
     model = Redenoiser(tiny, "cpu").fit(given)
     np.testing.assert_array_equal(model.predict(given).denoised, expected)
-    assert model.provenance["shape"] == list(counts.shape)
+    assert model.session.provenance["shape"] == list(counts.shape)
     assert assess(given, FORMS[form](expected)).checks
     same = equivariance(model, counts)
     assert equivariance(model, given).errors == same.errors

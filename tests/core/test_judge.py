@@ -251,8 +251,8 @@ def test_the_words_say_what_is_kept() -> None:
 def warm(tiny: Config, tmp_path, monkeypatch) -> Config:
     """Of a small network that has shipped weights."""
     # Without a basis, which differs between machines, and with it what a wild training does.
-    changes = {"training.start": "warm", "training.steps": 8, "network.kind": "standard"}
-    config = tiny.changed(**changes)
+    changes = {"training.start": "pretrained", "training.steps": 8, "network.kind": "standard"}
+    config = tiny.replace(changes)
     network = build_network(config.network, generator(7))
     save_model(tmp_path / "standard-C4.safetensors", network, config, UNIT)
     monkeypatch.setattr(_pretrained, "FOLDER", tmp_path)
@@ -260,30 +260,30 @@ def warm(tiny: Config, tmp_path, monkeypatch) -> Config:
 
 
 def denoised_as_it_comes(warm: Config, noisy: np.ndarray) -> np.ndarray:
-    model = Redenoiser(warm.changed(**{"training.steps": 0}), "cpu").fit(noisy)
+    model = Redenoiser(warm.replace({"training.steps": 0}), "cpu").fit(noisy)
     return model.predict(noisy).denoised
 
 
 # With the higher one the network soon says no numbers any more.
 @pytest.mark.parametrize("rate", [1.0, 3.0])
 def test_a_training_that_harms_is_not_taken_and_says_so(warm: Config, noisy, rate) -> None:
-    model = Redenoiser(warm.changed(**{"training.learning_rate": rate}), "cpu")
+    model = Redenoiser(warm.replace({"training.learning_rate": rate}), "cpu")
     *_, last = model.fit_events(noisy)
     assert isinstance(last, Judgement)
     assert (last.step, last.share) == (8, 0)
-    assert model.provenance["judgement"]["share"] == 0
+    assert model.session.provenance["judgement"]["share"] == 0
     expected = denoised_as_it_comes(warm, noisy)
     np.testing.assert_array_equal(model.predict(noisy).denoised, expected)
     # What came of the training is still there, to look at or to go on from.
-    assert [snapshot.step for snapshot in model.snapshots][-1] == 8
-    model.use_snapshot(8)
+    assert [snapshot.step for snapshot in model.session.snapshots][-1] == 8
+    model.session.use_snapshot(8)
     assert (model.predict(noisy).denoised != expected).any()
 
 
 def test_a_training_that_helps_is_taken(warm: Config) -> None:
     clean = scene(96)[0].numpy()
     noisy = clean + 0.5 * np.random.default_rng(0).normal(size=clean.shape)
-    config = warm.changed(**{"training.learning_rate": 3e-3, "training.steps": 40})
+    config = warm.replace({"training.learning_rate": 3e-3, "training.steps": 40})
     model = Redenoiser(config, "cpu")
     *_, last = model.fit_events(noisy)
     assert last.share > 0.2
@@ -293,41 +293,41 @@ def test_a_training_that_helps_is_taken(warm: Config) -> None:
     ]
     # The network begins with random weights.
     assert errors[0] < 0.8 * errors[1]
-    assert model.provenance["steps"] == 40
+    assert model.session.provenance["steps"] == 40
 
 
 def test_a_share_lies_between_both_networks(warm: Config, noisy, monkeypatch) -> None:
-    model = Redenoiser(warm.changed(**{"training.learning_rate": 1e-2}), "cpu").fit(noisy)
+    model = Redenoiser(warm.replace({"training.learning_rate": 1e-2}), "cpu").fit(noisy)
     model._unjudged = Judge(pool_of(torch.zeros(1, 32, 32)), 1, 0)
     half = Judgement(8, 0.5, 1.0, {})
     monkeypatch.setattr(Judge, "judge", lambda *_: half)
-    assert model.settle() == half
-    weights = _pretrained.warm_weights(warm.network)
-    tuned = dict(model._state.average.named_parameters())
-    for name, value in model._network.named_parameters():
+    assert model.session.settle() == half
+    weights = _pretrained.pretrained_weights(warm.network)
+    tuned = dict(model.session.state.average.named_parameters())
+    for name, value in model.session.network().named_parameters():
         torch.testing.assert_close(value, (weights[name] + tuned[name]) / 2)
 
 
 @pytest.mark.parametrize("rate", [3.0, 1e-3])
 def test_after_a_stop_it_is_judged_when_the_model_is_used(warm: Config, noisy, rate) -> None:
-    model = Redenoiser(warm.changed(**{"training.learning_rate": rate}), "cpu")
+    model = Redenoiser(warm.replace({"training.learning_rate": rate}), "cpu")
     events = model.fit_events(noisy)
     for event in events:
         if event.step == 5:
             events.close()
-    assert "judgement" not in model.provenance
+    assert "judgement" not in model.session.provenance
     denoised = model.predict(noisy).denoised
-    assert model.provenance["judgement"]["step"] == 5
+    assert model.session.provenance["judgement"]["step"] == 5
     if rate == 3.0:
         np.testing.assert_array_equal(denoised, denoised_as_it_comes(warm, noisy))
 
 
 def test_training_on_goes_on_from_all_that_was_learned_and_is_judged_again(warm, noisy) -> None:
-    model = Redenoiser(warm.changed(**{"training.learning_rate": 1e-3}), "cpu").fit(noisy)
-    tuned = copy.deepcopy(model._state.average.state_dict())
-    events = model.continue_events(noisy, steps=3)
+    model = Redenoiser(warm.replace({"training.learning_rate": 1e-3}), "cpu").fit(noisy)
+    tuned = copy.deepcopy(model.session.state.average.state_dict())
+    events = model.fit_events(noisy, resume=True, steps=3)
     next(events)
-    state = model._state
+    state = model.session.state
     assert state.step == 9
     *_, last = events
     assert isinstance(last, Judgement)
@@ -337,13 +337,13 @@ def test_training_on_goes_on_from_all_that_was_learned_and_is_judged_again(warm,
 
 def test_a_training_from_scratch_is_not_judged(tiny: Config, noisy) -> None:
     model = Redenoiser(tiny, "cpu").fit(noisy)
-    assert "judgement" not in model.provenance
+    assert "judgement" not in model.session.provenance
 
 
 def test_the_judgement_travels_with_the_model(warm: Config, noisy, tmp_path) -> None:
     model = Redenoiser(warm, "cpu").fit(noisy)
     path = model.save(tmp_path / "model.safetensors")
-    assert load_model(path)[3]["judgement"] == model.provenance["judgement"]
+    assert load_model(path)[3]["judgement"] == model.session.provenance["judgement"]
     np.testing.assert_array_equal(
         Redenoiser.load(path, "cpu").predict(noisy).denoised, model.predict(noisy).denoised
     )

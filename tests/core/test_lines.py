@@ -1,3 +1,5 @@
+from copy import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import nn
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Planes, some_pixels
 from napari_redenoise.inference import Interrupted
-from napari_redenoise.model import _line_correction
+from napari_redenoise.model import _line_correction, measure_noise
 from napari_redenoise.model._line_correction import WithoutLines
 from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.nn import Prediction
@@ -109,7 +111,7 @@ def test_pixels_that_are_no_numbers_stay_and_spoil_no_line() -> None:
 
 def test_means_of_lines_do_not_depend_on_tiles(monkeypatch) -> None:
     """More than a tile long; some pixels are far too bright."""
-    monkeypatch.setattr(_line_correction, "shipped_network", lambda device: Nothing())
+    monkeypatch.setattr(_line_correction, "pretrained_denoiser", lambda device: Nothing())
     rng = np.random.default_rng(0)
     truth = offsets(2100)
     image = 50 + rng.normal(0, SIGMA, (2100, 100)) + truth[:, None]
@@ -177,7 +179,7 @@ def test_borders_that_were_filled_neither_count_nor_change() -> None:
 def test_slopes_without_noise_have_no_lines() -> None:
     slope = np.tile(np.linspace(0, 60, 256), (256, 1))
     for image in (slope, slope.astype(np.uint8), slope.T.astype(np.uint8)):
-        assert lines_of(Redenoiser().noise(image)[0]) == "none"
+        assert lines_of(measure_noise(image)[0]) == "none"
 
 
 @pytest.fixture(scope="module")
@@ -187,17 +189,19 @@ def lined() -> np.ndarray:
 
 
 def test_the_shipped_network_alone_denoises_without_the_lines(lined) -> None:
-    model = Redenoiser(Config().changed(**{"training.steps": 0}), "cpu").fit(lined)
+    model = Redenoiser(Config().replace({"training.steps": 0}), "cpu").fit(lined)
     assert model.config.objective.lines == "rows"
     assert model.config.objective.kind == "auto"
 
-    def error(image: np.ndarray, *, averaged: bool = True) -> float:
-        denoised = model.predict(image, averaged=averaged).denoised
+    def error(image: np.ndarray, **plain: object) -> float:
+        denoised = model.predict(image, **plain).denoised
         return float(np.mean((denoised - scene()) ** 2))
 
     # By far the most of what the lines cost.
     without_offsets = error(noisy_scene())
-    cost = error(lined, averaged=False) - error(noisy_scene(), averaged=False)
+    cost = error(lined, tta=False, draws=0, correct_lines=False) - error(
+        noisy_scene(), tta=False, draws=0, correct_lines=False
+    )
     assert error(lined) - without_offsets < 0.4 * cost
     assert abs(model.predict(lined).denoised.mean() - lined.mean()) < 0.05 * SIGMA
 
@@ -215,18 +219,18 @@ def test_a_training_learns_from_pixels_without_the_lines(monkeypatch) -> None:
 
     monkeypatch.setattr(Planes, "read", read)
     changes = {"training.steps": 2, "training.batch_size": 1, "training.patch_size": 32}
-    model = Redenoiser(Config().changed(**changes), "cpu")
+    model = Redenoiser(Config().replace(changes), "cpu")
     window = Window((), slice(0, 64), slice(0, 64))
     events = list(model.fit_events(lined, view=lambda: window))
     assert model.config.objective.lines == "rows"
     assert model.config.objective.kind == "r2r"
     assert "WithoutLines" in learned
-    assert model.provenance["config"]["objective"]["lines"] == "rows"
+    assert model.session.provenance["config"]["objective"]["lines"] == "rows"
     # The noise that is drawn from is that which is left.
     assert model.config.objective.noise.gain[0] == pytest.approx(4, rel=0.15)
     # The first preview comes before anything is known of the noise, later ones follow.
     assert isinstance(events[0], PreviewDone)
-    later = model.preview(lined, None, window)
+    later = model.session.preview(lined, None, window)
     assert not np.allclose(later.denoised, events[0].denoised, atol=0.05 * SIGMA)
 
 
@@ -236,57 +240,57 @@ def test_a_region_on_one_frame_is_learned_from(tiny: Config) -> None:
     region = np.zeros(stack.shape, bool)
     region[4, 100:200, 100:200] = True
     changes = {"objective.kind": "auto", "network.channels": 1}
-    model = Redenoiser(tiny.changed(**changes), "cpu").fit(stack.astype(np.float32), region=region)
+    model = Redenoiser(tiny.replace(changes), "cpu").fit(stack.astype(np.float32), mask=region)
     assert model.config.objective.lines == "rows"
 
 
 def test_a_small_window_is_previewed_as_it_is(lined, tiny: Config) -> None:
     named = {"objective.kind": "noise2self", "objective.lines": "rows"}
-    model = Redenoiser(tiny.changed(**named), "cpu").fit(lined)
-    seen = model.preview(lined, None, Window((), slice(0, 10), slice(0, 40)))
+    model = Redenoiser(tiny.replace(named), "cpu").fit(lined)
+    seen = model.session.preview(lined, None, Window((), slice(0, 10), slice(0, 40)))
     assert seen.denoised.shape == (1, 10, 40)
 
 
 def test_nothing_stays_of_the_lines_of_another_image(lined) -> None:
     for kind in ("auto", "r2r"):
         none = {"training.steps": 0, "objective.kind": kind}
-        model = Redenoiser(Config().changed(**none), "cpu").fit(lined)
+        model = Redenoiser(Config().replace(none), "cpu").fit(lined)
         assert model.config.objective.lines == "rows"
         assert list(model.fit_events(noisy_scene(), should_stop=lambda: True)) == []
         assert model.config.objective.lines == "none"
     # What was said stays.
-    said = Config().changed(**{"training.steps": 0, "objective.lines": "columns"})
+    said = Config().replace({"training.steps": 0, "objective.lines": "columns"})
     model = Redenoiser(said, "cpu").fit(lined).fit(lined)
     assert model.config.objective.lines == "columns"
 
 
 def test_random_weights_learn_without_the_lines_too(lined, tiny: Config) -> None:
-    model = Redenoiser(tiny.changed(**{"objective.kind": "auto"}), "cpu").fit(lined)
-    assert model.config.training.start == "scratch"
+    model = Redenoiser(tiny.replace({"objective.kind": "auto"}), "cpu").fit(lined)
+    assert model.config.training.start == "random"
     assert model.config.objective.lines == "rows"
-    assert model.copy().config.objective.lines == "rows"
-    list(model.continue_events(noisy_scene().astype(np.float32), steps=1))
+    assert copy(model).config.objective.lines == "rows"
+    list(model.fit_events(noisy_scene().astype(np.float32), resume=True, steps=1))
     assert model.config.objective.lines == "none"
 
 
 def test_lines_may_be_named_with_any_objective(lined, tiny: Config) -> None:
     named = {"objective.kind": "noise2noise", "objective.lines": "both"}
     stack = np.stack([lined, (noisy_scene() + offsets(160, 9)[:, None]).astype(np.float32)])
-    model = Redenoiser(tiny.changed(**named), "cpu").fit(stack)
+    model = Redenoiser(tiny.replace(named), "cpu").fit(stack)
     assert model.config.objective.lines == "both"
 
 
 def test_stopping_the_search_for_lines_keeps_the_shipped_network(lined, monkeypatch) -> None:
     stop = []
-    real = _line_correction.shipped_network
+    real = _line_correction.pretrained_denoiser
 
     def network(device):
         stop.append(True)
         return real(device)
 
-    monkeypatch.setattr(_line_correction, "shipped_network", network)
+    monkeypatch.setattr(_line_correction, "pretrained_denoiser", network)
     model = Redenoiser(Config(), "cpu")
     assert list(model.fit_events(lined, should_stop=lambda: bool(stop))) == []
     assert stop
-    assert model.provenance["steps"] == 0
+    assert model.session.provenance["steps"] == 0
     assert model.predict(lined).denoised.shape == lined.shape

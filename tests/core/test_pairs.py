@@ -85,20 +85,20 @@ def test_images_of_different_shapes_are_refused_in_words() -> None:
 
 
 def test_the_same_image_twice_is_refused_in_words(tiny: Config, noisy) -> None:
-    model = Redenoiser(tiny.changed(**{"objective.kind": "noise2noise"}), "cpu")
+    model = Redenoiser(tiny.replace({"objective.kind": "noise2noise"}), "cpu")
     with pytest.raises(InputError, match="another shot"):
-        model.fit(noisy, second=noisy.copy())
+        model.fit(noisy, target=noisy.copy())
 
 
 def test_a_single_image_has_no_neighbouring_frames(tiny: Config, noisy) -> None:
-    model = Redenoiser(tiny.changed(**{"objective.kind": "noise2noise"}), "cpu")
+    model = Redenoiser(tiny.replace({"objective.kind": "noise2noise"}), "cpu")
     with pytest.raises(InputError, match="second image, or a stack"):
         model.fit(noisy)
 
 
 def test_a_second_image_is_refused_by_objectives_of_one_shot(tiny: Config, noisy) -> None:
     with pytest.raises(ConfigError, match="leave the second out, or choose noise2noise"):
-        Redenoiser(tiny, "cpu").fit(noisy, second=noisy + 1)
+        Redenoiser(tiny, "cpu").fit(noisy, target=noisy + 1)
 
 
 @pytest.mark.parametrize("backbone", ["standard", "equivariant", "adarenet"])
@@ -110,9 +110,9 @@ def test_every_objective_trains_every_backbone(
     changes = {"objective.kind": kind, "network.kind": backbone, "training.loss": loss}
     if kind == "r2r":
         changes["objective.noise"] = {"gain": (1.0,)}
-    model = Redenoiser(tiny.changed(**changes), "cpu")
+    model = Redenoiser(tiny.replace(changes), "cpu")
     second = np.roll(noisy, 1) if kind == "noise2noise" else None
-    result = model.fit(noisy, second=second).predict(noisy)
+    result = model.fit(noisy, target=second).predict(noisy)
     assert result.denoised.shape == noisy.shape
     assert np.isfinite(result.denoised).all()
     again = model.predict(noisy)
@@ -128,21 +128,21 @@ def test_every_objective_takes_most_of_the_noise_away(tiny: Config, kind: str) -
     changes = {"network.kind": "standard", "training.steps": 80, "objective.kind": kind}
     if kind == "r2r":
         changes["objective.noise"] = {"gain": (1.0,)}
-    model = Redenoiser(tiny.changed(**{**changes, "training.batch_size": 8}), "cpu")
-    model.fit(noisy, second=second if kind == "noise2noise" else None)
+    model = Redenoiser(tiny.replace({**changes, "training.batch_size": 8}), "cpu")
+    model.fit(noisy, target=second if kind == "noise2noise" else None)
     error = np.mean((model.predict(noisy).denoised - clean) ** 2)
     assert error < 0.35 * np.mean((noisy - clean) ** 2)
 
 
 def test_a_stack_is_its_own_pair_of_shots(tiny: Config) -> None:
     stack = np.random.default_rng(0).poisson(20.0, (3, 40, 40))
-    model = Redenoiser(tiny.changed(**{"objective.kind": "noise2noise"}), "cpu").fit(stack, "TYX")
+    model = Redenoiser(tiny.replace({"objective.kind": "noise2noise"}), "cpu").fit(stack, "TYX")
     assert model.predict(stack, "TYX").denoised.shape == stack.shape
 
 
 def test_noise_of_the_wrong_number_of_channels_is_refused(tiny: Config, noisy) -> None:
     noise = {"gain": (1.0, 1.0, 1.0)}
-    config = tiny.changed(**{"objective.kind": "r2r", "objective.noise": noise})
+    config = tiny.replace({"objective.kind": "r2r", "objective.noise": noise})
     with pytest.raises(ConfigError, match=r"noise of 3 channels.*has 1"):
         Redenoiser(config, "cpu").fit(noisy)
 
@@ -165,4 +165,4 @@ def test_noise_of_the_wrong_number_of_channels_is_refused(tiny: Config, noisy) -
 )
 def test_settings_that_make_no_sense_are_refused_in_words(changes, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        Config().changed(**changes)
+        Config().replace(changes)

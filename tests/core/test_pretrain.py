@@ -234,7 +234,7 @@ def test_a_share_of_nothing_is_refused(tmp_path) -> None:
 
 @pytest.fixture
 def config(tiny: Config) -> Config:
-    return tiny.changed(**{"training.steps": 4, "network.group": "D4"})
+    return tiny.replace({"training.steps": 4, "network.group": "D4"})
 
 
 def test_pretraining_goes_on_as_if_it_had_not_been_interrupted(config: Config, tmp_path) -> None:
@@ -268,10 +268,10 @@ def test_the_header_says_what_the_weights_were_trained_on(config: Config, tmp_pa
 
 
 def test_adarenet_begins_with_a_branch_that_was_trained_alone(config: Config, tmp_path) -> None:
-    alone = Pretraining(config.changed(**{"network.kind": "equivariant"}), RECIPE, "cpu")
+    alone = Pretraining(config.replace({"network.kind": "equivariant"}), RECIPE, "cpu")
     list(alone.events())
     path = alone.save(tmp_path / "alone.safetensors")
-    training = Pretraining(config.changed(**{"network.kind": "adarenet"}), RECIPE, "cpu")
+    training = Pretraining(config.replace({"network.kind": "adarenet"}), RECIPE, "cpu")
     before = training.settings
     training.begin_with(path)
     expected = alone.state.average.branch.state_dict()
@@ -313,11 +313,11 @@ def test_a_share_of_the_weights_it_began_with_is_kept(config: Config, tmp_path) 
 
 def test_a_branch_of_another_network_is_refused(config: Config, tmp_path) -> None:
     equivariant = {"network.kind": "equivariant"}
-    alone = Pretraining(config.changed(**equivariant), RECIPE, "cpu")
+    alone = Pretraining(config.replace(equivariant), RECIPE, "cpu")
     path = alone.save(tmp_path / "alone.safetensors")
     others = ({"network.group": "C4"}, {"network.kernel_size": 5}, {"network.kind": "standard"})
     for changes in others:
-        training = Pretraining(config.changed(**changes), RECIPE, "cpu")
+        training = Pretraining(config.replace(changes), RECIPE, "cpu")
         with pytest.raises(ConfigError, match="neither the network to train nor its"):
             training.begin_with(path)
 

@@ -23,8 +23,8 @@ def test_a_short_training_on_one_real_image_removes_most_of_its_noise(
 ) -> None:
     pairs = scoring.pairs("fmd_dev", root=bench_data)
     pair = next(pair for pair in pairs if pair.id == "confocal_mice")
-    config = Config().changed(
-        **{"network.kind": "equivariant", "training.steps": 60, "training.warmup_steps": 10}
+    config = Config().replace(
+        {"network.kind": "equivariant", "training.steps": 60, "training.warmup_steps": 10}
     )
     before = pair.noisy.copy()
     denoised = Redenoiser(config, device="cpu").fit(pair.noisy).predict(pair.noisy).denoised

@@ -469,7 +469,7 @@ def test_a_configuration_from_before_has_the_default_variant() -> None:
 
 def test_training_goes_on_from_an_imported_network() -> None:
     state = adarenet()
-    config = Config(network=authors_config(state)).changed(**{"training.steps": 12})
+    config = Config(network=authors_config(state)).replace({"training.steps": 12})
     training = start(config, torch.device("cpu"))
     for network in (training.network, training.average):
         network.load_state_dict(load_authors_checkpoint(state).state_dict())
@@ -482,7 +482,7 @@ def test_training_goes_on_from_an_imported_network() -> None:
 
 
 def test_the_reference_can_be_trained_from_the_facade(noisy, tiny) -> None:
-    model = Redenoiser(tiny.changed(**{"network.variant": "reference"}), "cpu").fit(noisy)
+    model = Redenoiser(tiny.replace({"network.variant": "reference"}), "cpu").fit(noisy)
     result = model.predict(noisy)
     assert result.denoised.shape == noisy.shape
     assert np.isfinite(result.denoised).all()

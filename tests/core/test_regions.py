@@ -207,25 +207,25 @@ def test_of_neighbouring_frames_pixels_count_that_are_inside_in_both() -> None:
 def test_a_region_that_does_not_fit_is_refused_in_words(tiny: Config, noisy, region, words) -> None:
     model = Redenoiser(tiny, "cpu")
     with pytest.raises(InputError, match=words):
-        model.fit(noisy, region=region)
-    assert not model.is_trained
+        model.fit(noisy, mask=region)
+    assert not model.session.is_trained
 
 
 def test_a_region_of_one_value_is_refused_in_words(tiny: Config, noisy) -> None:
     image = noisy.astype(np.float32)
     image[disc(70, 54)] = 7
     with pytest.raises(InputError, match=r"of the region has the same value.*another region"):
-        Redenoiser(tiny, "cpu").fit(image, region=disc(70, 54))
+        Redenoiser(tiny, "cpu").fit(image, mask=disc(70, 54))
 
 
 def test_a_region_of_everything_changes_nothing_but_where_the_corners_are_drawn(
     tiny: Config, noisy
 ) -> None:
     plain = Redenoiser(tiny, "cpu").fit(noisy)
-    model = Redenoiser(tiny, "cpu").fit(noisy, region=np.ones(noisy.shape, int).tolist())
-    assert model.normalisation == plain.normalisation
-    assert model.provenance["region"]
-    assert not plain.provenance["region"]
+    model = Redenoiser(tiny, "cpu").fit(noisy, mask=np.ones(noisy.shape, int).tolist())
+    assert model.session.normalisation == plain.session.normalisation
+    assert model.session.provenance["region"]
+    assert not plain.session.provenance["region"]
     assert model.predict(noisy).denoised.shape == noisy.shape
 
 
@@ -239,9 +239,9 @@ def test_what_lies_outside_of_the_region_and_its_patches_is_not_learned_from(
     spoilt = stack.copy()
     # Patches of 32 (or twice as large) reach 32 pixels further at most.
     spoilt[:, 85:], spoilt[..., 85:] = 1e6, np.nan
-    config = tiny.changed(**{"objective.kind": kind, "training.patch_size": 16})
+    config = tiny.replace({"objective.kind": kind, "training.patch_size": 16})
     losses = [
-        [event.loss for event in Redenoiser(config, "cpu").fit_events(image, region=region)]
+        [event.loss for event in Redenoiser(config, "cpu").fit_events(image, mask=region)]
         for image in (stack, spoilt)
     ]
     assert losses[0] == losses[1]
@@ -266,18 +266,18 @@ def test_several_images_make_one_pool_with_one_normalisation() -> None:
 
 def test_a_model_is_trained_on_several_images(tiny: Config, noisy) -> None:
     others = [da.from_array(noisy[:40].astype(np.float32) + 30), noisy[:, 5:].tolist()]
-    model = Redenoiser(tiny, "cpu").fit(noisy, others=others)
+    model = Redenoiser(tiny, "cpu").fit(noisy, images=others)
     pixels = np.concatenate([np.asarray(image, float).ravel() for image in (noisy, *others)])
-    assert model.normalisation.mean[0] == pytest.approx(pixels.mean())
-    assert (model.provenance["images"], model.provenance["steps"]) == (3, 3)
+    assert model.session.normalisation.mean[0] == pytest.approx(pixels.mean())
+    assert (model.session.provenance["images"], model.session.provenance["steps"]) == (3, 3)
     assert model.predict(noisy).denoised.shape == noisy.shape
 
 
 def test_stacks_are_paired_each_with_its_own_frames(tiny: Config) -> None:
     stacks = np.random.default_rng(0).poisson(20.0, (2, 3, 40, 40))
-    model = Redenoiser(tiny.changed(**{"objective.kind": "noise2noise"}), "cpu")
-    model.fit(stacks[0], others=[stacks[1]])
-    assert model.normalisation.mean[0] == pytest.approx(
+    model = Redenoiser(tiny.replace({"objective.kind": "noise2noise"}), "cpu")
+    model.fit(stacks[0], images=[stacks[1]])
+    assert model.session.normalisation.mean[0] == pytest.approx(
         # The frames in the middle are in two pairs.
         np.average(stacks, axis=1, weights=[1, 2, 1]).mean()
     )
@@ -286,12 +286,12 @@ def test_stacks_are_paired_each_with_its_own_frames(tiny: Config) -> None:
 def test_other_images_that_do_not_fit_are_refused_in_words(tiny: Config, noisy) -> None:
     model = Redenoiser(tiny, "cpu")
     with pytest.raises(ConfigError, match="belongs to one image: leave it out"):
-        model.check(noisy, region=np.ones(noisy.shape, bool), others=[noisy])
+        model.check(noisy, mask=np.ones(noisy.shape, bool), images=[noisy])
     with pytest.raises(ConfigError, match="belongs to one image: leave it out"):
-        model.fit(noisy, second=noisy, others=[noisy])
+        model.fit(noisy, target=noisy, images=[noisy])
     with pytest.raises(InputError, match="one letter per axis"):
-        model.fit(noisy, others=[noisy[None]])
+        model.fit(noisy, images=[noisy[None]])
     colour = np.stack([noisy] * 3)
     with pytest.raises(InputError, match=r"have 3 and 2 channel\(s\): choose others"):
-        model.fit(colour, "CYX", others=[colour[:2]])
-    assert not model.is_trained
+        model.fit(colour, "CYX", images=[colour[:2]])
+    assert not model.session.is_trained

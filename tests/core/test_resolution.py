@@ -427,9 +427,9 @@ def test_it_stops_between_predictions(noisy):
 
 def test_a_model_is_a_denoiser(scene):
     noisy = np.random.default_rng(0).poisson(scene[:192, :192]).astype(np.float32)
-    model = Redenoiser(Config().changed(**{"training.steps": 0}), "cpu").fit(noisy)
+    model = Redenoiser(Config().replace({"training.steps": 0}), "cpu").fit(noisy)
     denoiser = as_denoiser(model)
-    expected = model.predict(noisy, averaged=False).denoised
+    expected = model.predict(noisy, tta=False, draws=0, correct_lines=False).denoised
     np.testing.assert_array_equal(denoiser(noisy[None])[0], expected)
     result = model.predict(noisy).denoised
     check = check_of(noisy, result, denoiser=denoiser)

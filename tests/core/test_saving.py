@@ -303,7 +303,7 @@ def test_results_that_outgrow_the_disk_are_said_in_words(tmp_path, monkeypatch, 
     monkeypatch.setattr(_result_arrays, "_cache", tmp_path)
     image = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
     model = Redenoiser(tiny, "cpu").fit(image)
-    outputs = model.allocate(image)
+    outputs = model.session.allocate(image)
     with no_file_beyond(2**12), pytest.raises(OutputError, match="no room is left"):
         list(model.predict_events(image, outputs=outputs))
 

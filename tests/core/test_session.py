@@ -11,6 +11,7 @@ import torch
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.errors import ConfigError, InputError
+from napari_redenoise.model import estimate_seconds, steps_within
 from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.model._snapshots import MOST_SNAPSHOTS, SMOOTHED, Snapshot, Snapshots
 from napari_redenoise.training import StepDone
@@ -20,7 +21,7 @@ ANY = Window((), slice(0, 32), slice(0, 40))
 
 def of(config: Config, **changes: object) -> Redenoiser:
     dotted = {f"training.{name}": value for name, value in changes.items()}
-    return Redenoiser(config.changed(**dotted), "cpu")
+    return Redenoiser(config.replace(dotted), "cpu")
 
 
 def steps_of(events) -> list[StepDone]:
@@ -28,11 +29,11 @@ def steps_of(events) -> list[StepDone]:
 
 
 def weights(model: Redenoiser) -> torch.Tensor:
-    return torch.cat([parameter.flatten() for parameter in model._network.parameters()])
+    return torch.cat([parameter.flatten() for parameter in model.session.network().parameters()])
 
 
 def stopping_at(step: int, model: Redenoiser) -> Callable[[], bool]:
-    return lambda: model.provenance.get("steps", 0) >= step
+    return lambda: model.session.provenance.get("steps", 0) >= step
 
 
 # -- what was learned before -------------------------------------------------------------------
@@ -51,7 +52,7 @@ def test_a_plain_training_is_what_it_was(tiny: Config, noisy, kind: str, losses)
     The basis of the others is turned where the linear-algebra library takes other instructions.
     """
     changes = {"objective.kind": kind, "training.steps": 6, "network.kind": "standard"}
-    model = Redenoiser(tiny.changed(**changes), "cpu")
+    model = Redenoiser(tiny.replace(changes), "cpu")
     found = [event.loss for event in model.fit_events(noisy)]
     np.testing.assert_allclose(found, losses, rtol=2e-3)
 
@@ -67,7 +68,7 @@ class Pausing:
         self.asked = 0
 
     def __call__(self) -> bool:
-        if self._model.provenance.get("steps", 0) != self._at or self.asked >= self._times:
+        if self._model.session.provenance.get("steps", 0) != self._at or self.asked >= self._times:
             return False
         self.asked += 1
         return True
@@ -89,7 +90,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("napari_redenoise.model._session.time", clock)
+    monkeypatch.setattr("napari_redenoise.model._run.time", clock)
     return clock
 
 
@@ -105,7 +106,7 @@ def test_a_pause_makes_no_step_and_changes_nothing_that_is_learned(
     assert pause.asked == 4
     # Naps are no training.
     assert clock.now > 0
-    assert paused.provenance["seconds"] == 0
+    assert paused.session.provenance["seconds"] == 0
 
 
 def test_a_pause_may_come_before_the_first_step(tiny: Config, noisy) -> None:
@@ -124,7 +125,7 @@ def test_a_pause_does_not_keep_the_processor_busy(tiny: Config, noisy, clock: Cl
     # It sleeps between its questions, and notices within a tenth of a second that it is over.
     assert 1 <= clock.now < 1.1
     assert 10 <= pause.asked <= 25
-    assert model.provenance["steps"] == 1
+    assert model.session.provenance["steps"] == 1
 
 
 def test_previews_follow_the_view_in_a_pause_and_are_not_redrawn(tiny: Config, noisy) -> None:
@@ -149,7 +150,7 @@ def test_the_state_in_a_pause_can_be_looked_at_from_another_thread(tiny: Config,
     paused, stop = threading.Event(), threading.Event()
 
     def pause() -> bool:
-        if model.provenance.get("steps", 0) == 37 and not stop.is_set():
+        if model.session.provenance.get("steps", 0) == 37 and not stop.is_set():
             paused.set()
             return True
         return False
@@ -159,16 +160,16 @@ def test_the_state_in_a_pause_can_be_looked_at_from_another_thread(tiny: Config,
         made = worker.submit(list, events)
         assert paused.wait(60)
         deadline = time.perf_counter() + 60
-        while model.snapshots[-1].step != 37 and time.perf_counter() < deadline:
+        while model.session.snapshots[-1].step != 37 and time.perf_counter() < deadline:
             time.sleep(0.02)
-        assert model.snapshots[-1].step == 37
-        early = model.preview(noisy, None, ANY, step=model.snapshots[0].step)
+        assert model.session.snapshots[-1].step == 37
+        early = model.session.preview(noisy, None, ANY, step=model.session.snapshots[0].step)
         with pytest.raises(ConfigError, match="being trained: stop it before"):
-            model.use_snapshot(37)
+            model.session.use_snapshot(37)
         stop.set()
         assert [event.step for event in made.result(60)] == list(range(1, 38))
-    assert early.step == model.snapshots[0].step
-    assert (early.denoised != model.preview(noisy, None, ANY).denoised).any()
+    assert early.step == model.session.snapshots[0].step
+    assert (early.denoised != model.session.preview(noisy, None, ANY).denoised).any()
 
 
 # -- snapshots ---------------------------------------------------------------------------------
@@ -201,17 +202,19 @@ def test_a_fit_keeps_the_averaged_weights_of_its_steps(tiny: Config, noisy) -> N
     averages, losses = {}, []
     for event in model.fit_events(noisy):
         losses.append(event.loss)
-        averages[event.step] = {k: v.clone() for k, v in model._network.state_dict().items()}
-    steps = [kept.step for kept in model.snapshots]
+        averages[event.step] = {
+            k: v.clone() for k, v in model.session.network().state_dict().items()
+        }
+    steps = [kept.step for kept in model.session.snapshots]
     assert steps == [*range(2, 21, 2), 21]
-    for kept in model.snapshots:
+    for kept in model.session.snapshots:
         assert kept.loss == pytest.approx(np.mean(losses[max(0, kept.step - SMOOTHED) : kept.step]))
         for name, value in kept.weights.items():
             assert (value.device.type, value.dtype) == ("cpu", torch.float32)
             assert torch.equal(value, averages[kept.step][name]), name
-    assert repr(model.snapshots[0]).startswith("Snapshot(step=2, loss=0.")
-    assert "tensor" not in repr(model.snapshots)
-    assert model.snapshots[0] == Snapshot(2, model.snapshots[0].loss, {}, {})
+    assert repr(model.session.snapshots[0]).startswith("Snapshot(step=2, loss=0.")
+    assert "tensor" not in repr(model.session.snapshots)
+    assert model.session.snapshots[0] == Snapshot(2, model.session.snapshots[0].loss, {}, {})
 
 
 def test_a_snapshot_is_what_the_model_was_when_it_stopped_there(
@@ -221,42 +224,45 @@ def test_a_snapshot_is_what_the_model_was_when_it_stopped_there(
     whole.fit(noisy)
     list(short.fit_events(noisy, should_stop=stopping_at(7, short)))
     expected = short.predict(noisy)
-    assert [kept.step for kept in short.snapshots] == [1, 2, 3, 4, 5, 6, 7]
+    assert [kept.step for kept in short.session.snapshots] == [1, 2, 3, 4, 5, 6, 7]
     last = whole.predict(noisy).denoised
     assert (last != expected.denoised).any()
     # A look at it leaves the model as it is.
-    seen = whole.preview(noisy, None, ANY, step=7)
-    np.testing.assert_array_equal(seen.denoised, short.preview(noisy, None, ANY).denoised)
+    seen = whole.session.preview(noisy, None, ANY, step=7)
+    np.testing.assert_array_equal(seen.denoised, short.session.preview(noisy, None, ANY).denoised)
     assert seen.step == 7
     np.testing.assert_array_equal(whole.predict(noisy).denoised, last)
-    whole.use_snapshot(7)
+    whole.session.use_snapshot(7)
     chosen = whole.predict(noisy)
     np.testing.assert_array_equal(chosen.denoised, expected.denoised)
     assert chosen.provenance["steps"] == 7
     assert chosen.provenance["loss"] == expected.provenance["loss"]
-    assert whole.preview(noisy, None, ANY).step == 7
+    assert whole.session.preview(noisy, None, ANY).step == 7
     loaded = Redenoiser.load(whole.save(tmp_path / "model.safetensors"), "cpu")
     np.testing.assert_allclose(loaded.predict(noisy).denoised, expected.denoised, rtol=1e-5)
-    assert loaded.provenance["steps"] == 7
-    whole.use_snapshot(12)
+    assert loaded.session.provenance["steps"] == 7
+    whole.session.use_snapshot(12)
     np.testing.assert_array_equal(whole.predict(noisy).denoised, last)
-    assert whole.provenance["steps"] == 12
+    assert whole.session.provenance["steps"] == 12
 
 
 def test_looking_at_snapshots_during_a_training_does_not_disturb_it(tiny: Config, noisy) -> None:
     plain, watched = of(tiny, steps=8), of(tiny, steps=8)
     plain.fit(noisy)
     for event in watched.fit_events(noisy):
-        watched.preview(noisy, None, ANY, step=(event.step + 1) // 2)
+        watched.session.preview(noisy, None, ANY, step=(event.step + 1) // 2)
     assert torch.equal(weights(plain), weights(watched))
 
 
 def test_a_snapshot_that_was_not_kept_is_refused_in_words(tiny: Config, noisy) -> None:
     model = of(tiny)
     with pytest.raises(ConfigError, match=r"no snapshot of step 1: .* \(none\)"):
-        model.use_snapshot(1)
+        model.session.use_snapshot(1)
     model.fit(noisy)
-    for choose in (model.use_snapshot, lambda n: model.preview(noisy, None, ANY, step=n)):
+    for choose in (
+        model.session.use_snapshot,
+        lambda n: model.session.preview(noisy, None, ANY, step=n),
+    ):
         with pytest.raises(ConfigError, match=r"no snapshot of step 9: .* \(1, 2, 3\)"):
             choose(9)
     assert model.fit(noisy).snapshots[-1].step == 3
@@ -268,37 +274,37 @@ def test_a_snapshot_that_was_not_kept_is_refused_in_words(tiny: Config, noisy) -
 def test_going_on_counts_on_with_a_schedule_of_its_own(tiny: Config, noisy) -> None:
     model = of(tiny, steps=6, learning_rate=1e-3)
     list(model.fit_events(noisy))
-    seconds = model.provenance["seconds"]
-    events = list(model.continue_events(noisy, steps=8))
+    seconds = model.session.provenance["seconds"]
+    events = list(model.fit_events(noisy, resume=True, steps=8))
     assert [event.step for event in events] == list(range(7, 15))
     assert {event.steps for event in events} == {14}
-    assert model.config.training.steps == model.provenance["steps"] == 14
-    assert model.provenance["config"]["training"]["steps"] == 14
-    assert model.provenance["seconds"] >= seconds
+    assert model.session.plan.config.training.steps == model.session.step == 14
+    assert model.session.provenance["config"]["training"]["steps"] == 14
+    assert model.session.provenance["seconds"] >= seconds
     # A quarter of the steps to warm up, as many at the full rate, and half a cosine.
     expected = [0.5, 1, 1, 1, *(0.5 + 0.5 * np.cos(np.pi * np.arange(4) / 4))]
     np.testing.assert_allclose([event.learning_rate for event in events], 1e-3 * np.array(expected))
-    assert model._state.losses[6:] == [event.loss for event in events]
+    assert model.session.state.losses[6:] == [event.loss for event in events]
 
 
 def test_going_on_takes_the_raw_weights_and_the_optimiser_along(tiny: Config, noisy) -> None:
     model = of(tiny, steps=4)
     model.fit(noisy)
-    raw = model._state.network.state_dict()["mask_network.0.weight"].clone()
-    moments = next(iter(model._state.optimiser.state.values()))
-    events = model.continue_events(noisy, steps=4, should_stop=stopping_at(5, model))
+    raw = model.session.state.network.state_dict()["mask_network.0.weight"].clone()
+    moments = next(iter(model.session.state.optimiser.state.values()))
+    events = model.fit_events(noisy, resume=True, steps=4, should_stop=stopping_at(5, model))
     assert len(list(events)) == 1
     assert moments["step"] == 5
-    moved = (model._state.network.state_dict()["mask_network.0.weight"] - raw).abs().max()
+    moved = (model.session.state.network.state_dict()["mask_network.0.weight"] - raw).abs().max()
     assert 0 < moved < 3 * 2e-3
 
 
 def test_going_on_after_a_stop_works_from_there(tiny: Config, noisy) -> None:
     model = of(tiny, steps=100)
     list(model.fit_events(noisy, should_stop=stopping_at(5, model)))
-    events = list(model.continue_events(noisy, steps=3))
+    events = list(model.fit_events(noisy, resume=True, steps=3))
     assert [(event.step, event.steps) for event in events] == [(6, 8), (7, 8), (8, 8)]
-    assert model.config.training.steps == 8
+    assert model.session.plan.config.training.steps == 8
 
 
 def test_a_loaded_model_goes_on_with_the_weights_of_its_file(
@@ -306,38 +312,40 @@ def test_a_loaded_model_goes_on_with_the_weights_of_its_file(
 ) -> None:
     path = of(tiny, steps=4).fit(noisy).save(tmp_path / "model.safetensors")
     model = Redenoiser.load(path, "cpu")
-    before, normalisation = weights(model), model.normalisation
+    before, normalisation = weights(model), model.session.normalisation
     shifted = noisy.astype(np.float32) + 5
-    events = list(model.continue_events(shifted, steps=2))
+    events = list(model.fit_events(shifted, resume=True, steps=2))
     assert [(event.step, event.steps) for event in events] == [(5, 6), (6, 6)]
     # Two steps, averaged, of at most the rate of training.
     assert 0 < (weights(model) - before).abs().max() < 2 * 2e-3
-    assert model.normalisation == normalisation
-    assert [kept.step for kept in model.snapshots] == [4, 5, 6]
-    assert model.snapshots[0].loss == pytest.approx(Redenoiser.load(path).provenance["loss"])
-    model.use_snapshot(4)
+    assert model.session.normalisation == normalisation
+    assert [kept.step for kept in model.session.snapshots] == [4, 5, 6]
+    assert model.session.snapshots[0].loss == pytest.approx(
+        Redenoiser.load(path).session.provenance["loss"]
+    )
+    model.session.use_snapshot(4)
     torch.testing.assert_close(weights(model), before)
     again = Redenoiser.load(model.save(tmp_path / "again.safetensors"), "cpu")
-    assert again.provenance["steps"] == 4
+    assert again.session.provenance["steps"] == 4
 
 
 def test_a_loaded_model_refuses_other_grey_levels(tiny: Config, noisy, tmp_path: Path) -> None:
     model = Redenoiser.load(of(tiny).fit(noisy).save(tmp_path / "model.safetensors"), "cpu")
     with pytest.raises(InputError, match="the model was made for grey levels"):
-        next(model.continue_events(noisy * 500.0, steps=2))
-    assert model.provenance["steps"] == 3
+        next(model.fit_events(noisy * 500.0, resume=True, steps=2))
+    assert model.session.provenance["steps"] == 3
 
 
 def test_going_on_from_a_snapshot_forgets_what_came_after(tiny: Config, noisy) -> None:
     model = of(tiny, steps=8)
     model.fit(noisy)
-    model.use_snapshot(5)
+    model.session.use_snapshot(5)
     before = weights(model)
-    events = list(model.continue_events(noisy, steps=2, should_stop=stopping_at(6, model)))
+    events = list(model.fit_events(noisy, resume=True, steps=2, should_stop=stopping_at(6, model)))
     assert [(event.step, event.steps) for event in events] == [(6, 7)]
     assert 0 < (weights(model) - before).abs().max() < 2e-3
-    assert [kept.step for kept in model.snapshots] == [1, 2, 3, 4, 5, 6]
-    assert model.provenance["steps"] == 6
+    assert [kept.step for kept in model.session.snapshots] == [1, 2, 3, 4, 5, 6]
+    assert model.session.provenance["steps"] == 6
 
 
 @pytest.mark.parametrize("trainings", [(40, 37), (9, 9, 9), (100, 16, 1)])
@@ -346,7 +354,7 @@ def test_the_state_before_going_on_stays_among_the_snapshots(trainings) -> None:
     for length in trainings:
         begin = step
         if begin:
-            snapshots.go_on(snapshot(begin))
+            snapshots.resume(snapshot(begin))
         for step in range(begin + 1, begin + length + 1):
             if snapshots.is_due(step):
                 snapshots.keep(snapshot(step))
@@ -362,10 +370,10 @@ def test_going_on_makes_the_result_better(tiny: Config) -> None:
     y, x = np.mgrid[:96, :96]
     clean = 60 + 40 * np.sin(y / 9) * np.cos(x / 7)
     noisy = np.random.default_rng(0).poisson(clean)
-    config = tiny.changed(**{"network.kind": "standard", "training.batch_size": 8})
+    config = tiny.replace({"network.kind": "standard", "training.batch_size": 8})
     model = of(config, steps=20)
     first = np.mean((model.fit(noisy).predict(noisy).denoised - clean) ** 2)
-    list(model.continue_events(noisy, steps=60))
+    list(model.fit_events(noisy, resume=True, steps=60))
     assert np.mean((model.predict(noisy).denoised - clean) ** 2) < 0.7 * first
 
 
@@ -373,8 +381,8 @@ def test_previews_of_what_was_learned_come_before_the_first_further_step(
     tiny: Config, noisy
 ) -> None:
     model = of(tiny).fit(noisy)
-    expected = model.preview(noisy, None, ANY).denoised
-    first = next(model.continue_events(noisy, steps=2, view=lambda: ANY))
+    expected = model.session.preview(noisy, None, ANY).denoised
+    first = next(model.fit_events(noisy, resume=True, steps=2, view=lambda: ANY))
     assert isinstance(first, PreviewDone)
     assert first.step == 3
     np.testing.assert_array_equal(first.denoised, expected)
@@ -384,27 +392,27 @@ def test_going_on_takes_regions_pairs_and_other_images(tiny: Config, noisy) -> N
     region = np.zeros(noisy.shape, bool)
     region[20:50, 20:40] = True
     model = of(tiny).fit(noisy)
-    assert len(list(model.continue_events(noisy, steps=2, region=region))) == 2
-    assert model.provenance["region"]
-    assert len(list(model.continue_events(noisy, steps=2, others=[noisy[:50]]))) == 2
-    assert (model.provenance["images"], model.provenance["steps"]) == (2, 7)
-    pair = Redenoiser(tiny.changed(**{"objective.kind": "noise2noise"}), "cpu")
-    pair.fit(noisy, second=np.roll(noisy, 1))
-    assert len(list(pair.continue_events(noisy, steps=2, second=np.roll(noisy, 1)))) == 2
+    assert len(list(model.fit_events(noisy, resume=True, steps=2, mask=region))) == 2
+    assert model.session.provenance["region"]
+    assert len(list(model.fit_events(noisy, resume=True, steps=2, images=[noisy[:50]]))) == 2
+    assert (model.session.provenance["images"], model.session.provenance["steps"]) == (2, 7)
+    pair = Redenoiser(tiny.replace({"objective.kind": "noise2noise"}), "cpu")
+    pair.fit(noisy, target=np.roll(noisy, 1))
+    assert len(list(pair.fit_events(noisy, resume=True, steps=2, target=np.roll(noisy, 1)))) == 2
 
 
 def test_going_on_with_nothing_is_refused_in_words(tiny: Config, noisy) -> None:
     model = of(tiny)
     with pytest.raises(ConfigError, match=r"not been trained: call fit\(\) or load\(\) first"):
-        next(model.continue_events(noisy, steps=2))
+        next(model.fit_events(noisy, resume=True, steps=2))
     model.fit(noisy)
-    with pytest.raises(ConfigError, match="0 more steps are nothing to train: give at least 1"):
-        next(model.continue_events(noisy, steps=0))
+    with pytest.raises(ConfigError, match="resumed for a number of steps: give at least 1"):
+        next(model.fit_events(noisy, resume=True, steps=0))
     with pytest.raises(InputError, match=r"trained on 1 channel\(s\), the image has 2"):
-        next(model.continue_events(np.stack([noisy] * 2), "CYX", steps=2))
+        next(model.fit_events(np.stack([noisy] * 2), "CYX", resume=True, steps=2))
     with pytest.raises(InputError, match="same value"):
-        next(model.continue_events(np.zeros((40, 40)), steps=2))
-    assert (model.provenance["steps"], model.config.training.steps) == (3, 3)
+        next(model.fit_events(np.zeros((40, 40)), resume=True, steps=2))
+    assert (model.session.provenance["steps"], model.config.training.steps) == (3, 3)
 
 
 # -- time ----------------------------------------------------------------------------------------
@@ -418,17 +426,19 @@ def test_the_steps_within_a_time_take_about_that_time(
     height, width = (-(-size // 4) * 4 for size in noisy.shape[-2:])
     plane, planes = height * width, noisy.size // (noisy.shape[-2] * noisy.shape[-1])
     monkeypatch.setattr("napari_redenoise.model._timing._speed", lambda *_: (per_step, per_pixel))
-    model = of(tiny.changed(**{"tiling.mirrored": False}), steps=1000)
-    expected = model.estimate_seconds(noisy)
+    model = of(tiny.replace({"tiling.mirrored": False}), steps=1000)
+    expected = estimate_seconds(model.config, noisy, None, model.device)
     assert expected == pytest.approx(1000 * per_step + planes * plane * per_pixel)
-    assert model.steps_within(noisy, seconds=expected) == pytest.approx(1000, abs=1)
-    more = model.steps_within(noisy, seconds=expected + 200 * per_step)
+    assert steps_within(model.config, noisy, None, model.device, expected) == pytest.approx(
+        1000, abs=1
+    )
+    more = steps_within(model.config, noisy, None, model.device, expected + 200 * per_step)
     assert more == pytest.approx(1200, abs=1)
     for seconds in (0, -5, per_step):
-        assert model.steps_within(noisy, seconds=seconds) == 20
+        assert steps_within(model.config, noisy, None, model.device, seconds) == 20
     # What prediction takes is not left for training.
     stack = np.broadcast_to(noisy, (200, *noisy.shape))
     fewer = 199 * planes * plane * per_pixel / per_step
-    found = model.steps_within(stack, seconds=expected)
+    found = steps_within(model.config, stack, None, model.device, expected)
     assert found == pytest.approx(1000 - fewer, abs=1)
     assert found < 950

@@ -10,7 +10,7 @@ import torch
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.io import load_model
 from napari_redenoise.metrics import psnr
-from napari_redenoise.model._pretrained import FOLDER, has_warm_start, weights_file
+from napari_redenoise.model._pretrained import FOLDER, has_pretrained_weights, weights_file
 from napari_redenoise.recipes.pretraining import LICENCES
 
 SUMS = {
@@ -43,7 +43,7 @@ def test_the_header_says_what_they_were_trained_on(name: str) -> None:
 
 
 def test_the_default_network_has_a_warm_start() -> None:
-    assert has_warm_start(Config().network)
+    assert has_pretrained_weights(Config().network)
 
 
 @shipped
@@ -70,7 +70,7 @@ def test_without_training_they_denoise_a_picture_they_have_not_seen(photons, lea
     """Where there is hardly any noise, fine texture is what there is to lose."""
     clean = skimage.data.coins()[:256, :256] / 255.0
     noisy = np.random.default_rng(0).poisson(photons * clean).astype(np.float32) / photons
-    model = Redenoiser(Config().changed(**{"training.steps": 0}), "cpu").fit(noisy)
+    model = Redenoiser(Config().replace({"training.steps": 0}), "cpu").fit(noisy)
     denoised = model.predict(noisy).denoised
     assert psnr(denoised, clean, 1.0) - psnr(noisy, clean, 1.0) > least
     assert abs(denoised.mean() - noisy.mean()) < 0.005

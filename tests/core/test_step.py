@@ -56,7 +56,7 @@ def memory(monkeypatch) -> Callable[[int], list[int]]:
 def test_steps_are_made_of_half_the_patches_where_memory_does_not_suffice(
     tiny: Config, memory, objective: Objective
 ) -> None:
-    config = tiny.changed(**{"training.steps": 5})
+    config = tiny.replace({"training.steps": 5})
     seen = memory(2)
     state, events = trained(config, batches(5, 8), objective)
     assert seen == [8, 4, 2, 2, 2, 2, 2]
@@ -71,7 +71,7 @@ def test_steps_are_made_of_half_the_patches_where_memory_does_not_suffice(
 
 
 def test_every_step_is_made_once_on_the_first_of_the_patches(tiny: Config, memory) -> None:
-    config = tiny.changed(**{"training.steps": 4})
+    config = tiny.replace({"training.steps": 4})
 
     def everywhere(patches: torch.Tensor, _: torch.Generator) -> Sample:
         return Sample(patches, patches, torch.ones_like(patches))
@@ -86,7 +86,7 @@ def test_every_step_is_made_once_on_the_first_of_the_patches(tiny: Config, memor
 
 
 def test_memory_that_ends_later_leaves_the_steps_before_as_they_were(tiny: Config, memory) -> None:
-    config = tiny.changed(**{"training.steps": 4})
+    config = tiny.replace({"training.steps": 4})
     state = start(config, CPU)
     events = train(state, batches(4, 4), Noise2Self(4), config.training)
     assert [next(events).patches for _ in range(2)] == [4, 4]
@@ -117,17 +117,17 @@ def test_other_errors_are_not_tried_again(tiny: Config, monkeypatch) -> None:
 
 
 def test_a_model_says_of_how_many_patches_its_steps_were(tiny: Config, noisy, memory) -> None:
-    config = tiny.changed(**{"training.batch_size": 4})
+    config = tiny.replace({"training.batch_size": 4})
     model = Redenoiser(config, "cpu").fit(noisy)
-    assert model.provenance["batch_size"] == 4
+    assert model.session.provenance["batch_size"] == 4
     memory(2)
     model = Redenoiser(config, "cpu")
     notes = [event.note for event in model.fit_events(noisy)]
     assert len([note for note in notes if note]) == 1
-    assert model.provenance["batch_size"] == 2
+    assert model.session.provenance["batch_size"] == 2
     # Continuing, nobody is told again.
-    assert not any(event.note for event in model.continue_events(noisy, steps=2))
-    assert model.provenance["batch_size"] == 2
+    assert not any(event.note for event in model.fit_events(noisy, resume=True, steps=2))
+    assert model.session.provenance["batch_size"] == 2
     memory(0)
     with pytest.raises(DeviceError, match="cpu ran out of memory: choose a smaller patch"):
         Redenoiser(config, "cpu").fit(noisy)
@@ -199,7 +199,7 @@ ERRORS = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_where_recording_fails_steps_are_made_as_usual(tiny: Config, recorded, error) -> None:
-    config = tiny.changed(**{"training.steps": BEFORE + 4})
+    config = tiny.replace({"training.steps": BEFORE + 4})
     given = batches(BEFORE + 4, 2)
     expected, plain = trained(config, given, Noise2Self(4))
     recorder = recorded(failing(error))
@@ -215,7 +215,7 @@ def test_where_recording_fails_steps_are_made_as_usual(tiny: Config, recorded, e
 
 
 def test_what_can_be_recorded_is_recorded_once(tiny: Config, recorded) -> None:
-    config = tiny.changed(**{"training.steps": BEFORE + 4})
+    config = tiny.replace({"training.steps": BEFORE + 4})
     given = batches(BEFORE + 4, 2)
     expected, _ = trained(config, given, Noise2Self(4))
     recorder = recorded(Recorder)
@@ -227,13 +227,13 @@ def test_what_can_be_recorded_is_recorded_once(tiny: Config, recorded) -> None:
 def test_errors_that_are_not_of_torch_are_not_hidden(tiny: Config, recorded) -> None:
     recorded(failing(ValueError("a mistake")))
     with pytest.raises(ValueError, match="a mistake"):
-        trained(tiny.changed(**{"training.steps": 9}), batches(9, 2), Noise2Self(4))
+        trained(tiny.replace({"training.steps": 9}), batches(9, 2), Noise2Self(4))
 
 
 def test_after_memory_has_ended_steps_of_the_new_size_are_recorded(
     tiny: Config, recorded, memory
 ) -> None:
-    config = tiny.changed(**{"training.steps": 12})
+    config = tiny.replace({"training.steps": 12})
     recorder = recorded(Recorder)
     memory(4)
     state = start(config, CPU)

@@ -10,6 +10,7 @@ import torch
 
 from napari_redenoise import Config, FolderConfig, FolderTraining, Redenoiser
 from napari_redenoise.io import export_model
+from napari_redenoise.model import estimate_seconds
 
 MODES = {"no_grad": torch.no_grad, "inference_mode": torch.inference_mode}
 modes = pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
@@ -26,14 +27,14 @@ objectives = pytest.mark.parametrize("objective", OBJECTIVES)
 
 
 def configured(tiny: Config, objective: str) -> Config:
-    return tiny.changed(**{"objective.kind": objective, **OBJECTIVES[objective]})
+    return tiny.replace({"objective.kind": objective, **OBJECTIVES[objective]})
 
 
 def of_all_steps(config: Config, noisy: np.ndarray, objective: str) -> np.ndarray:
     """Train, copy, continue and predict."""
     second = noisy[::-1].copy() if objective == "noise2noise" else None
-    model = Redenoiser(config, "cpu").fit(noisy, second=second).copy()
-    for _ in model.continue_events(noisy, second=second, steps=2):
+    model = Redenoiser(config, "cpu").fit(noisy, target=second)
+    for _ in model.fit_events(noisy, target=second, resume=True, steps=2):
         pass
     return model.predict(noisy).denoised
 
@@ -77,11 +78,11 @@ def test_training_begun_in_one_mode_continues_in_another(tiny: Config, noisy, mo
 
 @modes
 def test_shipped_weights_are_adapted_where_gradients_are_off(noisy, mode: Callable) -> None:
-    config = Config().changed(**{"training.steps": 1, "training.batch_size": 1})
-    config = config.changed(**{"objective.kind": "noise2self", "training.patch_size": 32})
+    config = Config().replace({"training.steps": 1, "training.batch_size": 1})
+    config = config.replace({"objective.kind": "noise2self", "training.patch_size": 32})
     with mode():
         model = Redenoiser(config, "cpu").fit(noisy)
-    assert model.provenance["steps"] == 1
+    assert model.session.provenance["steps"] == 1
 
 
 @modes
@@ -90,7 +91,7 @@ def test_a_training_on_folders_is_resumed_where_gradients_are_off(
 ) -> None:
     for name in ("a", "b"):
         tifffile.imwrite(tmp_path / f"{name}.tif", noisy)
-    config = tiny.changed(**{"objective.kind": "noise2noise"})
+    config = tiny.replace({"objective.kind": "noise2noise"})
 
     def training() -> FolderTraining:
         return FolderTraining(config, FolderConfig(epochs=2), tmp_path, device="cpu")
@@ -127,12 +128,12 @@ def test_training_works_in_float32_whatever_the_default(
     use_dtype(torch.float64)
     model = Redenoiser(configured(tiny, objective), "cpu")
     second = noisy[::-1].copy() if objective == "noise2noise" else None
-    model.fit(noisy, second=second)
-    assert {p.dtype for p in model._network.parameters()} == {torch.float32}
+    model.fit(noisy, target=second)
+    assert {p.dtype for p in model.session.network().parameters()} == {torch.float32}
     assert np.isfinite(model.predict(noisy).denoised).all()
-    model.use_snapshot(model.snapshots[0].step)
+    model.session.use_snapshot(model.session.snapshots[0].step)
     assert np.isfinite(model.predict(noisy).denoised).all()
-    assert model.estimate_seconds(noisy) > 0
+    assert estimate_seconds(model.config, noisy, None, model.device) > 0
 
 
 def test_models_are_the_same_whatever_the_default(tiny, noisy, tmp_path, use_dtype) -> None:
@@ -140,7 +141,12 @@ def test_models_are_the_same_whatever_the_default(tiny, noisy, tmp_path, use_dty
     path, expected = model.save(tmp_path / "m.safetensors"), model.predict(noisy).denoised
     use_dtype(torch.float64)
     loaded = Redenoiser.load(path, "cpu")
-    export_model(tmp_path / "m.pt2", loaded._network, loaded.config.network, loaded.normalisation)
+    export_model(
+        tmp_path / "m.pt2",
+        loaded.session.network(),
+        loaded.config.network,
+        loaded.session.normalisation,
+    )
     program = torch.export.load(tmp_path / "m.pt2").module()
     image = torch.from_numpy(noisy.astype(np.float32))[None, None]
     assert program(image).dtype == torch.float32
@@ -148,7 +154,7 @@ def test_models_are_the_same_whatever_the_default(tiny, noisy, tmp_path, use_dty
 
 
 def test_shipped_weights_are_the_same_whatever_the_default(noisy, use_dtype) -> None:
-    config = Config().changed(**{"training.steps": 0})
+    config = Config().replace({"training.steps": 0})
     expected = Redenoiser(config, "cpu").fit(noisy).predict(noisy).denoised
     use_dtype(torch.float64)
     found = Redenoiser(config, "cpu").fit(noisy).predict(noisy).denoised

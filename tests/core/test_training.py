@@ -66,7 +66,7 @@ def test_the_rate_is_positive_without_warm_up_however_short_the_run(steps: int) 
 
 
 def test_every_step_is_one_event(tiny: Config) -> None:
-    config = tiny.changed(**{"training.steps": 5, "training.learning_rate": 1e-2})
+    config = tiny.replace({"training.steps": 5, "training.learning_rate": 1e-2})
     state, events = run(config)
     assert [event.step for event in events] == [1, 2, 3, 4, 5]
     assert {event.steps for event in events} == {5}
@@ -78,9 +78,7 @@ def test_every_step_is_one_event(tiny: Config) -> None:
 
 @pytest.mark.parametrize("kind", ["adarenet", "equivariant", "standard"])
 def test_the_loss_falls_towards_the_variance_of_the_noise(tiny: Config, kind: str) -> None:
-    config = tiny.changed(
-        **{"network.kind": kind, "training.steps": 60, "training.warmup_steps": 5}
-    )
+    config = tiny.replace({"network.kind": kind, "training.steps": 60, "training.warmup_steps": 5})
     _, events = run(config)
     losses = [event.loss for event in events]
     noise = 0.33**2 / picture().var()
@@ -90,14 +88,14 @@ def test_the_loss_falls_towards_the_variance_of_the_noise(tiny: Config, kind: st
 
 def test_the_rate_depends_on_the_kind_unless_it_is_given(tiny: Config) -> None:
     for kind, rate in LEARNING_RATES.items():
-        state = start(tiny.changed(**{"network.kind": kind}), CPU)
+        state = start(tiny.replace({"network.kind": kind}), CPU)
         assert state.optimiser.param_groups[0]["lr"] == rate
-    state = start(tiny.changed(**{"training.learning_rate": 0.5}), CPU)
+    state = start(tiny.replace({"training.learning_rate": 0.5}), CPU)
     assert state.optimiser.param_groups[0]["lr"] == 0.5
 
 
 def test_the_seed_determines_the_weights(tiny: Config) -> None:
-    first, again, other = (run(tiny.changed(**{"training.seed": seed}))[0] for seed in (1, 1, 2))
+    first, again, other = (run(tiny.replace({"training.seed": seed}))[0] for seed in (1, 1, 2))
     assert torch.equal(weights(first.network), weights(again.network))
     assert torch.equal(weights(first.average), weights(again.average))
     assert not torch.allclose(weights(first.network), weights(other.network), atol=1e-2)
@@ -110,7 +108,7 @@ def test_the_global_generator_is_left_alone(tiny: Config) -> None:
 
 
 def test_the_average_is_the_exponential_mean_of_the_weights(tiny: Config) -> None:
-    config = tiny.changed(**{"training.steps": 6, "training.ema_decay": 0.3})
+    config = tiny.replace({"training.steps": 6, "training.ema_decay": 0.3})
     state = start(config, CPU)
     pool = load_pool(Planes(picture(), "YX"), state.generator)
     batches = patches(pool, 32, 2, state.generator)
@@ -133,9 +131,9 @@ def test_the_average_is_in_evaluation_mode_and_the_network_in_training(tiny: Con
 
 def test_a_stopped_training_goes_on_where_it_was(tiny: Config) -> None:
     state = start(tiny, CPU)
-    first = advance(state, tiny.changed(**{"training.steps": 10}))
+    first = advance(state, tiny.replace({"training.steps": 10}))
     kept = weights(state.network)
-    second = advance(state, tiny.changed(**{"training.steps": 20}))
+    second = advance(state, tiny.replace({"training.steps": 20}))
     assert [event.step for event in first + second] == list(range(1, 21))
     assert state.step == len(state.losses) == 20
     assert not torch.equal(weights(state.network), kept)
@@ -146,10 +144,10 @@ def test_a_stopped_training_goes_on_where_it_was(tiny: Config) -> None:
 
 def test_a_schedule_may_begin_at_any_step(tiny: Config) -> None:
     changes = {"training.learning_rate": 1e-3, "training.warmup_steps": 2}
-    state = start(tiny.changed(**changes), CPU)
-    advance(state, tiny.changed(**changes, **{"training.steps": 5}))
+    state = start(tiny.replace(changes), CPU)
+    advance(state, tiny.replace(changes, **{"training.steps": 5}))
     state.began = 5
-    second = advance(state, tiny.changed(**changes, **{"training.steps": 13}))
+    second = advance(state, tiny.replace(changes, **{"training.steps": 13}))
     assert [(event.step, event.steps) for event in second] == [(n, 13) for n in range(6, 14)]
     # Two steps of warm-up, two more to the half, and half a cosine over four.
     expected = [0.5, 1, 1, 1, 1, (2 + 2**0.5) / 4, 0.5, (2 - 2**0.5) / 4]
@@ -158,7 +156,7 @@ def test_a_schedule_may_begin_at_any_step(tiny: Config) -> None:
 
 def test_going_on_begins_with_the_weights_that_are_given(tiny: Config) -> None:
     before, _ = run(tiny)
-    config = tiny.changed(**{"training.steps": 5})
+    config = tiny.replace({"training.steps": 5})
     state = go_on(config, before.average.state_dict(), 3, CPU)
     for module in (state.network, state.average):
         assert torch.equal(weights(module), weights(before.average))
@@ -226,13 +224,13 @@ def test_the_branches_weigh_in_the_gradient_and_not_in_the_reported_loss(tiny: C
 
 
 def test_gradients_are_clipped_to_their_norm(tiny: Config) -> None:
-    config = tiny.changed(**{"training.steps": 1, "training.clip_norm": 1e-3})
+    config = tiny.replace({"training.steps": 1, "training.clip_norm": 1e-3})
     state, _ = run(config)
     assert float(gradient(state.network).norm()) == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_bfloat16_trains_to_nearly_the_same_loss(tiny: Config) -> None:
-    config = tiny.changed(**{"training.steps": 10})
+    config = tiny.replace({"training.steps": 10})
     losses = {}
     for dtype in (torch.float32, torch.bfloat16):
         state = start(config, CPU)

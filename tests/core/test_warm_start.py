@@ -20,7 +20,7 @@ UNIT = Normalisation((0.0,), (1.0,))
 @pytest.fixture
 def warm(tiny: Config) -> Config:
     network = {"network.kind": "equivariant", "network.group": "D4"}
-    return tiny.changed(**{**network, "training.start": "warm"})
+    return tiny.replace({**network, "training.start": "pretrained"})
 
 
 @pytest.fixture
@@ -54,16 +54,16 @@ def test_half_precision_halves_the_file_and_keeps_the_bases(warm: Config, tmp_pa
 
 
 def test_no_steps_leave_the_shipped_weights_as_they_are(warm, shipped, noisy) -> None:
-    model = Redenoiser(warm.changed(**{"training.steps": 0}), "cpu").fit(noisy)
-    assert model.config.training.start == "warm"
-    assert model.provenance["steps"] == 0
-    expected = predict_window(shipped, noisy[None], model.normalisation).denoised[0]
-    once = model.predict(noisy, averaged=False).denoised
+    model = Redenoiser(warm.replace({"training.steps": 0}), "cpu").fit(noisy)
+    assert model.config.training.start == "pretrained"
+    assert model.session.provenance["steps"] == 0
+    expected = predict_window(shipped, noisy[None], model.session.normalisation).denoised[0]
+    once = model.predict(noisy, tta=False, draws=0, correct_lines=False).denoised
     np.testing.assert_allclose(once, expected, rtol=1e-4, atol=1e-2)
 
 
 def test_adaptation_begins_with_the_shipped_weights_and_moves_slowly(warm, shipped, noisy) -> None:
-    adapted = Redenoiser(warm, "cpu").fit(noisy)._network.state_dict()
+    adapted = Redenoiser(warm, "cpu").fit(noisy).session.network().state_dict()
     name = next(name for name, _ in shipped.named_parameters())
     before, after = shipped.state_dict()[name], adapted[name]
     assert (before != after).any()
@@ -80,13 +80,13 @@ def test_the_first_preview_comes_before_the_first_step(warm, shipped, noisy) -> 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"training.start": "scratch"}, {"network.group": "C4"}, {"network.kind": "standard"}],
+    [{"training.start": "random"}, {"network.group": "C4"}, {"network.kind": "standard"}],
 )
 def test_other_networks_begin_from_scratch(warm, shipped, noisy, changes) -> None:
-    config = warm.changed(**changes)
+    config = warm.replace(changes)
     model = Redenoiser(config, "cpu").fit(noisy)
-    assert model.config.training.start == "scratch"
-    plain = Redenoiser(config.changed(**{"training.start": "scratch"}), "cpu").fit(noisy)
+    assert model.config.training.start == "random"
+    plain = Redenoiser(config.replace({"training.start": "random"}), "cpu").fit(noisy)
     np.testing.assert_array_equal(model.predict(noisy).denoised, plain.predict(noisy).denoised)
 
 
@@ -94,17 +94,17 @@ def test_other_networks_begin_from_scratch(warm, shipped, noisy, changes) -> Non
 def test_the_branches_of_adarenet_are_the_weights_of_networks_with_one(
     tiny: Config, noisy, tmp_path, monkeypatch, kind: str
 ) -> None:
-    whole = tiny.changed(**{"network.kind": "adarenet", "training.start": "warm"})
+    whole = tiny.replace({"network.kind": "adarenet", "training.start": "pretrained"})
     network = build_network(whole.network, torch.Generator().manual_seed(7))
     path = tmp_path / f"adarenet-{whole.network.group}.safetensors"
     save_model(path, network, whole, UNIT, half=True)
     monkeypatch.setattr(_pretrained, "FOLDER", tmp_path)
-    config = whole.changed(**{"network.kind": kind, "training.steps": 0})
+    config = whole.replace({"network.kind": kind, "training.steps": 0})
     model = Redenoiser(config, "cpu").fit(noisy)
-    assert model.config.training.start == "warm"
-    parts = predict_window(load_model(path)[0], noisy[None], model.normalisation)
+    assert model.config.training.start == "pretrained"
+    parts = predict_window(load_model(path)[0], noisy[None], model.session.normalisation)
     expected = getattr(parts, kind)[0]
-    once = model.predict(noisy, averaged=False).denoised
+    once = model.predict(noisy, tta=False, draws=0, correct_lines=False).denoised
     np.testing.assert_allclose(once, expected, rtol=1e-4, atol=1e-2)
 
 
@@ -114,30 +114,30 @@ def test_a_picture_is_shown_as_it_is_after_an_adaptation_by_r2r(warm, shipped) -
         .poisson(60 + 50 * np.sin(np.mgrid[:128, :128][0] / 9.0))
         .astype(np.float32)
     )
-    config = warm.changed(**{"objective.kind": "r2r", "tiling.mirrored": False})
+    config = warm.replace({"objective.kind": "r2r", "tiling.mirrored": False})
     model = Redenoiser(config, "cpu").fit(photons)
-    once = model.predict(photons, averaged=False).denoised
+    once = model.predict(photons, tta=False, draws=0, correct_lines=False).denoised
     np.testing.assert_array_equal(model.predict(photons).denoised, once)
 
 
 def test_patches_and_steps_suit_the_start() -> None:
     warm, scratch = (
-        Config().changed(**{"training.start": start}).training for start in ("warm", "scratch")
+        Config().replace({"training.start": start}).training for start in ("pretrained", "random")
     )
     assert (warm.patches_per_step, warm.patch_side, warm.total_steps) == (4, 96, 100)
     assert (scratch.patches_per_step, scratch.patch_side, scratch.total_steps) == (8, 64, 270)
-    asked = Config().changed(**{"training.batch_size": 2, "training.patch_size": 32}).training
+    asked = Config().replace({"training.batch_size": 2, "training.patch_size": 32}).training
     assert (asked.patches_per_step, asked.patch_side) == (2, 32)
 
 
 def test_a_grey_image_after_one_in_colour_is_warm_again(warm, shipped, noisy) -> None:
     model = Redenoiser(warm, "cpu").fit(np.stack([noisy, noisy + 1]), "CYX")
-    assert model.config.training.start == "scratch"
-    assert model.fit(noisy).config.training.start == "warm"
+    assert model.config.training.start == "random"
+    assert model.fit(noisy).config.training.start == "pretrained"
 
 
 def test_random_weights_are_not_left_as_they_are(tiny: Config, noisy) -> None:
-    config = tiny.changed(**{"training.steps": 0, "training.start": "scratch"})
+    config = tiny.replace({"training.steps": 0, "training.start": "random"})
     with pytest.raises(ConfigError, match="0 steps leave random weights"):
         Redenoiser(config, "cpu").fit(noisy)
 
@@ -151,28 +151,28 @@ def test_the_noise_is_measured_only_after_the_first_preview(
         _preparation, "resolved", lambda *a, **k: measured.append(1) or real(*a, **k)
     )
     window = Window((), slice(0, 40), slice(0, 40))
-    model = Redenoiser(warm.changed(**{"objective.kind": "auto"}), "cpu")
+    model = Redenoiser(warm.replace({"objective.kind": "auto"}), "cpu")
     events = model.fit_events(np.tile(noisy, (2, 2)), view=lambda: window)
     assert isinstance(next(events), PreviewDone)
     assert not measured
     # Nor has torch loaded what it needs to train, which takes as long as the preview.
-    assert "optimiser" not in vars(model._state)
+    assert "optimiser" not in vars(model.session.state)
     assert isinstance(next(events), StepDone)
     assert measured
     assert model.config.objective.kind != "auto"
-    assert model.provenance["config"]["objective"]["kind"] == model.config.objective.kind
+    assert model.session.provenance["config"]["objective"]["kind"] == model.config.objective.kind
 
 
 @pytest.mark.parametrize("kind", ["auto", "r2r"])
 def test_a_stop_before_the_first_step_leaves_the_shipped_network(warm, shipped, noisy, kind):
     """Also by an objective that would recorrupt pictures, had anything been learned by it."""
     window = Window((), slice(0, 40), slice(0, 40))
-    model = Redenoiser(warm.changed(**{"objective.kind": kind}), "cpu")
+    model = Redenoiser(warm.replace({"objective.kind": kind}), "cpu")
     events = model.fit_events(noisy, view=lambda: window)
     next(events)
     events.close()
-    assert model.provenance["steps"] == 0
-    plain = Redenoiser(warm.changed(**{"training.steps": 0}), "cpu").fit(noisy)
+    assert model.session.provenance["steps"] == 0
+    plain = Redenoiser(warm.replace({"training.steps": 0}), "cpu").fit(noisy)
     np.testing.assert_array_equal(model.predict(noisy).denoised, plain.predict(noisy).denoised)
 
 
@@ -183,9 +183,9 @@ def test_hot_pixels_do_not_stay_when_the_shipped_network_is_adapted() -> None:
     noisy = rng.poisson(scene).astype(np.float32)
     hot = rng.random(noisy.shape) < 2e-3
     noisy[hot] += 300
-    config = Config().changed(**{"objective.kind": "r2r", "training.steps": 30})
+    config = Config().replace({"objective.kind": "r2r", "training.steps": 30})
     noise = {"gain": (1.0,), "offset": (0.0,), "read_noise": (0.0,)}
-    model = Redenoiser(config.changed(**{"objective.noise": noise}), "cpu").fit(noisy)
+    model = Redenoiser(config.replace({"objective.noise": noise}), "cpu").fit(noisy)
     assert np.abs(model.predict(noisy).denoised - scene)[hot].max() < 40
 
 
@@ -196,7 +196,7 @@ def test_structure_that_the_shipped_network_does_not_know_comes_back() -> None:
     noisy = np.clip(np.round(picture + rng.normal(0, 0.5, picture.shape)), 0, 255).astype(np.uint8)
 
     def error(steps: int) -> float:
-        model = Redenoiser(Config().changed(**{"training.steps": steps}), "cpu").fit(noisy)
+        model = Redenoiser(Config().replace({"training.steps": steps}), "cpu").fit(noisy)
         return float(np.sqrt(np.mean((model.predict(noisy).denoised - picture) ** 2)))
 
     assert error(40) < 0.7 * error(0)

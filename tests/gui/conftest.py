@@ -13,8 +13,8 @@ from napari_redenoise._napari.denoise import _layer_run
 from napari_redenoise._napari.denoise._run import Survey
 from napari_redenoise.config import Config
 
-TINY = Config().changed(
-    **{
+TINY = Config().replace(
+    {
         "network.levels": 2,
         "network.encoder_width": 8,
         "network.decoder_width": 16,
@@ -52,7 +52,7 @@ class Dock:
         self.use()
 
     def use(self, **changes):
-        self.widget.config = TINY.changed(**changes)
+        self.widget.config = TINY.replace(changes)
 
     def press(self):
         self.widget.button.click()

@@ -120,7 +120,7 @@ def test_stop_keeps_what_was_learned(dock, noisy):
     assert DENOISED in dock.names
     steps = dock.viewer.layers[DENOISED].metadata[KEY]["steps"]
     assert 3 <= steps < 1_000_000
-    assert dock.widget.denoiser.is_trained
+    assert dock.widget.denoiser.session.is_trained
     assert dock.widget.button.text() == "&Denoise"
 
 
@@ -147,7 +147,7 @@ def test_cancel_while_denoising_adds_nothing_and_keeps_the_model(dock, noisy, mo
     assert "trained on 'cells'" in [dock.widget.options.model.box.itemText(n) for n in range(3)]
     assert dock.names == ["cells"]
     assert "Cancelled" in dock.widget.status.text()
-    assert dock.widget.denoiser.is_trained
+    assert dock.widget.denoiser.session.is_trained
 
 
 def test_closing_the_dock_stops_the_run_and_keeps_what_was_learned(dock, noisy):
@@ -454,7 +454,7 @@ def test_two_docks_run_side_by_side(dock, noisy):
 
 def test_the_expected_time_is_said_and_holds_the_previews(dock, noisy, monkeypatch):
     monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", _run.survey)
-    monkeypatch.setattr(Redenoiser, "estimate_seconds", lambda *_: 1000.0 / 1.1)
+    monkeypatch.setattr(_run, "estimate_seconds", lambda *_: 1000.0 / 1.1)
     dock.viewer.add_image(noisy[:50], name="cells")
     dock.wait(lambda: "Takes about 17 min" in dock.widget.plan.text())
 
@@ -478,8 +478,8 @@ def test_a_second_layer_is_the_other_shot_of_noise2noise(dock, noisy):
     choice.second.setCurrentText("second")
     assert dock.widget.button.isEnabled()
     dock.run()
-    config = dock.widget.config.changed(**{"objective.kind": "noise2noise"})
-    expected = Redenoiser(config).fit(noisy, second=second).predict(noisy)
+    config = dock.widget.config.replace({"objective.kind": "noise2noise"})
+    expected = Redenoiser(config).fit(noisy, target=second).predict(noisy)
     made = dock.viewer.layers["cells denoised (AdaReNet, N2N)"]
     np.testing.assert_allclose(made.data, expected.denoised, rtol=1e-3, atol=1.0)
     assert made.metadata[KEY]["config"]["objective"]["kind"] == "noise2noise"

@@ -86,7 +86,7 @@ def test_the_maps_share_one_grey_scale_and_say_where_they_come_from(
     for shown, key in zip(maps, ("denoised", "equivariant", "standard"), strict=True):
         about = shown.metadata[KEY]
         assert about["source"] == "cells"
-        assert about["steps"] == model.provenance["steps"]
+        assert about["steps"] == model.session.provenance["steps"]
         assert about["turned"]["network"] == key
         assert about["turned"]["angle"] == 90
         assert shown.visible
@@ -174,7 +174,7 @@ def test_other_angles_work(dock, widget, press, train, noisy, angle):
 
 def test_a_model_file_is_examined(dock, widget, press, config, noisy, tmp_path, monkeypatch):
     path = tmp_path / "mine.safetensors"
-    model = Redenoiser(config.changed(**{"network.kind": "standard"})).fit(noisy)
+    model = Redenoiser(config.replace({"network.kind": "standard"})).fit(noisy)
     model.save(path)
     dock.viewer.add_image(noisy, name="cells")
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
@@ -193,7 +193,7 @@ def test_model_files_of_the_same_name_are_kept_apart(dock, widget, press, config
     kinds = {"run1": "standard", "run2": "equivariant"}
     for run, kind in kinds.items():
         (tmp_path / run).mkdir()
-        model = Redenoiser(config.changed(**{"network.kind": kind})).fit(noisy)
+        model = Redenoiser(config.replace({"network.kind": kind})).fit(noisy)
         widget.open_model(model.save(tmp_path / run / "epoch-040.safetensors"))
     # The same file by another path replaces itself alone.
     widget.open_model(tmp_path / "run2" / ".." / "run1" / "epoch-040.safetensors")

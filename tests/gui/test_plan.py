@@ -2,16 +2,17 @@ from types import SimpleNamespace
 
 import torch
 
+from napari_redenoise import Config
 from napari_redenoise._napari.denoise import _plan_sentence
 
 
 def plan(device: str) -> str:
-    source = SimpleNamespace(describe=lambda: "cells", array=None, axes="YX")
-    denoiser = SimpleNamespace(device=torch.device(device), begins_warm=lambda *_: True)
+    source = SimpleNamespace(describe=lambda: "cells", array=None, axes="YX", channels=1)
+    denoiser = SimpleNamespace(device=torch.device(device), config=Config())
     applied = _plan_sentence.applying(source, denoiser, "cells.safetensors")
     trained = _plan_sentence.training(source, denoiser, "R2R", 20)
     assert applied.startswith("cells. Denoised on ")
-    assert trained.startswith("cells. Adapts the shipped network")
+    assert trained.startswith("cells. Fine-tunes the pretrained network")
     shared = "the processor (CPU)" if device == "cpu" else "the GPU"
     assert shared in applied
     assert shared in trained

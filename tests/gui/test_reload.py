@@ -29,8 +29,7 @@ SCRIPT = """
     rng = np.random.default_rng(0)
     viewer.add_image(rng.poisson(20, (64, 64)).astype(np.float32), name="cells")
     _, widget = viewer.window.add_plugin_dock_widget("napari-redenoise", "Denoise")
-    widget.config = widget.config.changed(
-        **{
+    widget.config = widget.config.replace({
             "network.levels": 2,
             "network.encoder_width": 8,
             "network.decoder_width": 16,

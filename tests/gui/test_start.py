@@ -29,9 +29,9 @@ def test_the_dock_says_with_what_a_run_begins(dock, noisy, shipped):
     begin = dock.widget.options.begin
     assert "drawn scenes" in begin.toolTip()
     assert "never on microscope images" in begin.toolTip()
-    begin.setCurrentIndex(begin.findData("scratch"))
+    begin.setCurrentIndex(begin.findData("random"))
     assert "Learns from these noisy pixels alone" in dock.widget.plan.text()
-    assert begin.toolTip() == STARTS["scratch"][1]
+    assert begin.toolTip() == STARTS["random"][1]
 
 
 def test_without_shipped_weights_nothing_is_said_of_them(dock, noisy):
@@ -39,16 +39,16 @@ def test_without_shipped_weights_nothing_is_said_of_them(dock, noisy):
     assert "Learns from these noisy pixels alone" in dock.widget.plan.text()
 
 
-@pytest.mark.parametrize("start", ["warm", "scratch"])
+@pytest.mark.parametrize("start", ["pretrained", "random"])
 def test_a_run_begins_with_what_was_chosen(dock, noisy, shipped, start):
     dock.viewer.add_image(noisy, name="cells")
     begin = dock.widget.options.begin
     begin.setCurrentIndex(begin.findData(start))
     dock.run()
-    assert dock.widget.denoiser.provenance["config"]["training"]["start"] == start
-    steps = [snapshot.step for snapshot in dock.widget.denoiser.snapshots]
+    assert dock.widget.denoiser.session.provenance["config"]["training"]["start"] == start
+    steps = [snapshot.step for snapshot in dock.widget.denoiser.session.snapshots]
     # The shipped network itself is something to go back to.
-    assert (steps[0] == 0) == (start == "warm")
+    assert (steps[0] == 0) == (start == "pretrained")
 
 
 def test_a_training_that_harms_is_not_kept_which_is_said(dock, noisy, shipped):
@@ -69,7 +69,7 @@ def test_offsets_of_rows_are_said_and_the_result_has_none(dock, qtbot):
     panel.show_reports(noise_reports(Planes(image, "YX")))
     assert "Rows have offsets of their own" in panel.words.text()
     assert "left without the offsets of rows" in panel.words.text()
-    dock.use(**{"objective.kind": "auto", "training.start": "scratch"})
+    dock.use(**{"objective.kind": "auto", "training.start": "random"})
     dock.viewer.add_image(image, name="cells")
     dock.run()
     assert dock.widget.denoiser.config.objective.lines == "rows"

@@ -17,7 +17,7 @@ from napari_redenoise.config import Config
 from napari_redenoise.devices import get_device, refused_devices
 from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import ImageFile, check_folder, check_model, check_output
-from napari_redenoise.model import Judgement, Redenoiser, Result
+from napari_redenoise.model import Judgement, Redenoiser, Result, TrainingPlan
 from napari_redenoise.training import StepDone
 
 app = typer.Typer(
@@ -69,7 +69,7 @@ def _options(
 
 def make_config(**given: object) -> Config:
     """The default configuration with dotted fields changed, those that are None left out."""
-    return Config().changed(**{name: value for name, value in given.items() if value is not None})
+    return Config().replace({name: value for name, value in given.items() if value is not None})
 
 
 def assigned(assignments: Sequence[str], given: Collection[str]) -> dict[str, object]:
@@ -115,24 +115,28 @@ def _overlap(one: str, other: str) -> bool:
 def train_on(
     denoiser: Redenoiser,
     source: ImageFile,
-    second: ImageFile | None = None,
+    target: ImageFile | None = None,
     region: ImageFile | None = None,
+    plan: TrainingPlan | None = None,
     stop_after: int | None = None,
     asked: Interruption | None = None,
 ) -> None:
     """Train on an image file, with a bar of its steps.
 
-    ``second`` is another shot of the scene; ``region`` is nonzero where training may look;
+    ``target`` is another shot of the scene; ``region`` is nonzero in the training region;
     ``stop_after`` ends the training at a step before its last, and ``asked`` as soon as it says.
     """
     asked = asked or Interruption(keeps=False)
-    other = None if second is None else second.array
-    inside = None if region is None else region.array != 0
     judgement: Judgement | None = None
     title = f"training on {denoiser.device}"
     with tqdm(desc=title, unit="step", file=asked.bar_stream()) as bar:
         events = denoiser.fit_events(
-            source.array, source.axes, second=other, region=inside, should_stop=asked.is_set
+            source.array,
+            source.axes,
+            target=None if target is None else target.array,
+            mask=None if region is None else region.array != 0,
+            plan=plan,
+            should_stop=asked.is_set,
         )
         for event in events:
             if isinstance(event, Judgement):
@@ -147,7 +151,7 @@ def train_on(
                 if event.step == stop_after:
                     break
         events.close()
-    judgement = judgement or denoiser.settle(asked.is_set)
+    judgement = judgement or denoiser.session.settle(asked.is_set)
     if judgement is not None:
         asked.say(f"{judgement.in_words()}.")
 
@@ -157,7 +161,7 @@ def predict_all(
 ) -> Result:
     """Denoise an image file, with a bar of its tiles; some are missing when it is interrupted."""
     asked = asked or Interruption(keeps=False)
-    outputs = denoiser.allocate(source.array, source.axes)
+    outputs = denoiser.session.allocate(source.array, source.axes)
     events = denoiser.predict_events(
         source.array, source.axes, outputs=outputs, should_stop=asked.is_set
     )
@@ -165,7 +169,7 @@ def predict_all(
         for event in events:
             bar.total = event.tiles
             bar.update(event.tile - bar.n)
-    return Result(**outputs, provenance=denoiser.provenance)
+    return Result(**outputs, provenance=denoiser.session.provenance)
 
 
 def check_targets(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -20,24 +19,14 @@ from napari_redenoise._cli._app import (
     check_targets,
     train_on,
 )
-from napari_redenoise._cli._interruption import interruption
+from napari_redenoise._cli._interruption import Interruption, interruption
 from napari_redenoise._cli._results import Delivery, Targets
 from napari_redenoise.assessment import as_denoiser, assess, pixel_size_of
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
-from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError
+from napari_redenoise.inference import Interrupted
 from napari_redenoise.io import ImageFile, read_image
-from napari_redenoise.model import (
-    LINES_IN_WORDS,
-    Redenoiser,
-    advise,
-    noise_in_words,
-    resolve,
-    shows_draws,
-    smoothed,
-)
-
-_SUBTRACTED = "offsets of {} are subtracted first, and the noise is measured again without them"
+from napari_redenoise.model import Redenoiser, TrainingPlan
 
 
 @app.command()
@@ -60,7 +49,7 @@ def denoise(
         ObjectiveKind | None,
         typer.Option(help="What is learned; default auto: what suits it."),
     ] = None,
-    second: Annotated[
+    target: Annotated[
         Path | None,
         typer.Option(
             help="noise2noise: another shot of the same scene; default neighbouring frames."
@@ -69,7 +58,7 @@ def denoise(
     region: Annotated[
         Path | None,
         typer.Option(
-            help="Train only where this image is not 0; of the plane's shape, or of IMAGE's "
+            help="Training region: where this image is not 0; of the plane's shape, or of IMAGE's "
             "without channels."
         ),
     ] = None,
@@ -110,12 +99,12 @@ def denoise(
     overwrite: Overwrite = False,
 ) -> None:
     """Train on the noisy pixels of IMAGE and write the denoised image to OUTPUT."""
-    inputs = (second, region, model)
+    inputs = (target, region, model)
     check_targets(image, [output, mask], save_model, overwrite=overwrite, others=inputs)
     settings = {
         "network.kind": backbone,
         "training.steps": steps,
-        "training.start": "scratch" if from_scratch else None,
+        "training.start": "random" if from_scratch else None,
         "training.seed": seed,
         "objective.kind": objective,
         "objective.mask_shape": None if mask_shape is None else _drawing(mask_shape),
@@ -124,28 +113,29 @@ def denoise(
     chosen = {field: value for field, value in settings.items() if value is not None}
     given = {**chosen, **assigned(assignments or [], chosen)}
     if model is not None:
-        if given or any(o is not None for o in (save_model, second, region, stop_after)):
+        if given or any(o is not None for o in (save_model, target, region, stop_after)):
             raise ConfigError(
                 "--model does not train: leave --save-model and all that concerns training out"
             )
         denoiser = Redenoiser.load(model, device)
     else:
-        denoiser = Redenoiser(Config().changed(**given), device)
+        denoiser = Redenoiser(Config().replace(given), device)
     if mask is not None and denoiser.config.network.kind != "adarenet":
         raise ConfigError("only the adarenet has a fusion mask: leave --mask out")
     source = read_image(image, axes)
     targets = Targets(output, mask, save_model, overwrite, as_source)
     with interruption(keeps=False) as asked:
-        for line in (*targets.check(denoiser, source), *_announced(denoiser, source)):
+        for line in targets.check(denoiser, source):
             asked.say(line)
         again = _command(image, targets, axes, device)
         delivery = Delivery(denoiser, source, targets, asked, again)
         try:
             if model is None:
-                shots = _read(second, source.axes), _read(region)
-                train_on(denoiser, source, *shots, stop_after, asked)
-                for line in _settled(denoiser):
+                shots = _read(target, source.axes), _read(region)
+                plan = _plan(denoiser, source, *shots, asked)
+                for line in () if plan is None else plan.sentences():
                     asked.say(line)
+                train_on(denoiser, source, *shots, plan, stop_after, asked)
                 delivery.save_model()
             result = delivery.denoise()
         finally:
@@ -156,6 +146,26 @@ def denoise(
             asked.say("\n".join(_report(denoiser, source, result.denoised)))
     if delivery.exit_code:
         raise typer.Exit(delivery.exit_code)
+
+
+def _plan(
+    denoiser: Redenoiser,
+    source: ImageFile,
+    target: ImageFile | None,
+    region: ImageFile | None,
+    asked: Interruption,
+) -> TrainingPlan | None:
+    """What the run does; None when it was interrupted before that was known."""
+    try:
+        return denoiser.plan(
+            source.array,
+            source.axes,
+            target=None if target is None else target.array,
+            mask=None if region is None else region.array != 0,
+            should_stop=asked.is_set,
+        )
+    except Interrupted:
+        return None
 
 
 def _command(image: Path, targets: Targets, axes: str | None, device: str | None) -> list[str]:
@@ -181,50 +191,6 @@ def _report(denoiser: Redenoiser, source: ImageFile, denoised: np.ndarray) -> li
 
 def _read(path: Path | None, axes: str | None = None) -> ImageFile | None:
     return None if path is None else read_image(path, axes)
-
-
-def _announced(denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
-    """What follows from the noise of the image for the objective."""
-    config, objective = denoiser.config, denoiser.config.objective
-    planes = Planes(source.array, source.axes)
-    adapting = denoiser.begins_warm(source.array, source.axes)
-    if denoiser.is_trained:
-        if shows_draws(config) and objective.noise is not None:
-            yield f"objective r2r: {noise_in_words(objective.noise)}"
-    elif config.training.total_steps == 0:
-        removed = smoothed(planes) if adapting else None
-        if removed is not None:
-            yield (
-                f"caution: the shipped network would {removed}: it does not know such structure; "
-                "leave --steps 0 out to have it kept"
-            )
-    elif objective.kind == "auto":
-        advice, noise = advise(planes, adapting=adapting)
-        if advice.lines != "none":
-            yield _SUBTRACTED.format(LINES_IN_WORDS[advice.lines])
-            return
-        yield f"objective {advice.objective}: {advice.reason}"
-        if noise is not None:
-            yield f"objective r2r: {noise_in_words(noise)}"
-    elif objective.kind == "r2r":
-        objective = resolve(objective, planes, adapting=adapting)
-        if objective.lines != "none":
-            yield _SUBTRACTED.format(LINES_IN_WORDS[objective.lines])
-        elif objective.noise is not None:
-            yield f"objective r2r: {noise_in_words(objective.noise)}"
-
-
-def _settled(denoiser: Redenoiser) -> Iterator[str]:
-    """What followed from the noise without the offsets of lines, which is known only now."""
-    objective = denoiser.config.objective
-    if objective.lines == "none":
-        return
-    if denoiser.config.training.total_steps == 0:
-        yield f"offsets of {LINES_IN_WORDS[objective.lines]} are subtracted"
-    elif objective.noise is not None:
-        yield f"objective {objective.kind}: {noise_in_words(objective.noise)}"
-    else:
-        yield f"objective {objective.kind}"
 
 
 def _drawing(text: str) -> tuple[str, ...]:

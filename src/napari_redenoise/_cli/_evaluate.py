@@ -43,7 +43,7 @@ def evaluate_model(
     overwrite: Overwrite = False,
 ) -> None:
     """Add noise to clean pictures, denoise them with MODEL, and compare: PSNR and SSIM."""
-    network, config, normalisation, provenance = load_model(model)
+    network, config, normalisation, provenance, _ = load_model(model)
     network = network.to(get_device(device))
     pictures = PictureFolder.open(test_dir, test_size, config.network.channels)
     white = _white(model, provenance, grey_range)

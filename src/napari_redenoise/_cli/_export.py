@@ -24,7 +24,7 @@ def export(
     """
     check_program(output, overwrite=overwrite)
     check_folder(output)
-    network, config, normalisation, _ = load_model(model)
+    network, config, normalisation, *_ = load_model(model)
     if shows_draws(config):
         typer.echo(
             f"note: this model averages {config.objective.draws} draws of the noise when it "
@@ -32,7 +32,7 @@ def export(
             "noisier",
             err=True,
         )
-    if config.objective.lines != "none":
+    if config.objective.lines not in ("auto", "none"):
         typer.echo(
             "note: this model was trained without the offsets of lines, and the exported network "
             "does not subtract them: it is for images that have none",

@@ -15,7 +15,7 @@ from napari_redenoise.config import Config
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import check_folder, read_image, refuse_existing
-from napari_redenoise.model import ChannelStack, has_warm_start, noise_reports
+from napari_redenoise.model import ChannelStack, is_fine_tuned, noise_reports
 from napari_redenoise.noise import (
     NoiseReport,
     Recommendation,
@@ -48,12 +48,11 @@ def noise(
         check_plot(image, plot, overwrite=overwrite)
     source = read_image(image, axes)
     planes = Planes(source.array, source.axes)
-    network = Config().changed(**{"network.channels": planes.channels}).network
-    adapting = has_warm_start(network)
+    adapting = is_fine_tuned(Config(), planes.channels)
     if repeats:
         reports = [estimate_noise_from_repeats(stack) for stack in repeated(planes)]
     else:
-        reports = list(noise_reports(planes, doubtful=adapting))
+        reports = list(noise_reports(planes, ask_denoiser=adapting))
     if as_json:
         said = [as_dict(report, adapting=adapting) for report in reports]
         typer.echo(json.dumps(said, indent=2))

@@ -51,11 +51,11 @@ def pretrain(
     check_folder(model)
     if state.exists() and not resume and not overwrite:
         raise OutputError(f"{state} holds a training: add --resume to go on with it")
-    config = Config().changed(
-        **{
+    config = Config().replace(
+        {
             "network.kind": backbone,
             "network.group": group,
-            "training.start": "scratch",
+            "training.start": "random",
             "training.steps": steps,
             "training.seed": seed,
             "training.learning_rate": learning_rate,

@@ -75,7 +75,7 @@ class Targets:
         needs = {self.output: image.nbytes}
         if self.mask is not None:
             needs[self.mask] = mask.nbytes
-        if not denoiser.is_trained:
+        if not denoiser.session.is_trained:
             needs[self.model or beside(self.output)] = _model_size(denoiser, planes.channels)
         floats = 4 * image.size
         rounded = image.nbytes if image.dtype != np.float32 else 0
@@ -122,7 +122,7 @@ class Delivery:
 
     @property
     def _has_learned(self) -> bool:
-        return bool(self.denoiser.provenance.get("steps"))
+        return bool(self.denoiser.session.step)
 
     def save_model(self) -> None:
         """Write the model, if that is wanted."""
@@ -166,8 +166,9 @@ class Delivery:
     def _state(self) -> str:
         if not self.asked.exit_code:
             return "not all results are written"
-        steps = self.denoiser.provenance["steps"]
-        return f"stopped after {steps} of {self.denoiser.config.training.total_steps} steps"
+        session = self.denoiser.session
+        planned = session.settled().config.training.total_steps
+        return f"stopped after {session.step} of {planned} steps"
 
     def _finished(self, denoised: Any) -> Any:
         if not self.targets.as_source:
@@ -218,6 +219,6 @@ def _dtype(source: ImageFile, *, as_source: bool) -> np.dtype[Any]:
 
 def _model_size(denoiser: Redenoiser, channels: int) -> int:
     """Bytes of the model, all but those of its header."""
-    config = denoiser.config.changed(**{"network.channels": channels}).network
+    config = denoiser.config.replace({"network.channels": channels}).network
     tensors = build_network(config, torch.Generator()).state_dict().values()
     return sum(tensor.nbytes for tensor in tensors)

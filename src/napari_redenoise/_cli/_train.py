@@ -81,8 +81,8 @@ def train(
     """Train on a folder of clean pictures with added noise, as in the AdaReNet paper."""
     if cuda and device is not None:
         raise ConfigError("--cuda and --device both name a device: leave one of them out")
-    config = Config().changed(
-        **{
+    config = Config().replace(
+        {
             "network.kind": backbone,
             "network.group": group,
             "objective.kind": objective,
@@ -93,7 +93,7 @@ def train(
             "training.seed": seed,
         }
     )
-    folder = FolderConfig.of(
+    folder = FolderConfig(
         epochs=nb_epochs,
         train_size=train_size,
         valid_size=valid_size,

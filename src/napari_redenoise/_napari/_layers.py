@@ -75,6 +75,11 @@ class LayerImage:
     display: dict[str, Any] = field(default_factory=dict)
     file: str | None = None
 
+    @property
+    def channels(self) -> int:
+        """Channels that are denoised together."""
+        return int(self.array.shape[self.axes.index("C")]) if "C" in self.axes else 1
+
     def describe(self) -> str:
         """Say in words what the axes are taken for."""
         planes = Planes(self.array, self.axes)

@@ -37,7 +37,7 @@ def remember(layer: Any, model: Redenoiser) -> None:
 
 def keep_model(model: Redenoiser, image: Path) -> None:
     """Write what was learned beside an image: there is no viewer any more to show it in."""
-    if not model.provenance.get("steps"):
+    if not model.session.provenance.get("steps"):
         return
     try:
         kept = under_free_name(image.with_name(f"{image.stem}.redenoise.safetensors"), model.save)

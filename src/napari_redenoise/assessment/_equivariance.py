@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_redenoise.assessment._support import PLAIN
 from napari_redenoise.data import ArrayLike, Planes, as_array, default_axes
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.inference import TileDone
@@ -207,9 +208,9 @@ def _denoise(
     model: Redenoiser, picture: np.ndarray, should_stop: Callable[[], bool] | None
 ) -> Generator[TileDone, None, dict[str, np.ndarray]]:
     """Outputs of all branches for a picture (channels, Y, X)."""
-    outputs = model.allocate(picture, "CYX", branches=True)
+    outputs = model.session.allocate(picture, "CYX", branches=True)
     yield from model.predict_events(
-        picture, "CYX", outputs=outputs, should_stop=should_stop, averaged=False
+        picture, "CYX", outputs=outputs, should_stop=should_stop, **PLAIN
     )
     return {name: np.asarray(array[:]) for name, array in outputs.items() if name != "mask"}
 
@@ -233,5 +234,5 @@ def _compare(
 
 
 def _labels(model: Redenoiser) -> dict[str, str]:
-    kind = model.config.network.kind
+    kind = model.session.settled().config.network.kind
     return _LABELS if kind == "adarenet" else {"denoised": f"{kind} network"}

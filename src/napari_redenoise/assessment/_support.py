@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,11 @@ SIDE = 512
 PixelSize = tuple[float, str]
 """Side of a pixel, and its unit."""
 
+PLAIN: dict[str, Any] = {"tta": False, "draws": 0, "correct_lines": False}
+"""Options of a prediction that shows the network the image itself, once."""
+
 # Between which the band of the map lies, in pixels per cycle.
+
 _FINEST, _COARSEST = 2 * math.sqrt(2), 16.0
 
 
@@ -60,7 +64,7 @@ def as_denoiser(model: Redenoiser, should_stop: Callable[[], bool] | None = None
     def denoise(window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         outputs = {"denoised": np.zeros_like(window)}
         events = model.predict_events(
-            window, "CYX", outputs=outputs, should_stop=should_stop, averaged=False
+            window, "CYX", outputs=outputs, should_stop=should_stop, **PLAIN
         )
         for _ in events:
             pass

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -32,6 +32,7 @@ def save_model(
     normalisation: Normalisation,
     provenance: dict[str, Any] | None = None,
     *,
+    plan: dict[str, Any] | None = None,
     overwrite: bool = False,
     half: bool = False,
 ) -> Path:
@@ -41,6 +42,17 @@ def save_model(
 
     Parameters
     ----------
+    path : path
+        Ends in ``.safetensors``.
+    network : DenoisingNetwork
+    config : Config
+        As it was run: it describes the network.
+    normalisation : Normalisation
+    provenance : dict, optional
+        What was run, as plain values.
+    plan : dict, optional
+        What was planned, as plain values.
+    overwrite : bool
     half : bool
         Store weights in half precision, half the size. Filter bases stay as they are, so that
         the network remains exactly equivariant; it computes in float32 again once loaded.
@@ -61,6 +73,7 @@ def save_model(
         "config": config.model_dump_json(),
         "normalisation": json.dumps(asdict(normalisation)),
         "provenance": json.dumps(provenance or {}),
+        "plan": json.dumps(plan),
     }
     size = sum(value.nbytes for value in tensors.values())
     with whole_file(path, overwrite=overwrite, needs=size) as partial:
@@ -82,9 +95,17 @@ def check_model(path: str | Path, *, overwrite: bool = False) -> None:
     refuse_existing(path, overwrite=overwrite)
 
 
-def load_model(
-    path: str | Path,
-) -> tuple[DenoisingNetwork, Config, Normalisation, dict[str, Any]]:
+class ModelFile(NamedTuple):
+    """What a model file holds: see `save_model`."""
+
+    network: DenoisingNetwork
+    config: Config
+    normalisation: Normalisation
+    provenance: dict[str, Any]
+    plan: dict[str, Any] | None
+
+
+def load_model(path: str | Path) -> ModelFile:
     """Read what `save_model` wrote; the network is on the CPU, in evaluation mode.
 
     Raises
@@ -109,22 +130,15 @@ def load_model(
             f"(format {header.get('format')!r}, expected {FORMAT!r}): choose another file"
         )
     try:
-        config = _config(header["config"])
+        config = Config.from_json(header["config"])
         normalisation = _normalisation(header["normalisation"], config.network.channels)
         provenance = dict(json.loads(header["provenance"]))
+        plan = json.loads(header.get("plan", "null"))
         network = build_network(config.network, torch.Generator(), torch.float32)
         network.load_state_dict(tensors)
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path} does not fit its own description: {error}") from error
-    return network.eval(), config, normalisation, provenance
-
-
-def _config(text: str) -> Config:
-    """Read a configuration; before there were shipped weights, every training began without."""
-    config = Config.from_json(text)
-    if "start" not in json.loads(text).get("training", {}):
-        config = config.changed(**{"training.start": "scratch"})
-    return config
+    return ModelFile(network.eval(), config, normalisation, provenance, plan)
 
 
 def _normalisation(text: str, channels: int) -> Normalisation:

@@ -1,54 +1,63 @@
 """One model: how it is planned, trained, judged, used and kept."""
 
+from napari_redenoise.inference import TileDone
 from napari_redenoise.model._judgement import Judgement, judgement_in_words
 from napari_redenoise.model._material import (
+    Material,
     draws_of,
     figures,
     make_objective,
     shows_draws,
     usable_alone,
 )
-from napari_redenoise.model._noise_check import (
-    LINES_IN_WORDS,
-    ChannelStack,
-    advise,
-    noise_in_words,
-    noise_reports,
-    recommendation,
-    resolve,
-    smoothed,
-)
-from napari_redenoise.model._pretrained import has_warm_start, resolve_start
+from napari_redenoise.model._noise_check import ChannelStack, noise_reports
+from napari_redenoise.model._one_call import denoise, measure_noise
+from napari_redenoise.model._plan import LINES_IN_WORDS, TrainingPlan
+from napari_redenoise.model._prediction import Result
+from napari_redenoise.model._pretrained import is_fine_tuned, resolve_start
 from napari_redenoise.model._previews import SHARE as PREVIEW_SHARE
 from napari_redenoise.model._previews import PreviewDone, Window
-from napari_redenoise.model._redenoiser import Redenoiser, Result
+from napari_redenoise.model._redenoiser import Redenoiser
 from napari_redenoise.model._reproduce import as_command, as_python
+from napari_redenoise.model._run import TrainingEvent
+from napari_redenoise.model._session import Session
 from napari_redenoise.model._snapshots import Snapshot
+from napari_redenoise.model._timing import estimate_seconds, steps_within
+from napari_redenoise.training import StepDone
+
+Event = StepDone | PreviewDone | Judgement | TileDone
+"""What training and prediction tell."""
 
 __all__ = [
     "LINES_IN_WORDS",
     "PREVIEW_SHARE",
     "ChannelStack",
+    "Event",
     "Judgement",
+    "Material",
     "PreviewDone",
     "Redenoiser",
     "Result",
+    "Session",
     "Snapshot",
+    "StepDone",
+    "TileDone",
+    "TrainingEvent",
+    "TrainingPlan",
     "Window",
-    "advise",
     "as_command",
     "as_python",
+    "denoise",
     "draws_of",
+    "estimate_seconds",
     "figures",
-    "has_warm_start",
+    "is_fine_tuned",
     "judgement_in_words",
     "make_objective",
-    "noise_in_words",
+    "measure_noise",
     "noise_reports",
-    "recommendation",
-    "resolve",
     "resolve_start",
     "shows_draws",
-    "smoothed",
+    "steps_within",
     "usable_alone",
 ]

@@ -24,7 +24,7 @@ from napari_redenoise.data import (
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import predict_window
-from napari_redenoise.model._pretrained import shipped_network
+from napari_redenoise.model._pretrained import pretrained_denoiser
 from napari_redenoise.noise import (
     NoiseReport,
     Removed,
@@ -74,7 +74,7 @@ def what_is_removed(planes: Planes, report: NoiseReport) -> Removed | None:
     if found is None:
         return None
     noisy, normalisation = found
-    network, dtype = shipped_network(_DEVICE), training_dtype(_DEVICE, "auto")
+    network, dtype = pretrained_denoiser(_DEVICE), training_dtype(_DEVICE, "auto")
     denoised = predict_window(network, noisy, normalisation, dtype).denoised[0]
     light = square_blocks(noisy[0], _BLOCK)
     # Without blocks that hold a pixel that is no number, or one value only: filled, saturated.

@@ -28,8 +28,8 @@ from napari_redenoise.data import (
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import Interrupted
-from napari_redenoise.model._prediction import predict_in_tiles
-from napari_redenoise.model._pretrained import shipped_network
+from napari_redenoise.model._pretrained import pretrained_denoiser
+from napari_redenoise.model._tiled import predict_in_tiles
 
 Plane = npt.NDArray[np.float32]
 
@@ -219,7 +219,7 @@ def _offsets(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Offsets of all rows and columns of one channel; 0 where it has one value only."""
     planes = Planes(noisy, "YX")
-    network, config = shipped_network(device), Config()
+    network, config = pretrained_denoiser(device), Config()
     normalisation = _normalisation(planes)
     if normalisation is None:
         return noisy.rows, noisy.columns
@@ -262,3 +262,16 @@ def _normalisation(planes: Planes) -> Normalisation | None:
         return measure([measured(planes.read((), *middle_window(planes, ())))])
     except InputError:
         return None
+
+
+def correct_lines(
+    planes: Planes,
+    lines: Lines,
+    device: torch.device,
+    should_stop: Callable[[], bool] | None = None,
+    samples: Any = None,
+) -> Planes:
+    """Temporary."""
+    if lines == "none":
+        return planes
+    return WithoutLines.of(planes, lines, device, should_stop)

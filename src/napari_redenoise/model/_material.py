@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from napari_redenoise.config import Config, NoiseConfig, ObjectiveConfig
+from napari_redenoise.config import Config, Lines, NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import (
     ArrayLike,
     NeighbouringFrames,
@@ -21,10 +21,17 @@ from napari_redenoise.data import (
     TwoImages,
     as_array,
     default_axes,
+    some_pixels,
 )
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.inference import Draws
+from napari_redenoise.model._line_correction import correct_lines
+from napari_redenoise.model._noise_check import noise_reports
+from napari_redenoise.noise import NoiseReport
 from napari_redenoise.objectives import NoiseFigures, Objective, Sample, build_objective
+
+MOST_CORRECTED = 2**20
+"""Pixels that are trained on after a line correction, which takes a few predictions."""
 
 
 @dataclass(frozen=True)
@@ -34,25 +41,28 @@ class Material:
     Attributes
     ----------
     planes : Planes
-        The image, with the region to learn from.
-    second : Planes or None
+        The image, with its training region.
+    target : Planes or None
         Another shot of it.
-    others : tuple of Planes
+    images : tuple of Planes
         Further images.
     """
 
     planes: Planes
-    second: Planes | None = None
-    others: tuple[Planes, ...] = ()
+    target: Planes | None = None
+    images: tuple[Planes, ...] = ()
+    _corrected: dict[tuple[Lines, bool], Material] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @classmethod
     def of(
         cls,
         image: ArrayLike,
         axes: str | None,
-        second: ArrayLike | None,
-        region: ArrayLike | None,
-        others: Sequence[ArrayLike],
+        target: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        images: Sequence[ArrayLike] = (),
     ) -> Material:
         """Check what was given, without reading a pixel; see `Redenoiser.fit_events`.
 
@@ -61,63 +71,91 @@ class Material:
         InputError
             When an image cannot be trained on, or not with the others.
         ConfigError
-            When other images are given together with a second shot or a region.
+            When further images are given together with a target or a training region.
         """
-        planes = as_planes(image, axes, region)
-        if len(others) and (second is not None or region is not None):
+        planes = as_planes(image, axes, mask)
+        if len(images) and (target is not None or mask is not None):
             raise ConfigError(
-                "a second shot or a region belongs to one image: leave it out to train on several, "
-                "or leave the others out"
+                "a target or a training region belongs to one image: leave it out to train on "
+                "several images, or leave the further images out"
             )
-        more = tuple(as_planes(other, planes.axes) for other in others)
+        more = tuple(as_planes(other, planes.axes) for other in images)
         for other in more:
             if other.channels != planes.channels:
                 raise InputError(
                     f"the images to train on have {planes.channels} and {other.channels} "
                     "channel(s): choose others of the same kind"
                 )
-        return cls(planes, None if second is None else as_planes(second, planes.axes), more)
+        return cls(planes, None if target is None else as_planes(target, planes.axes), more)
 
-    def changed(self, change: Callable[[Planes], Planes]) -> Material:
-        """The same of images that are changed, each by itself."""
-        second = None if self.second is None else change(self.second)
-        return Material(change(self.planes), second, tuple(map(change, self.others)))
+    def corrected(
+        self,
+        lines: Lines,
+        device: torch.device,
+        should_stop: Callable[[], bool] | None = None,
+        *,
+        whole: bool = False,
+    ) -> Material:
+        """The same after a line correction, found once.
+
+        Of as many pixels as that is worth, or of the ``whole``: Noise2Noise needs frames that
+        follow each other.
+
+        Raises
+        ------
+        Interrupted
+            When stopped.
+        """
+        if (lines, whole) not in self._corrected:
+
+            def correct(planes: Planes) -> Planes:
+                some = planes if whole else some_pixels(planes, MOST_CORRECTED)
+                return correct_lines(some, lines, device, should_stop)
+
+            target = None if self.target is None else correct(self.target)
+            images = tuple(map(correct, self.images))
+            self._corrected[lines, whole] = Material(correct(self.planes), target, images)
+        return self._corrected[lines, whole]
+
+    def noise(self, *, ask_denoiser: bool = True) -> tuple[NoiseReport, ...]:
+        """Measure the noise of the image: see `noise_reports`."""
+        return noise_reports(self.planes, ask_denoiser=ask_denoiser)
 
     def shots(self, config: ObjectiveConfig) -> tuple[Shots, ...]:
-        """Pictures to train on, of every image: see `shots_of`."""
-        first = shots_of(self.planes, self.second, config)
-        return (first, *(shots_of(planes, None, config) for planes in self.others))
+        """Pairs or images to train on, of every image: see `shots_of`."""
+        first = shots_of(self.planes, self.target, config)
+        return (first, *(shots_of(planes, None, config) for planes in self.images))
 
 
-def as_planes(image: ArrayLike, axes: str | None, region: ArrayLike | None = None) -> Planes:
+def as_planes(image: ArrayLike, axes: str | None, mask: ArrayLike | None = None) -> Planes:
     """See what a user gives as planes; `as_array` says what that may be.
 
     Raises
     ------
     InputError
-        When array, axes and region do not fit.
+        When array, axes and mask do not fit.
     """
     image = as_array(image)
-    return Planes(image, axes or default_axes(len(image.shape)), region)
+    return Planes(image, axes or default_axes(len(image.shape)), mask)
 
 
-def shots_of(planes: Planes, second: Planes | None, config: ObjectiveConfig) -> Shots:
-    """Pictures to train on: of one shot, or for Noise2Noise of two.
+def shots_of(planes: Planes, target: Planes | None, config: ObjectiveConfig) -> Shots:
+    """What is trained on: one shot, or for Noise2Noise two.
 
     Raises
     ------
     ConfigError
-        When a second image is given to an objective that has no use for it.
+        When a target is given to an objective that has no use for it.
     InputError
-        When Noise2Noise has no second shot.
+        When Noise2Noise has no target.
     """
     if config.kind != "noise2noise":
-        if second is not None:
+        if target is not None:
             raise ConfigError(
-                f"{config.kind} learns from one image: leave the second out, or choose noise2noise"
+                f"{config.kind} trains on one image: leave the target out, or choose noise2noise"
             )
         return planes
-    return NeighbouringFrames(planes) if second is None else TwoImages(planes, second)
+    return NeighbouringFrames(planes) if target is None else TwoImages(planes, target)
 
 
 def make_objective(config: ObjectiveConfig, normalisation: Normalisation) -> Objective:
@@ -177,7 +215,7 @@ def shows_draws(config: Config) -> bool:
     One that was trained by R2R from random weights knows nothing else. One that began with shipped
     weights knows pictures as they are, and knows them better so after an adaptation as well.
     """
-    return config.objective.kind == "r2r" and config.training.start == "scratch"
+    return config.objective.kind == "r2r" and config.training.start == "random"
 
 
 def draws_of(objective: Objective, count: int, seed: int) -> Draws:

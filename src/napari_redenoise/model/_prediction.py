@@ -1,28 +1,23 @@
-"""Predicting a whole image with the memory that there is."""
+"""What a prediction gives, and the way of a whole image through it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
-from napari_redenoise.config import Config
-from napari_redenoise.data import Normalisation, Planes
-from napari_redenoise.errors import DeviceError, is_out_of_memory
-from napari_redenoise.inference import (
-    Draws,
-    Interrupted,
-    TileDone,
-    interruptible,
-    predict,
-    tile_sizes,
-)
-from napari_redenoise.io import disk_in_words
+from napari_redenoise.config import Config, Lines, NetworkKind
+from napari_redenoise.data import Normalisation, Planes, result_dtype
+from napari_redenoise.inference import Draws, Interrupted, TileDone
+from napari_redenoise.io import result_array
+from napari_redenoise.model._line_correction import correct_lines
+from napari_redenoise.model._tiled import predict_in_tiles
 from napari_redenoise.nn import DenoisingNetwork
+
+RESULTS = ("denoised", "mask", "standard", "equivariant")
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,25 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-def predict_in_tiles(
+def allocate(
+    planes: Planes, kind: NetworkKind, *, branches: bool = False, denoised: Any = None
+) -> dict[str, Any]:
+    """Make the arrays that a prediction fills, by name; large ones are zarr on disk.
+
+    They are float32, or float64 where that could not tell the grey levels apart.
+    """
+    names = ["denoised"]
+    if kind == "adarenet":
+        names += RESULTS[1:] if branches else ["mask"]
+    outputs = {} if denoised is None else {"denoised": denoised}
+    for name in names:
+        if name not in outputs:
+            dtype = np.float32 if name == "mask" else result_dtype(planes)
+            outputs[name] = result_array(planes, channels=name != "mask", dtype=dtype)
+    return outputs
+
+
+def predict_planes(
     network: DenoisingNetwork,
     planes: Planes,
     normalisation: Normalisation,
@@ -60,10 +73,10 @@ def predict_in_tiles(
     draws: Draws | None,
     should_stop: Callable[[], bool] | None,
     *,
-    mirrored: bool,
-    dtype: torch.dtype = torch.float32,
+    tta: bool,
+    lines: Lines,
 ) -> Iterator[TileDone]:
-    """Denoise every plane into ``outputs``, with smaller tiles where the memory wants it.
+    """Denoise every plane into ``outputs``, each after its line correction.
 
     Raises
     ------
@@ -72,35 +85,24 @@ def predict_in_tiles(
     OutputError
         When results that lie on disk do not fit it.
     """
-    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    tile, halo, smallest = tile_sizes(config.network, config.tiling)
-    stopping = interruptible(network, should_stop) if should_stop else nullcontext()
-    with stopping, disk_in_words():
-        while True:
-            try:
-                yield from predict(
-                    network,
-                    planes,
-                    normalisation,
-                    outputs,
-                    tile=tile,
-                    halo=halo,
-                    draws=draws,
-                    mirrored=mirrored,
-                    dtype=dtype,
-                )
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                # Tiles only rewrite what they wrote, so starting again is harmless.
-                tile = tile // 2
-                if tile < smallest:
-                    raise DeviceError(
-                        f"{device} ran out of memory: close other programs that use it, or choose "
-                        "the device 'cpu'"
-                    ) from error
-                continue
-            except Interrupted:
-                if should_stop is None or not should_stop():
-                    raise
+    samples = list(planes.indices())
+    for number, sample in enumerate(samples):
+        try:
+            corrected = correct_lines(planes, lines, device, should_stop, samples=[sample])
+        except Interrupted:
+            return
+        for done in predict_in_tiles(
+            network,
+            corrected,
+            normalisation,
+            outputs,
+            config,
+            device,
+            draws,
+            should_stop,
+            mirrored=tta,
+            samples=[sample],
+        ):
+            yield TileDone(number * done.tiles + done.tile, len(samples) * done.tiles, sample)
+        if should_stop is not None and should_stop():
             return

@@ -18,21 +18,27 @@ FOLDER = Path(str(files("napari_redenoise"))) / "weights"
 
 
 def resolve_start(config: Config) -> Config:
-    """A warm start only for a network that has shipped weights; random ones for others.
+    """Pretrained weights only for a network that has such; random ones for others.
 
     Raises
     ------
     ConfigError
         When random weights would be left as they are.
     """
-    if config.training.start == "warm" and not has_warm_start(config.network):
-        config = config.changed(**{"training.start": "scratch"})
-    if config.training.total_steps == 0 and config.training.start == "scratch":
+    if config.training.start == "pretrained" and not has_pretrained_weights(config.network):
+        config = config.replace({"training.start": "random"})
+    if config.training.total_steps == 0 and config.training.start == "random":
         raise ConfigError(
-            "0 steps leave random weights: train for some, or choose a network that has a warm "
-            "start"
+            "0 steps leave random weights: train for some, or choose a network that has pretrained "
+            "weights"
         )
     return config
+
+
+def is_fine_tuned(config: Config, channels: int = 1) -> bool:
+    """Whether a run on images of so many channels begins with pretrained weights."""
+    network = config.replace({"network.channels": channels}).network
+    return config.training.start == "pretrained" and has_pretrained_weights(network)
 
 
 def weights_file(network: NetworkConfig) -> Path:
@@ -41,14 +47,14 @@ def weights_file(network: NetworkConfig) -> Path:
     return own if own.is_file() else FOLDER / f"adarenet-{network.group}.safetensors"
 
 
-def has_warm_start(network: NetworkConfig) -> bool:
+def has_pretrained_weights(network: NetworkConfig) -> bool:
     """Whether weights for exactly this network come with the package."""
     path = weights_file(network)
     whole = network.model_copy(update={"kind": "adarenet"})
     return path.is_file() and _read(path)[0] in (network, whole)
 
 
-def warm_weights(network: NetworkConfig) -> dict[str, Tensor]:
+def pretrained_weights(network: NetworkConfig) -> dict[str, Tensor]:
     """Weights and filter bases for a network that has a warm start, float32.
 
     AdaReNet's branches were trained to denoise by themselves, too: they are the weights of the
@@ -65,21 +71,21 @@ def warm_weights(network: NetworkConfig) -> dict[str, Tensor]:
     }
 
 
-def warm_network(network: NetworkConfig) -> DenoisingNetwork:
+def pretrained_network(network: NetworkConfig) -> DenoisingNetwork:
     """A network with the weights that come with the package for it, to use as it is."""
     warm = build_network(network, torch.Generator(), torch.float32)
-    warm.load_state_dict(warm_weights(network))
+    warm.load_state_dict(pretrained_weights(network))
     return warm
 
 
 @lru_cache(maxsize=2)
-def shipped_network(device: torch.device) -> DenoisingNetwork:
+def pretrained_denoiser(device: torch.device) -> DenoisingNetwork:
     """The default network as it comes with the package, to ask what it takes for noise."""
-    return warm_network(Config().network).to(device).eval().requires_grad_(False)
+    return pretrained_network(Config().network).to(device).eval().requires_grad_(False)
 
 
 @cache
 def _read(path: Path) -> tuple[NetworkConfig, dict[str, Tensor]]:
     """Which network a file is for, and its weights."""
-    network, config, _, _ = load_model(path)
-    return config.network, network.state_dict()
+    file = load_model(path)
+    return file.config.network, file.network.state_dict()

@@ -13,14 +13,11 @@ from typing import Any
 
 from napari_redenoise.config import Config
 
-PLACEHOLDER, SECOND_PLACEHOLDER = "image.tif", "second.tif"
+PLACEHOLDER, TARGET_PLACEHOLDER = "image.tif", "target.tif"
 OUT = "denoised.tif"
 
 # What `napari_redenoise.io.read_image` reads.
 _READABLE = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
-
-# The number of channels is that of the image, and what followed from the noise is written out.
-_FOLLOWS = ("network.channels", "objective.from_noise", "objective.chosen")
 
 _OPTIONS = {
     "network.kind": "--backbone",
@@ -36,7 +33,7 @@ def as_python(
     source: str | None,
     axes: str,
     *,
-    second: str | None = None,
+    target: str | None = None,
     device: str | None = None,
     region: str | None = None,
     stop_after: int | None = None,
@@ -49,15 +46,14 @@ def as_python(
     Parameters
     ----------
     config : Config
-        As the run has resolved it, its number of steps the one that was run: the ``config`` of
-        the result's provenance.
+        As it was asked for: ``asked`` in the result's provenance.
     source : str or None
         File of the noisy image; None, or a file that `read_image` does not read, takes the
         placeholder ``image.tif`` and says in a comment to save the layer under it.
     axes : str
         One letter per axis of the image.
-    second : str, optional
-        File of the second shot, for Noise2Noise.
+    target : str, optional
+        File of the other shot, for Noise2Noise.
     device : str, optional
         Default the fastest there is.
     region : str, optional
@@ -71,7 +67,7 @@ def as_python(
     out : str
         File for the denoised image, .tif; the fusion mask gets a name beside it.
     """
-    image, other, lines = _files(source, second)
+    image, other, lines = _files(source, target)
     writers = ["in_type_of"] if as_source else []
     lines += [
         "from napari_redenoise import Config, Redenoiser",
@@ -97,20 +93,20 @@ def _training(
     config: Config,
     device: str | None,
     axes: str,
-    second: str | None,
+    target: str | None,
     region: str | None,
     stop_after: int | None,
 ) -> list[str]:
     """Lines that train a model on the image."""
     changes = [f"        {field!r}: {value!r}," for field, value in _changes(config).items()]
-    lines = ["config = Config().changed(", "    **{", *changes, "    }", ")"] if changes else []
+    lines = ["config = Config().replace(", "    {", *changes, "    }", ")"] if changes else []
     arguments = "image.array, image.axes"
-    if second is not None:
-        lines += [f"second = read_image({second!r}, {axes!r})"]
-        arguments += ", second=second.array"
+    if target is not None:
+        lines += [f"target = read_image({target!r}, {axes!r})"]
+        arguments += ", target=target.array"
     if region is not None:
         lines += [f"region = read_image({region!r}).array != 0"]
-        arguments += ", region=region"
+        arguments += ", mask=region"
     settings = "config" if changes else "Config()"
     lines += [f"model = Redenoiser({settings}{_device(device)})"]
     if stop_after is None:
@@ -132,7 +128,7 @@ def as_command(
     source: str | None,
     axes: str,
     *,
-    second: str | None = None,
+    target: str | None = None,
     device: str | None = None,
     region: str | None = None,
     stop_after: int | None = None,
@@ -144,7 +140,7 @@ def as_command(
 
     The parameters are those of `as_python`.
     """
-    image, other, lines = _files(source, second)
+    image, other, lines = _files(source, target)
     # A name that begins with a dash would be taken for an option.
     names = (f"./{name}" if name.startswith("-") else name for name in (image, out))
     words = ["redenoise", "denoise", *names, "--axes", axes]
@@ -153,7 +149,7 @@ def as_command(
     if model is not None:
         given = {"--model": model, "--device": device}
     else:
-        given = {"--second": other, "--region": region, "--device": device}
+        given = {"--target": other, "--region": region, "--device": device}
         given["--stop-after"] = None if stop_after is None else str(stop_after)
     for option, value in given.items():
         words += [] if value is None else [option, value]
@@ -163,15 +159,15 @@ def as_command(
     return "\n".join([*lines, shlex.join(words)]) + "\n"
 
 
-def _files(source: str | None, second: str | None) -> tuple[str, str | None, list[str]]:
-    """Names of the image and of its second shot, and comments on those that do not exist yet."""
+def _files(source: str | None, target: str | None) -> tuple[str, str | None, list[str]]:
+    """Names of the image and of its target, and comments on those that do not exist yet."""
     comments = []
     image = source if source is not None and _is_readable(source) else PLACEHOLDER
     if image != source:
         comments.append(f"# Save the image layer as {PLACEHOLDER} first.")
-    other = second if second is None or _is_readable(second) else SECOND_PLACEHOLDER
-    if other != second:
-        comments.append(f"# Save the layer of the second shot as {SECOND_PLACEHOLDER} first.")
+    other = target if target is None or _is_readable(target) else TARGET_PLACEHOLDER
+    if other != target:
+        comments.append(f"# Save the target layer as {TARGET_PLACEHOLDER} first.")
     return image, other, comments
 
 
@@ -192,9 +188,8 @@ def _changes(config: Config) -> dict[str, Any]:
         if not isinstance(fields, dict):
             continue
         for name, value in fields.items():
-            dotted = f"{section}.{name}"
-            if value != default[section][name] and dotted not in _FOLLOWS:
-                found[dotted] = value
+            if value != default[section][name]:
+                found[f"{section}.{name}"] = value
     return found
 
 
@@ -202,7 +197,7 @@ def _option(field: str, value: Any) -> list[str]:
     """Words of the command for a field."""
     if field in _OPTIONS:
         return [_OPTIONS[field], str(value)]
-    if field == "training.start" and value == "scratch":
+    if field == "training.start" and value == "random":
         return ["--from-scratch"]
     if field == "objective.mask_shape":
         return ["--mask-shape", "/".join(value)]

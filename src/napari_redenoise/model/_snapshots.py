@@ -121,8 +121,8 @@ class Snapshots:
         """Remember the last state, until a later one is kept."""
         self._last = snapshot
 
-    def go_on(self, snapshot: Snapshot) -> None:
-        """Train on from a snapshot: it stays, so that one can go back, and later ones go."""
+    def resume(self, snapshot: Snapshot) -> None:
+        """Train on from a snapshot: it stays, to roll back to, and later ones are dropped."""
         self._origin = snapshot.step
         self._last = None
         self._thin((*(kept for kept in self._kept if kept.step < snapshot.step), snapshot))

@@ -7,11 +7,17 @@ from functools import lru_cache
 
 import torch
 
-from napari_redenoise.config import Config, NoiseConfig
-from napari_redenoise.data import Normalisation, Planes, Pool, patches
+from napari_redenoise.config import DEFAULT_STEPS, Config, NoiseConfig
+from napari_redenoise.data import ArrayLike, Normalisation, Planes, Pool, patches
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.inference import Tile, predict_window, tile_sizes, tiles
-from napari_redenoise.model._material import draws_of, make_objective, shows_draws, usable_alone
+from napari_redenoise.model._material import (
+    as_planes,
+    draws_of,
+    make_objective,
+    shows_draws,
+    usable_alone,
+)
 from napari_redenoise.model._pretrained import resolve_start
 from napari_redenoise.nn import total_stride
 from napari_redenoise.training import BEFORE, start, train
@@ -24,26 +30,35 @@ FEWEST_STEPS = 20
 _ANY_NOISE = NoiseConfig(gain=(1.0,), offset=(-1.0,))
 
 
-def run_seconds(config: Config, planes: Planes, device: torch.device) -> float:
+def estimate_seconds(
+    config: Config, image: ArrayLike, axes: str | None, device: torch.device
+) -> float:
     """Expected time of training on an image and denoising it.
 
     The trial takes one or two seconds the first time, and is remembered for the process.
     """
-    config = resolve_start(config.changed(**{"network.channels": planes.channels}))
+    planes = as_planes(image, axes)
+    config = resolve_start(config.replace({"network.channels": planes.channels}))
     per_step, prediction = _seconds(config, planes, device)
     return config.training.total_steps * per_step + prediction
 
 
-def steps_within(config: Config, planes: Planes, device: torch.device, seconds: float) -> int:
+def steps_within(
+    config: Config, image: ArrayLike, axes: str | None, device: torch.device, seconds: float
+) -> int:
     """Steps with which training on an image and denoising it take so many seconds.
 
-    At least `FEWEST_STEPS`, however little time there is.
+    At least `FEWEST_STEPS`, however little time there is; a fine-tuning gets no more than suit it:
+    with more it learns the noise of its one image.
     """
-    config = resolve_start(
-        config.changed(**{"network.channels": planes.channels, "training.steps": FEWEST_STEPS})
-    )
+    planes = as_planes(image, axes)
+    changes = {"network.channels": planes.channels, "training.steps": FEWEST_STEPS}
+    config = resolve_start(config.replace(changes))
     per_step, prediction = _seconds(config, planes, device)
-    return max(FEWEST_STEPS, int((seconds - prediction) / per_step))
+    steps = max(FEWEST_STEPS, int((seconds - prediction) / per_step))
+    if config.training.start == "pretrained":
+        return min(steps, DEFAULT_STEPS["pretrained"])
+    return steps
 
 
 def _seconds(config: Config, planes: Planes, device: torch.device) -> tuple[float, float]:

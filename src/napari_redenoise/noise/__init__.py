@@ -29,11 +29,19 @@ from napari_redenoise.noise._report import (
     without_noise,
 )
 from napari_redenoise.noise._residual import noise_of_removed, square_blocks
+from napari_redenoise.noise._shim import (
+    Diagnosis,
+    diagnose,
+    noise_in_words,
+    recommendation,
+    sampling_noise,
+)
 from napari_redenoise.noise._synthetic import gaussian, poisson_gaussian
 from napari_redenoise.noise._wording import Finding, describe, structure_in_words
 
 __all__ = [
     "Autocorrelation",
+    "Diagnosis",
     "Finding",
     "NoiseModel",
     "NoiseReport",
@@ -45,6 +53,7 @@ __all__ = [
     "correlation_reach",
     "correlation_without_lines",
     "describe",
+    "diagnose",
     "drawn_from",
     "estimate_noise",
     "estimate_noise_from_repeats",
@@ -55,10 +64,13 @@ __all__ = [
     "is_known",
     "lines_of",
     "noise_autocorrelation",
+    "noise_in_words",
     "noise_of_removed",
     "poisson_gaussian",
     "recommend",
+    "recommendation",
     "removes_more",
+    "sampling_noise",
     "square_blocks",
     "structure_in_words",
     "without_noise",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -200,6 +201,29 @@ class NoiseReport:
     below: float = 0.0
     skewness: Skewness | None = None
     removed: Removed | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, v: dict[str, Any]) -> NoiseReport:
+        v = dict(v)
+        v["model"] = NoiseModel(**v["model"])
+        a = v["autocorrelation"]
+        v["autocorrelation"] = Autocorrelation(
+            tuple(a["y"]), tuple(a["x"]), a["error"], a["rows"], a["columns"]
+        )
+        v["points"] = tuple(VariancePoint(**p) for p in v["points"])
+        for k in ("offset_range", "clipped", "limits"):
+            v[k] = tuple(v[k])
+        if v["skewness"]:
+            v["skewness"] = Skewness(**v["skewness"])
+        if v["removed"]:
+            r = dict(v["removed"])
+            r["noise"] = r["noise"] and NoiseModel(**r["noise"])
+            r["correlation"] = tuple(r["correlation"])
+            v["removed"] = Removed(**r)
+        return cls(**v)
 
     @property
     def read_noise_range(self) -> tuple[float, float]:

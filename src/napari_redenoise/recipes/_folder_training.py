@@ -108,19 +108,18 @@ class FolderTraining:
             if valid_dir is None
             else PictureFolder.open(valid_dir, folder.valid_size, channels)
         )
-        training = config.changed(**{"training.start": "scratch"}).training
+        training = config.replace({"training.start": "random"}).training
         self.batch_size = min(training.patches_per_step, len(self.pictures))
         self.steps_per_epoch = -(-len(self.pictures) // self.batch_size)
         noise = noise_config(folder.noise_type, folder.valid_level)
         is_r2r = config.objective.kind == "r2r"
-        self.config = config.changed(
-            **{
+        self.config = config.replace(
+            {
                 "network.channels": channels,
-                "training.start": "scratch",
+                "training.start": "random",
                 "training.steps": folder.epochs * self.steps_per_epoch,
                 "objective.noise": noise.model_dump() if is_r2r else None,
                 # The level of validation: an image that the model is trained on has its own.
-                "objective.from_noise": is_r2r,
             }
         )
         self.normalisation = self._measure()
@@ -147,7 +146,7 @@ class FolderTraining:
         config = self.config
         if config.objective.noise is not None:
             noise = config.objective.noise.scaled(factor)
-            config = config.changed(**{"objective.noise": noise.model_dump()})
+            config = config.replace({"objective.noise": noise.model_dump()})
         network, normalisation = self.state.average, scaled(self.normalisation, factor)
         about = self._describe(config)
         return save_model(path, network, config, normalisation, about, overwrite=overwrite)
@@ -306,7 +305,7 @@ def evaluate(
         Of the noise; every picture draws its own.
     """
     if config.objective.kind == "r2r":
-        config = config.changed(**{"objective.noise": noise.model_dump()})
+        config = config.replace({"objective.noise": noise.model_dump()})
     for number in range(len(pictures)):
         clean = pictures.read(number)
         noisy = _shot(clean, noise, np.random.default_rng([seed, number]))

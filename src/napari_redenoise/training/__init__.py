@@ -1,7 +1,7 @@
 """Training as a generator of events, over a state that can be stopped and resumed."""
 
 from napari_redenoise.training._loop import (
-    ADAPTATION_RATE,
+    FINE_TUNING_RATE,
     LEARNING_RATES,
     StepDone,
     TrainingState,
@@ -14,8 +14,8 @@ from napari_redenoise.training._loop import (
 from napari_redenoise.training._step import BEFORE
 
 __all__ = [
-    "ADAPTATION_RATE",
     "BEFORE",
+    "FINE_TUNING_RATE",
     "LEARNING_RATES",
     "StepDone",
     "TrainingState",

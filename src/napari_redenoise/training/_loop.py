@@ -21,7 +21,7 @@ from napari_redenoise.training._step import Step
 # Best of {1e-3, 2e-3, 3e-3} for short runs on one image: see docs/benchmarks.md.
 LEARNING_RATES = {"adarenet": 2e-3, "equivariant": 2e-3, "standard": 1e-3}
 
-ADAPTATION_RATE = 5e-4
+FINE_TUNING_RATE = 5e-4
 """Of weights that know what images look like."""
 
 
@@ -130,7 +130,9 @@ def _state(
     training = config.training
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval().requires_grad_(False)
-    usual = ADAPTATION_RATE if training.start == "warm" else LEARNING_RATES[config.network.kind]
+    usual = (
+        FINE_TUNING_RATE if training.start == "pretrained" else LEARNING_RATES[config.network.kind]
+    )
     return TrainingState(network, average, generator, training.learning_rate or usual)
 
 
@@ -237,7 +239,7 @@ def averaging(step: int, config: TrainingConfig) -> float:
     It grows with the number of steps, so that early previews are not held back by the weights
     that training began with, unless these are good ones.
     """
-    if config.start == "warm":
+    if config.start == "pretrained":
         return config.ema_decay
     return min(config.ema_decay, step / (step + 9))
 

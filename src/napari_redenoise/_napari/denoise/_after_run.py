@@ -77,8 +77,8 @@ class AfterRun(QObject):
 
     @property
     def config(self) -> Config:
-        """What was run, with everything resolved."""
-        return Config.model_validate(self.provenance["config"])
+        """What was run, with everything settled."""
+        return Config(**self.provenance["config"])
 
     def leave(self) -> None:
         """Begin nothing more: another run has ended, or the dock is gone."""
@@ -251,10 +251,10 @@ class AfterRun(QObject):
         # in no file, is a model first.
         trains = job.action == "train" and not job.others and job.region is None
         return {
-            "config": self.config,
+            "config": Config(**self.provenance["asked"]),
             "source": job.source.file,
             "axes": job.source.axes,
-            "second": None if job.second is None else job.second.file or "",
+            "target": None if job.target is None else job.target.file or "",
             "device": str(job.denoiser.device),
             "stop_after": steps if 0 < steps < self.config.training.total_steps else None,
             "model": None if trains else "model.safetensors",

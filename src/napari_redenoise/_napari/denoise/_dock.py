@@ -12,7 +12,7 @@ from qtpy.QtCore import QEvent, QObject
 from napari_redenoise._napari._layers import LayerImage, is_no_image
 from napari_redenoise._napari._words import show_text
 from napari_redenoise._napari.denoise._after_run import AfterRun
-from napari_redenoise._napari.denoise._jobs import make_job, model_of, read, second_of
+from napari_redenoise._napari.denoise._jobs import check, make_job, model_of, read, target_of
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
 from napari_redenoise._napari.denoise._plan_sentence import applying, objective_in_words, training
@@ -22,7 +22,7 @@ from napari_redenoise._napari.denoise._surveys import Surveys
 from napari_redenoise._napari.denoise.panels._axes import axes_said
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
-from napari_redenoise.model import Redenoiser
+from napari_redenoise.model import Redenoiser, TrainingPlan, is_fine_tuned
 from napari_redenoise.training import StepDone
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class DenoiseWidget(DenoiseLayout):
     """
 
     def __init__(self, viewer: napari.viewer.Viewer, config: Config | None = None) -> None:
-        config = config or Config().changed(**{"objective.kind": "auto"})
+        config = config or Config().replace({"objective.kind": "auto"})
         super().__init__(config)
         self._viewer = viewer
         self.run: LayerRun | None = None
@@ -199,12 +199,10 @@ class DenoiseWidget(DenoiseLayout):
             return
         self._offer(layer)
         try:
-            source, second = read(layer), second_of(self.options)
+            source, target = read(layer), target_of(self.options)
             denoiser = model_of(self.options, self.config)
             if self.options.model.model is None:
-                denoiser.check(
-                    source.array, source.axes, second=None if second is None else second.array
-                )
+                check(denoiser, source, target)
         except RedenoiseError as error:
             said = axes_said(layer)
             # What was said of the axes may be what is wrong.
@@ -220,7 +218,7 @@ class DenoiseWidget(DenoiseLayout):
         self.button.setEnabled(True)
         if self.options.model.model is None:
             kinds = self._kind(source), self._noise_kind(layer, source)
-            self._surveys.begin(*kinds, denoiser, source)
+            self._surveys.begin(*kinds, denoiser, source, target)
 
     def _offer(self, layer: Any) -> None:
         """Offer what can be chosen beside a layer."""
@@ -236,16 +234,18 @@ class DenoiseWidget(DenoiseLayout):
         if self.options.model.model is not None:
             return applying(source, denoiser, self.options.model.name)
         reports = self._surveys.reports(self._noise_kind(layer, source))
-        adapting = denoiser.begins_warm(source.array, source.axes)
-        objective = objective_in_words(self.objective.kind, reports, adapting=adapting)
-        seconds = self.options.value().seconds or self._surveys.seconds(self._kind(source))
+        adapting = is_fine_tuned(denoiser.config, source.channels)
+        kind = self._kind(source)
+        plan = self._surveys.plan(kind, self._noise_kind(layer, source))
+        objective = objective_in_words(self.objective.kind, plan, reports, adapting=adapting)
+        seconds = self.options.value().seconds or self._surveys.seconds(kind)
         return training(source, denoiser, objective, seconds)
 
     def _show_noise(self, layer: Any, source: LayerImage, denoiser: Redenoiser) -> None:
         kind = self._noise_kind(layer, source)
         reports = self._surveys.reports(kind)
         if reports is not None:
-            adapting = denoiser.begins_warm(source.array, source.axes)
+            adapting = is_fine_tuned(denoiser.config, source.channels)
             self.noise.show_reports(reports, adapting=adapting)
         elif self._surveys.is_known(kind):
             self.noise.say(
@@ -282,7 +282,9 @@ class DenoiseWidget(DenoiseLayout):
             return
         try:
             others = self._selected(layer)[1:]
-            job = make_job(self._viewer, layer, self.options, self.config, others)
+            job = make_job(
+                self._viewer, layer, self.options, self.config, others, self._plan(layer)
+            )
         except RedenoiseError as error:
             self.say(f"{error}.")
             return
@@ -291,6 +293,11 @@ class DenoiseWidget(DenoiseLayout):
             for other, source in zip(others, job.others, strict=False)
         ]
         self._begin(layer, job)
+
+    def _plan(self, layer: Any) -> TrainingPlan | None:
+        """What was planned while the layer was chosen."""
+        source = read(layer)
+        return self._surveys.plan(self._kind(source), self._noise_kind(layer, source))
 
     def _begin(self, layer: Any, job: Job, *, follows: bool = False) -> None:
         """Run a job; ``follows`` one on another layer, whose result stays the one in the tabs."""
@@ -309,7 +316,7 @@ class DenoiseWidget(DenoiseLayout):
         if job.action == "train":
             self.loss_plot.clear_losses()
         elif job.action == "continue":
-            self.loss_plot.cut(job.denoiser.provenance.get("steps", 0))
+            self.loss_plot.cut(job.denoiser.session.step)
         self.run.start()
 
     def _on_pause(self, paused: bool) -> None:
@@ -328,9 +335,13 @@ class DenoiseWidget(DenoiseLayout):
         self.say(sentence)
         self.loss_plot.redraw()
         run = self.run
-        if run is not None and run.is_paused and run.denoiser.snapshots != self.training.snapshots:
+        if (
+            run is not None
+            and run.is_paused
+            and run.denoiser.session.snapshots != self.training.snapshots
+        ):
             # The state in which it came to rest.
-            self.training.offer(run.denoiser.snapshots, can_train=False)
+            self.training.offer(run.denoiser.session.snapshots, can_train=False)
 
     def _on_denoising(self) -> None:
         self.button.setText("Cancel")

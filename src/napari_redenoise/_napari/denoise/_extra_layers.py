@@ -63,7 +63,7 @@ def extra_layers(
 ) -> list[LayerData]:
     """Make the layers of a kind; in a worker's thread. None are made when it was stopped."""
     if kind == "residual":
-        residual = _residual(source, denoised, denoiser.provenance, should_stop)
+        residual = _residual(source, denoised, denoiser.session.provenance, should_stop)
         return [] if should_stop() else [residual]
     if kind == "branches":
         return _branches(denoiser, source, should_stop)
@@ -75,7 +75,7 @@ def extra_layers(
     result = _result_of(events)
     if result is None or should_stop():
         return []
-    return change_layers(source, placed, result, denoiser.provenance)
+    return change_layers(source, placed, result, denoiser.session.provenance)
 
 
 def _result_of(events: Generator[Any, None, Result]) -> Result:
@@ -134,13 +134,13 @@ def _support(
     found = support_map(noisy, result, window, known, function, should_stop)
     if found is None or should_stop():
         return []
-    return [support_layer(source, placed, *found, denoiser.provenance)]
+    return [support_layer(source, placed, *found, denoiser.session.provenance)]
 
 
 def _branches(
     denoiser: Redenoiser, source: LayerImage, should_stop: Callable[[], bool]
 ) -> list[LayerData]:
-    outputs = denoiser.allocate(source.array, source.axes, branches=True)
+    outputs = denoiser.session.allocate(source.array, source.axes, branches=True)
     events = denoiser.predict_events(
         source.array, source.axes, outputs=outputs, should_stop=should_stop
     )
@@ -154,6 +154,6 @@ def _branches(
         array = as_shown(array, source) if source.colour else array
         content = f"output of the {said}"
         keywords["name"] = f"{source.name} {said}"
-        keywords["metadata"] = provenance_of(source, denoiser.provenance, content)
+        keywords["metadata"] = provenance_of(source, denoiser.session.provenance, content)
         layers.append((array, keywords, kind))
     return layers

@@ -14,7 +14,7 @@ from napari_redenoise._napari.denoise.panels._options import OptionsForm
 from napari_redenoise.config import Config
 from napari_redenoise.devices import get_device
 from napari_redenoise.errors import InputError
-from napari_redenoise.model import Redenoiser
+from napari_redenoise.model import Material, Redenoiser, TrainingPlan
 
 
 def read(layer: Any) -> LayerImage:
@@ -41,14 +41,31 @@ def model_of(options: OptionsForm, config: Config) -> Redenoiser:
     return options.model.model or Redenoiser(configured, chosen.device)
 
 
-def second_of(options: OptionsForm) -> LayerImage | None:
-    """The second shot for Noise2Noise, if a layer holds one."""
-    other = options.objective.second_layer
+def check(model: Redenoiser, source: LayerImage, target: LayerImage | None) -> None:
+    """Refuse at once, without reading a pixel, what a run would refuse for its shape.
+
+    Raises
+    ------
+    RedenoiseError
+        When the layers cannot be trained on, or not with this objective.
+    """
+    other = None if target is None else target.array
+    Material.of(source.array, source.axes, other).shots(model.config.objective)
+
+
+def target_of(options: OptionsForm) -> LayerImage | None:
+    """The target of Noise2Noise, if a layer holds one."""
+    other = options.objective.target_layer
     return None if other is None else read(other)
 
 
 def make_job(
-    viewer: Any, layer: Any, options: OptionsForm, config: Config, selected: Sequence[Any]
+    viewer: Any,
+    layer: Any,
+    options: OptionsForm,
+    config: Config,
+    selected: Sequence[Any],
+    plan: TrainingPlan | None = None,
 ) -> Job:
     """What a press runs on a layer; ``selected`` are the others that are selected with it.
 
@@ -64,12 +81,15 @@ def make_job(
     others = tuple(read(other) for other in selected) if _uses(options, "selected") else ()
     if options.model.model is not None:
         return Job(model, source, "apply", others=others, as_source=as_source)
+    region = _region(viewer, layer, source, options)
     return Job(
         model,
         source,
-        second=second_of(options),
+        # The one that was made before is of the whole image.
+        plan=None if region is not None else plan,
+        target=target_of(options),
         others=others,
-        region=_region(viewer, layer, source, options),
+        region=region,
         seconds=options.value().seconds,
         as_source=as_source,
     )

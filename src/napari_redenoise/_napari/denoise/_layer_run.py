@@ -250,7 +250,7 @@ class LayerRun(QObject):
         if self._finished is None and not self._abandoned:
             # Removed and not emptied: nobody asked for half a picture.
             self._remove_result()
-            if self.job.action != "apply" and self.denoiser.provenance and not self.details:
+            if self.job.action != "apply" and self.denoiser.session.provenance and not self.details:
                 remember(self.layer, self.denoiser)
                 self._sentence += " The network is kept: see Network among the options."
         if self._finished is None or self._abandoned:

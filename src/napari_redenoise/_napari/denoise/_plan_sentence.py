@@ -7,7 +7,7 @@ from napari_redenoise._napari._words import device_name, duration
 from napari_redenoise._napari.denoise.panels._noise import OBJECTIVE_NAMES, advice_in_words
 from napari_redenoise.config import ObjectiveKind
 from napari_redenoise.devices import refused_devices
-from napari_redenoise.model import Redenoiser
+from napari_redenoise.model import Redenoiser, TrainingPlan, is_fine_tuned
 from napari_redenoise.noise import NoiseReport
 
 
@@ -24,8 +24,8 @@ def training(
 ) -> str:
     """Of a new network; None seconds where the time is not known."""
     learns = "Learns from these noisy pixels alone"
-    if denoiser.begins_warm(source.array, source.axes):
-        learns = "Adapts the shipped network to these noisy pixels"
+    if is_fine_tuned(denoiser.config, source.channels):
+        learns = "Fine-tunes the pretrained network on these noisy pixels"
     time = f"Takes about {duration(seconds)}" if seconds is not None else "Runs"
     return f"{source.describe()}. {learns}, by {objective}. {time} on {_device(denoiser)}."
 
@@ -38,9 +38,17 @@ def _device(denoiser: Redenoiser) -> str:
 
 
 def objective_in_words(
-    kind: ObjectiveKind, reports: tuple[NoiseReport, ...] | None, *, adapting: bool
+    kind: ObjectiveKind,
+    plan: TrainingPlan | None,
+    reports: tuple[NoiseReport, ...] | None,
+    *,
+    adapting: bool,
 ) -> str:
-    """What is learned by, and why where the noise decides."""
+    """The objective, and why where the noise decides."""
     if kind != "auto":
         return OBJECTIVE_NAMES[kind]
+    if plan is not None and plan.diagnosis is not None and plan.config.objective.kind != "auto":
+        name = OBJECTIVE_NAMES[plan.config.objective.kind]
+        after = "" if plan.lines == "none" else f", after a line correction ({plan.lines})"
+        return f"{name}, because {plan.diagnosis.reason}{after}"
     return advice_in_words(reports, adapting=adapting) if reports else "what suits the noise"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -78,7 +79,7 @@ class Afterwards(QObject):
         model, source = after.job.denoiser, after.job.source
         dock.result.offer(source=source.name, is_fused=after.config.network.kind == "adarenet")
         used = after.provenance["steps"]
-        dock.training.offer(model.snapshots, can_train=True, current=used)
+        dock.training.offer(model.session.snapshots, can_train=True, current=used)
         self._rewind = Rewind(self._viewer, after.layer, source, model)
         self._show_report(after)
 
@@ -93,7 +94,7 @@ class Afterwards(QObject):
     def pause(self, run: LayerRun, *, paused: bool) -> None:
         """Let earlier states of a run be looked at while it is paused."""
         if paused:
-            self._dock.training.offer(run.denoiser.snapshots, can_train=False)
+            self._dock.training.offer(run.denoiser.session.snapshots, can_train=False)
             self._rewind = Rewind(self._viewer, run.layer, run.job.source, run.denoiser)
         else:
             self.end_rewind()
@@ -161,9 +162,10 @@ class Afterwards(QObject):
             return
         job = self.after.job
         try:
-            model = job.denoiser.copy()
-            if model.snapshots and step != model.provenance["steps"]:
-                model.use_snapshot(step)
+            model = copy(job.denoiser)
+            session = model.session
+            if session.snapshots and step != session.step:
+                session.use_snapshot(step)
         except RedenoiseError as error:
             self._dock.say(f"{error}.")
             return

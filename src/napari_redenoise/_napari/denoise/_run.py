@@ -17,11 +17,20 @@ from napari_redenoise._napari._layers import (
     paint,
 )
 from napari_redenoise._napari.denoise._training_region import OneSample, Region
-from napari_redenoise.config import DEFAULT_STEPS
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.inference import TileDone
 from napari_redenoise.io import in_type_of
-from napari_redenoise.model import PREVIEW_SHARE, Judgement, PreviewDone, Redenoiser, Window
+from napari_redenoise.model import (
+    PREVIEW_SHARE,
+    Judgement,
+    PreviewDone,
+    Redenoiser,
+    TrainingPlan,
+    Window,
+    estimate_seconds,
+    measure_noise,
+    steps_within,
+)
 from napari_redenoise.noise import NoiseReport
 from napari_redenoise.training import StepDone
 
@@ -98,7 +107,9 @@ class Job:
         What is denoised, and trained on.
     action : {"train", "continue", "apply"}
         ``continue`` trains the denoiser for ``steps`` more; ``apply`` does not train.
-    second : LayerImage or None
+    plan : TrainingPlan or None
+        Made before; None makes it in the run.
+    target : LayerImage or None
         Another shot of the scene, for Noise2Noise.
     others : tuple of LayerImage
         Trained on together with the source.
@@ -114,7 +125,8 @@ class Job:
     denoiser: Redenoiser
     source: LayerImage
     action: Literal["train", "continue", "apply"] = "train"
-    second: LayerImage | None = None
+    plan: TrainingPlan | None = None
+    target: LayerImage | None = None
     others: tuple[LayerImage, ...] = ()
     region: Region | OneSample | None = None
     steps: int = 0
@@ -146,12 +158,12 @@ def _run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | 
     yield Begun(canvas)
     if job.action != "apply":
         yield from _train(job, canvas, control)
-    if control.cancel.is_set() or not denoiser.provenance:
+    if control.cancel.is_set() or not denoiser.session.provenance:
         # Cancelled, or stopped before anything was learned.
         return None
     yield Trained()
     target = None if source.colour else canvas
-    outputs = denoiser.allocate(source.array, source.axes, denoised=target)
+    outputs = denoiser.session.allocate(source.array, source.axes, denoised=target)
     yield from denoiser.predict_events(
         source.array, source.axes, outputs=outputs, should_stop=control.cancel.is_set
     )
@@ -161,32 +173,30 @@ def _run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | 
         canvas[...] = as_shown(outputs["denoised"], source)
     wanted = job.as_source and not source.colour and np.dtype(source.array.dtype).kind in "ui"
     rounded = in_type_of(source.array, source.axes, canvas) if wanted else None
-    return Finished(outputs.get("mask"), dict(denoiser.provenance), rounded)
+    return Finished(outputs.get("mask"), dict(denoiser.session.provenance), rounded)
 
 
 def _train(
     job: Job, canvas: Any, control: RunControl
 ) -> Generator[StepDone | PreviewDone | Judgement, None, None]:
     denoiser, source = job.denoiser, job.source
+    steps, plan = job.steps or None, job.plan
     if job.seconds is not None and job.action == "train":
-        steps = denoiser.steps_within(source.array, source.axes, seconds=job.seconds)
-        if denoiser.begins_warm(source.array, source.axes):
-            # With more an adaptation learns the noise of its one picture.
-            steps = min(steps, DEFAULT_STEPS["warm"])
-        denoiser.config = denoiser.config.changed(**{"training.steps": steps})
+        config, device = denoiser.config, denoiser.device
+        steps = steps_within(config, source.array, source.axes, device, job.seconds)
+        plan = None if plan is None else plan.with_steps(steps)
     what: dict[str, Any] = {
-        "second": None if job.second is None else job.second.array,
-        "region": job.region.pixels() if isinstance(job.region, Region) else job.region,
-        "others": tuple(other.array for other in job.others),
+        "target": None if job.target is None else job.target.array,
+        "mask": job.region.pixels() if isinstance(job.region, Region) else job.region,
+        "images": tuple(other.array for other in job.others),
+        "steps": steps,
+        "plan": plan,
+        "resume": job.action == "continue",
         "view": lambda: control.window,
         "should_stop": control.stop.is_set,
         "should_pause": control.pause.is_set,
     }
-    if job.action == "continue":
-        events = denoiser.continue_events(source.array, source.axes, steps=job.steps, **what)
-    else:
-        events = denoiser.fit_events(source.array, source.axes, **what)
-    for event in events:
+    for event in denoiser.fit_events(source.array, source.axes, **what):
         if isinstance(event, PreviewDone):
             paint(source, canvas, event.window, event.denoised)
             control.shown.clear()
@@ -199,35 +209,57 @@ def _train(
 class Survey:
     """What is found out of an image before a press.
 
-    ``seconds`` that a run takes, with its previews, and ``reports`` on the noise of its channels;
-    None where that failed: a press will say why.
+    ``seconds`` that a run takes, with its previews, ``reports`` on the noise of its channels, and
+    the ``plan`` of the run; None where that failed: a press will say why.
     """
 
     seconds: float | None
     reports: tuple[NoiseReport, ...] | None
+    plan: TrainingPlan | None
 
 
-def survey(denoiser: Redenoiser, source: LayerImage, *, noise: bool) -> Survey:
-    """Measure the noise of an image, if that is wanted, and the speed of the machine, once.
+def survey(
+    denoiser: Redenoiser,
+    source: LayerImage,
+    target: LayerImage | None,
+    reports: tuple[NoiseReport, ...] | None,
+) -> Survey:
+    """Measure the noise of an image, if that is not known, and the speed of the machine; plan.
 
     In a thread of its own, which ends: with it go its OpenMP threads. While two threads of a
     process have such teams, both compute about a quarter slower.
     """
     with ThreadPoolExecutor(1) as executor:
-        reports = executor.submit(_reports, denoiser, source).result() if noise else None
+        known = reports or executor.submit(_reports, source).result()
+        plan = executor.submit(_plan, denoiser, source, target, known).result()
         seconds = executor.submit(_seconds, denoiser, source).result()
-    return Survey(seconds, reports)
+    return Survey(seconds, known, plan)
 
 
-def _reports(denoiser: Redenoiser, source: LayerImage) -> tuple[NoiseReport, ...] | None:
+def _reports(source: LayerImage) -> tuple[NoiseReport, ...] | None:
     try:
-        return denoiser.noise(source.array, source.axes)
+        return measure_noise(source.array, source.axes)
+    except RedenoiseError:
+        return None
+
+
+def _plan(
+    denoiser: Redenoiser,
+    source: LayerImage,
+    target: LayerImage | None,
+    reports: tuple[NoiseReport, ...] | None,
+) -> TrainingPlan | None:
+    other = None if target is None else target.array
+    try:
+        return denoiser.plan(source.array, source.axes, target=other, reports=reports)
     except RedenoiseError:
         return None
 
 
 def _seconds(denoiser: Redenoiser, source: LayerImage) -> float | None:
     try:
-        return denoiser.estimate_seconds(source.array, source.axes) * (1 + PREVIEW_SHARE)
+        config, device = denoiser.config, denoiser.device
+        seconds = estimate_seconds(config, source.array, source.axes, device)
+        return seconds * (1 + PREVIEW_SHARE)
     except (RedenoiseError, RuntimeError):
         return None

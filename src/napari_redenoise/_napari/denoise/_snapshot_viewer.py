@@ -75,7 +75,8 @@ class Rewind(QObject):
         placed = place(self._layer, self._source, window)
 
         def preview() -> PreviewDone:
-            return self._denoiser.preview(self._source.array, self._source.axes, window, step=step)
+            session = self._denoiser.session
+            return session.preview(self._source.array, self._source.axes, window, step=step)
 
         def returned(done: PreviewDone) -> None:
             if not self._over:

@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_redenoise._napari._background_task import Task
 from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari.denoise._run import Survey, survey
-from napari_redenoise.model import Redenoiser
+from napari_redenoise.model import Redenoiser, TrainingPlan
 from napari_redenoise.noise import NoiseReport
 
 Reports = tuple[NoiseReport, ...]
@@ -27,6 +27,7 @@ class Surveys(QObject):
         # None where it could not be measured.
         self._seconds: dict[Hashable, float | None] = {}
         self._reports: dict[Hashable, Reports | None] = {}
+        self._plans: dict[Hashable, TrainingPlan | None] = {}
         self._task: Any = None
         self._over = False
 
@@ -38,6 +39,10 @@ class Surveys(QObject):
     def seconds(self, run: Hashable) -> float | None:
         """Expected time of a kind of run."""
         return self._seconds.get(run)
+
+    def plan(self, run: Hashable, image: Hashable) -> TrainingPlan | None:
+        """What a kind of run on an image does, if that is known."""
+        return self._plans.get((run, image))
 
     def reports(self, image: Hashable) -> Reports | None:
         """What the noise of an image is, if that is known."""
@@ -52,26 +57,31 @@ class Surveys(QObject):
         self._over = True
 
     def begin(
-        self, run: Hashable, image: Hashable, denoiser: Redenoiser, source: LayerImage
+        self,
+        run: Hashable,
+        image: Hashable,
+        denoiser: Redenoiser,
+        source: LayerImage,
+        target: LayerImage | None = None,
     ) -> None:
         """Measure what is not known of a kind of run on an image, unless another is measured."""
-        if self.is_measuring or (run in self._seconds and image in self._reports):
+        if self.is_measuring or (run, image) in self._plans:
             return
 
         def done(found: Survey) -> None:
             self._seconds[run] = found.seconds
-            if image not in self._reports:
-                self._reports[image] = found.reports
+            self._reports[image], self._plans[run, image] = found.reports, found.plan
 
         def finished() -> None:
             self._task = None
             # Also where it failed: a run will say why, and no trial is made again.
             self._seconds.setdefault(run, None)
             self._reports.setdefault(image, None)
+            self._plans.setdefault((run, image), None)
             if not self._over:
                 self.changed.emit()
 
-        noise = image not in self._reports
+        reports = self._reports.get(image)
         self._task = Task(
-            lambda: survey(denoiser, source, noise=noise), returned=done, finished=finished
+            lambda: survey(denoiser, source, target, reports), returned=done, finished=finished
         )

@@ -108,7 +108,7 @@ class Pretraining:
         ConfigError
             When the file holds neither.
         """
-        before, config, _, provenance = load_model(path)
+        before, config, _, provenance, _ = load_model(path)
         wanted = self.config.network
         alone = wanted.model_copy(update={"kind": "equivariant"})
         if config.network == wanted:

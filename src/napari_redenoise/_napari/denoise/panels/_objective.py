@@ -87,7 +87,7 @@ class ObjectiveChoice(QObject):
         self.objective.setCurrentIndex(self.objective.findData(kind))
 
     @property
-    def second_layer(self) -> Any:
+    def target_layer(self) -> Any:
         """The layer that holds the second shot; None for the next frame, or without need."""
         return self._chosen() if self.kind == "noise2noise" else None
 
@@ -99,7 +99,7 @@ class ObjectiveChoice(QObject):
         """The configuration with the chosen objective."""
         if config.objective.kind == self.kind:
             return config
-        return config.changed(**{"objective.kind": self.kind, "objective.mask_shape": ("1",)})
+        return config.replace({"objective.kind": self.kind, "objective.mask_shape": ("1",)})
 
     def offer(self, layers: Sequence[Any]) -> None:
         """Offer other image layers as the second shot; the one that is chosen stays."""

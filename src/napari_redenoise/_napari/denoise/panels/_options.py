@@ -39,13 +39,13 @@ GROUPS = {
     "C8": "8 eighth turns; slower to learn",
 }
 STARTS = {
-    "warm": (
+    "pretrained": (
         "Shipped network",
         "Begins with the network that comes with the plugin and adapts it to your pixels. It was "
         "trained on drawn scenes (filaments, spots, nuclei, membranes, textures) and on "
         "photographs, all with synthetic noise; never on microscope images.",
     ),
-    "scratch": (
+    "random": (
         "From scratch",
         "Begins with random weights: nothing but your own pixels decides. Takes longer; try it "
         "where the shipped network invents structure, or misses it.",
@@ -69,16 +69,16 @@ class Options:
     device: str | None = None
     seed: int = 0
     as_source: bool = False
-    start: Literal["warm", "scratch"] = "warm"
+    start: Literal["pretrained", "random"] = "pretrained"
 
     def apply(self, config: Config) -> Config:
         """The configuration of a run; a time is turned into steps where the run is made."""
         changes: dict[str, object] = {"network.group": self.group, "training.seed": self.seed}
-        if self.start == "scratch":
-            changes["training.start"] = "scratch"
+        if self.start == "random":
+            changes["training.start"] = "random"
         if self.quality == "fast":
             changes["network.kind"] = "equivariant"
-        changed = config.changed(**changes)
+        changed = config.replace(changes)
         return _best(changed) if self.quality == "best" else changed
 
 
@@ -89,9 +89,9 @@ def _best(config: Config) -> Config:
     (docs/warm-start.md): its steps become surer instead.
     """
     training = resolve_start(config).training
-    if training.start == "warm":
-        return config.changed(**{"training.batch_size": LONGER * training.patches_per_step})
-    return config.changed(**{"training.steps": LONGER * training.total_steps})
+    if training.start == "pretrained":
+        return config.replace({"training.batch_size": LONGER * training.patches_per_step})
+    return config.replace({"training.steps": LONGER * training.total_steps})
 
 
 class OptionsForm(QWidget):
@@ -155,7 +155,7 @@ class OptionsForm(QWidget):
     def _lay_out(self, form: QFormLayout) -> None:
         rows = (
             ("&Quality", self.quality, ""),
-            ("Sta&rt", self.begin, STARTS["warm"][1]),
+            ("Sta&rt", self.begin, STARTS["pretrained"][1]),
             (
                 "&Time",
                 self.seconds,

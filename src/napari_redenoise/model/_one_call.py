@@ -1,0 +1,93 @@
+"""What needs one call only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from napari_redenoise.config import Config
+from napari_redenoise.data import ArrayLike
+from napari_redenoise.model._material import as_planes
+from napari_redenoise.model._noise_check import noise_reports
+from napari_redenoise.model._redenoiser import Redenoiser
+from napari_redenoise.noise import NoiseReport
+
+
+def denoise(
+    image: ArrayLike,
+    axes: str | None = None,
+    *,
+    steps: int | None = None,
+    device: str | None = None,
+    seed: int = 0,
+) -> np.ndarray:
+    """Denoise an image: fine-tune the pretrained network on it, and predict.
+
+    Parameters
+    ----------
+    image : array-like
+        Noisy pixels of any integer or floating dtype, at least 16 x 16; never modified.
+    axes : str, optional
+        One letter per axis: Y, X, C (channels denoised together), others are samples. Default
+        ``YX``, ``ZYX``, ``TZYX`` or ``STZYX`` by the number of axes.
+    steps : int, optional
+        Training steps; 0 takes the pretrained network as it is. Default the number that suits it.
+    device : str, optional
+        ``"cuda:0"``, ``"mps"``, ``"cpu"``; default the fastest there is.
+    seed : int
+        Of everything random.
+
+    Returns
+    -------
+    ndarray
+        Of the image's shape and grey levels, float32; float64 where float32 could not tell the
+        grey levels apart.
+
+    Raises
+    ------
+    InputError
+        When the image cannot be denoised.
+    ConfigError
+        When a setting makes no sense.
+    DeviceError
+        When the device is not there, or its memory does not suffice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_redenoise import denoise
+    >>> noisy = np.random.default_rng(0).poisson(20.0, (64, 64))
+    >>> denoise(noisy, steps=0, device="cpu").shape
+    (64, 64)
+    """
+    config = Config(training={"steps": steps, "seed": seed})
+    return Redenoiser(config, device).fit(image, axes).predict(image, axes).denoised
+
+
+def measure_noise(image: ArrayLike, axes: str | None = None) -> tuple[NoiseReport, ...]:
+    """Measure the noise of an image, about a second per channel.
+
+    Parameters
+    ----------
+    image, axes
+        As of `denoise`.
+
+    Returns
+    -------
+    tuple of NoiseReport
+        One per channel.
+
+    Raises
+    ------
+    InputError
+        When the image cannot be denoised either, or every channel holds one value only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_redenoise import measure_noise
+    >>> flat = np.random.default_rng(0).normal(100.0, 5.0, (128, 128))
+    >>> (report,) = measure_noise(flat)
+    >>> round(report.noise_std)
+    5
+    """
+    return noise_reports(as_planes(image, axes))

@@ -1,0 +1,81 @@
+"""Prediction tile by tile, with the memory that there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+
+from napari_redenoise.config import Config
+from napari_redenoise.data import Normalisation, Planes
+from napari_redenoise.errors import DeviceError, is_out_of_memory
+from napari_redenoise.inference import (
+    Draws,
+    Interrupted,
+    TileDone,
+    interruptible,
+    predict,
+    tile_sizes,
+)
+from napari_redenoise.io import disk_in_words
+from napari_redenoise.nn import DenoisingNetwork
+
+
+def predict_in_tiles(
+    network: DenoisingNetwork,
+    planes: Planes,
+    normalisation: Normalisation,
+    outputs: dict[str, Any],
+    config: Config,
+    device: torch.device,
+    draws: Draws | None,
+    should_stop: Callable[[], bool] | None,
+    *,
+    mirrored: bool,
+    dtype: torch.dtype = torch.float32,
+    samples: list[tuple[int, ...]] | None = None,
+) -> Iterator[TileDone]:
+    """Denoise every plane into ``outputs``, with smaller tiles where the memory wants it.
+
+    Raises
+    ------
+    DeviceError
+        When even the smallest tile does not fit the device's memory.
+    OutputError
+        When results that lie on disk do not fit it.
+    """
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    tile, halo, smallest = tile_sizes(config.network, config.tiling)
+    stopping = interruptible(network, should_stop) if should_stop else nullcontext()
+    with stopping, disk_in_words():
+        while True:
+            try:
+                yield from predict(
+                    network,
+                    planes,
+                    normalisation,
+                    outputs,
+                    tile=tile,
+                    halo=halo,
+                    draws=draws,
+                    mirrored=mirrored,
+                    dtype=dtype,
+                    samples=samples,
+                )
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                # Tiles only rewrite what they wrote, so starting again is harmless.
+                tile = tile // 2
+                if tile < smallest:
+                    raise DeviceError(
+                        f"{device} ran out of memory: close other programs that use it, or choose "
+                        "the device 'cpu'"
+                    ) from error
+                continue
+            except Interrupted:
+                if should_stop is None or not should_stop():
+                    raise
+            return
