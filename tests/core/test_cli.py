@@ -285,8 +285,8 @@ def test_structure_that_would_be_smoothed_is_said(redenoise, noisy, tmp_path):
     image, out = (tmp_path / name for name in ("a.tif", "b.tif"))
     tifffile.imwrite(image, data.camera()[128:384, 64:320])
     _, said, _ = redenoise("denoise", image, out, "--steps", 0)
-    assert said.startswith("caution: the shipped network would remove ")
-    assert "leave --steps 0 out" in said
+    assert said.startswith("caution: the pretrained network would remove ")
+    assert "fine-tune it to keep the structure" in said
     _, said, _ = redenoise("denoise", noisy, out, "--steps", 0, "--overwrite")
     assert "caution" not in said
     tifffile.imwrite(image, data.astronaut()[:64, :64], photometric="rgb")
@@ -307,11 +307,11 @@ def test_lines_that_are_subtracted_are_said(redenoise, tmp_path):
     objective = config_of(model).objective
     assert objective.lines == "rows"
     first, second = (line for line in said.splitlines() if "wrote" not in line)
-    assert first.startswith("offsets of rows are subtracted first")
-    assert second == f"objective {objective.kind}"
+    assert first == "line correction: offsets of rows are subtracted"
+    assert second == f"objective {objective.kind}: the noise is independent from pixel to pixel"
     denoised = tifffile.imread(out)
     status, said, errors = redenoise("denoise", image, out, "--steps", 0, "--overwrite")
-    assert said.splitlines()[0] == "offsets of rows are subtracted", errors
+    assert said.splitlines()[0] == "line correction: offsets of rows are subtracted", errors
     # An exported network sees what it is given.
     _, _, errors = redenoise("export", model, tmp_path / "model.pt2")
     assert "does not subtract" in errors
@@ -327,7 +327,7 @@ def test_lines_that_are_subtracted_are_said(redenoise, tmp_path):
         (("--region", "nothing.tif"), "there is no image file"),
         (("--model", "small", "--region", "small"), "does not train"),
         (("--objective", "noise2noise", "--target", "small"), "the same scene"),
-        (("--target", "small"), "leave the second out"),
+        (("--target", "small"), "leave the target out"),
         (("--mask-shape", "horizontal"), "only noise2void"),
         (("--objective", "noise2void", "--mask-shape", "01"), "odd"),
         (("--noise", "2,100,5"), "only r2r"),

@@ -15,6 +15,7 @@ import tifffile
 from napari_redenoise import Redenoiser
 from napari_redenoise._cli._interruption import interruption
 from napari_redenoise.io import _safe_writing, load_model
+from napari_redenoise.model import Session
 
 FAST = ("--from-scratch", "--backbone", "standard", "--objective", "noise2self", "--device", "cpu",
         "--set", "network.levels=2", "--set", "network.encoder_width=8",
@@ -222,14 +223,14 @@ def test_a_signal_from_outside_is_followed_soon(image, tmp_path, name):
 
 def appear(monkeypatch, *paths: Path) -> None:
     """Have files of others come into being while it denoises."""
-    allocate = Redenoiser.allocate
+    allocate = Session.allocate
 
     def appearing(self, *arguments, **keywords):
         for path in paths:
             path.write_bytes(b"theirs")
         return allocate(self, *arguments, **keywords)
 
-    monkeypatch.setattr(Redenoiser, "allocate", appearing)
+    monkeypatch.setattr(Session, "allocate", appearing)
 
 
 def test_results_whose_names_are_taken_meanwhile_get_others(

@@ -5,7 +5,6 @@ import pytest
 import tifffile
 
 from napari_redenoise import Redenoiser
-from napari_redenoise.io import load_model
 
 TINY = (
     "network.levels=2",
@@ -40,8 +39,8 @@ def test_fields_are_set_and_determine_the_result(denoise, tiny, noisy, tmp_path)
     )  # fmt: skip
     assert status == 0, errors
     changes = {"network.group": "D4", "objective.kind": "noise2void"}
-    config = tiny.replace(changes, **{"objective.mask_shape": ("111",)})
-    assert load_model(model)[1] == config
+    config = tiny.replace({**changes, "objective.mask_shape": ("111",)})
+    assert Redenoiser.load(model).config == config
     expected = Redenoiser(config, device="cpu").fit(noisy).predict(noisy).denoised
     np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), expected, rtol=1e-5)
 

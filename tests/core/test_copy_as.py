@@ -53,8 +53,8 @@ def run(request, tiny, noisy, tmp_path, monkeypatch):
     model = Redenoiser(tiny.replace(RUNS[request.param]), device="cpu")
     other = None if second is None else read_image(second).array
     result = model.fit(noisy, "YX", target=other, mask=inside).predict(noisy, "YX")
-    config = Config.model_validate(result.provenance["config"])
-    keywords = {"second": second, "region": region, "device": "cpu"}
+    config = Config(**result.provenance["asked"])
+    keywords = {"target": second, "region": region, "device": "cpu"}
     return result, (config, "it's noisy.tif", "YX"), keywords
 
 
@@ -69,7 +69,7 @@ def test_a_run_that_was_stopped_is_stopped_again(
         if event.step == 4:
             break
     result = model.predict(noisy, "YX")
-    config = Config.model_validate(result.provenance["config"])
+    config = Config(**result.provenance["asked"])
     execute(form, redenoise, config, stop_after=4)
     check(result)
 
@@ -83,7 +83,7 @@ def test_a_model_denoises_without_training_and_in_integers(
     model = Redenoiser(tiny, device="cpu").fit(noisy[::-1], "YX")
     model.save("model.safetensors")
     result = model.predict(noisy, "YX")
-    config = Config.model_validate(result.provenance["config"])
+    config = Config(**result.provenance["asked"])
     execute(form, redenoise, config, model="model.safetensors", as_source=True)
     written = tifffile.imread("denoised.tif")
     limits = np.iinfo(noisy.dtype)
@@ -180,5 +180,5 @@ def test_the_figures_of_several_channels_and_a_region_are_said():
     )
     script = as_python(config, "a.tif", "CYX", region="r.tif")
     assert "region = read_image('r.tif').array != 0" in script
-    assert "region=region" in script
+    assert "mask=region" in script
     compile(script, "script", "exec")

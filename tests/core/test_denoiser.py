@@ -12,7 +12,7 @@ import torch
 import zarr
 
 import napari_redenoise.config as config_module
-import napari_redenoise.model._session as session_module
+import napari_redenoise.model._run as run_module
 import napari_redenoise.model._tiled as prediction_module
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.errors import ConfigError, DeviceError, InputError, OutputError
@@ -272,7 +272,7 @@ def test_running_out_of_memory_in_training_is_reported_with_a_remedy(
         raise torch.OutOfMemoryError("CUDA out of memory")
         yield
 
-    monkeypatch.setattr(session_module, "train", train)
+    monkeypatch.setattr(run_module, "train", train)
     with pytest.raises(DeviceError, match="ran out of memory: choose a smaller patch or batch"):
         model.fit(noisy)
 
@@ -400,7 +400,7 @@ def test_memory_that_does_not_suffice_is_said_in_words_on_every_device(
     monkeypatch.setattr(prediction_module, "predict", full)
     with pytest.raises(DeviceError, match="ran out of memory"):
         trained.predict(noisy)
-    monkeypatch.setattr(session_module, "train", full)
+    monkeypatch.setattr(run_module, "train", full)
     with pytest.raises(DeviceError, match="ran out of memory"):
         trained.fit(noisy)
 

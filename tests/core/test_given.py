@@ -10,6 +10,7 @@ from scipy import sparse
 from napari_redenoise import Redenoiser, assess, equivariance
 from napari_redenoise.data import Planes, as_array
 from napari_redenoise.errors import InputError
+from napari_redenoise.model import measure_noise
 
 WHOLE = slice(None)
 
@@ -98,7 +99,7 @@ REFUSED = {
 def test_what_is_no_image_is_refused_in_one_sentence(counts: np.ndarray, name: str) -> None:
     make, words = REFUSED[name]
     model = Redenoiser(device="cpu")
-    for call in (model.check, model.noise, model.fit, lambda image: assess(image, image)):
+    for call in (model.plan, measure_noise, model.fit, lambda image: assess(image, image)):
         with pytest.raises(InputError, match=words) as caught:
             call(make(counts))
         assert "\n" not in str(caught.value)

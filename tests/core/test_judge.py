@@ -298,7 +298,7 @@ def test_a_training_that_helps_is_taken(warm: Config) -> None:
 
 def test_a_share_lies_between_both_networks(warm: Config, noisy, monkeypatch) -> None:
     model = Redenoiser(warm.replace({"training.learning_rate": 1e-2}), "cpu").fit(noisy)
-    model._unjudged = Judge(pool_of(torch.zeros(1, 32, 32)), 1, 0)
+    model.session.judge = Judge(pool_of(torch.zeros(1, 32, 32)), 1, 0)
     half = Judgement(8, 0.5, 1.0, {})
     monkeypatch.setattr(Judge, "judge", lambda *_: half)
     assert model.session.settle() == half

@@ -190,8 +190,8 @@ def lined() -> np.ndarray:
 
 def test_the_shipped_network_alone_denoises_without_the_lines(lined) -> None:
     model = Redenoiser(Config().replace({"training.steps": 0}), "cpu").fit(lined)
-    assert model.config.objective.lines == "rows"
-    assert model.config.objective.kind == "auto"
+    assert model.session.plan.config.objective.lines == "rows"
+    assert model.session.plan.config.objective.kind == "auto"
 
     def error(image: np.ndarray, **plain: object) -> float:
         denoised = model.predict(image, **plain).denoised
@@ -222,12 +222,12 @@ def test_a_training_learns_from_pixels_without_the_lines(monkeypatch) -> None:
     model = Redenoiser(Config().replace(changes), "cpu")
     window = Window((), slice(0, 64), slice(0, 64))
     events = list(model.fit_events(lined, view=lambda: window))
-    assert model.config.objective.lines == "rows"
-    assert model.config.objective.kind == "r2r"
+    assert model.session.plan.config.objective.lines == "rows"
+    assert model.session.plan.config.objective.kind == "r2r"
     assert "WithoutLines" in learned
     assert model.session.provenance["config"]["objective"]["lines"] == "rows"
     # The noise that is drawn from is that which is left.
-    assert model.config.objective.noise.gain[0] == pytest.approx(4, rel=0.15)
+    assert model.session.plan.config.objective.noise.gain[0] == pytest.approx(4, rel=0.15)
     # The first preview comes before anything is known of the noise, later ones follow.
     assert isinstance(events[0], PreviewDone)
     later = model.session.preview(lined, None, window)
@@ -241,7 +241,7 @@ def test_a_region_on_one_frame_is_learned_from(tiny: Config) -> None:
     region[4, 100:200, 100:200] = True
     changes = {"objective.kind": "auto", "network.channels": 1}
     model = Redenoiser(tiny.replace(changes), "cpu").fit(stack.astype(np.float32), mask=region)
-    assert model.config.objective.lines == "rows"
+    assert model.session.plan.config.objective.lines == "rows"
 
 
 def test_a_small_window_is_previewed_as_it_is(lined, tiny: Config) -> None:
@@ -255,29 +255,29 @@ def test_nothing_stays_of_the_lines_of_another_image(lined) -> None:
     for kind in ("auto", "r2r"):
         none = {"training.steps": 0, "objective.kind": kind}
         model = Redenoiser(Config().replace(none), "cpu").fit(lined)
-        assert model.config.objective.lines == "rows"
+        assert model.session.plan.config.objective.lines == "rows"
         assert list(model.fit_events(noisy_scene(), should_stop=lambda: True)) == []
-        assert model.config.objective.lines == "none"
+        assert model.session.plan.lines == "none"
     # What was said stays.
     said = Config().replace({"training.steps": 0, "objective.lines": "columns"})
     model = Redenoiser(said, "cpu").fit(lined).fit(lined)
-    assert model.config.objective.lines == "columns"
+    assert model.session.plan.config.objective.lines == "columns"
 
 
 def test_random_weights_learn_without_the_lines_too(lined, tiny: Config) -> None:
     model = Redenoiser(tiny.replace({"objective.kind": "auto"}), "cpu").fit(lined)
-    assert model.config.training.start == "random"
-    assert model.config.objective.lines == "rows"
-    assert copy(model).config.objective.lines == "rows"
+    assert model.session.plan.config.training.start == "random"
+    assert model.session.plan.config.objective.lines == "rows"
+    assert copy(model).session.plan.config.objective.lines == "rows"
     list(model.fit_events(noisy_scene().astype(np.float32), resume=True, steps=1))
-    assert model.config.objective.lines == "none"
+    assert model.session.plan.config.objective.lines == "none"
 
 
 def test_lines_may_be_named_with_any_objective(lined, tiny: Config) -> None:
     named = {"objective.kind": "noise2noise", "objective.lines": "both"}
     stack = np.stack([lined, (noisy_scene() + offsets(160, 9)[:, None]).astype(np.float32)])
     model = Redenoiser(tiny.replace(named), "cpu").fit(stack)
-    assert model.config.objective.lines == "both"
+    assert model.session.plan.config.objective.lines == "both"
 
 
 def test_stopping_the_search_for_lines_keeps_the_shipped_network(lined, monkeypatch) -> None:

@@ -97,7 +97,7 @@ def test_a_single_image_has_no_neighbouring_frames(tiny: Config, noisy) -> None:
 
 
 def test_a_second_image_is_refused_by_objectives_of_one_shot(tiny: Config, noisy) -> None:
-    with pytest.raises(ConfigError, match="leave the second out, or choose noise2noise"):
+    with pytest.raises(ConfigError, match="leave the target out, or choose noise2noise"):
         Redenoiser(tiny, "cpu").fit(noisy, target=noisy + 1)
 
 

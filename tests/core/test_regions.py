@@ -286,7 +286,7 @@ def test_stacks_are_paired_each_with_its_own_frames(tiny: Config) -> None:
 def test_other_images_that_do_not_fit_are_refused_in_words(tiny: Config, noisy) -> None:
     model = Redenoiser(tiny, "cpu")
     with pytest.raises(ConfigError, match="belongs to one image: leave it out"):
-        model.check(noisy, mask=np.ones(noisy.shape, bool), images=[noisy])
+        model.plan(noisy, mask=np.ones(noisy.shape, bool), images=[noisy])
     with pytest.raises(ConfigError, match="belongs to one image: leave it out"):
         model.fit(noisy, target=noisy, images=[noisy])
     with pytest.raises(InputError, match="one letter per axis"):

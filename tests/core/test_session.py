@@ -265,7 +265,7 @@ def test_a_snapshot_that_was_not_kept_is_refused_in_words(tiny: Config, noisy) -
     ):
         with pytest.raises(ConfigError, match=r"no snapshot of step 9: .* \(1, 2, 3\)"):
             choose(9)
-    assert model.fit(noisy).snapshots[-1].step == 3
+    assert model.fit(noisy).session.snapshots[-1].step == 3
 
 
 # -- going on ------------------------------------------------------------------------------------

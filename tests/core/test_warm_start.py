@@ -8,7 +8,7 @@ from napari_redenoise.data import Normalisation
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.inference import predict_window
 from napari_redenoise.io import load_model, save_model
-from napari_redenoise.model import _preparation, _pretrained
+from napari_redenoise.model import _material, _pretrained
 from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.nn import build_network
 from napari_redenoise.nn.testing import equivariance_error
@@ -85,7 +85,7 @@ def test_the_first_preview_comes_before_the_first_step(warm, shipped, noisy) -> 
 def test_other_networks_begin_from_scratch(warm, shipped, noisy, changes) -> None:
     config = warm.replace(changes)
     model = Redenoiser(config, "cpu").fit(noisy)
-    assert model.config.training.start == "random"
+    assert model.session.plan.config.training.start == "random"
     plain = Redenoiser(config.replace({"training.start": "random"}), "cpu").fit(noisy)
     np.testing.assert_array_equal(model.predict(noisy).denoised, plain.predict(noisy).denoised)
 
@@ -132,8 +132,8 @@ def test_patches_and_steps_suit_the_start() -> None:
 
 def test_a_grey_image_after_one_in_colour_is_warm_again(warm, shipped, noisy) -> None:
     model = Redenoiser(warm, "cpu").fit(np.stack([noisy, noisy + 1]), "CYX")
-    assert model.config.training.start == "random"
-    assert model.fit(noisy).config.training.start == "pretrained"
+    assert not model.session.plan.is_fine_tuning
+    assert model.fit(noisy).session.plan.is_fine_tuning
 
 
 def test_random_weights_are_not_left_as_they_are(tiny: Config, noisy) -> None:
@@ -146,9 +146,9 @@ def test_the_noise_is_measured_only_after_the_first_preview(
     warm, shipped, noisy, monkeypatch
 ) -> None:
     measured = []
-    real = _preparation.resolved
+    real = _material.noise_reports
     monkeypatch.setattr(
-        _preparation, "resolved", lambda *a, **k: measured.append(1) or real(*a, **k)
+        _material, "noise_reports", lambda *a, **k: measured.append(1) or real(*a, **k)
     )
     window = Window((), slice(0, 40), slice(0, 40))
     model = Redenoiser(warm.replace({"objective.kind": "auto"}), "cpu")
@@ -159,8 +159,9 @@ def test_the_noise_is_measured_only_after_the_first_preview(
     assert "optimiser" not in vars(model.session.state)
     assert isinstance(next(events), StepDone)
     assert measured
-    assert model.config.objective.kind != "auto"
-    assert model.session.provenance["config"]["objective"]["kind"] == model.config.objective.kind
+    kind = model.session.plan.config.objective.kind
+    assert kind != "auto" == model.config.objective.kind
+    assert model.session.provenance["config"]["objective"]["kind"] == kind
 
 
 @pytest.mark.parametrize("kind", ["auto", "r2r"])

@@ -117,9 +117,9 @@ class Material:
             self._corrected[lines, whole] = Material(correct(self.planes), target, images)
         return self._corrected[lines, whole]
 
-    def noise(self, *, ask_denoiser: bool = True) -> tuple[NoiseReport, ...]:
+    def noise(self, *, ask_denoiser: bool = True, always: bool = False) -> tuple[NoiseReport, ...]:
         """Measure the noise of the image: see `noise_reports`."""
-        return noise_reports(self.planes, ask_denoiser=ask_denoiser)
+        return noise_reports(self.planes, ask_denoiser=ask_denoiser, always=always)
 
     def shots(self, config: ObjectiveConfig) -> tuple[Shots, ...]:
         """Pairs or images to train on, of every image: see `shots_of`."""

@@ -43,7 +43,9 @@ class ChannelStack:
         return measured(self.planes.read(sample, rows, columns)[self.channel])
 
 
-def noise_reports(planes: Planes, *, ask_denoiser: bool = True) -> tuple[NoiseReport, ...]:
+def noise_reports(
+    planes: Planes, *, ask_denoiser: bool = True, always: bool = False
+) -> tuple[NoiseReport, ...]:
     """Measure the noise of every channel, about a second each.
 
     Parameters
@@ -67,7 +69,9 @@ def noise_reports(planes: Planes, *, ask_denoiser: bool = True) -> tuple[NoiseRe
         return tuple(one if isinstance(one, NoiseReport) else without_noise() for one in found)
     # One that is adapted by R2R in any case learns what is structure; there are no weights for
     # several channels.
-    if not ask_denoiser or len(reports) > 1 or recommend(reports[0]).objective == "r2r":
+    if not ask_denoiser or len(reports) > 1:
+        return reports
+    if recommend(reports[0]).objective == "r2r" and not always:
         return reports
     return (replace(reports[0], removed=what_is_removed(planes, reports[0])),)
 

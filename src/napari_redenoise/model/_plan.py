@@ -86,8 +86,13 @@ class TrainingPlan:
             return
         if self.diagnosis is not None and self.asked.objective.kind == "auto":
             yield f"objective {objective.kind}: {self.diagnosis.reason}"
-        if objective.noise is not None and self.diagnosis is not None:
-            yield f"objective {objective.kind}: {noise_in_words(objective.noise)}"
+        if objective.noise is not None:
+            yield self.noise_sentence()
+
+    def noise_sentence(self) -> str:
+        """What R2R draws from."""
+        noise = self.config.objective.noise
+        return "objective r2r" if noise is None else f"objective r2r: {noise_in_words(noise)}"
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `from_json` makes the same plan of them."""
@@ -171,7 +176,9 @@ def make_plan(
         lines = "none" if config.objective.lines == "auto" else config.objective.lines
         return TrainingPlan(asked, config.replace({"objective.lines": lines}))
     learns, ask_denoiser = config.training.total_steps > 0, config.training.start == "pretrained"
-    reports = tuple(reports or _reports(material, ask_denoiser=ask_denoiser))
+    # What is predicted with pretrained weights as they are is not kept by any training.
+    always = ask_denoiser and not learns
+    reports = tuple(reports or _reports(material, ask_denoiser=ask_denoiser, always=always))
     if not ask_denoiser:
         reports = tuple(replace(report, removed=None) for report in reports)
     found = diagnose(reports, fine_tuning=ask_denoiser)
@@ -188,10 +195,12 @@ def make_plan(
     return TrainingPlan(asked, settled, reports, found)
 
 
-def _reports(material: Material, *, ask_denoiser: bool) -> tuple[NoiseReport, ...]:
+def _reports(
+    material: Material, *, ask_denoiser: bool, always: bool = False
+) -> tuple[NoiseReport, ...]:
     """Of every channel; none where the noise cannot be measured."""
     try:
-        return material.noise(ask_denoiser=ask_denoiser)
+        return material.noise(ask_denoiser=ask_denoiser, always=always)
     except InputError:
         return ()
 

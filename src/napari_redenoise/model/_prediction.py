@@ -87,6 +87,8 @@ def predict_planes(
     """
     samples = list(planes.indices())
     for number, sample in enumerate(samples):
+        if number and should_stop is not None and should_stop():
+            return
         try:
             corrected = correct_lines(planes, lines, device, should_stop, samples=[sample])
         except Interrupted:
@@ -104,5 +106,3 @@ def predict_planes(
             samples=[sample],
         ):
             yield TileDone(number * done.tiles + done.tile, len(samples) * done.tiles, sample)
-        if should_stop is not None and should_stop():
-            return
