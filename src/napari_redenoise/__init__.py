@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from napari_redenoise.assessment import EquivarianceResult, TrustReport, assess, equivariance
     from napari_redenoise.config import Config, FolderConfig
     from napari_redenoise.errors import RedenoiseError
-    from napari_redenoise.model import Redenoiser, Result
+    from napari_redenoise.model import (
+        Event,
+        Redenoiser,
+        Result,
+        TrainingPlan,
+        denoise,
+        measure_noise,
+    )
     from napari_redenoise.recipes import FolderTraining
 
 # OpenMP's threads wait for each other by spinning; where another program computes as well, that
@@ -32,28 +39,36 @@ except PackageNotFoundError:  # a source tree that was never installed
 __all__ = [
     "Config",
     "EquivarianceResult",
+    "Event",
     "FolderConfig",
     "FolderTraining",
     "RedenoiseError",
     "Redenoiser",
     "Result",
+    "TrainingPlan",
     "TrustReport",
     "__version__",
     "assess",
+    "denoise",
     "equivariance",
+    "measure_noise",
 ]
 
 _LAZY = {
     "Config": "config",
     "EquivarianceResult": "assessment",
+    "Event": "model",
     "FolderConfig": "config",
     "FolderTraining": "recipes",
     "RedenoiseError": "errors",
     "Redenoiser": "model",
     "Result": "model",
+    "TrainingPlan": "model",
     "TrustReport": "assessment",
     "assess": "assessment",
+    "denoise": "model",
     "equivariance": "assessment",
+    "measure_noise": "model",
 }
 
 
