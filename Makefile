@@ -24,7 +24,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format bench clean system-libraries
+.PHONY: help demo test lint format docs docs-serve bench clean system-libraries
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ help: ## list the targets
 demo: $(VENV)/.demo ## denoise a sample image into demo-output/; opens napari where there is a display
 	$(VENV)/bin/redenoise demo --out demo-output --overwrite
 
-test: system-libraries $(VENV)/.tox ## lint and run all tests, in environments of their own
+test: system-libraries $(VENV)/.tox ## lint, run all tests, build the site, in environments of their own
 	$(TOX) run
 
 lint: $(VENV)/.tox ## style, types, the import rule, the manifest
@@ -42,6 +42,12 @@ format: $(VENV)/.tox ## rewrite the files in the project's style
 	$(TOX) exec -e lint -- ruff check --fix .
 	$(TOX) exec -e lint -- ruff format .
 
+docs: $(VENV)/.tox ## build the site into site/, with warnings as errors
+	$(TOX) run -e docs -- --site-dir "$(CURDIR)/site"
+
+docs-serve: $(VENV)/.tox ## show the site on http://localhost:8000, anew after every change
+	$(TOX) exec -e docs -- mkdocs serve
+
 bench: $(VENV)/.demo ## run the benchmarks
 	@set -e; for script in benchmarks/[a-z]*.py; do \
 		if [ ! -e "$$script" ]; then echo "benchmarks/ holds no script"; break; fi; \
@@ -49,7 +55,7 @@ bench: $(VENV)/.demo ## run the benchmarks
 	done
 
 clean: ## remove what make made
-	rm -rf .venv .tox build dist demo-output .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .tox build dist site demo-output .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # apt-get is asked, rather than dpkg for the names: later releases renamed some of the packages.
 system-libraries: ## the libraries that the tests' windows need (Debian, Ubuntu)
@@ -71,7 +77,7 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.tox: $(VENV)/.created
-	$(PIP) 'tox>=4.11'
+	$(PIP) 'tox>=4.22'
 	@touch $@
 
 # torch first and by version, so that pip does not fetch a newer one for the package.

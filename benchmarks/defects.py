@@ -13,7 +13,7 @@ from _report import ROOT, append, machine, publish, rows, scoring, table
 from napari_redenoise import Config, Redenoiser
 
 NAME = "defects"
-PAGE = ROOT / "docs" / "warm-start.md"
+PAGE = ROOT / "docs" / "fine-tuning.md"
 PICTURES = ("036_0", "confocal_BPAE_G")
 DEFECTS = (
     "none",

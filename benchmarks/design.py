@@ -25,7 +25,7 @@ from napari_redenoise.nn import export
 from napari_redenoise.recipes.pretraining import Pretraining, Recipe
 
 NAME = "design"
-PAGE = ROOT / "docs" / "warm-start.md"
+PAGE = ROOT / "benchmarks" / "NOTEBOOK.md"
 SETS = ("w2s_dev", "fmd_dev", "hagen_dev")
 KEPT = Path("design")
 KEEP_EVERY = 300.0

@@ -31,7 +31,7 @@ from napari_redenoise import Config, Redenoiser
 from napari_redenoise.model import _pretrained
 
 NAME = "fine_tuning"
-PAGE = ROOT / "docs" / "warm-start.md"
+PAGE = ROOT / "docs" / "fine-tuning.md"
 SETS = ("w2s_dev", "fmd_dev", "hagen_dev", "fmd_testmix_dev")
 SEEDS = (0, 1, 2)
 MOST_LOST = 0.05

@@ -1,4 +1,4 @@
-"""The supported resolution against the truth, on real images: docs/trust.md.
+"""The supported resolution against the truth, on real images: docs/quality-checks.md.
 
 A row per image and band goes to results/resolution.csv. The pretrained network denoises every
 image as it is; the same seed (0) draws the photons that are taken away. About ten seconds an image
@@ -21,7 +21,7 @@ from napari_redenoise.data import Planes
 from napari_redenoise.model import measure_noise
 
 NAME = "resolution"
-PAGE = ROOT / "docs" / "trust.md"
+PAGE = ROOT / "docs" / "quality-checks.md"
 FRAMES = {"w2s_dev": 400, "fmd_dev": 50, "fmd_testmix_dev": 50}
 """Frames that a reference is the mean of; nothing was chosen on the last set."""
 

@@ -15,7 +15,7 @@ from skimage import io
 from napari_redenoise import Config, Redenoiser
 
 NAME = "structured"
-PAGE = ROOT / "docs" / "warm-start.md"
+PAGE = ROOT / "docs" / "fine-tuning.md"
 MOVIE = "twophoton_sima_dev/movie_TYX.tif"
 IMAGES = (
     MOVIE,

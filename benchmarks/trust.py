@@ -1,4 +1,4 @@
-"""What the checks of a result find, on real pictures whose truth is known: docs/trust.md."""
+"""What the checks of a result find, on real pictures whose truth is known: docs/quality-checks.md."""
 
 import numpy as np
 from _report import ROOT, machine, publish, scoring, table
@@ -9,7 +9,7 @@ from napari_redenoise.assessment import TrustCheck
 from napari_redenoise.noise import NoiseReport, estimate_noise
 
 NAME = "trust"
-PAGE = ROOT / "docs" / "trust.md"
+PAGE = ROOT / "docs" / "quality-checks.md"
 DATASETS = ("w2s_dev", "fmd_dev", "hagen_dev")
 MARKS = ("good", "caution", "bad", "unknown")
 SHIFTED = 0.02

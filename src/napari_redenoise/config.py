@@ -59,17 +59,17 @@ class NetworkConfig(_Frozen):
 
     ``kind`` is ``adarenet`` (a standard and an equivariant U-Net fused by a learned mask),
     ``equivariant`` or ``standard`` (one of the two branches alone). ``variant`` ``reference`` is
-    the network as the method's authors published it: see docs/reference.md.
+    the network as the method's authors published it: see docs/published-code.md.
     """
 
-    kind: NetworkKind = "adarenet"
-    variant: NetworkVariant = "default"
+    kind: NetworkKind = Field("adarenet", description="both branches fused by a mask, or one alone")
+    variant: NetworkVariant = Field("default", description="reference: as the authors published it")
     group: str = Field("C4", description="symmetry group: C4, C8, ... or D4, D8, ...")
     channels: int = Field(1, ge=1, le=16, description="channels of the image (1 grey, 3 RGB)")
-    kernel_size: Literal[3, 5, 7] = 3
+    kernel_size: Literal[3, 5, 7] = Field(3, description="side of the filters in pixels")
     levels: int = Field(5, ge=1, le=6, description="number of 2x poolings")
-    encoder_width: int = Field(48, ge=1)
-    decoder_width: int = Field(96, ge=1)
+    encoder_width: int = Field(48, ge=1, description="channels of the feature maps on the way down")
+    decoder_width: int = Field(96, ge=1, description="channels of the feature maps on the way up")
 
     @model_validator(mode="after")
     def _group_is_known(self) -> NetworkConfig:
@@ -87,10 +87,18 @@ class NoiseConfig(_Frozen):
     camera's electronics make, 1 where it is light of a background.
     """
 
-    gain: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = (0.0,)
-    offset: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = (0.0,)
-    read_noise: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = (0.0,)
-    skewed: tuple[Annotated[float, Field(ge=0, le=1)], ...] = (0.0,)
+    gain: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = Field(
+        (0.0,), description="grey levels per photon"
+    )
+    offset: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = Field(
+        (0.0,), description="grey level of no signal"
+    )
+    read_noise: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] = Field(
+        (0.0,), description="standard deviation, in grey levels"
+    )
+    skewed: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        (0.0,), description="share of the read noise's variance that is as skewed as photon noise"
+    )
 
     @model_validator(mode="after")
     def _there_is_noise(self) -> NoiseConfig:
@@ -123,7 +131,7 @@ class ObjectiveConfig(_Frozen):
     are found where the noise is measured, and none where it is not.
     """
 
-    kind: ObjectiveKind = "auto"
+    kind: ObjectiveKind = Field("auto", description="auto: what suits the measured noise")
     spacing: int = Field(4, ge=2, le=16, description="Noise2Self: one pixel in spacing^2 is masked")
     masked_fraction: float = Field(0.08, gt=0, le=0.5, description="Noise2Void: share masked")
     window: int = Field(5, ge=3, le=15, description="Noise2Void: width of the neighbourhood")
@@ -177,18 +185,28 @@ class TrainingConfig(_Frozen):
     ``precision`` ``auto`` uses bfloat16 autocast where the device computes it faster than float32.
     """
 
-    start: Start = "pretrained"
-    steps: int | None = Field(None, ge=0)
-    batch_size: int | None = Field(None, ge=1)
-    patch_size: int | None = Field(None, ge=8)
-    learning_rate: float | None = Field(None, gt=0)
-    warmup_steps: int = Field(30, ge=0)
-    ema_decay: float = Field(0.98, ge=0, lt=1)
-    clip_norm: float = Field(1.0, gt=0)
-    loss: Literal["l2", "l1"] = "l2"
+    start: Start = Field("pretrained", description="weights that the training begins with")
+    steps: int | None = Field(
+        None, ge=0, description="training steps; default 100, from random weights 270"
+    )
+    batch_size: int | None = Field(
+        None, ge=1, description="patches per step; default 4, from random weights 8"
+    )
+    patch_size: int | None = Field(
+        None, ge=8, description="side of a patch in pixels; default 96, from random weights 64"
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, description="before it falls; default the best measured one"
+    )
+    warmup_steps: int = Field(30, ge=0, description="steps over which the learning rate rises")
+    ema_decay: float = Field(0.98, ge=0, lt=1, description="of the moving average of the weights")
+    clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    loss: Literal["l2", "l1"] = Field("l2", description="squared or absolute error")
     branch_weight: float = Field(0.1, ge=0, description="weight of each branch's loss (AdaReNet)")
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    seed: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the device computes it faster"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="of everything random")
 
     @property
     def total_steps(self) -> int:
@@ -210,14 +228,18 @@ class TilingConfig(_Frozen):
     """How images are predicted: in tiles of ``tile`` pixels with a halo.
 
     ``halo`` ``None`` takes the receptive field's radius, with which tiled and whole prediction
-    agree. ``mirrored`` averages what the network makes of the picture and of its mirror image,
+    agree. ``mirrored`` averages what the network makes of the image and of its mirror image,
     which takes twice as long; ``None`` does so for images that are denoised in a moment, see
     `mirrors`.
     """
 
-    tile: int = Field(1024, ge=64)
-    halo: int | None = Field(None, ge=0)
-    mirrored: bool | None = None
+    tile: int = Field(1024, ge=64, description="side of a tile in pixels")
+    halo: int | None = Field(
+        None, ge=0, description="margin of a tile in pixels; default the receptive field's radius"
+    )
+    mirrored: bool | None = Field(
+        None, description="test-time augmentation; default up to 4 million pixels"
+    )
 
     def mirrors(self, pixels: int) -> bool:
         """Whether an image of so many pixels, all planes together, is also shown mirrored."""

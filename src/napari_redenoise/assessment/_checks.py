@@ -14,7 +14,7 @@ from napari_redenoise.noise import NoiseReport, describe, has_unknown_structure,
 
 Mark = Literal["good", "caution", "bad", "unknown"]
 
-# Bars of docs/trust.md: up to the first a figure is good, up to the second a caution.
+# Bars of docs/quality-checks.md: up to the first a figure is good, up to the second a caution.
 SHIFT = (0.5, 1.5)
 LOCAL_SHIFT = (1.25, 2.5)
 EXCESS = (0.015, 0.06)

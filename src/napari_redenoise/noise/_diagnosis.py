@@ -62,7 +62,7 @@ class Recommendation:
     -----
     R2R is recommended to adapt a network that knows images already, where the noise is known. From
     random weights it learns more slowly than Noise2Self; but a network that is shown pictures as
-    they are forgets with blind spots how to use the pixel itself (docs/warm-start.md). With
+    they are forgets with blind spots how to use the pixel itself (docs/fine-tuning.md). With
     offsets of lines the recommendation is a first one: without them the noise is another.
     """
 

@@ -89,7 +89,7 @@ def noise_in_words(noise: NoiseConfig) -> str:
 
 
 def _what_r2r_draws_from(report: NoiseReport) -> tuple[NoiseModel, float]:
-    """A model, and how much of its read noise is as skewed as photon noise: docs/objectives.md.
+    """A model, and how much of its read noise is as skewed as photon noise: docs/noise.md.
 
     The darkest region is taken for dark and the skewness says what its noise is. Where it is not
     known, photons make all noise, unless pixels are so dark that photons alone cannot have made

@@ -1,7 +1,7 @@
 """What the authors' published network does differently: its wiring and its initial weights.
 
 Facts were taken from the published code of the paper below, and are held by tests against its
-outputs; docs/reference.md has the differences in numbers.
+outputs; docs/published-code.md has the differences in numbers.
 
 References
 ----------

@@ -86,7 +86,7 @@ def _best(config: Config) -> Config:
     """Three times the work of a training.
 
     More steps than the default make an adaptation worse, which learns the noise of its one picture
-    (docs/warm-start.md): its steps become surer instead.
+    (docs/fine-tuning.md): its steps become surer instead.
     """
     training = resolve_start(config).training
     if training.start == "pretrained":
