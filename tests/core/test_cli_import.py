@@ -14,7 +14,7 @@ from napari_redenoise import Redenoiser
 from napari_redenoise.io import load_model
 from napari_redenoise.nn import load_authors_checkpoint
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "import-checkpoints.md"
 
 
 def published_unet(channels: int = 1) -> dict[str, torch.Tensor]:
