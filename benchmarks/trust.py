@@ -1,4 +1,4 @@
-"""What the checks of a result find, on real pictures whose truth is known: docs/quality-checks.md."""
+"""What the quality checks find, on real images with a reference: docs/quality-checks.md."""
 
 import numpy as np
 from _report import ROOT, machine, publish, scoring, table

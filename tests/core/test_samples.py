@@ -4,6 +4,7 @@ import pytest
 from napari_redenoise import _sample_data
 from napari_redenoise.noise import poisson_gaussian
 
+
 @pytest.mark.parametrize("sample", [_sample_data.noisy_cells, _sample_data.noisy_time_series])
 def test_a_sample_is_its_ground_truth_with_camera_noise(sample):
     (truth, _, _), (noisy, _, kind) = sample()

@@ -99,8 +99,8 @@ def assess(
     No ground truth is used, so nothing is proved: every check can find a certain kind of damage,
     and a result that passes all of them can still be wrong, above all in structure that was made
     up where the noise left none. Which damage is found, and which is not, was measured:
-    docs/quality-checks.md. The supported resolution tells down to which scale a result agrees with the
-    image without noise.
+    docs/quality-checks.md. The supported resolution tells down to which scale a result agrees with
+    the image without noise.
 
     At most 32 megapixels are read, in windows spread evenly over all planes. Pixels that are not
     finite in either image are left out, and for all checks but that of the mean, places where the
