@@ -1,5 +1,6 @@
 """Every example of README, site and docstrings runs; every command, link and table is current."""
 
+import ast
 import doctest
 import re
 import runpy
@@ -132,17 +133,35 @@ def test_every_option_is_described() -> None:
                 assert shown == "--help" or f"`{shown}`" in section, (name, option)
 
 
-def written(script: Path) -> tuple[Path, set[str]]:
-    """The page that a benchmark publishes into, and the markers that it writes there."""
-    text = script.read_text(encoding="utf-8")
-    place = re.search(r'^PAGE = ROOT / "(\w+)" / "([\w.-]+)"$', text, re.M)
-    page = ROOT.joinpath(*place.groups()) if place else ROOT / "docs" / "benchmarks.md"
-    name = re.search(r'^NAME(?:, \w+)? = "(\w+)"', text, re.M)
-    calls = re.findall(r'publish\((?:(NAME)|f"\{NAME\}(\w*)(\{)?)', text)
-    if name is None or not calls:
-        return page, set()
-    endings = {ending for _, ending, is_open in calls if not is_open}
-    return page, {name[1] + ending for ending in endings}
+def written(script: Path) -> tuple[Path, list[str]]:
+    """The page that a benchmark publishes into, and patterns of the markers that it writes there."""
+    tree = ast.parse(script.read_text(encoding="utf-8"))
+    page, name = ROOT / "docs" / "benchmarks.md", ""
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="PAGE")], value=value):
+                page = ROOT.joinpath(*re.findall(r"'([^']+)'", ast.unparse(value)))
+            case ast.Assign(targets=[ast.Name(id="NAME")], value=ast.Constant(value=str(value))):
+                name = value
+            case ast.Assign(targets=[ast.Tuple()], value=ast.Tuple(elts=[ast.Constant(), *_])):
+                name = ast.literal_eval(node.value)[0] if "NAME" in ast.unparse(node) else name
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    named = [one.args[0] for one in calls if ast.unparse(one.func) == "publish"]
+    return page, [pattern(one, name) for one in named]
+
+
+def pattern(node: ast.expr, name: str) -> str:
+    """The names that an expression can give, of which NAME is known."""
+    match node:
+        case ast.Constant():
+            return re.escape(str(node.value))
+        case ast.Name(id="NAME"):
+            return re.escape(name)
+        case ast.FormattedValue(value=value):
+            return pattern(value, name)
+        case ast.JoinedStr():
+            return "".join(pattern(part, name) for part in node.values)
+    return r"\w+"
 
 
 PUBLISHING = [script for script in SCRIPTS if written(script)[1]]
@@ -152,10 +171,19 @@ PUBLISHING = [script for script in SCRIPTS if written(script)[1]]
 def test_a_benchmark_finds_its_place(script: Path) -> None:
     page, markers = written(script)
     text = page.read_text(encoding="utf-8")
+    by = re.escape(f"written by benchmarks/{script.name}")
     for marker in markers:
-        begin = f"<!-- {marker} begins: written by benchmarks/{script.name} -->"
-        assert text.count(begin) == 1, f"{page.name} lacks {begin}"
-        assert text.index(begin) < text.index(f"<!-- {marker} ends -->")
+        found = re.findall(rf"<!-- ({marker}) begins: {by} -->", text)
+        assert found, f"{page.name} lacks {marker}"
+        assert len(found) == len(set(found))
+        for one in found:
+            assert text.count(f"<!-- {one} ends -->") == 1
+
+
+def test_benchmarks_publish() -> None:
+    patterns = {script.name: written(script)[1] for script in PUBLISHING}
+    assert len(patterns) > 12
+    assert r"equivariance_\w+" in patterns["equivariance.py"]
 
 
 def test_no_marker_is_without_its_script() -> None:
