@@ -15,6 +15,7 @@ import typer
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
+import napari_redenoise
 from napari_redenoise import Config
 from napari_redenoise._cli import app
 from napari_redenoise._cli._app import assigned
@@ -134,7 +135,7 @@ def test_every_option_is_described() -> None:
 
 
 def written(script: Path) -> tuple[Path, list[str]]:
-    """The page that a benchmark publishes into, and patterns of the markers that it writes there."""
+    """The page that a benchmark publishes into, and patterns of the markers that it writes."""
     tree = ast.parse(script.read_text(encoding="utf-8"))
     page, name = ROOT / "docs" / "benchmarks.md", ""
     for node in tree.body:
@@ -215,6 +216,17 @@ def test_links_into_the_repository_lead_somewhere(page: Path) -> None:
             target = page.parent / path if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_public_names_are_in_the_reference() -> None:
+    page = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    for place in re.findall(r"^::: ([\w.]+)$", page, re.M):
+        package, _, name = place.rpartition(".")
+        assert name == "errors" or hasattr(import_module(package), name), place
+    shown = {place.rpartition(".")[2] for place in re.findall(r"^::: (\S+)$", page, re.M)}
+    public = set(napari_redenoise.__all__) - {"__version__", "Event", "RedenoiseError"}
+    assert public <= shown
+    assert all(f"`{name}`" in page for name in (*public, "Event", "RedenoiseError"))
 
 
 def test_pages_that_the_code_names_are_there() -> None:

@@ -73,7 +73,7 @@ def assess(
     axes : str, optional
         As for `Redenoiser.predict`.
     reports : tuple of NoiseReport, optional
-        The noise of every channel of ``noisy``, as `Redenoiser.noise` measures it, which is done
+        The noise of every channel of ``noisy``, as `measure_noise` measures it, which is done
         here where it is not given: about a second a channel.
     denoiser : callable, optional
         What made ``denoised``: takes and returns windows (channels, Y, X), as in ``lambda window:
