@@ -261,6 +261,15 @@ class Config(_Frozen):
     def from_json(cls, text: str) -> Config:
         """Read a configuration.
 
+        Parameters
+        ----------
+        text : str
+            JSON, as ``model_dump_json()`` writes it.
+
+        Returns
+        -------
+        Config
+
         Raises
         ------
         ConfigError
@@ -282,6 +291,10 @@ class Config(_Frozen):
         ----------
         changes : mapping
             Values by dotted field.
+
+        Returns
+        -------
+        Config
 
         Raises
         ------

@@ -40,11 +40,21 @@ class TrustReport:
         return max(made, key=_BY_WEIGHT.index)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, as JSON has them."""
+        """Everything as plain values, as JSON has them.
+
+        Returns
+        -------
+        dict
+        """
         return {"mark": self.mark, "checks": [asdict(check) for check in self.checks]}
 
     def sentences(self) -> list[str]:
-        """One line a check: mark, title, figure, advice."""
+        """One line a check: mark, title, figure, advice.
+
+        Returns
+        -------
+        list of str
+        """
         return [
             f"{check.mark}: {check.name}: {check.figure}."
             + (f" {check.advice}" if check.advice else "")

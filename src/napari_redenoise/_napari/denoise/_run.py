@@ -216,7 +216,7 @@ class Survey:
 
     seconds: float | None
     reports: tuple[NoiseReport, ...] | None
-    plan: TrainingPlan | None
+    plan: TrainingPlan | None = None
 
 
 def survey(
