@@ -54,7 +54,7 @@ def main() -> None:
                 "image": name,
                 "way": way,
                 "recommended": way == ("R2R" if advice.objective == "r2r" else "blind spot"),
-                "blind_spot": "/".join(model.config.objective.mask_shape),
+                "blind_spot": "/".join(model.session.plan.config.objective.mask_shape),
                 "noisy": f"{psnr(noisy, picture):.2f}",
                 "psnr": f"{psnr(model.predict(noisy).denoised, picture):.2f}",
             }
