@@ -72,6 +72,7 @@ EXACT = {
         y, size=[3 * side for side in (y.shape[2], y.shape[3])]
     ),
     "divided by the number of pixels": lambda y: y / (y.shape[2] * y.shape[3]) ** 0.5,
+    "pooled by four, padded": nn.MaxPool2d(4, stride=2, padding=1),
     "pooled to half": lambda y: functional.adaptive_max_pool2d(y, half(y)),
 }
 REFUSED = {

@@ -66,6 +66,7 @@ OFF_CENTRE = (
     "factor, or use mode 'bilinear'"
 )
 SHAPE_OF_ITS_OWN = "makes a shape that does not rotate with the image: give one size for both sides"
+SHUFFLES = ("pixel_shuffle", "pixel_unshuffle")
 SHUFFLED = (
     "moves channels into pixels or back, which is exact beside a convolution only: put a plain one "
     "before PixelShuffle, after PixelUnshuffle, or use nearest upsampling and a convolution, or "
@@ -79,7 +80,17 @@ OF_ONE_SIDE = (
 UNKNOWN_SIZE = (
     "has a size that cannot be told: compute it from the shape of the image or of a feature map"
 )
-_MOVES = {"view", "reshape", "flatten", "permute", "transpose", "unflatten", "rearrange", "roll"}
+_MOVES = {
+    "view",
+    "reshape",
+    "flatten",
+    "permute",
+    "transpose",
+    "unflatten",
+    "rearrange",
+    "roll",
+    "channel_shuffle",
+}
 
 
 def name_of(node: fx.Node) -> str:
@@ -330,12 +341,12 @@ def _unknown(node: fx.Node, module: nn.Module | None) -> str:
         )
     if isinstance(module, nn.Linear) or name == "linear":
         return "weighs pixels or channels one by one: use a 1 x 1 convolution"
-    if isinstance(module, nn.Flatten) or name in _MOVES:
+    if isinstance(module, (nn.Flatten, nn.ChannelShuffle)) or name in _MOVES:
         return (
             "moves channels or pixels, which would mix orientations: keep (B, C, H, W), or between "
             "permute(0, 2, 3, 1) and its inverse use LayerNorm, Linear, pointwise functions alone"
         )
-    if isinstance(module, (nn.PixelShuffle, nn.PixelUnshuffle)) or "shuffle" in name:
+    if isinstance(module, (nn.PixelShuffle, nn.PixelUnshuffle)) or name in SHUFFLES:
         return SHUFFLED
     if name in _CUTS and _cuts_pixels(node):
         return f"cuts rows and columns, not alike on all sides: {_CROP}"

@@ -15,6 +15,7 @@ from torch import fx, nn
 from napari_redenoise.nn.convert._graph import sole_user
 from napari_redenoise.nn.convert._roles import (
     POINTWISE,
+    SHUFFLES,
     argument,
     is_pointwise,
     name_of,
@@ -48,7 +49,7 @@ def _shuffle(traced: fx.GraphModule, node: fx.Node) -> tuple[bool, int | None]:
         layer = traced.get_submodule(str(node.target))
         up = isinstance(layer, nn.PixelShuffle)
         factor = getattr(layer, "upscale_factor" if up else "downscale_factor", None)
-    elif name_of(node) in ("pixel_shuffle", "pixel_unshuffle"):
+    elif name_of(node) in SHUFFLES:
         up = name_of(node) == "pixel_shuffle"
         factor = argument(node, 1, "upscale_factor" if up else "downscale_factor")
     return up, factor if isinstance(factor, int) else None
