@@ -127,6 +127,16 @@ IDIOMS = {
     ),
     "layer scale": lambda: Between(Scaled(8, 1, 1), nn.ReLU(), Scaled(1, 8, 1, 1)),
     "one factor for all": lambda: Between(Scaled(1), Scaled(1, 1, 1)),
+    "one factor of many": lambda: Between(Apply(lambda f, x: x * f.gamma.mean(), Scaled(8))),
+    "factor computed from others": lambda: Between(
+        Apply(
+            lambda f, x: torch.exp(f.gamma).view(1, -1, 1, 1) * x + f.gamma[:, None, None],
+            Scaled(8),
+        )
+    ),
+    "factor in place": lambda: Between(
+        Apply(lambda f, x: x.mul_(f.gamma.unsqueeze(-1).unsqueeze(-1)), Scaled(8))
+    ),
     "factor of the image": lambda: nn.Sequential(Scaled(3, 1, 1), conv(3, 3, 3, padding=1)),
     "factor of the result": lambda: nn.Sequential(conv(3, 3, 3, padding=1), Scaled(3, 1, 1)),
     "shuffle": lambda: Between(conv(8, 32, 3, padding=1), nn.PixelShuffle(2)),
@@ -184,6 +194,13 @@ REFUSED = {
         "mix orientations",
     ),
     "norm of pixels": ([nn.LayerNorm([16, 16])], 8, "not known to be equivariant"),
+    "a number per pixel, reshaped": (
+        [Apply(lambda f, x: x + f.gamma.view(1, 1, 16, 16), Scaled(256))], 8, r"gamma \(parameter\)"
+    ),
+    "an offset per channel": (
+        [Apply(lambda f, x: x + f.gamma[:, None, None], Scaled(8))], 8, "leave it out"
+    ),
+    "shuffle of channels": ([nn.ChannelShuffle(2)], 8, "mix orientations"),
     "a number per pixel": ([Scaled(16, 16)], 8, "leave it out"),
     "a number per column": ([Scaled(16)], 8, "leave it out"),
     "a number per row, channels last": (

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from torch import fx, nn
 
 from napari_redenoise.nn.convert._factors import constants
-from napari_redenoise.nn.convert._graph import attribute
 from napari_redenoise.nn.convert._roles import (
     Role,
     argument,
@@ -152,10 +151,16 @@ class Plan:
         if node.op == "output":
             return Role.OUTPUT
         if node.op == "get_attr":
-            return Role.NUMBER if attribute(self.traced, node).numel() == 1 else Role.UNKNOWN
+            return Role.UNKNOWN if self._meets_maps(node) else Role.NUMBER
         if node in self.constants:
             return Role.NUMBER  # what it is computed from has been judged
         return module_role(module) if module is not None else function_role(node, features)
+
+    def _meets_maps(self, node: fx.Node) -> bool:
+        """Whether a parameter, or what is computed from it, meets maps as more than one number."""
+        return self.constants[node].numel() > 1 and any(
+            user not in self.constants or self._meets_maps(user) for user in node.users
+        )
 
     def _channels(
         self, node: fx.Node, role: Role, module: nn.Module | None, features: list[fx.Node]
