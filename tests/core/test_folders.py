@@ -184,9 +184,7 @@ def test_clean_targets_are_clean(small: Config, images: Path) -> None:
     sample = training._objective()(batch, torch.Generator())
     for target in training.normalisation.undo(sample.target[:, 0].numpy()[:, None][0]):
         windows = [
-            np.lib.stride_tricks.sliding_window_view(
-                training.images.read(number)[0], target.shape
-            )
+            np.lib.stride_tricks.sliding_window_view(training.images.read(number)[0], target.shape)
             for number in range(5)
         ]
         assert min(np.abs(window - target).max((2, 3)).min() for window in windows) < 1e-2
@@ -241,6 +239,58 @@ def test_a_resumed_training_ends_as_one_that_was_not_interrupted(
         torch.testing.assert_close(
             second.state.average.state_dict()[name], value, rtol=0, atol=0, msg=name
         )
+
+
+def steps_of(training: FolderTraining) -> list[StepDone]:
+    return [event for event in training.events() if isinstance(event, StepDone)]
+
+
+def test_more_epochs_extend_a_finished_run_by_the_schedule_of_the_longer_one(
+    small: Config, images: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "state.safetensors"
+    long = steps_of(run_of(small, images, epochs=5))
+    short = run_of(small, images, epochs=2)
+    assert steps_of(short)[-1].learning_rate < long[5].learning_rate
+    short.save_state(path)
+    extended = run_of(small, images, epochs=5)
+    extended.resume(path)
+    added = steps_of(extended)
+    assert [step.step for step in added] == list(range(7, 16))
+    assert [step.learning_rate for step in added] == [step.learning_rate for step in long[6:]]
+    assert extended.state.losses[:6] == short.state.losses
+
+
+def test_an_extended_run_is_resumed_like_any_other(
+    small: Config, images: Path, tmp_path: Path
+) -> None:
+    first = run_of(small, images, epochs=1)
+    list(first.events())
+    first.save_state(tmp_path / "first.safetensors")
+    whole = run_of(small, images, epochs=3)
+    whole.resume(tmp_path / "first.safetensors")
+    for event in whole.events():
+        if isinstance(event, StepDone) and event.step == 5:
+            whole.save_state(tmp_path / "second.safetensors")
+    again = run_of(small, images, epochs=3)
+    again.resume(tmp_path / "second.safetensors")
+    list(again.events())
+    assert again.state.losses == whole.state.losses
+    for name, value in whole.state.average.state_dict().items():
+        torch.testing.assert_close(
+            again.state.average.state_dict()[name], value, rtol=0, atol=0, msg=name
+        )
+
+
+def test_a_run_is_not_made_shorter_nor_otherwise_changed_by_extending_it(
+    small: Config, images: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "state.safetensors"
+    run_of(small, images, epochs=2).save_state(path)
+    with pytest.raises(ModelFileError, match=r"other settings .*folder\.epochs"):
+        run_of(small, images, epochs=1).resume(path)
+    with pytest.raises(ModelFileError, match=r"other settings \(folder\.noise_param\)"):
+        run_of(small, images, epochs=3, noise_param=20).resume(path)
 
 
 def test_the_schedule_is_part_of_a_state_and_absent_from_older_ones(
@@ -446,23 +496,26 @@ def test_an_interrupted_command_goes_on_with_resume(
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert train_into(whole, images).exit_code == 0
 
-    def interrupt(name: str, at: int) -> None:
-        calls, original = [], getattr(FolderTraining, name)
+    def interrupt_at(at: int, call):
+        calls: list[int] = []
 
         def interrupted(*arguments):
             calls.append(1)
             if len(calls) == at:
                 signal.raise_signal(signal.SIGINT)
-            return original(*arguments)
+            return call(*arguments)
 
-        monkeypatch.setattr(FolderTraining, name, interrupted)
+        return interrupted
 
     before = signal.getsignal(signal.SIGINT)
-    # Two steps per epoch, a batch each.
-    name, at = {"step": ("_batch", 1), "last step": ("_batch", 2), "validation": ("validate", 1)}[
-        when
-    ]
-    interrupt(name, at)
+    if when == "validation":
+        monkeypatch.setattr(FolderTraining, "validate", interrupt_at(1, FolderTraining.validate))
+    else:
+        # Two steps per epoch, and the objective is asked once in each.
+        objective, at = FolderTraining._objective, {"step": 1, "last step": 2}[when]
+        monkeypatch.setattr(
+            FolderTraining, "_objective", lambda training: interrupt_at(at, objective(training))
+        )
     stopped = train_into(run, images)
     assert stopped.exit_code == 130
     assert f"stopped at step {1 if when == 'step' else 2}; continue with --resume" in stopped.output
@@ -480,6 +533,21 @@ def test_an_interrupted_command_goes_on_with_resume(
         tensors, wanted = (load_file(folder / name) for folder in (run, whole))
         for key, value in wanted.items():
             torch.testing.assert_close(tensors[key], value, rtol=0, atol=0)
+
+
+def test_resume_with_more_epochs_adds_them(images: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert train_into(run, images).exit_code == 0
+    before = (run / "epoch-002.safetensors").read_bytes()
+    done = train_into(run, images, "--resume")
+    assert "all 2 epochs are done: give more --nb-epochs to extend the run" in done.output
+    done = train_into(run, images, "--resume", "--nb-epochs", "3")
+    assert done.exit_code == 0, done.output
+    assert "epochs are done" not in done.output
+    with (run / "statistics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+    assert (run / "epoch-002.safetensors").read_bytes() == before
+    assert load_model(run / "epoch-003.safetensors")[3]["folder"]["epochs"] == 3
 
 
 def test_a_model_of_an_earlier_training_is_kept(images: Path, tmp_path: Path) -> None:
@@ -522,8 +590,7 @@ def test_a_model_denoises_files_like_those_it_was_trained_on(tmp_path: Path) -> 
     of_training = scaled(normalisation, 1 / 257)
     seen = scene(0)[None].astype(np.float32)
     once, mirrored = (
-        denoise_image(network, image, config, of_training)[0]
-        for image in (seen, seen[..., ::-1])
+        denoise_image(network, image, config, of_training)[0] for image in (seen, seen[..., ::-1])
     )
     expected = 257 * (once + mirrored[..., ::-1]) / 2
     np.testing.assert_allclose(skimage.io.imread(out), expected, rtol=1e-3)
@@ -617,9 +684,7 @@ def test_without_cuda_the_command_of_the_paper_says_so_and_device_insists(
 ) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    assert (
-        "no CUDA device: training without" in train_into(tmp_path / "a", images, "--cuda").output
-    )
+    assert "no CUDA device: training without" in train_into(tmp_path / "a", images, "--cuda").output
     refused = train_into(tmp_path / "b", images, "--device", "cuda")
     assert "not available: choose one of" in str(refused.exception)
     assert not (tmp_path / "b").exists()
