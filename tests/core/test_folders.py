@@ -118,7 +118,7 @@ def test_images_of_unknown_scale_or_shape_are_refused(tmp_path, image, words) ->
 
 
 def batches_of(training: FolderTraining, count: int) -> list:
-    stream = training._batches()
+    stream = training.batches()
     return [next(stream) for _ in range(count)]
 
 
@@ -452,7 +452,7 @@ def test_the_loss_of_the_command_line_is_the_one_that_is_minimised(
         first[kind] = float(rows[0]["loss"])
     assert first["l1"] < np.sqrt(first["l2"])
     training = run_of(last_of(tmp_path / "l1")[0], images)
-    batch = next(training._batches())
+    batch = next(training.batches())
     sample = training._objective()(batch, torch.Generator())
     with torch.no_grad():
         error = training.state.network(sample.input).denoised - sample.target

@@ -194,7 +194,7 @@ class FolderTraining:
 
     def _events(self, dtype: torch.dtype) -> Iterator[StepDone | EpochDone]:
         training = self.config.training
-        with closing(self._batches()) as batches:
+        with closing(self.batches()) as batches:
             steps = train(self.state, batches, self._objective(), training, dtype)
             began = time.perf_counter()
             for step in steps:
@@ -238,8 +238,11 @@ class FolderTraining:
         folders = (self.images, *(() if self.validation is None else (self.validation,)))
         return tuple(why for folder in folders for why in folder.unreadable.values())
 
-    def _batches(self) -> Generator[FolderBatch, None, None]:
-        """From the state's step on, so that a resumed training sees what it would have seen."""
+    def batches(self) -> Generator[FolderBatch, None, None]:
+        """Endless batches from the state's step on, made ahead by the workers.
+
+        A resumed training sees what it would have seen. Closing the generator ends the workers.
+        """
         return ahead(self._make_batch, itertools.count(self.state.step), self.workers)
 
     def _objective(self) -> Callable[[FolderBatch, torch.Generator], Sample]:
