@@ -106,7 +106,7 @@ def save_images(folder: Path) -> None:
             rng.integers(whole - size + 1) for whole, size in zip(source.shape, SIZE, strict=False)
         )
         cut = source[top : top + SIZE[0], left : left + SIZE[1]]
-        skimage.io.imsave(folder / f"{number:04}.jpg", cut, check_contrast=False, quality=90)
+        skimage.io.imsave(folder / f"{number:04}.jpg", cut, check_contrast=False)
 
 
 def measured(folder: str, workers: int) -> tuple[str, str, str]:

@@ -2,6 +2,9 @@
 
 import itertools
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -146,6 +149,26 @@ def test_a_stopped_training_leaves_no_thread(small: Config, images: Path) -> Non
     assert len(workers_alive()) > 0
     events.close()
     assert workers_alive() == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there Ctrl-C goes to whole consoles")
+def test_ctrl_c_ends_the_command_soon_with_a_checkpoint(images: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code = "from napari_redenoise._cli import main; main()"
+    line = f"train --train-dir {images} --ckpt-save-path {run} --nb-epochs 100000 --crop-size 24"
+    options = "--backbone standard --workers 3 --device cpu --report-interval 1"
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", code, *line.split(), *options.split()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with process:
+        assert any(said.startswith("step 2:") for said in process.stdout)
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(30) == 130
+    assert (run / "training-state.safetensors").exists()
 
 
 def test_fewer_workers_than_none_are_refused(small: Config, images: Path) -> None:
