@@ -2,8 +2,8 @@
 
 No measurement are pixels that are no numbers (NaN, infinite, masked) and constant areas: gaps
 between the tiles of a mosaic, black frames, borders that a registration filled, saturated areas.
-Single pixels far beyond all their neighbours are measurements of something else than the scene: hot
-and dead pixels, cosmic rays.
+Single pixels, or two that touch, far beyond all their neighbours are measurements of something else
+than the scene: hot and dead pixels, cosmic rays.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _ENCLOSED, _FAR, _STREWN = 0.75, 65, 5e-4
 them, and are so large a share of it within a square of this side."""
 
 _RANGES, _USUAL = 2.0, (99.5, 4.0)
-"""How far a single pixel is beyond its eight neighbours where it is an outlier: so many ranges of
-these, and so many times what this percentile of the differences from the neighbours' mean is."""
+"""How far a pixel is beyond its neighbours but one where it is an outlier: so many ranges of these,
+and so many times what this percentile of the differences from the neighbours' mean is."""
 
 _LIMIT = (0.5, 99.5, 20.0)
 """Grey levels that normalisation and network take in: this many times the range between these
