@@ -87,8 +87,9 @@ def assess(
         here where it is not given: about a second a channel.
     denoiser : callable, optional
         What made ``denoised``: takes and returns windows (channels, Y, X), as in ``lambda window:
-        model.predict(window, "CYX", averaged=False).denoised``. A window of at most 512 x 512
-        pixels is denoised with it twice, to tell the supported resolution.
+        model.predict(window, "CYX", tta=False, draws=0, correct_lines=False).denoised``. A
+        window of at most 512 x 512 pixels is denoised with it twice, to tell the supported
+        resolution.
     pixel_size : (float, str), optional
         Side of a pixel and its unit, to tell the supported resolution in it.
     should_stop : callable, optional
