@@ -31,11 +31,11 @@ from napari_redenoise.model import (
     LINES_IN_WORDS,
     Redenoiser,
     advise,
-    noise_in_words,
     resolve,
     shows_draws,
     smoothed,
 )
+from napari_redenoise.noise import noise_in_words
 
 _SUBTRACTED = "offsets of {} are subtracted first, and the noise is measured again without them"
 

@@ -10,7 +10,7 @@ from typing import Literal
 from napari_redenoise.assessment._residual import Measured
 from napari_redenoise.assessment._resolution import FINEST, Resolution
 from napari_redenoise.assessment._support import PixelSize
-from napari_redenoise.noise import NoiseReport, describe, has_unknown_structure, is_clean
+from napari_redenoise.noise import NoiseReport, describe, diagnose
 
 Mark = Literal["good", "caution", "bad", "unknown"]
 
@@ -113,7 +113,8 @@ def _structure(measured: Measured, report: NoiseReport) -> TrustCheck:
     advice = "Look for outlines in the difference of both images, and train longer or larger."
     # Where structure seems to be correlated noise, it stayed as it should.
     stayed = any(noise > _CORRELATED and own < _REMOVED * noise for own, noise in pairs)
-    if mark == "good" and stayed and not has_unknown_structure(report):
+    case = diagnose([report], fine_tuning=True).case
+    if mark == "good" and stayed and case != "unknown structure":
         mark, figure = "caution", f"{figure}; the correlated part of the noise stayed"
         advice = "Train with the objective auto, which hides as much as the noise is correlated."
     return _check(name, mark, excess, figure, meaning, advice)
@@ -140,7 +141,7 @@ def _amount(measured: Measured, report: NoiseReport) -> TrustCheck:
 
 def _doubt(measured: Measured, report: NoiseReport) -> str:
     """Why the amount of noise cannot be judged, or nothing."""
-    if is_clean(report):
+    if report.is_clean:
         return "no noise was found in the noisy image"
     if math.isnan(measured.share):
         return "nearly all pixels are clipped or missing"

@@ -12,13 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_redenoise.data import Planes, measured
-from napari_redenoise.noise import (
-    NoiseReport,
-    correlation_reach,
-    correlation_without_lines,
-    is_clean,
-    lines_of,
-)
+from napari_redenoise.noise import NoiseReport, diagnose
 
 MOST_PIXELS = 2**25
 WINDOW = 1024
@@ -143,7 +137,7 @@ class _Sums:
         self.moved -= float(residual.sum(dtype=np.float64))
         greys = noisy[::stride, ::stride]
         self.greys.append(greys[np.isfinite(greys)])
-        if is_clean(self.report):
+        if self.report.is_clean:
             return
         level = np.where(known, level, level[known].mean()).astype(np.float32)
         variance = self._variance(level)
@@ -180,7 +174,7 @@ class _Sums:
         slow = ndimage.uniform_filter(scaled, _SLOW) / np.maximum(weight, 1e-3)
         fast = np.where(used, scaled - slow, 0)
         # Offsets of lines are noise of their own: that they were removed hides nothing else.
-        lines = lines_of(self.report)
+        lines = diagnose([self.report], fine_tuning=True).lines
         for axis, name in ((1, "rows"), (0, "columns")):
             if lines in (name, "both"):
                 mean = fast.sum(axis, keepdims=True) / np.maximum(used.sum(axis, keepdims=True), 1)
@@ -208,9 +202,7 @@ class _Sums:
         energy = self.energy / self.used
         own = self.products / np.maximum(self.pairs, 1) / energy if energy > 0 else self.products
         own_y, own_x = own.mean(1).tolist()
-        noise_y, noise_x = (
-            float(np.mean(along[: len(LAGS)])) for along in correlation_without_lines(self.report)
-        )
+        noise_y, noise_x = (float(np.mean(along[: len(LAGS)])) for along in found.without_lines())
         share = self.removed / self.expected
         return Measured(
             shift=shift,
@@ -263,7 +255,7 @@ def _means(side: int, used: Bools, *images: npt.NDArray[np.floating]) -> Floats:
 
 def _spread(report: NoiseReport) -> float:
     """By how much correlation of the noise raises the variance of a mean."""
-    reaches = correlation_reach(report)
+    reaches = report.autocorrelation.reach
     along = (report.autocorrelation.y, report.autocorrelation.x)
     sums = (sum(values[:reach]) for values, reach in zip(along, reaches, strict=True))
     return float(np.prod([max(1.0, 1 + 2 * total) for total in sums]))

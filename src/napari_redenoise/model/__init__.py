@@ -8,12 +8,10 @@ from napari_redenoise.model._material import (
     shows_draws,
     usable_alone,
 )
-from napari_redenoise.model._noise_check import (
+from napari_redenoise.model._noise_reports import ChannelStack, noise_reports
+from napari_redenoise.model._objective_choice import (
     LINES_IN_WORDS,
-    ChannelStack,
     advise,
-    noise_in_words,
-    noise_reports,
     recommendation,
     resolve,
     smoothed,
@@ -43,7 +41,6 @@ __all__ = [
     "has_warm_start",
     "judgement_in_words",
     "make_objective",
-    "noise_in_words",
     "noise_reports",
     "recommendation",
     "resolve",

@@ -24,7 +24,7 @@ from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.inference import Draws, predict_window
 from napari_redenoise.model._judge import Judge
 from napari_redenoise.model._judgement import Judgement
-from napari_redenoise.model._line_correction import WithoutLines
+from napari_redenoise.model._line_correction import correct_lines
 from napari_redenoise.model._material import (
     Material,
     as_planes,
@@ -33,7 +33,7 @@ from napari_redenoise.model._material import (
     make_objective,
     shows_draws,
 )
-from napari_redenoise.model._noise_check import forgotten
+from napari_redenoise.model._objective_choice import forgotten
 from napari_redenoise.model._preparation import prepared
 from napari_redenoise.model._pretrained import (
     has_warm_start,
@@ -462,10 +462,7 @@ class Learner:
         self, planes: Planes, should_stop: Callable[[], bool] | None = None
     ) -> Planes:
         """Without offsets of lines, where the image that was learned from had such."""
-        lines = self.config.objective.lines
-        if lines == "none":
-            return planes
-        return WithoutLines.of(planes, lines, self.device, should_stop)
+        return correct_lines(planes, self.config.objective.lines, self.device, should_stop)
 
     def _draws(self, count: int) -> Draws | None:
         """What is shown of a picture, where that is not the picture itself."""

@@ -62,8 +62,9 @@ def predict_in_tiles(
     *,
     mirrored: bool,
     dtype: torch.dtype = torch.float32,
+    samples: list[tuple[int, ...]] | None = None,
 ) -> Iterator[TileDone]:
-    """Denoise every plane into ``outputs``, with smaller tiles where the memory wants it.
+    """Denoise planes into ``outputs``, with smaller tiles where the memory wants it.
 
     Raises
     ------
@@ -88,6 +89,7 @@ def predict_in_tiles(
                     draws=draws,
                     mirrored=mirrored,
                     dtype=dtype,
+                    samples=samples,
                 )
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):

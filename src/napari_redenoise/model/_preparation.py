@@ -9,9 +9,9 @@ import torch
 from napari_redenoise.config import Config, Lines
 from napari_redenoise.data import Planes, Pool, load_pool, some_pixels
 from napari_redenoise.inference import Interrupted
-from napari_redenoise.model._line_correction import WithoutLines
+from napari_redenoise.model._line_correction import correct_lines
 from napari_redenoise.model._material import Material
-from napari_redenoise.model._noise_check import resolved, with_lines
+from napari_redenoise.model._objective_choice import resolved, with_lines
 
 MOST_PIXELS = 2**20
 """That are learned from without offsets of lines, which take a few predictions to find."""
@@ -58,7 +58,7 @@ def prepared(
         def change(planes: Planes) -> Planes:
             # Noise2Noise needs frames that follow each other.
             some = planes if objective.kind == "noise2noise" else some_pixels(planes, MOST_PIXELS)
-            return WithoutLines.of(some, lines, device, should_stop)
+            return correct_lines(some, lines, device, should_stop)
 
         if lines not in straight:
             straight[lines] = material.changed(change)

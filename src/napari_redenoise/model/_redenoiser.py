@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from napari_redenoise.data import ArrayLike, check_scale, result_dtype
+from napari_redenoise.data import ArrayLike, Planes, check_scale, result_dtype
 from napari_redenoise.inference import TileDone
 from napari_redenoise.io import load_model, result_array, save_model
 from napari_redenoise.model._learner import Learner
+from napari_redenoise.model._line_correction import predict_corrected
 from napari_redenoise.model._material import Material, as_planes
-from napari_redenoise.model._noise_check import noise_reports
+from napari_redenoise.model._noise_reports import noise_reports
 from napari_redenoise.model._prediction import Result, predict_in_tiles
 from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.model._timing import run_seconds, steps_within
@@ -141,19 +142,28 @@ class Redenoiser(Learner):
         network, normalisation = self._trained()
         if self._is_loaded:
             check_scale(planes, normalisation)
-        if averaged:
-            planes = self._without_lines(planes, should_stop)
-        yield from predict_in_tiles(
-            network,
-            planes,
-            normalisation,
-            outputs,
-            self.config,
-            self.device,
-            self._draws(self.config.objective.draws) if averaged else None,
-            should_stop,
-            mirrored=averaged and self.config.tiling.mirrors(planes.pixels),
-        )
+        draws = self._draws(self.config.objective.draws) if averaged else None
+        mirrored = averaged and self.config.tiling.mirrors(planes.pixels)
+
+        def predicted(some: Planes, samples: list[tuple[int, ...]]) -> Iterator[TileDone]:
+            return predict_in_tiles(
+                network,
+                some,
+                normalisation,
+                outputs,
+                self.config,
+                self.device,
+                draws,
+                should_stop,
+                mirrored=mirrored,
+                samples=samples,
+            )
+
+        lines = self.config.objective.lines if averaged else "none"
+        if lines == "none":
+            yield from predicted(planes, list(planes.indices()))
+        else:
+            yield from predict_corrected(planes, lines, self.device, should_stop, predicted)
 
     def check(
         self,

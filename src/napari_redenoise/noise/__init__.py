@@ -1,65 +1,46 @@
-"""What the noise is."""
+"""All of noise: what it is, what that means for a training, and how it is made."""
 
-from napari_redenoise.noise._diagnosis import (
-    Recommendation,
-    blind_spot,
-    can_be_drawn,
-    correlation_reach,
-    correlation_without_lines,
-    drawn_from,
-    has_unknown_structure,
-    is_clean,
-    is_independent,
-    is_known,
-    lines_of,
-    recommend,
-    removes_more,
-)
+from napari_redenoise.noise._diagnosis import Diagnosis, diagnose
 from napari_redenoise.noise._estimate import (
     estimate_noise,
     estimate_noise_from_repeats,
     noise_autocorrelation,
 )
+from napari_redenoise.noise._line_offsets import Offsets, line_offsets
 from napari_redenoise.noise._report import (
     Autocorrelation,
     NoiseModel,
     NoiseReport,
-    Removed,
+    ResidualNoise,
     VariancePoint,
     without_noise,
 )
-from napari_redenoise.noise._residual import noise_of_removed, square_blocks
+from napari_redenoise.noise._residual import residual_noise
+from napari_redenoise.noise._sampling import noise_in_words, noise_model, sampling_noise
 from napari_redenoise.noise._synthetic import gaussian, poisson_gaussian
 from napari_redenoise.noise._wording import Finding, describe, structure_in_words
 
 __all__ = [
     "Autocorrelation",
+    "Diagnosis",
     "Finding",
     "NoiseModel",
     "NoiseReport",
-    "Recommendation",
-    "Removed",
+    "Offsets",
+    "ResidualNoise",
     "VariancePoint",
-    "blind_spot",
-    "can_be_drawn",
-    "correlation_reach",
-    "correlation_without_lines",
     "describe",
-    "drawn_from",
+    "diagnose",
     "estimate_noise",
     "estimate_noise_from_repeats",
     "gaussian",
-    "has_unknown_structure",
-    "is_clean",
-    "is_independent",
-    "is_known",
-    "lines_of",
+    "line_offsets",
     "noise_autocorrelation",
-    "noise_of_removed",
+    "noise_in_words",
+    "noise_model",
     "poisson_gaussian",
-    "recommend",
-    "removes_more",
-    "square_blocks",
+    "residual_noise",
+    "sampling_noise",
     "structure_in_words",
     "without_noise",
 ]

@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_redenoise._napari._plots import Plot
 from napari_redenoise._napari._words import wrapped
-from napari_redenoise.model import LINES_IN_WORDS, recommendation
-from napari_redenoise.noise import NoiseReport, describe
+from napari_redenoise.model import LINES_IN_WORDS
+from napari_redenoise.noise import NoiseReport, describe, diagnose
 
 BLUE, ORANGE, GREY = (86, 180, 233), (230, 159, 0), (128, 128, 128)
 """Told apart by those who do not see red and green, on dark and on light."""
@@ -28,7 +28,7 @@ OBJECTIVE_NAMES = {
 
 def advice_in_words(reports: tuple[NoiseReport, ...], *, adapting: bool = True) -> str:
     """What is recommended for the noise that was found, and why, in one sentence."""
-    advice = recommendation(reports, adapting=adapting)
+    advice = diagnose(reports, fine_tuning=adapting)
     objective = OBJECTIVE_NAMES[advice.objective]
     if advice.lines == "none":
         return f"{objective}, because {advice.reason}"
@@ -70,8 +70,8 @@ class NoisePanel(QWidget):
     def show_reports(self, reports: Sequence[NoiseReport], *, adapting: bool = True) -> None:
         """Show the reports of all channels in words, and the first one's plots."""
         if not adapting:
-            # What the shipped network would do plays no part.
-            reports = [replace(report, removed=None) for report in reports]
+            # What the pretrained network would do plays no part.
+            reports = [replace(report, residual=None) for report in reports]
         parts = []
         for number, report in enumerate(reports):
             if len(reports) > 1:
