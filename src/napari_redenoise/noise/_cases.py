@@ -9,10 +9,7 @@ from typing import Literal
 from napari_redenoise.config import Lines
 from napari_redenoise.noise._report import NoiseReport, ResidualNoise
 from napari_redenoise.noise._thresholds import (
-    FEW_HOMOGENEOUS,
-    FLAT_RESIDUAL,
     LARGE_MISFIT,
-    MANY_HOMOGENEOUS,
     NEXT_ONLY,
     SIGNIFICANT,
     SMOOTH,
@@ -48,20 +45,13 @@ def case_of(report: NoiseReport) -> Case:
         return "white by residual"
     if not is_white:
         return "correlated"
-    return "white" if has_flat_residual(report) else "not measurable"
+    return "not measurable"
 
 
 def is_model_known(report: NoiseReport) -> bool:
     """Whether noise can be drawn from the model as it was measured."""
     is_noisy = bool(report.model.gain or report.model.read_noise)
     return report.gain_is_known and is_noisy and report.misfit <= LARGE_MISFIT
-
-
-def has_flat_residual(report: NoiseReport) -> bool:
-    """Whether noise of unknown growth may be taken for Gaussian: its residual does not grow."""
-    residual = _fitted(report)
-    is_gaussian = report.model.gain == 0 and report.noise_std > 0
-    return residual is not None and is_gaussian and abs(residual.growth) < FLAT_RESIDUAL
 
 
 def lines_of(reports: Iterable[NoiseReport]) -> Lines:
@@ -98,10 +88,6 @@ def _has_white_residual(report: NoiseReport) -> bool:
     """
     residual = _fitted(report)
     if residual is None or max(residual.correlation) > WHITE_RESIDUAL:
-        return False
-    if residual.is_strong and not FEW_HOMOGENEOUS <= report.homogeneous <= MANY_HOMOGENEOUS:
-        # Enough such places tell the noise; where there are none, structure was measured with it,
-        # and it is not more than that.
         return False
     found = report.autocorrelation
     return all(

@@ -163,8 +163,6 @@ class ResidualNoise:
         little to fit one to, and to measure what follows.
     correlation : (float, float)
         At lag 1 along y and along x.
-    growth : float
-        By how much that line rises over the levels of the window, over the mean variance.
     below : float
         Share of the pixels that are darker than photons alone could make them by that line.
     """
@@ -172,7 +170,6 @@ class ResidualNoise:
     ratio: float
     noise: NoiseModel | None
     correlation: tuple[float, float]
-    growth: float
     below: float
 
     @property

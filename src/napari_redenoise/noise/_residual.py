@@ -66,7 +66,7 @@ def residual_noise(
     own, expected = (square_blocks(part, _BLOCK).mean(1)[used] for part in (residual**2, variance))
     ratio = float(np.sqrt(np.median(own / np.maximum(expected, np.finfo(np.float32).tiny))))
     fit = fit_residual(plane, residual, denoised.astype(np.float64), _free(report))
-    return ResidualNoise(ratio, *(fit or (None, (0.0, 0.0), 0.0, 0.0)))
+    return ResidualNoise(ratio, *(fit or (None, (0.0, 0.0), 0.0)))
 
 
 def _without_line_means(plane: Values, denoised: npt.NDArray[np.floating]) -> Values:

@@ -27,7 +27,6 @@ class ResidualFit(NamedTuple):
 
     noise: NoiseModel
     correlation: tuple[float, float]
-    growth: float
     below: float
 
 
@@ -73,8 +72,7 @@ def fit_residual(
         expected = np.maximum(fit.at(level), least)
     darkest, brightest = (float(end) for end in np.quantile(level, _ENDS))
     mean = float(expected.mean())
-    growth = fit.slope * (brightest - darkest) / mean
-    if growth > GROWING_RESIDUAL:
+    if fit.slope * (brightest - darkest) > GROWING_RESIDUAL * mean:
         without = -fit.intercept / fit.slope
         offset = max(darkest, without)
         noise = NoiseModel(fit.slope, offset, math.sqrt(fit.slope * (offset - without)))
@@ -82,7 +80,7 @@ def fit_residual(
     else:
         noise, below = NoiseModel(0.0, darkest, math.sqrt(mean)), 0.0
     correlation = _correlation(residual, denoised, noise, used, least)
-    return ResidualFit(noise, correlation, growth, below)
+    return ResidualFit(noise, correlation, below)
 
 
 def _correlation(

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_redenoise.config import NoiseConfig
 from napari_redenoise.errors import InputError
-from napari_redenoise.noise._cases import case_of, has_flat_residual, is_model_known
+from napari_redenoise.noise._cases import case_of
 from napari_redenoise.noise._report import NoiseModel, NoiseReport
 from napari_redenoise.noise._thresholds import FEW_HOMOGENEOUS, MOST_LEFT, TOO_DARK
 
@@ -106,12 +106,10 @@ def _sampled(report: NoiseReport) -> tuple[NoiseModel, float]:
     them: a background taken for read noise costs R2R more than the other way round.
     """
     model = noise_model(report)
-    is_measured = model is report.model
-    if is_measured and _rests_on_structure(report):
-        return NoiseModel(0.0, model.offset, max(report.noise_std, _rounding(report))), 0.0
     if model.gain == 0:
         least = 0.0 if case_of(report) == "clean" else _rounding(report)
         return replace(model, read_noise=model.read_noise or least), 0.0
+    is_measured = model is report.model
     dark = report.offset_range[1] if is_measured else model.offset
     variance = float(model.variance(dark))
     skewed = _skewed_share(report, model, dark, variance, is_measured=is_measured)
@@ -132,12 +130,6 @@ def _skewed_share(
     return 1.0 if below > TOO_DARK else None
 
 
-def _rests_on_structure(report: NoiseReport) -> bool:
-    """Whether what was measured of the growth with the light may be that of structure."""
-    is_strong = report.residual is not None and report.residual.is_strong
-    return is_strong and not is_model_known(report)
-
-
 def _rounding(report: NoiseReport) -> float:
     """The least noise standard deviation: R2R cannot learn from none at all."""
     low, high = report.limits
@@ -148,4 +140,5 @@ def _is_growth_known(report: NoiseReport) -> bool:
     """Whether it is known, or does not matter, how the noise grows with the light."""
     if report.gain_is_known or case_of(report) not in ("correlated", "not measurable"):
         return True
-    return _rests_on_structure(report) or has_flat_residual(report)
+    # It may be structure, which R2R keeps.
+    return report.residual is not None and report.residual.is_strong
