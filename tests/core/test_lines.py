@@ -97,10 +97,11 @@ def test_a_stack_is_predicted_sample_by_sample_right_after_its_correction(monkey
         return real(planes, sample, *rest)
 
     def predict(planes, samples):
+        (sample,) = samples
         for tile in (1, 2):
-            order.append(("tile", *samples))
-            assert abs(whole(planes, samples[0])[0].mean(1) - stack[samples[0]].mean(1)).max() > 1
-            yield TileDone(tile, 2, samples[0])
+            order.append(("tile", sample))
+            assert abs(whole(planes, sample)[0].mean(1) - stack[sample].mean(1)).max() > 1
+            yield TileDone(tile, 2, sample)
 
     monkeypatch.setattr(_line_correction, "_offsets", found)
     planes = Planes(stack, "TYX")

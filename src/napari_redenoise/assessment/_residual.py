@@ -11,6 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_redenoise.assessment._thresholds import (
+    CLIPPED,
+    FEWEST_CONTRASTED,
+    FEWEST_PIXELS,
+    OUTLIER,
+)
 from napari_redenoise.data import Planes, measured
 from napari_redenoise.noise import NoiseReport, diagnose
 
@@ -24,11 +30,6 @@ _SQUARE, _BLOCK = 32, 8
 # slowly (illumination, bleaching) moves the brightness and is no fine structure.
 _SLOW = 55
 _EDGE_SIGMA = 1.5
-# Deviations beyond are single events (cosmic rays, hot pixels): none may decide alone.
-_OUTLIER = 6.0
-CLIPPED = 0.0005
-"""Share of the pixels from which on an end of the scale counts as one that cuts off."""
-_FEWEST_BLOCKS = 200
 _SAMPLES = 2**21
 
 Floats = npt.NDArray[np.float32]
@@ -145,7 +146,7 @@ class _Sums:
         self.used += float(used.sum())
         self.removed += float((residual[used].astype(np.float64) ** 2).sum())
         self.expected += float(variance[used].sum(dtype=np.float64))
-        scaled = np.clip(residual / np.sqrt(variance), -_OUTLIER, _OUTLIER)
+        scaled = np.clip(residual / np.sqrt(variance), -OUTLIER, OUTLIER)
         self._correlate(np.where(used, scaled, 0), used)
         edges = ndimage.gaussian_gradient_magnitude(level, _EDGE_SIGMA) / np.sqrt(variance)
         self.blocks.append(_means(_BLOCK, used, scaled**2, level, edges))
@@ -194,7 +195,7 @@ class _Sums:
         percent = 100.0 / (high - low) if high > low else nan
         shift = percent * self.moved / self.count if self.count else nan
         # Too few pixels that are neither clipped nor missing say nothing of the others.
-        if self.used < 0.1 * self.count or not self.used:
+        if self.used < FEWEST_PIXELS * self.count or not self.used:
             return Measured(shift, 0.0, nan, nan, nan, (nan, nan), (nan, nan), nan, nan)
         found = self.report.autocorrelation
         spread = _spread(self.report)
@@ -229,7 +230,7 @@ class _Sums:
 
     def _contrast(self) -> float:
         _, strength, *orders = np.concatenate(self.blocks, axis=1)
-        if strength.size < _FEWEST_BLOCKS:
+        if strength.size < FEWEST_CONTRASTED:
             return math.nan
         ratios = []
         for order in orders:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from napari_redenoise.assessment._residual import CLIPPED
 from napari_redenoise.assessment._resolution import (
     DRAWS,
     DRAWS_OF_MAP,
@@ -21,6 +20,7 @@ from napari_redenoise.assessment._resolution import (
     respond,
     unsupported_detail,
 )
+from napari_redenoise.assessment._thresholds import CLIPPED
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
 from napari_redenoise.io import ImageFile

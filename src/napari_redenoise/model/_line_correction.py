@@ -108,7 +108,7 @@ def predict_corrected(
     lines: Lines,
     device: torch.device,
     should_stop: Stop,
-    predict: Callable[[Planes, list[Sample]], Iterator[TileDone]],
+    predict: Callable[..., Iterator[TileDone]],
 ) -> Iterator[TileDone]:
     """Predict every plane right after its line correction, so that no result waits for the others.
 
@@ -117,7 +117,7 @@ def predict_corrected(
     planes, lines, device, should_stop
         As of `correct_lines`; a stop ends the prediction.
     predict : callable
-        Predicts some samples of planes.
+        Takes planes, as ``planes``, and which ``samples`` to predict.
     """
     samples = list(planes.indices())
     for number, sample in enumerate(samples):
@@ -127,7 +127,7 @@ def predict_corrected(
             corrected = correct_lines(planes, lines, device, should_stop, [sample])
         except Interrupted:
             return
-        for done in predict(corrected, [sample]):
+        for done in predict(planes=corrected, samples=[sample]):
             tiles = done.tiles
             yield TileDone(number * tiles + done.tile, len(samples) * tiles, sample)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_redenoise.data import ArrayLike, Planes, check_scale, result_dtype
+from napari_redenoise.data import ArrayLike, check_scale, result_dtype
 from napari_redenoise.inference import TileDone
 from napari_redenoise.io import load_model, result_array, save_model
 from napari_redenoise.model._learner import Learner
@@ -142,28 +143,20 @@ class Redenoiser(Learner):
         network, normalisation = self._trained()
         if self._is_loaded:
             check_scale(planes, normalisation)
-        draws = self._draws(self.config.objective.draws) if averaged else None
-        mirrored = averaged and self.config.tiling.mirrors(planes.pixels)
-
-        def predicted(some: Planes, samples: list[tuple[int, ...]]) -> Iterator[TileDone]:
-            return predict_in_tiles(
-                network,
-                some,
-                normalisation,
-                outputs,
-                self.config,
-                self.device,
-                draws,
-                should_stop,
-                mirrored=mirrored,
-                samples=samples,
-            )
-
-        lines = self.config.objective.lines if averaged else "none"
-        if lines == "none":
-            yield from predicted(planes, list(planes.indices()))
-        else:
-            yield from predict_corrected(planes, lines, self.device, should_stop, predicted)
+        objective = self.config.objective
+        predict = partial(
+            predict_in_tiles,
+            network,
+            normalisation=normalisation,
+            outputs=outputs,
+            config=self.config,
+            device=self.device,
+            draws=self._draws(objective.draws) if averaged else None,
+            should_stop=should_stop,
+            mirrored=averaged and self.config.tiling.mirrors(planes.pixels),
+        )
+        lines = objective.lines if averaged else "none"
+        yield from predict_corrected(planes, lines, self.device, should_stop, predict)
 
     def check(
         self,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from napari_redenoise.config import Lines, NoiseConfig
 from napari_redenoise.noise._cases import Case, case_of, lines_of
-from napari_redenoise.noise._json import from_json, to_json
+from napari_redenoise.noise._json import Stored
 from napari_redenoise.noise._report import NoiseReport
 from napari_redenoise.noise._sampling import sampling_noise
 
@@ -29,7 +29,7 @@ _REASONS: dict[Case, str] = {
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Stored):
     """What the noise of an image is, and how to train on it.
 
     Parameters
@@ -62,34 +62,6 @@ class Diagnosis:
     lines: Lines
     noise: NoiseConfig | None
     reason: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, of which `from_json` makes the same diagnosis.
-
-        Returns
-        -------
-        dict
-        """
-        return dict(to_json(self))
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Diagnosis:
-        """Make the diagnosis that `as_json` wrote.
-
-        Parameters
-        ----------
-        values : dict
-
-        Returns
-        -------
-        Diagnosis
-
-        Raises
-        ------
-        ValueError
-            When the values are no diagnosis.
-        """
-        return from_json(cls, values)
 
 
 def diagnose(reports: Sequence[NoiseReport], *, fine_tuning: bool) -> Diagnosis:

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+import json
+from typing import Any, Self
 
-from pydantic import BaseModel, TypeAdapter
-
-T = TypeVar("T")
+from pydantic import ConfigDict, TypeAdapter
 
 
-def to_json(value: Any) -> Any:
-    """Plain values; numbers that JSON does not have become the words Infinity and NaN."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if is_dataclass(value):
-        return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, tuple | list):
-        return [to_json(part) for part in value]
-    if isinstance(value, float):
-        if math.isnan(value):
-            return "NaN"
-        return float(value) if math.isfinite(value) else f"{'-' * (value < 0)}Infinity"
-    return value
+class Stored:
+    """A dataclass that can be stored."""
 
+    __pydantic_config__ = ConfigDict(ser_json_inf_nan="strings")
 
-def from_json(kind: type[T], values: Any) -> T:
-    """Make a dataclass of what `to_json` wrote of one.
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, of which `from_json` makes the same.
 
-    Raises
-    ------
-    ValueError
-        When the values do not fit it.
-    """
-    found: T = TypeAdapter(kind).validate_python(values)
-    return found
+        Returns
+        -------
+        dict
+            As JSON has them: numbers that it does not have are the words Infinity and NaN.
+        """
+        return dict(json.loads(TypeAdapter(type(self)).dump_json(self)))
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Make what `as_json` wrote.
+
+        Parameters
+        ----------
+        values : dict
+
+        Returns
+        -------
+        object of this class
+
+        Raises
+        ------
+        ValueError
+            When the values do not fit it.
+        """
+        made: Self = TypeAdapter(cls).validate_python(values)
+        return made

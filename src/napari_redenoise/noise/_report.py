@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_redenoise.noise._json import from_json, to_json
+from napari_redenoise.noise._json import Stored
 from napari_redenoise.noise._thresholds import (
     LITTLE_LIGHT,
     ROUNDING,
@@ -179,7 +178,7 @@ class ResidualNoise:
 
 
 @dataclass(frozen=True)
-class NoiseReport:
+class NoiseReport(Stored):
     """Everything that was measured.
 
     Parameters
@@ -240,35 +239,6 @@ class NoiseReport:
     below: float = 0.0
     skewness: Skewness | None = None
     residual: ResidualNoise | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, of which `from_json` makes the same report.
-
-        Returns
-        -------
-        dict
-            As JSON has them: infinite numbers and those that are none are words.
-        """
-        return dict(to_json(self))
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> NoiseReport:
-        """Make the report that `as_json` wrote.
-
-        Parameters
-        ----------
-        values : dict
-
-        Returns
-        -------
-        NoiseReport
-
-        Raises
-        ------
-        ValueError
-            When the values are no report.
-        """
-        return from_json(cls, values)
 
     @property
     def is_clean(self) -> bool:
