@@ -200,6 +200,22 @@ def test_auto_adapts_by_r2r_where_the_noise_is_known(photons) -> None:
     assert noise.read_noise == pytest.approx((5.0,), rel=0.05)
 
 
+def test_the_pretrained_network_is_asked_where_it_matters(photons) -> None:
+    """Not where R2R suits what was measured, unless that network is used as it is."""
+    planes = Planes(camera(photons), "YX")
+    (white,) = noise_reports(planes)
+    assert white.residual is None
+    (always,) = noise_reports(planes, always=True)
+    assert always.residual.ratio == pytest.approx(1, abs=0.15)
+    assert replace(always, residual=None) == white
+    even = Planes(np.random.default_rng(0).normal(100, 5, photons.shape), "YX")
+    assert noise_reports(even)[0].residual is not None
+    assert noise_reports(even, ask_denoiser=False)[0].residual is None
+    # There is no pretrained network for several channels.
+    both = Planes(np.stack([even.array, even.array[::-1]]), "CYX")
+    assert [report.residual for report in noise_reports(both, always=True)] == [None, None]
+
+
 def test_noise_that_follows_no_line_is_not_drawn_from(photons) -> None:
     report = noise_reports(Planes(camera(photons), "YX"))[0]
     assert diagnosed(report).objective == "r2r"
@@ -360,7 +376,7 @@ def test_white_noise_of_unknown_growth_in_an_even_picture_is_drawn_from() -> Non
     assert noise_model(replace(unknown, residual=growing)).gain >= 2
 
 
-def test_what_is_removed_is_the_least_that_the_noise_is() -> None:
+def test_the_residual_is_the_least_that_the_noise_is() -> None:
     """A network leaves some of it."""
     scene = blobs(256, 6, 20, 104, 0)
     noisy = scene + np.random.default_rng(9).normal(0, 5, scene.shape)
@@ -394,7 +410,7 @@ def with_correlation(report: NoiseReport, first: float, **changes: float) -> Noi
     return replace(report, autocorrelation=found)
 
 
-def test_what_neighbours_share_of_what_is_removed_beyond_that_of_the_noise_is_structure() -> None:
+def test_correlation_of_the_residual_beyond_that_of_the_noise_is_structure() -> None:
     """As in electron microscopy: calm places hold structure too, which counts as noise there."""
     least = NoiseModel(0.0, 0.0, 3.0)
     unknown = with_correlation(looked_at(correlation=(0.2, 0.0), noise=least), 0.03)

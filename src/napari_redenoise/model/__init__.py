@@ -12,7 +12,6 @@ from napari_redenoise.model._noise_reports import ChannelStack, noise_reports
 from napari_redenoise.model._objective_choice import (
     LINES_IN_WORDS,
     advise,
-    recommendation,
     resolve,
     smoothed,
 )
@@ -42,7 +41,6 @@ __all__ = [
     "judgement_in_words",
     "make_objective",
     "noise_reports",
-    "recommendation",
     "resolve",
     "resolve_start",
     "shows_draws",

@@ -46,7 +46,9 @@ class CorrectedPlanes(Planes):
         Of every sample, those of every channel.
     """
 
-    offsets: Mapping[Sample, tuple[Offsets, ...]] = field(default_factory=dict)
+    offsets: Mapping[Sample, tuple[Offsets, ...]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def read(self, sample: Sample, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Read a window, shape (channels, rows, columns), float32."""

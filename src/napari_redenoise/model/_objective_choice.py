@@ -129,11 +129,6 @@ def advise(planes: Planes, *, adapting: bool) -> tuple[Diagnosis, NoiseConfig | 
     return found, found.noise
 
 
-def recommendation(reports: tuple[NoiseReport, ...], *, adapting: bool = True) -> Diagnosis:
-    """One for all channels."""
-    return diagnose(reports, fine_tuning=adapting)
-
-
 def _reports(
     planes: Planes, *, ask_denoiser: bool = True, always: bool = False
 ) -> tuple[NoiseReport, ...]:
