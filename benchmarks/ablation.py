@@ -32,11 +32,9 @@ NAME = "ablation"
 DECISIONS = Path("decisions.json")
 CASES = {
     "pixels too dark for photons": (sampling, "TOO_DARK", np.inf),
-    "most that a denoiser leaves": (sampling, "MOST_LEFT", 1.0),
     "residual more correlated": (cases, "STRUCTURED_RESIDUAL", np.inf),
     "correlation at the next lag only": (cases, "NEXT_ONLY", np.inf),
     "smooth noise": (cases, "SMOOTH", np.inf),
-    "few homogeneous places": (sampling, "FEW_HOMOGENEOUS", 0.0),
     "white residual": (cases, "WHITE_RESIDUAL", -np.inf),
 }
 """Module, name, and what it is without the case."""

@@ -376,25 +376,6 @@ def test_white_noise_of_unknown_growth_in_an_even_picture_is_drawn_from() -> Non
     assert noise_model(replace(unknown, residual=growing)).gain >= 2
 
 
-def test_the_residual_is_the_least_that_the_noise_is() -> None:
-    """A network leaves some of it."""
-    scene = blobs(256, 6, 20, 104, 0)
-    noisy = scene + np.random.default_rng(9).normal(0, 5, scene.shape)
-    (report,) = noise_reports(Planes(noisy, "YX"))
-    residual = pretrained_residual(Planes(noisy, "YX"), report)
-    unknown = replace(report, gain_error=1e3, homogeneous=0.5)
-
-    def drawn(part: float, **changes: float) -> float:
-        less = replace(residual, noise=NoiseModel(0.0, 0.0, part * report.noise_std))
-        return noise_model(replace(unknown, residual=less, **changes)).read_noise / report.noise_std
-
-    assert drawn(0.9) == pytest.approx(1)
-    assert drawn(0.5) == pytest.approx(0.5 * 1.25)
-    assert drawn(1.5) == pytest.approx(1.5)
-    # Where structure is nearly everywhere it was measured with the noise.
-    assert drawn(0.9, homogeneous=0.02) == pytest.approx(0.9)
-
-
 def looked_at(**changes: object) -> NoiseReport:
     """White noise of unknown growth, 5 grey levels, and what the network removes of it."""
     scene = blobs(256, 6, 20, 104, 0)

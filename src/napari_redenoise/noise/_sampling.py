@@ -6,13 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from napari_redenoise.config import NoiseConfig
 from napari_redenoise.errors import InputError
 from napari_redenoise.noise._cases import case_of
 from napari_redenoise.noise._report import NoiseModel, NoiseReport
-from napari_redenoise.noise._thresholds import FEW_HOMOGENEOUS, MOST_LEFT, TOO_DARK
+from napari_redenoise.noise._thresholds import TOO_DARK
 
 
 def noise_model(report: NoiseReport) -> NoiseModel:
@@ -28,23 +26,16 @@ def noise_model(report: NoiseReport) -> NoiseModel:
 
     Notes
     -----
-    A denoiser leaves some of the noise, so the residual is the least. If more was measured, that is
-    taken, up to a quarter more; not where structure is nearly everywhere, which was then measured
-    with it.
+    A residual that holds structure is taken only if it is less than what was measured: blocks with
+    structure are left out of its line.
     """
-    case, residual = case_of(report), report.residual
+    residual, case = report.residual, case_of(report)
     if residual is None or residual.noise is None:
         return report.model
-    found = residual.noise
-    least = float(found.std(report.mean))
-    if case == "unknown structure" and least < report.noise_std:
-        return found
-    if case != "white by residual":
-        return report.model
-    if report.homogeneous < FEW_HOMOGENEOUS or not least:
-        return found
-    more = float(np.clip(report.model.std(report.mean) / least, 1.0, MOST_LEFT))
-    return NoiseModel(more**2 * found.gain, found.offset, more * found.read_noise)
+    is_less = float(residual.noise.std(report.mean)) < report.noise_std
+    if case == "white by residual" or (case == "unknown structure" and is_less):
+        return residual.noise
+    return report.model
 
 
 def sampling_noise(reports: Sequence[NoiseReport]) -> NoiseConfig:

@@ -49,10 +49,6 @@ NEXT_ONLY = 0.4
 """Correlation at lag 2 over that at lag 1 up to which a denoiser tells smooth noise from structure:
 blurred by up to 0.85 pixels it is at most 0.33, by 1.5 pixels up to 1.2."""
 
-MOST_LEFT = 1.25
-"""Noise standard deviation over RMS of the residual, at most: a denoiser leaves some of the noise,
-up to a tenth of a real image's."""
-
 TOO_DARK = 0.002
 """Share of the pixels that are darker than an offset by chance: of Gaussian noise 0.0013 are
 below three standard deviations."""
