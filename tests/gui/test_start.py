@@ -8,8 +8,7 @@ from napari_redenoise._napari.denoise.panels._noise import NoisePanel
 from napari_redenoise._napari.denoise.panels._options import STARTS
 from napari_redenoise.data import Normalisation, Planes
 from napari_redenoise.io import save_model
-from napari_redenoise.model import _pretrained
-from napari_redenoise.model._noise_check import noise_reports
+from napari_redenoise.model import _pretrained, noise_reports
 from napari_redenoise.nn import build_network
 
 

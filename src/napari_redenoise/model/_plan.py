@@ -229,7 +229,7 @@ def make_plan(
     always = ask_denoiser and not learns
     reports = tuple(reports or _reports(material, ask_denoiser=ask_denoiser, always=always))
     if not ask_denoiser:
-        reports = tuple(replace(report, removed=None) for report in reports)
+        reports = tuple(replace(report, residual=None) for report in reports)
     found = diagnose(reports, fine_tuning=ask_denoiser)
     lines = found.lines if config.objective.lines == "auto" else config.objective.lines
     if learns and lines != "none":

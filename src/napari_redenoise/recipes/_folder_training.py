@@ -153,6 +153,10 @@ class FolderTraining:
         With more the run is extended: from here on the learning rate is that of a run of so many
         epochs, so it rises again where it had fallen.
 
+        Parameters
+        ----------
+        path : path
+
         Raises
         ------
         ModelFileError
@@ -162,11 +166,42 @@ class FolderTraining:
         load_state(path, self.state, self.settings, may_grow=_OF_EPOCHS)
 
     def save_state(self, path: str | Path) -> Path:
-        """Write a checkpoint with all that `resume` needs; an older one is replaced."""
+        """Write a checkpoint with all that `resume` needs; an older one is replaced.
+
+        Parameters
+        ----------
+        path : path
+
+        Returns
+        -------
+        path
+
+        Raises
+        ------
+        OutputError
+            When it cannot be written.
+        """
         return save_state(path, self.state, self.settings)
 
     def save_model(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the averaged network as a model file, for grey levels as the files hold them."""
+        """Write the averaged network as a model file, for grey levels as the files hold them.
+
+        Parameters
+        ----------
+        path : path
+            Ends in ``.safetensors``.
+        overwrite : bool
+            Replace a file of that name.
+
+        Returns
+        -------
+        path
+
+        Raises
+        ------
+        OutputError
+            When the file exists and ``overwrite`` is not set, or cannot be written.
+        """
         factor = self.images.white / FULL_SCALE
         config = self.config
         # An image that the model is trained on later has noise of its own, to be measured.
@@ -190,6 +225,10 @@ class FolderTraining:
         """Train from where the state is to the last epoch.
 
         Leaving the generator at any event keeps what was learned up to then.
+
+        Yields
+        ------
+        StepDone or EpochDone
 
         Raises
         ------
@@ -229,7 +268,18 @@ class FolderTraining:
         )
 
     def validate(self, dtype: torch.dtype = torch.float32) -> Iterator[tuple[float, float]]:
-        """PSNR of every validation image's middle, noisy and denoised."""
+        """PSNR of the middle of every validation image.
+
+        Parameters
+        ----------
+        dtype : torch.dtype
+            In which the network computes.
+
+        Yields
+        ------
+        tuple of float
+            Noisy and denoised, in dB, full scale 255.
+        """
         if self.validation is None:
             return
         noise = noise_config(self.folder.noise_type, self.folder.valid_level)
@@ -250,6 +300,10 @@ class FolderTraining:
         """Endless batches from the state's step on, made ahead by the workers.
 
         A resumed training sees what it would have seen. Closing the generator ends the workers.
+
+        Yields
+        ------
+        FolderBatch
         """
         return ahead(self._make_batch, itertools.count(self.state.step), self.workers)
 
