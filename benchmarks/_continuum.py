@@ -217,9 +217,11 @@ def last_slope(meshes: Sequence[float], errors: Sequence[float], decades: float 
     return slope(*zip(*kept, strict=True))
 
 
-def chain_of(kinds: Sequence[type], group: Group, fields: int, kernel_size: int = 3) -> list[Conv]:
+def chain_of(
+    kinds: Sequence[type], group: Group, fields: int, kernel_size: int = 3, seed: int = 0
+) -> list[Conv]:
     """Layers that follow one another: one channel in, ``fields`` between, one channel out."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(seed)
     inputs = [1, *itertools.repeat(fields, len(kinds) - 1)]
     return [
         kind(group, given, 1 if kind is ProjectionConv2d else fields, kernel_size, generator)

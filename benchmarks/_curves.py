@@ -50,8 +50,26 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """Curves of the same network with weights of several seeds."""
+
+    curves: tuple[Curve, ...]
+
+    @property
+    def median(self) -> Curve:
+        """Median error on every mesh."""
+        errors = np.median([curve.errors for curve in self.curves], axis=0)
+        return Curve(self.curves[0].meshes, tuple(map(float, errors)))
+
+    @property
+    def coarsest(self) -> list[float]:
+        """Errors on the coarsest mesh, one per seed."""
+        return [curve.errors[0] for curve in self.curves]
+
+
+@dataclass(frozen=True)
 class Scene:
-    """A picture and the points at which networks are asked about it."""
+    """An image and the points at which networks are asked about it."""
 
     image: WaveImage
     centres: np.ndarray
@@ -138,22 +156,31 @@ def features_of_fixed_pixels(
 
 
 def pictures_of_fixed_pixels(
-    scene: Scene, meshes: Sequence[float], kind: str, element: int
+    scene: Scene,
+    meshes: Sequence[float],
+    kind: str,
+    element: int,
+    kernel_size: int = 3,
+    seed: int = 0,
 ) -> Curve:
-    """Picture in, picture out: networks of three layers, filters of 3 x 3 pixels.
+    """Image in, image out: networks of three layers, filters of as many pixels on every mesh.
 
-    ``kind``: ``standard``, ``C4`` or ``C8``; ``element``: of C8.
+    ``kind``: ``standard``, ``C4`` or ``C8``; ``element``: of C8; ``seed``: of the weights.
     """
     groups = {"C4": C4, "C8": C8}
-    chain = Chain(chain_of(NETWORK, groups[kind], 8) if kind in groups else _standard_layers())
+    if kind in groups:
+        layers = chain_of(NETWORK, groups[kind], 8, kernel_size, seed)
+    else:
+        layers = _standard_layers(kernel_size, seed)
+    chain = Chain(layers)
     return scene.curve(((mesh, chain) for mesh in meshes), C8, element, "trivial")
 
 
-def _standard_layers() -> list[nn.Conv2d]:
-    generator = torch.Generator().manual_seed(0)
+def _standard_layers(kernel_size: int, seed: int) -> list[nn.Conv2d]:
+    generator = torch.Generator().manual_seed(seed)
     layers = []
     for inputs, outputs in ((1, 32), (32, 32), (32, 1)):
-        layer = nn.utils.skip_init(nn.Conv2d, inputs, outputs, 3, dtype=torch.float64)
+        layer = nn.utils.skip_init(nn.Conv2d, inputs, outputs, kernel_size, dtype=torch.float64)
         nn.init.kaiming_normal_(layer.weight, generator=generator)
         nn.init.zeros_(layer.bias)
         layers.append(layer.requires_grad_(False))

@@ -36,8 +36,8 @@ def main() -> None:
             for way, changes in WAYS.items():
                 model = Redenoiser(Config().replace(changes), "cpu").fit(noisy)
                 row[way] = f"{rule.score(model.predict(noisy).denoised, spoilt_pair):.3f}"
-                row["objective"] = model.config.objective.kind
-                row["lines"] = model.config.objective.lines
+                row["objective"] = model.session.plan.config.objective.kind
+                row["lines"] = model.session.plan.config.objective.lines
             append(NAME, row)
             print(row, flush=True)
     publish(NAME, report(), PAGE)

@@ -19,6 +19,7 @@ from _curves import (
     RESAMPLING,
     Curve,
     Scene,
+    Spread,
     convolution_of_fixed_size,
     features_of_fixed_pixels,
     network_of_fixed_size,
@@ -26,13 +27,16 @@ from _curves import (
     resampling,
 )
 from _report import RESULTS, ROOT, append, machine, publish, table
+from _seeds import SEEDS, features_over_seeds
+from _seeds import draw as draw_seeds
+from _seeds import tabulated as tabulated_seeds
 
 from napari_redenoise.nn import LiftingConv2d
 
 NAME = "equivariance"
 PAGE = ROOT / "docs" / "equivariance.md"
 FEATURE_MAPS = ROOT / "docs" / "images" / "feature-maps.png"
-PICTURE = ROOT / "docs" / "images" / "equivariance-orders.png"
+FIGURE = ROOT / "docs" / "images" / "equivariance-orders.png"
 
 DYADIC = tuple(2.0**-n for n in range(4, 13))
 FINE = tuple(range(2, 33))
@@ -40,35 +44,51 @@ COARSE = (2, 3, 4, 6, 8, 10, 12, 14, 16)
 POOLED = (4, 6, 8, 10, 12, 16, 20, 24)
 SMOOTH = "(1 − r²)²"
 ROUNDING = 1e-12
+CONDITIONS = (
+    f"float64 (feature maps float32), seed 0, or {len(SEEDS)} seeds where medians are given"
+)
+POINTS = 256
+IMAGES = {"positive": OFFSET, "zero mean": 0.0}
+NETWORKS = {
+    "ordinary, 3 × 3": ("standard", 3),
+    "C4, 3 × 3": ("C4", 3),
+    "C8, 3 × 3": ("C8", 3),
+    "C4, 5 × 5": ("C4", 5),
+    "C8, 5 × 5": ("C8", 5),
+}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Errors of one setting: of C8 at 45 and at 90 degrees, of C4, which has no others, at 90."""
+    """Errors of one setting: of C8 at 45 and at 90 degrees, of C4, which has no others, at 90.
+
+    ``spread``: errors of several seeds on the coarsest mesh, where ``eighth`` is their median.
+    """
 
     eighth: Curve
     quarter: float | None = None
     quarter_of_c4: Curve | None = None
+    spread: tuple[float, ...] = ()
 
 
 Curves = dict[str, Measured]
 
 
 def main() -> None:
-    """Measure, write the CSV, the tables and the picture."""
+    """Measure, write the CSV, the tables and the figures."""
     torch.set_num_threads(1)
     panels = {
         "fixed_size": fixed_size(),
         "fixed_pixels": fixed_pixels(),
         "resampling": resampled(),
-        "pictures": pictures(),
+        "pictures": images(),
     }
     (RESULTS / f"{NAME}.csv").unlink(missing_ok=True)
     for panel, curves in panels.items():
         record(panel, curves)
         publish(f"{NAME}_{panel}", tabulated(panel, curves), PAGE, NAME)
     publish(f"{NAME}_features", features(), PAGE, NAME)
-    publish(f"{NAME}_machine", f"{machine()}; one thread, float64, seed 0.", PAGE, NAME)
+    publish(f"{NAME}_machine", f"{machine()}; one thread, {CONDITIONS}.", PAGE, NAME)
     draw(panels)
 
 
@@ -123,25 +143,38 @@ def resampled() -> Curves:
     return curves
 
 
-def pictures() -> Curves:
-    """Picture in, picture out."""
-    scene = Scene.random(64, OFFSET)
+def images() -> Curves:
+    """Image in, image out, over the seeds of the weights."""
     return {
-        {"standard": "ordinary network"}.get(kind, f"{kind} network"): Measured(
-            pictures_of_fixed_pixels(scene, DYADIC, kind, EIGHTH),
-            max(pictures_of_fixed_pixels(scene, DYADIC, kind, QUARTER).errors),
-        )
-        for kind in ("standard", "C4", "C8")
+        f"{image}: {name}": _image(Scene.random(POINTS, offset), *network)
+        for image, offset in IMAGES.items()
+        for name, network in NETWORKS.items()
     }
 
 
+def _image(scene: Scene, kind: str, size: int) -> Measured:
+    eighth, quarter = (
+        Spread(
+            tuple(
+                pictures_of_fixed_pixels(scene, meshes, kind, element, size, seed) for seed in SEEDS
+            )
+        )
+        for meshes, element in ((DYADIC, EIGHTH), (DYADIC[::4], QUARTER))
+    )
+    largest = max(error for curve in quarter.curves for error in curve.errors)
+    return Measured(eighth.median, largest, spread=tuple(eighth.coarsest))
+
+
 def features() -> str:
-    """Run the example: it draws the feature maps and says their errors."""
+    """Run the example: it draws the feature maps and says their errors; then over seeds."""
     FEATURE_MAPS.unlink(missing_ok=True)
     command = [sys.executable, str(ROOT / "examples" / "feature_maps.py"), str(FEATURE_MAPS)]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     lines = [line.partition(": error ") for line in said.splitlines()]
-    return table(["", "error"], [(name, error) for name, _, error in lines if error])
+    shown = [(name.replace("turned", "rotated"), error) for name, _, error in lines if error]
+    found = features_over_seeds()
+    draw_seeds(found)
+    return f"{table(['seed 0', 'error'], shown)}\n\n{tabulated_seeds(found)}"
 
 
 def record(panel: str, curves: Curves) -> None:
@@ -161,7 +194,8 @@ def tabulated(panel: str, curves: Curves) -> str:
     last = {"fixed_size": "order expected", "resampling": "largest error / (2√2 G h)"}.get(panel)
     in_c8 = any(measured.quarter_of_c4 for measured in curves.values())
     of = "C8 at 45°, " if in_c8 else "45°, " if panel == "pictures" else ""
-    header = ["", f"{of}coarsest mesh: error", f"{of}finest mesh: error", "measured order"]
+    median = "median (range)" if panel == "pictures" else "error"
+    header = ["", f"{of}coarsest mesh: {median}", f"{of}finest mesh: error", "measured order"]
     header += [last] if last else []
     header += ["error of C8 at 90°", "error of C4 at 90°"] if in_c8 else ["error at 90°"]
     return table(header, (_line(panel, name, measured) for name, measured in curves.items()))
@@ -170,6 +204,8 @@ def tabulated(panel: str, curves: Curves) -> str:
 def _line(panel: str, name: str, measured: Measured) -> list[str]:
     curve, quarter, in_c4 = measured.eighth, measured.quarter, measured.quarter_of_c4
     ends = [f"1/{1 / curve.meshes[i]:.0f}: {curve.errors[i]:.1e}" for i in (0, -1)]
+    if measured.spread:
+        ends[0] += f" ({min(measured.spread):.1e} to {max(measured.spread):.1e})"
     line = [name, *ends, _order(curve)]
     if panel == "fixed_size":
         line.append(_expected(name))
@@ -204,7 +240,7 @@ def draw(panels: dict[str, Curves]) -> None:
         "fixed_size": "Filters of fixed physical size (C8, 45°)",
         "fixed_pixels": "Filters of k × k pixels (C8, 45°): feature maps",
         "resampling": "Pooling and upsampling",
-        "pictures": "Filters of 3 × 3 pixels: picture in, picture out (45°)",
+        "pictures": f"Image in, image out (45°), medians of {len(SEEDS)} seeds",
     }
     guides = {"fixed_size": (1, 2, 3.5), "resampling": (1, 4), "pictures": (1, 4)}
     figure, axes = plt.subplots(2, 2, figsize=(13, 11.5), constrained_layout=True)
@@ -212,7 +248,8 @@ def draw(panels: dict[str, Curves]) -> None:
         for number, (name, measured) in enumerate(curves.items()):
             curve = measured.eighth
             label = f"{name}: order {_order(curve)}"
-            axis.loglog(curve.meshes, curve.errors, "os^vD<>P"[number % 8] + "-", ms=4, label=label)
+            style = "os^vD<>P"[number % 8] + (":" if name.startswith("zero mean") else "-")
+            axis.loglog(curve.meshes, curve.errors, style, ms=4, label=label)
         for order in guides.get(panel, ()):
             _guide(axis, order)
         axis.set(title=titles[panel], xlabel="mesh h (side of a pixel)", ylabel="relative error")
@@ -223,8 +260,8 @@ def draw(panels: dict[str, Curves]) -> None:
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12))
     axes[0, 1].set_ylim(1e-3, 2)
-    PICTURE.parent.mkdir(exist_ok=True)
-    figure.savefig(PICTURE, dpi=110)
+    FIGURE.parent.mkdir(exist_ok=True)
+    figure.savefig(FIGURE, dpi=110)
     plt.close(figure)
 
 

@@ -64,9 +64,12 @@ def main() -> None:
 
 
 def weights() -> str:
-    """Which weights: the beginning of the sum of the default network's file."""
-    path = _pretrained.weights_file(Config().network)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    """Which weights: the beginning of the sum of the default network's tensors."""
+    found = _pretrained.pretrained_weights(Config().network)
+    whole = hashlib.sha256()
+    for name in sorted(found):
+        whole.update(found[name].numpy().tobytes())
+    return whole.hexdigest()[:12]
 
 
 def measure(seed: int, pair, rule, baseline: float) -> dict[str, object]:
@@ -85,7 +88,7 @@ def measure(seed: int, pair, rule, baseline: float) -> dict[str, object]:
         "share": f"{judgement['share']:.2f}",
         "change": f"{judgement['change']:.4g}",
         "estimates": " ".join(f"{one['share']:.2f}±{one['error']:.2f}" for one in shares),
-        "objective": model.config.objective.kind,
+        "objective": model.session.plan.config.objective.kind,
         "counted_s": f"{counted(seconds, baseline):.1f}",
     }
 

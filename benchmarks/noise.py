@@ -20,12 +20,12 @@ from skimage.color import rgb2gray
 
 from napari_redenoise import __version__
 from napari_redenoise.data import Planes
-from napari_redenoise.model._noise_check import noise_reports
+from napari_redenoise.model import noise_reports
 from napari_redenoise.noise import (
+    diagnose,
     estimate_noise,
     estimate_noise_from_repeats,
     poisson_gaussian,
-    recommend,
 )
 
 NAME = "noise"
@@ -287,7 +287,7 @@ def structured(folder: Path) -> str:
     reports = {name: noise_reports(Planes(image, "YX"))[0] for name, image in images.items()}
     lines = []
     for name, report in reports.items():
-        found, advice = report.autocorrelation, recommend(report)
+        found, advice = report.autocorrelation, diagnose([report], fine_tuning=True)
         figures = (found.y[0], found.x[0], found.rows, found.columns)
         spot = f"{len(advice.mask_shape)} × {len(advice.mask_shape[0])}"
         lines.append([name, *(f"{v:.2f}" for v in figures), advice.objective, spot])

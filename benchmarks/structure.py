@@ -16,15 +16,8 @@ from skimage import data
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Planes
-from napari_redenoise.model._excess import what_is_removed
-from napari_redenoise.model._noise_check import noise_reports
-from napari_redenoise.noise import (
-    NoiseReport,
-    blind_spot,
-    correlation_reach,
-    has_unknown_structure,
-    recommend,
-)
+from napari_redenoise.model import noise_reports
+from napari_redenoise.noise import NoiseReport, diagnose
 
 NAME, GAINS = "structure", "structure_gains"
 SIDE = 384
@@ -44,7 +37,7 @@ def main() -> None:
         print(row, flush=True)
     for name, picture, noisy in pictures():
         (found,) = noise_reports(Planes(noisy, "YX"))
-        advice = recommend(found)
+        advice = diagnose([found], fine_tuning=True)
         for way in WAYS:
             if any(row["image"] == name and row["way"] == way for row in rows(GAINS)):
                 continue
@@ -54,7 +47,7 @@ def main() -> None:
                 "image": name,
                 "way": way,
                 "recommended": way == ("R2R" if advice.objective == "r2r" else "blind spot"),
-                "blind_spot": "/".join(model.config.objective.mask_shape),
+                "blind_spot": "/".join(model.session.plan.config.objective.mask_shape),
                 "noisy": f"{psnr(noisy, picture):.2f}",
                 "psnr": f"{psnr(model.predict(noisy).denoised, picture):.2f}",
             }
@@ -114,10 +107,8 @@ def settings(way: str, report: NoiseReport, *, chosen: bool) -> dict[str, object
     if way == "R2R":
         noise = None if chosen else {"read_noise": (report.noise_std,)}
         return {"objective.kind": "r2r", "objective.noise": noise}
-    reach = correlation_reach(report)
-    if reach == (0, 0):
-        return {"objective.kind": "noise2self"}
-    return {"objective.kind": "noise2void", "objective.mask_shape": blind_spot(*reach)}
+    found = diagnose([report], fine_tuning=False)
+    return {"objective.kind": found.objective, "objective.mask_shape": found.mask_shape}
 
 
 def pictures():
@@ -169,15 +160,16 @@ def psnr(image: np.ndarray, picture: np.ndarray) -> float:
 def told(image: np.ndarray) -> dict[str, str]:
     """What the figures say, and the conclusion."""
     planes = Planes(image, "YX")
-    (report,) = noise_reports(planes)
-    found, removed = report.autocorrelation, what_is_removed(planes, report)
+    (report,) = noise_reports(planes, always=True)
+    found, residual = report.autocorrelation, report.residual
+    chosen = diagnose(noise_reports(planes), fine_tuning=True)
     return {
         "correlation": f"{max(found.y[0], found.x[0]):.3f}",
-        "times": f"{removed.times:.3f}",
-        "removed_correlation": f"{max(removed.correlation):.3f}",
-        "independent": str(correlation_reach(report) == (0, 0)),
-        "unknown_structure": str(has_unknown_structure(report)),
-        "objective": recommend(report).objective,
+        "times": f"{residual.ratio:.3f}",
+        "removed_correlation": f"{max(residual.correlation):.3f}",
+        "independent": str(found.reach == (0, 0)),
+        "unknown_structure": str(chosen.case == "unknown structure"),
+        "objective": chosen.objective,
     }
 
 

@@ -45,8 +45,8 @@ def main() -> None:
             denoised = model.predict(image).denoised
             shown.append(middle(denoised))
             row = {"image": Path(name).stem, "way": way, **figures(image, denoised, name)}
-            row["objective"] = model.config.objective.kind
-            row["mask_shape"] = "/".join(model.config.objective.mask_shape)
+            row["objective"] = model.session.plan.config.objective.kind
+            row["mask_shape"] = "/".join(model.session.plan.config.objective.mask_shape)
             append(NAME, row)
             print(row, flush=True)
         write(out / f"{Path(name).stem}.png", shown)

@@ -33,19 +33,40 @@ def main() -> None:
     given = parser.parse_args()
     if given.output.exists():
         parser.error(f"{given.output} exists already: give another name")
-    coins = skimage.io.imread(str(files("skimage") / "data" / "coins.png")) / 255.0
-    # Blurred, for what is finer than pixels cannot turn with them; and without background.
-    picture = gaussian(coins, 1.5) - gaussian(coins, 12)
-    rows = {angle: see(turned(picture, angle), angle, given.size) for angle in ANGLES}
+    rows = rows_of(coins(), given.size)
+    for (name, angle), error in errors(rows, given.size).items():
+        print(f"{name} features, turned by {angle}°: error {error:.1%}")
+    drawn(list(rows.values()), given.size).save(given.output)
+    print(f"wrote {given.output}")
+
+
+def coins(blur: float = 1.5) -> np.ndarray:
+    """A photograph, blurred, for what is finer than pixels cannot turn with them."""
+    picture = skimage.io.imread(str(files("skimage") / "data" / "coins.png")) / 255.0
+    # Without background.
+    return gaussian(picture, blur) - gaussian(picture, 12)
+
+
+def rows_of(
+    picture: np.ndarray, size: int, seed: int = 0, kernel: int = KERNEL
+) -> dict[float, list[np.ndarray]]:
+    """Maps of the picture at every angle, of networks with weights of a seed."""
+    return {
+        angle: see(turned(picture, angle), angle, size, networks(seed, kernel)) for angle in ANGLES
+    }
+
+
+def errors(rows: dict[float, list[np.ndarray]], size: int) -> dict[tuple[str, int], float]:
+    """``||f(R x) - R f(x)|| / ||f(x) - mean||`` in a disc, by network and angle."""
+    disc = np.hypot(*np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]) < 0.9
+    found = {}
     for name, columns in (("ordinary", slice(1, 1 + SHOWN)), ("F-Conv", slice(1 + SHOWN, None))):
         for angle in (90, 45):
             expected = np.stack([turned(shown, angle) for shown in rows[0][columns]])
-            disc = np.hypot(*np.mgrid[-1 : 1 : given.size * 1j, -1 : 1 : given.size * 1j]) < 0.9
             change = (np.stack(rows[angle][columns]) - expected)[:, disc]
-            error = np.sqrt((change**2).mean() / expected[:, disc].var(1).mean())
-            print(f"{name} features, turned by {angle}°: error {error:.1%}")
-    drawn(list(rows.values()), given.size).save(given.output)
-    print(f"wrote {given.output}")
+            scale = expected[:, disc].var(1).mean()
+            found[name, angle] = float(np.sqrt((change**2).mean() / scale))
+    return found
 
 
 def turned(picture: np.ndarray, angle: float) -> np.ndarray:
@@ -53,26 +74,28 @@ def turned(picture: np.ndarray, angle: float) -> np.ndarray:
     return rotate(picture, angle, order=3) if angle % 90 else np.rot90(picture, angle // 90)
 
 
-def see(picture: np.ndarray, angle: float, size: int) -> list[np.ndarray]:
+def see(
+    picture: np.ndarray, angle: float, size: int, pair: tuple[nn.Sequential, nn.Sequential]
+) -> list[np.ndarray]:
     """The middle of the picture and of some features of both networks, in matching order."""
     x = torch.from_numpy(np.ascontiguousarray(picture))[None, None].float()
     with torch.no_grad():
-        ordinary, equivariant = (network(x)[0].numpy() for network in networks())
+        ordinary, equivariant = (network(x)[0].numpy() for network in pair)
     orientations = [(n + angle * len(GROUP) // 360) % len(GROUP) for n in range(SHOWN)]
     top, left = ((side - size) // 2 for side in picture.shape)
     maps = [picture, *ordinary, *equivariant[orientations]]
     return [shown[top : top + size, left : left + size] for shown in maps]
 
 
-def networks() -> tuple[nn.Sequential, nn.Sequential]:
-    """An ordinary and an equivariant network of three layers, with random weights that stay."""
-    draw = torch.Generator().manual_seed(0)
+def networks(seed: int = 0, kernel: int = KERNEL) -> tuple[nn.Sequential, nn.Sequential]:
+    """An ordinary and an equivariant network of three layers, with random weights of a seed."""
+    draw = torch.Generator().manual_seed(seed)
     widths = ((1, 32), (32, 32), (32, SHOWN))
-    ordinary = [nn.Conv2d(*width, KERNEL, padding="same", bias=False) for width in widths]
+    ordinary = [nn.Conv2d(*width, kernel, padding="same", bias=False) for width in widths]
     for layer in ordinary:
         nn.init.kaiming_normal_(layer.weight, generator=draw)
-    lifting = LiftingConv2d(GROUP, 1, 4, KERNEL, draw)
-    equivariant = [lifting, *(GroupConv2d(GROUP, 4, n, KERNEL, draw) for n in (4, 1))]
+    lifting = LiftingConv2d(GROUP, 1, 4, kernel, draw)
+    equivariant = [lifting, *(GroupConv2d(GROUP, 4, n, kernel, draw) for n in (4, 1))]
     # No ReLU at the end, which could leave nothing to see.
     first, second = ((a, nn.ReLU(), b, nn.ReLU(), c) for a, b, c in (ordinary, equivariant))
     return nn.Sequential(*first), nn.Sequential(*second)

@@ -247,22 +247,23 @@ class TilingConfig(_Frozen):
 
 
 class FolderConfig(_Frozen):
-    """How a network is trained on a folder of clean pictures, as in the paper: noise is added.
+    """How a network is trained on a folder of clean images, as in the paper: noise is added.
 
     Grey levels are counted from 0 to 255, whatever the files hold. ``noise_param`` is the UPPER
-    END of a level that is drawn uniformly for every picture: the standard deviation of Gaussian
+    END of a level that is drawn uniformly for every image: the standard deviation of Gaussian
     noise, the gain (grey levels per photon) of photon noise, or both at once.
-    ``valid_noise_param`` is the level of validation, the same for all pictures; ``None`` takes
+    ``valid_noise_param`` is the level of validation, the same for all images; ``None`` takes
     the middle of the training's.
     """
 
     epochs: int = Field(40, ge=1)
-    train_size: int = Field(50000, ge=1, description="at most so many pictures of the folder")
-    valid_size: int = Field(24, ge=1, description="at most so many pictures of the folder")
+    train_size: int = Field(50000, ge=1, description="at most so many images of the folder")
+    valid_size: int = Field(24, ge=1, description="at most so many images of the folder")
     noise_type: NoiseKind = "gaussian"
     noise_param: float = Field(50.0, gt=0, le=255)
     valid_noise_param: float | None = Field(None, gt=0, le=255)
     clean_targets: bool = False
+    subfolders: bool = Field(False, description="whether images in subfolders are taken, too")
 
     @property
     def valid_level(self) -> float:
@@ -282,6 +283,15 @@ class Config(_Frozen):
     @classmethod
     def from_json(cls, text: str) -> Config:
         """Read a configuration.
+
+        Parameters
+        ----------
+        text : str
+            JSON, as ``model_dump_json()`` writes it.
+
+        Returns
+        -------
+        Config
 
         Raises
         ------
@@ -304,6 +314,10 @@ class Config(_Frozen):
         ----------
         changes : mapping
             Values by dotted field.
+
+        Returns
+        -------
+        Config
 
         Raises
         ------

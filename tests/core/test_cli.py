@@ -272,7 +272,7 @@ def test_the_noise_that_r2r_draws_from_is_said(redenoise, tmp_path):
     assert line in again.splitlines()
     options = ("--objective", "r2r", "--steps", 1, "--noise", "0,0,8", "--overwrite")
     _, given, _ = redenoise("denoise", image, out, *options)
-    assert "objective r2r: Gaussian noise of deviation 8 grey levels" in given.splitlines()
+    assert "objective r2r: Gaussian noise of standard deviation 8 grey levels" in given.splitlines()
     # A network that is left as it is draws from no noise, and one that was adapted neither.
     _, kept, _ = redenoise("denoise", image, out, "--steps", 0, "--overwrite")
     assert "objective" not in kept

@@ -99,7 +99,7 @@ def test_a_colour_checkpoint_denoises_colour_pictures(redenoise, tmp_path):
     authors, model = tmp_path / "authors.pt", tmp_path / "model.safetensors"
     torch.save({"state_dict": published_unet(3), "epoch": 12}, authors)
     assert redenoise("import-checkpoint", authors, model)[0] == 0
-    network, config, normalisation, provenance, _ = load_model(model)
+    network, config, normalisation, provenance, *_ = load_model(model)
     assert (config.network.kind, config.network.variant) == ("standard", "reference")
     assert config.network.channels == 3
     assert normalisation.mean == (0.0, 0.0, 0.0)

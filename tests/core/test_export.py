@@ -12,6 +12,7 @@ from napari_redenoise import Redenoiser, _cli
 from napari_redenoise.config import NetworkConfig
 from napari_redenoise.nn import (
     Deployed,
+    FieldAffine,
     FieldBatchNorm2d,
     FieldDropout2d,
     FieldGroupNorm,
@@ -45,6 +46,8 @@ LAYERS = {
     "group norm": lambda: FieldGroupNorm(GROUP, 1, 2),
     "instance norm": lambda: FieldInstanceNorm2d(GROUP, 2),
     "prelu": lambda: FieldPReLU(GROUP, 2),
+    "factor": lambda: FieldAffine(GROUP, 2, init=0.3),
+    "factor and offset": lambda: FieldAffine(GROUP, 2, bias=True),
     "dropout": lambda: FieldDropout2d(GROUP),
     "max": lambda: GroupPool(GROUP),
     "mean": lambda: GroupPool(GROUP, "mean"),

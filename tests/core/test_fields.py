@@ -6,6 +6,7 @@ from torch import nn
 
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.nn import (
+    FieldAffine,
     FieldBatchNorm2d,
     FieldDropout2d,
     FieldGroupNorm,
@@ -26,6 +27,7 @@ LAYERS = {
     "group norm": (lambda group: FieldGroupNorm(group, 2, FIELDS), "regular"),
     "dropout": (lambda group: FieldDropout2d(group), "regular"),
     "prelu": (lambda group: FieldPReLU(group, FIELDS), "regular"),
+    "affine": (lambda group: FieldAffine(group, FIELDS, bias=True), "regular"),
 }
 each_name = pytest.mark.parametrize("name", ["C1", "C3", "C4", "C8", "D4"])
 
@@ -137,6 +139,17 @@ def test_prelu_has_a_slope_per_field() -> None:
         layer.weight.copy_(torch.tensor([0.5, 0.1]))
     slopes = -layer(-torch.ones(1, 8, 1, 1)).flatten()
     torch.testing.assert_close(slopes, torch.tensor([0.5] * 4 + [0.1] * 4))
+
+
+def test_affine_has_a_factor_and_an_offset_per_field() -> None:
+    layer = FieldAffine(parse_group("C4"), 2, init=0.5, bias=True)
+    x = torch.ones(1, 8, 1, 1)
+    torch.testing.assert_close(layer(x).detach(), x / 2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([3.0, 5.0]))
+        layer.bias.copy_(torch.tensor([1.0, 2.0]))
+    torch.testing.assert_close(layer(x).flatten(), torch.tensor([4.0] * 4 + [7.0] * 4))
+    assert FieldAffine(parse_group("C4"), 2).bias is None
 
 
 @pytest.mark.parametrize(

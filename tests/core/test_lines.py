@@ -8,12 +8,12 @@ from torch import nn
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Planes, some_pixels
-from napari_redenoise.inference import Interrupted
-from napari_redenoise.model import _line_correction, measure_noise
-from napari_redenoise.model._line_correction import WithoutLines
+from napari_redenoise.inference import Interrupted, TileDone
+from napari_redenoise.model import _line_correction, _prediction, measure_noise
+from napari_redenoise.model._line_correction import correct_lines
 from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.nn import Prediction
-from napari_redenoise.noise import lines_of
+from napari_redenoise.noise import diagnose, line_offsets
 
 CPU = torch.device("cpu")
 SIGMA, SHARE = 10.0, 0.5
@@ -36,7 +36,7 @@ def offsets(size: int, seed: int = 2) -> np.ndarray:
 
 
 def straight(image: np.ndarray, lines: str, axes: str = "YX") -> np.ndarray:
-    return whole(WithoutLines.of(Planes(image, axes), lines, CPU))[0]
+    return whole(correct_lines(Planes(image, axes), lines, CPU))[0]
 
 
 def whole(planes: Planes, sample: tuple[int, ...] = ()) -> np.ndarray:
@@ -79,19 +79,76 @@ def test_offsets_are_subtracted_and_nothing_else(lines: str) -> None:
     assert left < 2.5 * least
 
 
-def test_a_window_is_a_part_of_the_whole_and_is_found_once(monkeypatch) -> None:
-    planes = WithoutLines.of(Planes(noisy_scene() + offsets(160)[:, None], "YX"), "rows", CPU)
+def test_a_window_is_a_part_of_the_whole_and_reading_asks_no_network(monkeypatch) -> None:
+    planes = correct_lines(Planes(noisy_scene() + offsets(160)[:, None], "YX"), "rows", CPU)
+    monkeypatch.setattr(_line_correction, "pretrained_denoiser", None)
     part = planes.read((), slice(20, 50), slice(30, 90))
     assert part.dtype == np.float32
     assert part.shape == (1, 30, 60)
-    monkeypatch.setattr(_line_correction, "_offsets", None)
     np.testing.assert_array_equal(part, whole(planes)[:, 20:50, 30:90])
+
+
+def test_a_stack_is_predicted_sample_by_sample_right_after_its_correction(monkeypatch) -> None:
+    """The first result does not wait for the other planes."""
+    stack = np.stack([noisy_scene(n) + offsets(160, n)[:, None] for n in range(3)])
+    order = []
+    real = _line_correction._offsets
+
+    def found(planes, sample, *rest):
+        order.append(("offsets", sample))
+        return real(planes, sample, *rest)
+
+    def in_tiles(network, planes, *rest, mirrored, samples):
+        (sample,) = samples
+        for tile in (1, 2):
+            order.append(("tile", sample))
+            assert abs(whole(planes, sample)[0].mean(1) - stack[sample].mean(1)).max() > 1
+            yield TileDone(tile, 2, sample)
+
+    def predict(should_stop=None):
+        rest = None, {}, Config(), CPU, None, should_stop
+        network, planes = nn.Identity(), Planes(stack, "TYX")
+        return list(_prediction.predict_planes(network, planes, *rest, tta=False, lines="rows"))
+
+    monkeypatch.setattr(_line_correction, "_offsets", found)
+    monkeypatch.setattr(_prediction, "predict_in_tiles", in_tiles)
+    events = predict()
+    assert [event.tile for event in events] == [1, 2, 3, 4, 5, 6]
+    assert {event.tiles for event in events} == {6}
+    one = [[("offsets", (n,)), ("tile", (n,)), ("tile", (n,))] for n in range(3)]
+    assert order == [*one[0], *one[1], *one[2]]
+    # A stop ends it, in the middle of a search too.
+    asked = iter([False, False, True])
+    assert len(predict(lambda: next(asked, True))) < 6
+
+
+@pytest.mark.parametrize("lines", ["none", "rows", "columns", "both"])
+def test_any_denoiser_tells_the_offsets_of_an_array(lines: str) -> None:
+    """Of a scene that the denoiser knows exactly, what is left is the error of a line's mean."""
+    truth = scene()
+    rows, columns = offsets(160), offsets(192, 3)
+    added = (lines in ("rows", "both")) * rows[:, None] + (lines in ("columns", "both")) * columns
+    noisy = truth + added + np.random.default_rng(5).normal(0, SIGMA, truth.shape)
+    noisy[20:30, 40] = np.nan
+    before = noisy.copy()
+    found = line_offsets(noisy, lines, lambda plane: np.where(np.isfinite(plane), truth, np.nan))
+    np.testing.assert_array_equal(noisy, before)
+    assert found.rows.shape == (160,)
+    assert found.columns.shape == (192,)
+    for axis, (own, true, name) in enumerate(
+        ((found.rows, rows, "rows"), (found.columns, columns, "columns"))
+    ):
+        assert abs(own.mean()) < 1e-9
+        if lines in (name, "both"):
+            assert np.std(own - true) < 1.3 * SIGMA / np.sqrt(noisy.shape[1 - axis])
+        else:
+            np.testing.assert_array_equal(own, 0)
 
 
 def test_every_plane_and_channel_has_its_own_offsets() -> None:
     stack = np.stack([noisy_scene(n) + offsets(160, 5 + n)[:, None] for n in range(2)])
     constant = np.full_like(stack, 7.0)
-    planes = WithoutLines.of(Planes(np.stack([stack, constant], -1), "TYXC"), "rows", CPU)
+    planes = correct_lines(Planes(np.stack([stack, constant], -1), "TYXC"), "rows", CPU)
     for number in range(2):
         found = stack[number] - whole(planes, (number,))[0]
         assert np.corrcoef(found[:, 0], offsets(160, 5 + number))[0, 1] > 0.85
@@ -123,9 +180,8 @@ def test_means_of_lines_do_not_depend_on_tiles(monkeypatch) -> None:
 
 
 def test_the_search_can_be_left() -> None:
-    planes = WithoutLines.of(Planes(noisy_scene(), "YX"), "both", CPU, lambda: True)
     with pytest.raises(Interrupted):
-        whole(planes)
+        correct_lines(Planes(noisy_scene(), "YX"), "both", CPU, lambda: True)
 
 
 def test_some_pixels_of_a_stack_are_read_where_they_are() -> None:
@@ -179,7 +235,7 @@ def test_borders_that_were_filled_neither_count_nor_change() -> None:
 def test_slopes_without_noise_have_no_lines() -> None:
     slope = np.tile(np.linspace(0, 60, 256), (256, 1))
     for image in (slope, slope.astype(np.uint8), slope.T.astype(np.uint8)):
-        assert lines_of(measure_noise(image)[0]) == "none"
+        assert diagnose(measure_noise(image), fine_tuning=True).lines == "none"
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +280,7 @@ def test_a_training_learns_from_pixels_without_the_lines(monkeypatch) -> None:
     events = list(model.fit_events(lined, view=lambda: window))
     assert model.session.plan.config.objective.lines == "rows"
     assert model.session.plan.config.objective.kind == "r2r"
-    assert "WithoutLines" in learned
+    assert "CorrectedPlanes" in learned
     assert model.session.provenance["config"]["objective"]["lines"] == "rows"
     # The noise that is drawn from is that which is left.
     assert model.session.plan.config.objective.noise.gain[0] == pytest.approx(4, rel=0.15)

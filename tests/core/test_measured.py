@@ -79,6 +79,24 @@ def test_single_pixels_far_beyond_are_outliers(value) -> None:
     np.testing.assert_array_equal(is_outlier(image, is_missing(image)), places)
 
 
+@pytest.mark.parametrize("step", [(0, 1), (1, 0), (1, 1), (1, -1)])
+@pytest.mark.parametrize("value", [800.0, 65535.0, 1e30, -1e30])
+def test_two_hot_pixels_that_touch_are_outliers(value, step) -> None:
+    image = noise(64, 80, dtype=np.float64)
+    places = np.zeros(image.shape, bool)
+    places[30, 40] = places[30 + step[0], 40 + step[1]] = True
+    image[places] = value * np.array([1.0, 0.9])
+    np.testing.assert_array_equal(is_outlier(image, is_missing(image)), places)
+
+
+@pytest.mark.parametrize("middle", [(20.0, 30.5), (20.5, 30.0), (20.5, 30.5), (20.0, 30.0)])
+def test_a_spot_that_a_lens_can_make_is_none(middle) -> None:
+    y, x = np.mgrid[:64, :64]
+    far = (y - middle[0]) ** 2 + (x - middle[1]) ** 2
+    image = rng(0).poisson(900 + 3000 * np.exp(-far / 2 / 0.8**2)).astype(np.float64)
+    assert not is_outlier(image, is_missing(image)).any()
+
+
 def test_a_dead_pixel_is_an_outlier_and_a_small_spot_is_none() -> None:
     y, x = np.mgrid[:64, :64]
     spot = 3000 * np.exp(-((y - 20.3) ** 2 + (x - 30.4) ** 2) / 2 / 0.8**2)

@@ -13,17 +13,15 @@ from scipy import ndimage
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.noise import (
     NoiseModel,
-    blind_spot,
-    correlation_reach,
     describe,
+    diagnose,
     estimate_noise,
     estimate_noise_from_repeats,
     gaussian,
-    lines_of,
     noise_autocorrelation,
     poisson_gaussian,
-    recommend,
 )
+from napari_redenoise.noise._diagnosis import _blind_spot
 from napari_redenoise.noise._estimate import level_before_cutting
 
 
@@ -266,7 +264,7 @@ def test_a_picture_without_noise_is_said_to_be_clean():
     report = estimate_noise(np.repeat([0.0, 1.0], 32)[:, None] * np.ones(64))
     assert report.noise_std == 0
     assert "nothing to remove" in kinds(report)["strength"]
-    assert recommend(report).mask_shape == ("1",)
+    assert diagnose([report], fine_tuning=True).mask_shape == ("1",)
 
 
 class Counted:
@@ -351,7 +349,7 @@ def test_the_blind_spot_covers_the_correlation(taps_y, taps_x, shape):
         for lag in range(1, len(taps)):
             assert along[lag - 1] == pytest.approx(of_taps(taps, lag), abs=0.05)
     assert report.noise_std == pytest.approx(20, rel=0.1)
-    advice = recommend(report, adapting=False)
+    advice = diagnose([report], fine_tuning=False)
     assert advice.mask_shape == shape
     assert advice.objective == ("noise2self" if shape == ("1",) else "noise2void")
 
@@ -368,7 +366,7 @@ def test_repeats_give_the_correlation_of_a_textured_scene():
     report = estimate_noise_from_repeats(np.stack(frames))
     assert report.autocorrelation.x[0] == pytest.approx(of_taps([1, 0.3], 1), abs=0.01)
     assert abs(report.autocorrelation.y[0]) < 0.01
-    assert recommend(report).mask_shape == ("111",)
+    assert diagnose([report], fine_tuning=True).mask_shape == ("111",)
 
 
 def test_offsets_of_rows_are_found():
@@ -382,7 +380,7 @@ def test_offsets_of_rows_are_found():
     assert "subtract them first" in kinds(report)["lines"]
     # Where steps are all the noise, what looks like it may be a slope.
     coarse = dataclasses.replace(report, step=3 * report.noise_std)
-    assert lines_of(coarse) == "none"
+    assert diagnose([coarse], fine_tuning=True).lines == "none"
     assert "subtract" not in kinds(coarse)["lines"]
     assert "lines" not in kinds(estimate_noise(noisy))
 
@@ -394,11 +392,11 @@ def test_offsets_of_lines_are_not_taken_for_correlation_along_them(share, axis, 
     noisy = 300 * spots() + 20 * blurred(256, taps, [1])
     shape = (256, 1) if axis == 0 else (1, 256)
     report = estimate_noise(noisy + 20 * share * rng(1).normal(size=shape))
-    advice = recommend(report)
-    assert correlation_reach(report) == (len(taps) - 1, 0)
+    advice = diagnose([report], fine_tuning=True)
+    assert report.autocorrelation.reach == (len(taps) - 1, 0)
     assert advice.lines == ("rows" if axis == 0 else "columns")
-    assert recommend(report, adapting=False).lines == advice.lines
-    assert recommend(estimate_noise(noisy)).lines == "none"
+    assert diagnose([report], fine_tuning=False).lines == advice.lines
+    assert diagnose([estimate_noise(noisy)], fine_tuning=True).lines == "none"
 
 
 def test_noise_that_fades_slowly_is_not_taken_for_offsets_of_lines():
@@ -406,7 +404,7 @@ def test_noise_that_fades_slowly_is_not_taken_for_offsets_of_lines():
     slow = dataclasses.replace(
         report.autocorrelation, x=(0.9, 0.8, 0.6, 0.4, 0.3, 0.2, 0.1, 0.08), rows=0.0, error=0.001
     )
-    assert correlation_reach(dataclasses.replace(report, autocorrelation=slow)) == (0, 8)
+    assert slow.reach == (0, 8)
 
 
 def test_as_many_lags_as_wanted():
@@ -417,9 +415,9 @@ def test_as_many_lags_as_wanted():
 
 
 def test_drawings_of_blind_spots():
-    assert blind_spot(0, 2) == ("11111",)
-    assert blind_spot(1, 0) == ("1", "1", "1")
-    assert blind_spot(2, 2) == ("01110", "11111", "11111", "11111", "01110")
+    assert _blind_spot(0, 2) == ("11111",)
+    assert _blind_spot(1, 0) == ("1", "1", "1")
+    assert _blind_spot(2, 2) == ("01110", "11111", "11111", "11111", "01110")
 
 
 def test_the_reach_ends_at_the_first_gap():
@@ -427,7 +425,7 @@ def test_the_reach_ends_at_the_first_gap():
     gap = dataclasses.replace(
         report.autocorrelation, y=(0.0, 0.5, 0.5), x=(-0.3, 0.2, 0.01, 0.4), error=0.001
     )
-    assert correlation_reach(dataclasses.replace(report, autocorrelation=gap)) == (0, 2)
+    assert gap.reach == (0, 2)
 
 
 def test_coarse_steps_are_reported():
@@ -460,7 +458,7 @@ def test_the_noise_of_a_real_camera(bench_data, channel, rms):
     for frame in frames:
         report = estimate_noise(frame)
         assert report.noise_std == pytest.approx(rms, rel=0.15)
-        assert recommend(report).mask_shape == ("1",)
+        assert diagnose([report], fine_tuning=True).mask_shape == ("1",)
         assert report.clipped[1] == pytest.approx(0.0018, abs=0.0003)
     both = estimate_noise_from_repeats(np.stack(frames))
     assert both.noise_std == pytest.approx(rms, rel=0.02)
@@ -485,7 +483,7 @@ def test_a_scanner_s_noise_is_correlated_along_its_fast_axis(bench_data):
         assert report.autocorrelation.x[0] == pytest.approx(meta["noise_corr_x1"], abs=0.04)
         assert abs(report.autocorrelation.y[0]) < 0.05
         assert report.noise_std == pytest.approx(meta["diff_noise_std"], rel=0.1)
-        assert recommend(report).mask_shape == ("111",)
+        assert diagnose([report], fine_tuning=True).mask_shape == ("111",)
 
 
 def test_line_patterns_of_real_detectors(bench_data):
@@ -494,7 +492,7 @@ def test_line_patterns_of_real_detectors(bench_data):
     assert camera.autocorrelation.rows > 0.05
     beam = estimate_noise(tifffile.imread(folder / "fibsem_curtaining_u8.tif"))
     assert beam.autocorrelation.columns > 0.05
-    assert correlation_reach(beam)[0] > 0
+    assert beam.autocorrelation.reach[0] > 0
 
 
 @pytest.mark.parametrize("name", ["BPAE_B", "BPAE_G", "BPAE_R", "mice"])

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 from skimage import data
 
@@ -9,27 +10,36 @@ from napari_redenoise import Config, Redenoiser
 from napari_redenoise.config import NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
-from napari_redenoise.model import measure_noise
-from napari_redenoise.model._excess import what_is_removed
-from napari_redenoise.model._noise_check import (
-    ChannelStack,
-    noise_in_words,
-    noise_reports,
-    recommendation,
-    resolve,
-)
+from napari_redenoise.model import ChannelStack, Material, measure_noise, noise_reports
+from napari_redenoise.model._noise_reports import pretrained_residual
+from napari_redenoise.model._plan import make_plan
 from napari_redenoise.noise import (
+    Diagnosis,
     NoiseModel,
     NoiseReport,
-    can_be_drawn,
     describe,
-    drawn_from,
-    has_unknown_structure,
-    is_independent,
+    diagnose,
+    noise_in_words,
+    noise_model,
     poisson_gaussian,
-    recommend,
-    removes_more,
 )
+
+
+def case_of(report: NoiseReport) -> str:
+    return diagnosed(report).case
+
+
+def diagnosed(*reports: NoiseReport) -> Diagnosis:
+    return diagnose(reports, fine_tuning=True)
+
+
+def resolve(
+    objective: ObjectiveConfig, planes: Planes, *, adapting: bool = False
+) -> ObjectiveConfig:
+    """The objective of the plan of a run, begun with pretrained or with random weights."""
+    start = "pretrained" if adapting else "random"
+    config = Config(objective=objective, training={"start": start})
+    return make_plan(config, Material(planes), torch.device("cpu")).config.objective
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +95,8 @@ def test_r2r_keeps_the_read_noise_that_makes_pixels_darker_than_photons_can() ->
 def test_figures_of_noise_in_words() -> None:
     mixed = NoiseConfig(gain=(2.5, 0.0), offset=(100.0,), read_noise=(3.0, 8.0))
     assert noise_in_words(mixed) == (
-        "gain 2.5, offset 100, read noise 3 grey levels; Gaussian noise of deviation 8 grey levels"
+        "gain 2.5, offset 100, read noise 3 grey levels; "
+        "Gaussian noise of standard deviation 8 grey levels"
     )
 
 
@@ -98,12 +109,12 @@ def test_every_channel_has_noise_of_its_own(photons: np.ndarray) -> None:
 def test_photon_noise_is_never_taken_for_gaussian_by_default(tiny: Config, photons) -> None:
     """The fit writes what it has measured, so the model says what it was trained with."""
     model = Redenoiser(tiny.replace({"objective.kind": "r2r"}), "cpu").fit(camera(photons))
-    assert model.config.objective.noise.gain[0] == pytest.approx(3.0, rel=0.15)
+    assert model.session.plan.config.objective.noise.gain[0] == pytest.approx(3.0, rel=0.15)
     assert model.session.provenance["config"]["objective"]["noise"]["gain"][0] > 2
 
 
 def test_noise_that_is_given_is_kept(photons: np.ndarray) -> None:
-    given = ObjectiveConfig(kind="r2r", noise=NoiseConfig(gain=(7.0,)))
+    given = ObjectiveConfig(kind="r2r", noise=NoiseConfig(gain=(7.0,)), lines="none")
     assert resolve(given, Planes(camera(photons), "YX")) == given
 
 
@@ -176,7 +187,7 @@ def test_gaussian_noise_over_many_levels_is_known_as_such(levels, sigma: float) 
 
 def test_auto_takes_noise2self_for_white_noise(photons: np.ndarray) -> None:
     objective = resolve(ObjectiveConfig(kind="auto"), Planes(camera(photons), "YX"))
-    assert objective == ObjectiveConfig(kind="noise2self", from_noise=True, chosen=True)
+    assert objective == ObjectiveConfig(kind="noise2self", lines="none")
 
 
 def test_auto_adapts_by_r2r_where_the_noise_is_known(photons) -> None:
@@ -185,26 +196,39 @@ def test_auto_adapts_by_r2r_where_the_noise_is_known(photons) -> None:
     assert adapting.kind == "r2r"
     assert adapting.noise == resolve(ObjectiveConfig(kind="r2r"), planes).noise
     assert resolve(ObjectiveConfig(kind="auto"), planes).kind == "noise2self"
-    # Of another image its noise follows, and whether R2R suits it: here it does not.
-    even = np.random.default_rng(0).normal(100, 5, photons.shape)
-    again = resolve(adapting, Planes(even, "YX"))
-    assert again.kind == "noise2self"
-    assert again.noise is None
+    # Noise that is the same everywhere does not say whether it grows with the light.
+    even = Planes(np.random.default_rng(0).normal(100, 5, photons.shape), "YX")
+    assert resolve(ObjectiveConfig(kind="auto"), even).kind == "noise2self"
     # But who asked for R2R is not given something else.
-    asked = resolve(ObjectiveConfig(kind="r2r"), planes)
     with pytest.raises(InputError, match="cannot be told from this image"):
-        resolve(asked, Planes(even, "YX"))
+        resolve(ObjectiveConfig(kind="r2r"), even)
     # With the shipped network it can be told.
-    noise = resolve(asked, Planes(even, "YX"), adapting=True).noise
+    noise = resolve(ObjectiveConfig(kind="r2r"), even, adapting=True).noise
     assert noise.gain == (0.0,)
     assert noise.read_noise == pytest.approx((5.0,), rel=0.05)
 
 
+def test_the_pretrained_network_is_asked_where_it_matters(photons) -> None:
+    """Not where R2R suits what was measured, unless that network is used as it is."""
+    planes = Planes(camera(photons), "YX")
+    (white,) = noise_reports(planes)
+    assert white.residual is None
+    (always,) = noise_reports(planes, always=True)
+    assert always.residual.ratio == pytest.approx(1, abs=0.15)
+    assert replace(always, residual=None) == white
+    even = Planes(np.random.default_rng(0).normal(100, 5, photons.shape), "YX")
+    assert noise_reports(even)[0].residual is not None
+    assert noise_reports(even, ask_denoiser=False)[0].residual is None
+    # There is no pretrained network for several channels.
+    both = Planes(np.stack([even.array, even.array[::-1]]), "CYX")
+    assert [report.residual for report in noise_reports(both, always=True)] == [None, None]
+
+
 def test_noise_that_follows_no_line_is_not_drawn_from(photons) -> None:
     report = noise_reports(Planes(camera(photons), "YX"))[0]
-    assert recommendation((report,)).objective == "r2r"
-    assert recommendation((replace(report, misfit=0.5),)).objective == "noise2self"
-    assert recommendation((report, replace(report, misfit=0.5))).objective == "noise2self"
+    assert diagnosed(report).objective == "r2r"
+    assert diagnosed(replace(report, misfit=0.5)).objective == "noise2self"
+    assert diagnosed(report, replace(report, misfit=0.5)).objective == "noise2self"
 
 
 def test_auto_takes_noise2self_where_the_noise_cannot_be_measured() -> None:
@@ -230,7 +254,7 @@ def test_the_channel_with_the_largest_blind_spot_decides(photons: np.ndarray) ->
     smeared = photons + 20 * ndimage.uniform_filter1d(white, 2, axis=1, mode="wrap")
     for order in ((0, 1), (1, 0)):
         channels = np.stack([camera(photons), smeared])[list(order)]
-        advice = recommendation(noise_reports(Planes(channels, "CYX")))
+        advice = diagnosed(*noise_reports(Planes(channels, "CYX")))
         assert advice.objective == "noise2void"
 
 
@@ -240,7 +264,7 @@ def test_the_blind_spot_reaches_as_far_as_the_noise_of_any_channel(photons) -> N
         photons + 20 * ndimage.uniform_filter1d(part, 2, axis=axis, mode="wrap")
         for axis, part in enumerate(white)
     ]
-    advice = recommendation(noise_reports(Planes(np.stack(along), "CYX")))
+    advice = diagnosed(*noise_reports(Planes(np.stack(along), "CYX")))
     assert len(advice.mask_shape) >= 3
     assert len(advice.mask_shape[0]) >= 3
 
@@ -256,12 +280,12 @@ def fine() -> np.ndarray:
 def test_structure_that_the_shipped_network_does_not_know_is_not_taken_for_noise(fine) -> None:
     """Blind spots would blur it."""
     (report,) = noise_reports(Planes(fine, "YX"))
-    assert report.removed.times > 2
-    assert recommend(replace(report, removed=None)).objective != "r2r"
-    assert recommend(report).objective == "r2r"
+    assert report.residual.ratio > 2
+    assert diagnosed(replace(report, residual=None)).objective != "r2r"
+    assert diagnosed(report).objective == "r2r"
     # Random weights know no structure at all.
-    unlike = recommend(report, adapting=False)
-    assert unlike == recommend(replace(report, removed=None), adapting=False)
+    unlike = diagnose([report], fine_tuning=False)
+    assert unlike == diagnose([replace(report, residual=None)], fine_tuning=False)
     objective = resolve(ObjectiveConfig(), Planes(fine, "YX"), adapting=True)
     assert objective.kind == "r2r"
     assert objective.noise.read_noise == pytest.approx((report.noise_std,))
@@ -290,9 +314,9 @@ def test_correlated_noise_is_not_taken_for_structure(blur: float) -> None:
     noise = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=scene.shape), blur)
     noisy = (scene + 12 * noise / noise.std()).astype(np.float32)
     (report,) = noise_reports(Planes(noisy, "YX"))
-    assert report.removed.times == pytest.approx(1, abs=0.15)
-    assert min(report.removed.correlation) > 0.15
-    assert recommend(report).objective == "noise2void"
+    assert report.residual.ratio == pytest.approx(1, abs=0.15)
+    assert min(report.residual.correlation) > 0.15
+    assert diagnosed(report).objective == "noise2void"
 
 
 def test_smooth_noise_of_which_more_is_removed_is_not_taken_for_structure() -> None:
@@ -300,8 +324,8 @@ def test_smooth_noise_of_which_more_is_removed_is_not_taken_for_structure() -> N
     noise = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=scene.shape), 1.0)
     noisy = (scene + 12 * noise / noise.std()).astype(np.float32)
     (report,) = noise_reports(Planes(noisy, "YX"))
-    assert removes_more(report)
-    assert recommend(report).objective == "noise2void"
+    assert report.residual.is_strong
+    assert diagnosed(report).objective == "noise2void"
     assert any("cannot be told from structure" in finding.text for finding in describe(report))
     # By hand, if it is structure.
     assert resolve(ObjectiveConfig(kind="r2r"), Planes(noisy, "YX"), adapting=True).noise
@@ -319,10 +343,10 @@ def test_structure_that_seems_to_be_correlated_noise_is_seen_through(rough) -> N
     planes = Planes(np.clip(np.round(noisy), 0, 255).astype(np.uint8), "YX")
     (report,) = noise_reports(planes)
     assert max(report.autocorrelation.y[0], report.autocorrelation.x[0]) > 0.15
-    assert max(report.removed.correlation) < 0.05
-    assert recommend(report).objective == "r2r"
-    assert recommend(replace(report, removed=None)).objective == "noise2void"
-    assert recommend(report, adapting=False).objective == "noise2void"
+    assert max(report.residual.correlation) < 0.05
+    assert diagnosed(report).objective == "r2r"
+    assert diagnosed(replace(report, residual=None)).objective == "noise2void"
+    assert diagnose([report], fine_tuning=False).objective == "noise2void"
     texts = " ".join(finding.text for finding in describe(report))
     assert "white (independent from pixel to pixel), and is taken for the noise" in texts
     assert "Correlated" not in texts
@@ -333,12 +357,12 @@ def test_structure_that_seems_to_be_correlated_noise_is_seen_through(rough) -> N
 
 
 @pytest.mark.parametrize("photons_at_white", [100, 1000])
-def test_noise_that_structure_hides_is_measured_on_what_is_removed(rough, photons_at_white) -> None:
+def test_noise_that_structure_hides_is_measured_on_the_residual(rough, photons_at_white) -> None:
     rng = np.random.default_rng(8)
     gain = 255 / photons_at_white
     noisy = (gain * rng.poisson(rough / gain)).astype(np.float32)
     (report,) = noise_reports(Planes(noisy, "YX"))
-    assert not can_be_drawn(replace(report, removed=None))
+    assert diagnosed(replace(report, residual=None)).noise is None
     objective = resolve(ObjectiveConfig(), Planes(noisy, "YX"), adapting=True)
     assert objective.kind == "r2r"
     assert objective.noise.gain == pytest.approx((gain,), rel=0.25)
@@ -348,35 +372,16 @@ def test_white_noise_of_unknown_growth_in_an_even_picture_is_drawn_from() -> Non
     scene = blobs(256, 6, 20, 104, 0)
     noisy = scene + np.random.default_rng(9).normal(0, 5, scene.shape)
     (report,) = noise_reports(Planes(noisy, "YX"))
-    removed = what_is_removed(Planes(noisy, "YX"), report)
-    unknown = replace(report, gain_error=1e3, removed=removed)
+    residual = pretrained_residual(Planes(noisy, "YX"), report)
+    unknown = replace(report, gain_error=1e3, residual=residual)
     assert not unknown.gain_is_known
-    assert recommend(unknown).objective == "r2r"
-    model = drawn_from(unknown)
+    assert diagnosed(unknown).objective == "r2r"
+    model = noise_model(unknown)
     assert model.gain == 0
     assert model.read_noise == pytest.approx(5, rel=0.05)
     # Or it grows, by what is removed.
-    growing = replace(removed, noise=NoiseModel(2.0, 90.0, 1.0), growth=1.0)
-    assert drawn_from(replace(unknown, removed=growing)).gain >= 2
-
-
-def test_what_is_removed_is_the_least_that_the_noise_is() -> None:
-    """A network leaves some of it."""
-    scene = blobs(256, 6, 20, 104, 0)
-    noisy = scene + np.random.default_rng(9).normal(0, 5, scene.shape)
-    (report,) = noise_reports(Planes(noisy, "YX"))
-    removed = what_is_removed(Planes(noisy, "YX"), report)
-    unknown = replace(report, gain_error=1e3, homogeneous=0.5)
-
-    def drawn(part: float, **changes: float) -> float:
-        less = replace(removed, noise=NoiseModel(0.0, 0.0, part * report.noise_std))
-        return drawn_from(replace(unknown, removed=less, **changes)).read_noise / report.noise_std
-
-    assert drawn(0.9) == pytest.approx(1)
-    assert drawn(0.5) == pytest.approx(0.5 * 1.25)
-    assert drawn(1.5) == pytest.approx(1.5)
-    # Where structure is nearly everywhere it was measured with the noise.
-    assert drawn(0.9, homogeneous=0.02) == pytest.approx(0.9)
+    growing = replace(residual, noise=NoiseModel(2.0, 90.0, 1.0))
+    assert noise_model(replace(unknown, residual=growing)).gain >= 2
 
 
 def looked_at(**changes: object) -> NoiseReport:
@@ -384,8 +389,8 @@ def looked_at(**changes: object) -> NoiseReport:
     scene = blobs(256, 6, 20, 104, 0)
     noisy = scene + np.random.default_rng(9).normal(0, 5, scene.shape)
     (report,) = noise_reports(Planes(noisy, "YX"))
-    removed = replace(what_is_removed(Planes(noisy, "YX"), report), **changes)
-    return replace(report, gain_error=1e3, removed=removed)
+    residual = replace(pretrained_residual(Planes(noisy, "YX"), report), **changes)
+    return replace(report, gain_error=1e3, residual=residual)
 
 
 def with_correlation(report: NoiseReport, first: float, **changes: float) -> NoiseReport:
@@ -394,33 +399,24 @@ def with_correlation(report: NoiseReport, first: float, **changes: float) -> Noi
     return replace(report, autocorrelation=found)
 
 
-def test_a_little_structure_in_what_is_removed_does_not_make_flat_noise_grow() -> None:
-    """White noise, of which the network removes structure with it: the noise as measured."""
-    unknown = with_correlation(looked_at(correlation=(0.07, 0.0)), 0.045)
-    assert recommend(unknown).objective == "r2r"
-    assert drawn_from(unknown) == unknown.model
-    grows = replace(unknown, removed=replace(unknown.removed, growth=1.5))
-    assert recommend(grows).objective == "noise2self"
-
-
-def test_what_neighbours_share_of_what_is_removed_beyond_that_of_the_noise_is_structure() -> None:
+def test_correlation_of_the_residual_beyond_that_of_the_noise_is_structure() -> None:
     """As in electron microscopy: calm places hold structure too, which counts as noise there."""
     least = NoiseModel(0.0, 0.0, 3.0)
     unknown = with_correlation(looked_at(correlation=(0.2, 0.0), noise=least), 0.03)
-    assert not removes_more(unknown)
-    assert has_unknown_structure(unknown)
-    assert recommend(unknown).objective == "r2r"
-    assert drawn_from(unknown) == least
+    assert not unknown.residual.is_strong
+    assert case_of(unknown) == "unknown structure"
+    assert diagnosed(unknown).objective == "r2r"
+    assert noise_model(unknown) == least
     texts = " ".join(finding.text for finding in describe(unknown))
     assert "would remove structure with the noise" in texts
     assert "taken for 3.00 grey levels RMS" in texts
     # Never more than was measured.
-    more = replace(unknown.removed, noise=NoiseModel(0.0, 0.0, 7.0))
-    assert drawn_from(replace(unknown, removed=more)) == unknown.model
+    more = replace(unknown.residual, noise=NoiseModel(0.0, 0.0, 7.0))
+    assert noise_model(replace(unknown, residual=more)) == unknown.model
     # Noise that is correlated as much is no structure, nor are offsets of lines.
-    assert not has_unknown_structure(with_correlation(unknown, 0.2))
-    assert recommend(with_correlation(unknown, 0.2)).objective == "noise2void"
-    assert not has_unknown_structure(with_correlation(unknown, 0.03, rows=0.3))
+    assert case_of(with_correlation(unknown, 0.2)) != "unknown structure"
+    assert diagnosed(with_correlation(unknown, 0.2)).objective == "noise2void"
+    assert case_of(with_correlation(unknown, 0.03, rows=0.3)) != "unknown structure"
 
 
 @pytest.mark.parametrize("blur", [1.2, 1.5])
@@ -429,23 +425,21 @@ def test_smooth_noise_is_not_taken_for_white_because_the_network_keeps_it(blur: 
     noise = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=scene.shape), blur)
     noisy = (scene + 12 * noise / noise.std()).astype(np.float32)
     (report,) = noise_reports(Planes(noisy, "YX"))
-    white = replace(report.removed, correlation=(0.0, 0.0))
-    assert not is_independent(replace(report, removed=white))
+    white = replace(report.residual, correlation=(0.0, 0.0))
+    assert case_of(replace(report, residual=white)) != "white by residual"
 
 
 def test_offsets_of_lines_that_spoil_the_measurement_leave_photon_noise(photons) -> None:
     """Measured without them the noise seemed to be less than a tenth, and the rest structure."""
     noisy = camera(np.kron(photons, np.ones((2, 2))))
-    (report,) = noise_reports(Planes(noisy, "YX"), doubtful=False)
+    (report,) = noise_reports(Planes(noisy, "YX"), ask_denoiser=False)
     wrong = replace(report, model=NoiseModel(0.0, 100.0, 0.6), noise_std=0.6, gain_error=1e3)
-    wrong = replace(wrong, removed=what_is_removed(Planes(noisy, "YX"), wrong))
+    wrong = replace(wrong, residual=pretrained_residual(Planes(noisy, "YX"), wrong))
     wrong = replace(wrong, homogeneous=0.1)
-    assert wrong.removed.times > 5
-    assert not has_unknown_structure(wrong)
-    assert recommend(wrong).objective == "r2r"
-    assert drawn_from(wrong).gain == pytest.approx(3, rel=0.1)
-    # Many homogeneous places tell the noise, whatever else is removed.
-    assert has_unknown_structure(replace(wrong, homogeneous=0.5))
+    assert wrong.residual.ratio > 5
+    assert case_of(wrong) != "unknown structure"
+    assert diagnosed(wrong).objective == "r2r"
+    assert noise_model(wrong).gain == pytest.approx(3, rel=0.1)
 
 
 def test_a_plane_with_more_noise_than_the_others_holds_no_structure() -> None:
@@ -453,70 +447,72 @@ def test_a_plane_with_more_noise_than_the_others_holds_no_structure() -> None:
     scene = blobs(256, 10, 20, 120, 0)
     stack = np.stack([scene + rng.normal(0, sigma, scene.shape) for sigma in (2, 2, 6, 2, 2)])
     planes = Planes(stack, "TYX")
-    report = replace(noise_reports(planes)[0], removed=None)
+    report = replace(noise_reports(planes)[0], residual=None)
     assert report.noise_std < 4
-    assert what_is_removed(planes, report).times == pytest.approx(1, abs=0.1)
+    assert pretrained_residual(planes, report).ratio == pytest.approx(1, abs=0.1)
 
 
 def test_a_blank_plane_is_passed_over(fine) -> None:
     small = fine[:128, 128:256]
     stack = np.stack([small, np.zeros_like(small), np.zeros_like(small)])
     report = noise_reports(Planes(small, "YX"))[0]
-    assert what_is_removed(Planes(stack, "TYX"), report).times > 1
+    assert pretrained_residual(Planes(stack, "TYX"), report).ratio > 1
 
 
 def test_of_a_large_plane_with_an_empty_middle_no_more_than_a_window_is_read(fine) -> None:
     plane = np.zeros((2600, 2600), np.uint8)
     plane[:200, :200] = fine[:200, :200]
     report = noise_reports(Planes(fine, "YX"))[0]
-    assert what_is_removed(Planes(plane, "YX"), report) is None
+    assert pretrained_residual(Planes(plane, "YX"), report) is None
 
 
 def test_smooth_noise_may_be_stronger_than_it_was_measured(fine) -> None:
     (report,) = noise_reports(Planes(fine, "YX"))
     smooth = replace(report.autocorrelation, y=(0.6, *report.autocorrelation.y[1:]))
-    doubled = replace(report, removed=replace(report.removed, times=2.5))
-    assert has_unknown_structure(doubled)
-    assert not has_unknown_structure(replace(doubled, autocorrelation=smooth))
+    doubled = replace(report, residual=replace(report.residual, ratio=2.5))
+    assert case_of(doubled) == "unknown structure"
+    assert case_of(replace(doubled, autocorrelation=smooth)) != "unknown structure"
 
 
 def test_what_is_filled_or_no_number_tells_nothing_of_the_noise(fine) -> None:
     whole = noise_reports(Planes(fine, "YX"))[0]
-    expected = what_is_removed(Planes(fine, "YX"), whole).times
+    expected = pretrained_residual(Planes(fine, "YX"), whole).ratio
     filled = fine.astype(np.float32)
     filled[:, :128] = 7
     filled[:48, 128:] = np.nan
     filled[48:64, 128:] = np.inf
-    found = what_is_removed(Planes(filled, "YX"), whole).times
-    alone = what_is_removed(Planes(fine[64:, 128:], "YX"), whole).times
+    found = pretrained_residual(Planes(filled, "YX"), whole).ratio
+    alone = pretrained_residual(Planes(fine[64:, 128:], "YX"), whole).ratio
     assert found == pytest.approx(alone, rel=0.35)
     assert expected > 2
-    assert what_is_removed(Planes(np.full((64, 64), 7.0), "YX"), whole) is None
+    assert pretrained_residual(Planes(np.full((64, 64), 7.0), "YX"), whole) is None
 
 
 def test_another_image_is_measured_anew(tiny: Config, photons, tmp_path) -> None:
     model = Redenoiser(tiny.replace({"objective.kind": "r2r"}), "cpu").fit(camera(photons))
     path = model.save(tmp_path / "model.safetensors")
     for again in (model, Redenoiser.load(path, "cpu")):
-        gain = again.fit(camera(photons, gain=12.0)).config.objective.noise.gain
+        gain = again.fit(camera(photons, gain=12.0)).session.plan.config.objective.noise.gain
         assert gain == pytest.approx((12.0,), rel=0.2)
     given = tiny.replace({"objective.kind": "r2r", "objective.noise": {"gain": (5.0,)}})
     kept = Redenoiser(given, "cpu").fit(camera(photons)).fit(camera(photons, gain=12.0))
-    assert kept.config.objective.noise.gain == (5.0,)
+    assert kept.session.plan.config.objective.noise.gain == (5.0,)
 
 
 def test_auto_chooses_anew_for_another_image(tiny: Config, photons) -> None:
     white = np.random.default_rng(2).normal(size=photons.shape)
     smeared = photons + 20 * ndimage.uniform_filter1d(white, 2, axis=1, mode="wrap")
     model = Redenoiser(tiny.replace({"objective.kind": "auto"}), "cpu")
-    kinds = [model.fit(image).config.objective.kind for image in (camera(photons), smeared)]
+    kinds = [
+        model.fit(image).session.plan.config.objective.kind for image in (camera(photons), smeared)
+    ]
     assert kinds == ["noise2self", "noise2void"]
-    assert model.fit(camera(photons)).config.objective.mask_shape == ("1",)
+    assert model.fit(camera(photons)).session.plan.config.objective.mask_shape == ("1",)
 
 
 def test_auto_trains_what_it_has_chosen(tiny: Config, photons) -> None:
     model = Redenoiser(tiny.replace({"objective.kind": "auto"}), "cpu").fit(camera(photons))
-    assert model.config.objective.kind == "noise2self"
+    assert model.session.plan.config.objective.kind == "noise2self"
     assert len(measure_noise(camera(photons))) == 1
 
 
@@ -538,25 +534,26 @@ def test_r2r_knows_light_of_the_darkest_region_by_its_skewness(
 
 
 @pytest.mark.parametrize("kind", ["auto", "r2r"])
-def test_the_noise_is_measured_again_without_offsets_of_lines(photons: np.ndarray, kind) -> None:
+def test_the_noise_is_measured_again_without_line_offsets(photons, kind, monkeypatch) -> None:
     asked, straight = ObjectiveConfig(kind=kind), Planes(camera(photons), "YX")
     rows = np.random.default_rng(1).normal(0, 8, (len(photons), 1))
     noisy = Planes(camera(photons) + rows, "YX")
     seen = []
 
-    def without(lines: str) -> Planes:
+    def corrected(material: Material, lines: str, *_: object) -> Material:
         seen.append(lines)
-        return straight
+        return Material(straight)
 
-    found = resolve(asked, noisy, adapting=True, without=without)
+    monkeypatch.setattr(Material, "corrected", corrected)
+    found = resolve(asked, noisy, adapting=True)
     assert (seen, found.lines) == (["rows"], "rows")
     assert found.noise == resolve(asked, straight, adapting=True).noise
     # With them there seems to be more of it.
-    assert resolve(ObjectiveConfig(kind="r2r"), noisy).noise.gain > found.noise.gain
-    # Of another image without them, nothing stays; and what the user says of lines does.
-    assert resolve(found, straight, adapting=True).lines == "none"
+    without = ObjectiveConfig(kind="r2r", lines="none")
+    assert resolve(without, noisy).noise.gain > found.noise.gain
+    # What the user says of lines stays.
     said = ObjectiveConfig(kind=kind, lines="columns")
-    assert resolve(said, noisy, without=without).lines == "columns"
+    assert resolve(said, noisy).lines == "columns"
     assert seen == ["rows", "columns"]
 
 

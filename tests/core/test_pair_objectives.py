@@ -272,23 +272,6 @@ def test_r2r_leaves_out_single_pixels_that_the_noise_does_not_explain(figures) -
     assert float(compared.mean()) > 0.998
 
 
-@every_noise
-def test_r2r_expects_the_neighbours_of_hot_pixels(figures) -> None:
-    """Left out of the loss as well, they came back: nothing kept the network removing them."""
-    noisy = shot(torch.zeros(1, 2, 64, 64), figures)
-    noisy[0, 0, 20, 30], noisy[0, 1, 40, 33] = 90.0, -90.0
-    sample = R2R(figures, 0.5)(noisy, generator())
-    for channel, row, column in ((0, 20, 30), (1, 40, 33)):
-        around = sample.target[0, channel, row - 1 : row + 2, column - 1 : column + 2].flatten()
-        median = torch.cat([around[:4], around[5:]]).quantile(0.5)
-        assert float(sample.target[0, channel, row, column]) == pytest.approx(float(median))
-        # The other channel is as it was, and both are compared.
-        again = 0.8 * sample.input + 0.2 * sample.target
-        other = float(noisy[0, 1 - channel, row, column])
-        assert float(again[0, 1 - channel, row, column]) == pytest.approx(other, abs=1e-4)
-        assert sample.mask[0, 0, row, column] == 1
-
-
 @pytest.mark.parametrize(
     ("figures", "compares"),
     [

@@ -443,7 +443,7 @@ def test_an_imported_network_comes_back_from_a_model_file_to_the_last_bit(tmp_pa
     network, config = load_authors_checkpoint(state), Config(network=authors_config(state))
     units = Normalisation((0.0,) * 3, (255.0,) * 3)
     path = save_model(tmp_path / "model.safetensors", network, config, units)
-    loaded, its_config, its_units, _ = load_model(path)
+    loaded, its_config, its_units, *_ = load_model(path)
     torch.testing.assert_close(outputs(loaded, image), outputs(network, image), rtol=0, atol=0)
     assert its_config == config
     assert its_units == units

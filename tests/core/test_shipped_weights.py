@@ -33,7 +33,7 @@ def test_the_weights_are_those_that_were_measured(name: str) -> None:
 
 @shipped
 def test_the_header_says_what_they_were_trained_on(name: str) -> None:
-    _, config, normalisation, provenance = load_model(FOLDER / name)
+    _, config, normalisation, provenance, *_ = load_model(FOLDER / name)
     assert weights_file(config.network).name == name
     assert (normalisation.mean, normalisation.std) == ((0.0,), (1.0,))
     assert provenance["recipe"]["scenes"] > 0

@@ -18,7 +18,7 @@ from napari_redenoise.noise import (
     Autocorrelation,
     NoiseModel,
     NoiseReport,
-    Removed,
+    ResidualNoise,
     VariancePoint,
     estimate_noise,
     poisson_gaussian,
@@ -186,7 +186,7 @@ def test_correlated_noise_that_stayed_is_found():
     assert stayed.mark == "caution"
     assert "the correlated part of the noise stayed" in stayed.figure
     # Unless that is structure, which has to stay.
-    told = replace(known, removed=Removed(1.5, None, (0.0, 0.0), 0.0, 0.0))
+    told = replace(known, residual=ResidualNoise(1.5, None, (0.0, 0.0), 0.0))
     assert judged(flat + white + smooth, flat + smooth, (told,))["structure"].mark == "good"
     removed = judged(flat + white + smooth, flat, (known,))["structure"]
     assert removed.mark == "good"

@@ -5,7 +5,7 @@ import pytest
 from napari.layers import Image, Labels, Shapes
 
 from napari_redenoise._napari._layers import read_layer
-from napari_redenoise._napari.denoise._training_region import OneSample, region_of
+from napari_redenoise._napari.denoise._training_region import one_sample, region_of
 from napari_redenoise.errors import InputError
 
 
@@ -85,7 +85,7 @@ def test_a_region_without_pixels_is_refused_in_words(marked, words):
 
 
 def test_one_sample_is_whole_and_the_others_are_not_there():
-    one = OneSample((3, 4, 20, 30), (1, 2))
+    one = one_sample((3, 4, 20, 30), (1, 2))
     rows, columns = slice(5, 15), slice(0, 30)
     assert one[1, 2, rows, columns].shape == (10, 30)
     assert one[1, 2, rows, columns].all()

@@ -567,7 +567,7 @@ def test_one_slice_is_learned_from_and_all_are_denoised(dock, noisy, monkeypatch
     original = Redenoiser.fit_events
 
     def watched(self, *args, **keywords):
-        seen.append(keywords["region"])
+        seen.append(keywords["mask"])
         return original(self, *args, **keywords)
 
     monkeypatch.setattr(Redenoiser, "fit_events", watched)
@@ -579,7 +579,7 @@ def test_one_slice_is_learned_from_and_all_are_denoised(dock, noisy, monkeypatch
     assert dock.widget.denoiser.session.normalisation.mean[0] == pytest.approx(
         noisy.mean(), rel=1e-3
     )
-    assert seen[0].sample == (1,)
+    assert [seen[0][n, 2:5, :7].all() for n in range(3)] == [False, True, False]
     assert np.isfinite(dock.viewer.layers[DENOISED].data).all()
 
 

@@ -8,8 +8,7 @@ from napari_redenoise._napari.denoise.panels._noise import NoisePanel
 from napari_redenoise._napari.denoise.panels._options import STARTS
 from napari_redenoise.data import Normalisation, Planes
 from napari_redenoise.io import save_model
-from napari_redenoise.model import _pretrained
-from napari_redenoise.model._noise_check import noise_reports
+from napari_redenoise.model import _pretrained, noise_reports
 from napari_redenoise.nn import build_network
 
 
@@ -25,7 +24,7 @@ def shipped(dock, tmp_path, monkeypatch):
 
 def test_the_dock_says_with_what_a_run_begins(dock, noisy, shipped):
     dock.viewer.add_image(noisy, name="cells")
-    assert "Adapts the shipped network to these noisy pixels" in dock.widget.plan.text()
+    assert "Fine-tunes the pretrained network on these noisy pixels" in dock.widget.plan.text()
     begin = dock.widget.options.begin
     assert "drawn scenes" in begin.toolTip()
     assert "never on microscope images" in begin.toolTip()
@@ -72,6 +71,6 @@ def test_offsets_of_rows_are_said_and_the_result_has_none(dock, qtbot):
     dock.use(**{"objective.kind": "auto", "training.start": "random"})
     dock.viewer.add_image(image, name="cells")
     dock.run()
-    assert dock.widget.denoiser.config.objective.lines == "rows"
+    assert dock.widget.denoiser.session.plan.lines == "rows"
     (denoised,) = (layer for layer in dock.images if "denoised" in layer.name)
     assert denoised.data.mean(1).std() < 0.5 * rows.std()

@@ -157,11 +157,15 @@ def train_on(
 
 
 def predict_all(
-    denoiser: Redenoiser, source: ImageFile, asked: Interruption | None = None
+    denoiser: Redenoiser,
+    source: ImageFile,
+    asked: Interruption | None = None,
+    *,
+    branches: bool = False,
 ) -> Result:
     """Denoise an image file, with a bar of its tiles; some are missing when it is interrupted."""
     asked = asked or Interruption(keeps=False)
-    outputs = denoiser.session.allocate(source.array, source.axes)
+    outputs = denoiser.session.allocate(source.array, source.axes, branches=branches)
     events = denoiser.predict_events(
         source.array, source.axes, outputs=outputs, should_stop=asked.is_set
     )

@@ -38,6 +38,14 @@ def denoise(
         typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="Also write the fusion mask: .tif")] = None,
+    branches: Annotated[
+        bool,
+        typer.Option(
+            "--branches",
+            help="Also write the output of each branch of the adarenet beside OUTPUT: "
+            "OUTPUT-standard.tif, OUTPUT-equivariant.tif.",
+        ),
+    ] = False,
     model: Annotated[
         Path | None, typer.Option(help="Use this trained model and do not train.")
     ] = None,
@@ -100,7 +108,8 @@ def denoise(
 ) -> None:
     """Train on the noisy pixels of IMAGE and write the denoised image to OUTPUT."""
     inputs = (target, region, model)
-    check_targets(image, [output, mask], save_model, overwrite=overwrite, others=inputs)
+    targets = Targets(output, mask, save_model, overwrite, as_source, has_branches=branches)
+    check_targets(image, targets.images(), save_model, overwrite=overwrite, others=inputs)
     settings = {
         "network.kind": backbone,
         "training.steps": steps,
@@ -120,10 +129,9 @@ def denoise(
         denoiser = Redenoiser.load(model, device)
     else:
         denoiser = Redenoiser(Config().replace(given), device)
-    if mask is not None and denoiser.config.network.kind != "adarenet":
-        raise ConfigError("only the adarenet has a fusion mask: leave --mask out")
+    if denoiser.config.network.kind != "adarenet":
+        _refuse_parts(mask, branches=branches)
     source = read_image(image, axes)
-    targets = Targets(output, mask, save_model, overwrite, as_source)
     with interruption(keeps=False) as asked:
         for line in targets.check(denoiser, source):
             asked.say(line)
@@ -171,11 +179,19 @@ def _plan(
         return None
 
 
+def _refuse_parts(mask: Path | None, *, branches: bool) -> None:
+    if mask is not None:
+        raise ConfigError("only the adarenet has a fusion mask: leave --mask out")
+    if branches:
+        raise ConfigError("only the adarenet has two branches: leave --branches out")
+
+
 def _command(image: Path, targets: Targets, axes: str | None, device: str | None) -> list[str]:
     """Words of the command that makes the same files with a model."""
     words = ["redenoise", "denoise", str(image), str(targets.output)]
     for option, value in (("--axes", axes), ("--mask", targets.mask), ("--device", device)):
         words += [] if value is None else [option, str(value)]
+    words += ["--branches"] if targets.has_branches else []
     words += ["--as-source"] if targets.as_source else []
     return words + (["--overwrite"] if targets.overwrite else [])
 

@@ -1,10 +1,11 @@
-"""``redenoise evaluate``: a model on clean pictures with added noise, in numbers and pictures."""
+"""``redenoise evaluate``: a model on clean images with added noise, in numbers and montages."""
 
 from __future__ import annotations
 
 import csv
 import math
-from pathlib import Path
+from collections import Counter
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import numpy as np
@@ -12,12 +13,13 @@ import skimage.io
 import typer
 
 from napari_redenoise._cli._app import Device, Overwrite, app
+from napari_redenoise._cli._folders import Subfolders, left_out, refuse_among_images
 from napari_redenoise.config import NoiseKind
-from napari_redenoise.data import FULL_SCALE, PictureFolder
+from napari_redenoise.data import FULL_SCALE, ImageFolder
 from napari_redenoise.devices import get_device
-from napari_redenoise.errors import ConfigError, OutputError
+from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import check_folder, load_model, refuse_existing, whole_file
-from napari_redenoise.recipes import PictureDone, evaluate, noise_config, scaled
+from napari_redenoise.recipes import ImageDone, evaluate, noise_config, scaled
 
 TABLE = "table.csv"
 
@@ -25,51 +27,57 @@ TABLE = "table.csv"
 @app.command("evaluate")
 def evaluate_model(
     model: Annotated[Path, typer.Argument(help="Trained model: .safetensors")],
-    test_dir: Annotated[Path, typer.Option(help="Folder of clean pictures: png, jpg, tif.")],
+    test_dir: Annotated[Path, typer.Option(help="Folder of clean images: png, jpg, tif.")],
     noise_param: Annotated[
-        float, typer.Option(help="Noise level, the same for all pictures.", min=0.1, max=255.0)
+        float, typer.Option(help="Noise level, the same for all images.", min=0.1, max=255.0)
     ],
     noise_type: Annotated[NoiseKind, typer.Option(help="Noise that is added.")] = "gaussian",
-    test_size: Annotated[int, typer.Option(help="At most so many pictures.", min=1)] = 1000,
+    test_size: Annotated[int, typer.Option(help="At most so many images.", min=1)] = 1000,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the table and a montage per picture.")
+        Path | None, typer.Option(help="Folder for the table and a montage per image.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the noise.", min=0)] = 0,
     grey_range: Annotated[
         float | None,
         typer.Option("--range", help="White of the images MODEL is for; default as MODEL says."),
     ] = None,
+    subfolders: Subfolders = False,
     device: Device = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Add noise to clean pictures, denoise them with MODEL, and compare: PSNR and SSIM."""
+    """Add noise to clean images, denoise them with MODEL, and compare: PSNR and SSIM."""
     network, config, normalisation, provenance, _ = load_model(model)
     network = network.to(get_device(device))
-    pictures = PictureFolder.open(test_dir, test_size, config.network.channels)
+    channels = config.network.channels
+    images = ImageFolder.open(test_dir, test_size, channels, subfolders=subfolders)
     white = _white(model, provenance, grey_range)
     normalisation = scaled(normalisation, FULL_SCALE / white)
-    montages = _montage_names(pictures.paths)
-    if out is not None and out.resolve() == test_dir.resolve():
-        raise OutputError(f"{out} holds the clean pictures themselves: choose another folder")
+    montages = _montage_names(images)
     if out is not None:
+        refuse_among_images(out, test_dir, subfolders=subfolders)
         for name in (TABLE, *montages.values()):
             refuse_existing(out / name, overwrite=overwrite)
         check_folder(out / TABLE)
-    width = max(len(path.name) for path in pictures.paths)
+    names = {path: images.name(number) for number, path in enumerate(images.paths)}
+    width = max(map(len, names.values()))
     typer.echo(f"{noise_type} noise of level {noise_param:g}, seed {seed}")
     typer.echo(f"{'':{width}}   PSNR (dB)           SSIM")
-    typer.echo(f"{'picture':{width}}   noisy  denoised   noisy  denoised")
+    typer.echo(f"{'image':{width}}   noisy  denoised   noisy  denoised")
     rows = []
     noise = noise_config(noise_type, noise_param)
-    for done in evaluate(network, config, normalisation, pictures, noise, seed):
+    for done in evaluate(network, config, normalisation, images, noise, seed):
         scores = (done.noisy_psnr, done.psnr, done.noisy_ssim, done.ssim)
-        rows.append((done.path.name, *scores))
-        typer.echo(_line(done.path.name, scores, width))
+        rows.append((names[done.path], *scores))
+        typer.echo(_line(names[done.path], scores, width))
         if out is not None:
+            (out / montages[done.path]).parent.mkdir(parents=True, exist_ok=True)
             with whole_file(out / montages[done.path]) as partial:
                 skimage.io.imsave(partial, montage(done), check_contrast=False)
     means = tuple(float(np.mean([row[part] for row in rows])) for part in range(1, 5))
     typer.echo(_line("mean", means, width))
+    skipped = [*images.skipped.values(), *images.unreadable.values()]
+    if skipped:
+        typer.echo(left_out("skipped", skipped), err=True)
     if out is not None:
         _write_table(out / TABLE, [*rows, ("mean", *means)])
         typer.echo(f"wrote {out}")
@@ -91,19 +99,21 @@ def _white(model: Path, provenance: dict[str, Any], given: float | None) -> floa
     return float(white)
 
 
-def montage(done: PictureDone) -> np.ndarray:
-    """Noisy, denoised and clean picture in one row, uint8, on the grey scale of the files."""
+def montage(done: ImageDone) -> np.ndarray:
+    """Noisy, denoised and clean image in one row, uint8, on the grey scale of the files."""
     gap = np.full((*done.clean.shape[:2], 4), FULL_SCALE, np.float32)
     row = np.concatenate([done.noisy, gap, done.denoised, gap, done.clean], axis=2)
     shown: np.ndarray = np.clip(np.rint(row), 0, FULL_SCALE).astype(np.uint8)
     return shown[0] if len(shown) == 1 else shown.transpose(1, 2, 0)
 
 
-def _montage_names(paths: tuple[Path, ...]) -> dict[Path, str]:
-    """A name for every picture; those that differ in their ending alone keep it."""
-    stems = [path.stem for path in paths]
+def _montage_names(images: ImageFolder) -> dict[Path, str]:
+    """A name for every image; those that differ in their ending alone keep it."""
+    names = [PurePosixPath(images.name(number)) for number in range(len(images))]
+    counts = Counter(name.with_suffix("") for name in names)
     return {
-        path: f"{path.stem if stems.count(path.stem) == 1 else path.name}.png" for path in paths
+        path: f"{name.with_suffix('') if counts[name.with_suffix('')] == 1 else name}.png"
+        for path, name in zip(images.paths, names, strict=True)
     }
 
 
@@ -116,7 +126,7 @@ def _line(name: str, scores: tuple[float, ...], width: int) -> str:
 
 
 def _write_table(path: Path, rows: list[tuple[str | float, ...]]) -> None:
-    header = ("picture", "noisy_psnr", "psnr", "noisy_ssim", "ssim")
+    header = ("image", "noisy_psnr", "psnr", "noisy_ssim", "ssim")
     with whole_file(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)

@@ -17,11 +17,11 @@ from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import check_folder, read_image, refuse_existing
 from napari_redenoise.model import ChannelStack, is_fine_tuned, noise_reports
 from napari_redenoise.noise import (
+    Diagnosis,
     NoiseReport,
-    Recommendation,
     describe,
+    diagnose,
     estimate_noise_from_repeats,
-    recommend,
 )
 
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
@@ -106,7 +106,7 @@ def as_text(report: NoiseReport, *, adapting: bool = True) -> str:
         f"  correlation  along y {_coefficients(found.y)}; along x {_coefficients(found.x)}",
     ]
     lines += [f"  - {finding.text}" for finding in describe(report)]
-    advice = recommend(report, adapting=adapting)
+    advice = diagnose([report], fine_tuning=adapting)
     blind_spot = "" if advice.objective == "r2r" else f", blind spot {_drawing(advice)}"
     lines.append(f"  recommended: {advice.objective}{blind_spot}")
     lines.append(f"    because {advice.reason}")
@@ -117,18 +117,18 @@ def _coefficients(along: tuple[float, ...]) -> str:
     return " ".join(f"{value:+.2f}" for value in along[:4])
 
 
-def _drawing(advice: Recommendation) -> str:
+def _drawing(advice: Diagnosis) -> str:
     return " / ".join(advice.mask_shape)
 
 
 def as_dict(report: NoiseReport, *, adapting: bool = True) -> dict[str, Any]:
     """Everything, as JSON has it: no infinities."""
-    advice = recommend(report, adapting=adapting)
+    advice = diagnose([report], fine_tuning=adapting)
     return {
         **_without_infinities(asdict(report)),
         "read_noise_range": report.read_noise_range,
         "findings": [asdict(finding) for finding in describe(report)],
-        "recommendation": asdict(advice),
+        "recommendation": advice.as_json(),
     }
 
 

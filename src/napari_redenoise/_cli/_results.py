@@ -30,6 +30,9 @@ from napari_redenoise.nn import build_network
 
 _SUFFIX = ".redenoise.safetensors"
 
+BRANCHES = ("standard", "equivariant")
+"""What of a `Result` is the output of a branch."""
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -40,7 +43,9 @@ class Targets:
     output, mask, model : Path or None
     overwrite : bool
     as_source : bool
-        Whether the denoised image has the integers of its source.
+        Whether the denoised image, and those of the branches, have the integers of its source.
+    has_branches : bool
+        Whether the outputs of both branches are written beside ``output``.
     """
 
     output: Path
@@ -48,6 +53,18 @@ class Targets:
     model: Path | None = None
     overwrite: bool = False
     as_source: bool = False
+    has_branches: bool = False
+
+    @property
+    def branches(self) -> dict[str, Path]:
+        """Files of the branches, by the name of what is in them."""
+        names = BRANCHES if self.has_branches else ()
+        stem, suffix = self.output.stem, self.output.suffix
+        return {name: self.output.with_name(f"{stem}-{name}{suffix}") for name in names}
+
+    def images(self) -> list[Path | None]:
+        """All images that are written."""
+        return [self.output, self.mask, *self.branches.values()]
 
     def check(self, denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
         """Refuse before the work what could not be written after it; tell what will be left out.
@@ -72,14 +89,15 @@ class Targets:
         self, denoiser: Redenoiser, planes: Planes, image: np.ndarray, mask: np.ndarray
     ) -> dict[Path, int]:
         """Bytes of every file, the model's also where it is kept only if something goes wrong."""
-        needs = {self.output: image.nbytes}
+        needs = dict.fromkeys((self.output, *self.branches.values()), image.nbytes)
         if self.mask is not None:
             needs[self.mask] = mask.nbytes
         if not denoiser.session.is_trained:
             needs[self.model or beside(self.output)] = _model_size(denoiser, planes.channels)
         floats = 4 * image.size
         rounded = image.nbytes if image.dtype != np.float32 else 0
-        folder, size = temporary_space([floats, mask.nbytes, rounded])
+        images = [floats, rounded] * (1 + len(self.branches))
+        folder, size = temporary_space([mask.nbytes, *images])
         return needs | {folder: size}
 
 
@@ -130,16 +148,19 @@ class Delivery:
             self.model_file = self._write(self.targets.model, self._saving)
 
     def denoise(self) -> Result | None:
-        """Denoise and write the image and the mask; None when it was interrupted."""
-        if self.asked.is_set():
-            return None
-        result = predict_all(self.denoiser, self.source, self.asked)
+        """Denoise, write the image and what belongs to it; None when it was interrupted."""
         if self.asked.is_set():
             return None
         targets = self.targets
+        result = predict_all(self.denoiser, self.source, self.asked, branches=targets.has_branches)
+        if self.asked.is_set():
+            return None
         written = [self._write(targets.output, self._writing(self._finished(result.denoised)))]
         if targets.mask is not None and result.mask is not None:
             written.append(self._write(targets.mask, self._writing(result.mask)))
+        for name, path in targets.branches.items():
+            output = self._finished(getattr(result, name))
+            written.append(self._write(path, self._writing(output)))
         self.is_complete = None not in written
         return result
 

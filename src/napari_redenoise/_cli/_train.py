@@ -1,4 +1,4 @@
-"""``redenoise train``: a network for a folder of clean pictures, to which noise is added."""
+"""``redenoise train``: a network for a folder of clean images, to which noise is added."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from tqdm import tqdm
 
 from napari_redenoise._cli._app import Backbone, Device, app
+from napari_redenoise._cli._folders import Subfolders, left_out, refuse_among_images
 from napari_redenoise._cli._interruption import Interruption, interruption
 from napari_redenoise.config import Config, FolderConfig, NoiseKind, TrainedObjective
 from napari_redenoise.devices import get_device
@@ -28,15 +29,22 @@ COLUMNS = ("epoch", "loss", "noisy_psnr", "psnr", "learning_rate", "seconds")
 
 @app.command()
 def train(
-    train_dir: Annotated[Path, typer.Option(help="Folder of clean pictures: png, jpg, tif.")],
-    ckpt_save_path: Annotated[Path, typer.Option(help="Folder for models and statistics.")],
-    train_size: Annotated[int, typer.Option(help="At most so many pictures.", min=1)] = 50000,
-    valid_dir: Annotated[Path | None, typer.Option(help="Clean pictures to validate on.")] = None,
+    train_dir: Annotated[Path, typer.Option(help="Folder of clean images: png, jpg, tif.")],
+    ckpt_save_path: Annotated[
+        Path, typer.Option(help="Folder for models, checkpoint and statistics.")
+    ],
+    train_size: Annotated[int, typer.Option(help="At most so many images.", min=1)] = 50000,
+    valid_dir: Annotated[Path | None, typer.Option(help="Clean images to validate on.")] = None,
     valid_size: Annotated[int, typer.Option(help="At most so many of them.", min=1)] = 24,
     ckpt_overwrite: Annotated[
         bool, typer.Option(help="Keep the model of the last epoch, not one per epoch.")
     ] = False,
-    nb_epochs: Annotated[int, typer.Option(help="Epochs: one crop of every picture.", min=1)] = 40,
+    nb_epochs: Annotated[
+        int,
+        typer.Option(
+            help="Epochs: one crop of every image. More with --resume extends the run.", min=1
+        ),
+    ] = 40,
     batch_size: Annotated[int, typer.Option(help="Crops per step.", min=1)] = 4,
     crop_size: Annotated[int, typer.Option(help="Side of the crops in pixels.", min=8)] = 256,
     loss: Annotated[Literal["l1", "l2"], typer.Option(help="Error that is minimised.")] = "l2",
@@ -47,8 +55,8 @@ def train(
     noise_param: Annotated[
         float,
         typer.Option(
-            help="UPPER END of the noise level, drawn for every crop: deviation (gaussian), grey "
-            "levels per photon (poisson), or both; pictures count from 0 to 255."
+            help="UPPER END of the noise level, drawn for every crop: standard deviation "
+            "(gaussian), grey levels per photon (poisson), or both; images count from 0 to 255."
         ),
     ] = 50.0,
     valid_noise_param: Annotated[
@@ -56,10 +64,10 @@ def train(
         typer.Option(help="Noise level of the validation; default half of --noise-param."),
     ] = None,
     clean_targets: Annotated[
-        bool, typer.Option("--clean-targets", help="Learn from the clean pictures themselves.")
+        bool, typer.Option("--clean-targets", help="The clean crops are the targets.")
     ] = False,
     objective: Annotated[
-        TrainedObjective, typer.Option(help="What is learned from the noisy crops.")
+        TrainedObjective, typer.Option(help="Objective on the noisy crops.")
     ] = "noise2noise",
     backbone: Annotated[Backbone, typer.Option(help="Network.")] = "adarenet",
     group: Annotated[str, typer.Option(help="Its symmetry: C4, C8, D4, ...")] = "C4",
@@ -75,10 +83,19 @@ def train(
         int, typer.Option(help="Steps between two lines on the loss.", min=1)
     ] = 1250,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the training in --ckpt-save-path.")
+        bool, typer.Option("--resume", help="Continue the training in --ckpt-save-path.")
     ] = False,
+    subfolders: Subfolders = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Threads that read images and add noise; the result is the same for any number. "
+            "Default 4, or the cores less 1.",
+            min=0,
+        ),
+    ] = None,
 ) -> None:
-    """Train on a folder of clean pictures with added noise, as in the AdaReNet paper."""
+    """Train on a folder of clean images with added noise, as in the AdaReNet paper."""
     if cuda and device is not None:
         raise ConfigError("--cuda and --device both name a device: leave one of them out")
     config = Config().replace(
@@ -101,11 +118,15 @@ def train(
         noise_param=noise_param,
         valid_noise_param=valid_noise_param,
         clean_targets=clean_targets,
+        subfolders=subfolders,
     )
     if cuda and get_device().type != "cuda":
         # As the paper's code does; --device cuda insists.
         typer.echo("there is no CUDA device: training without", err=True)
-    training = FolderTraining(config, folder, train_dir, valid_dir, device)
+    for images in (train_dir, valid_dir):
+        if images is not None:
+            refuse_among_images(ckpt_save_path, images, subfolders=subfolders)
+    training = FolderTraining(config, folder, train_dir, valid_dir, device, workers)
     _prepare(training, ckpt_save_path, resume=resume)
     _introduce(training)
     with interruption() as asked_to_stop:
@@ -118,7 +139,7 @@ def train(
             plot=plot_stats,
         )
     if training.state.step < training.config.training.total_steps:
-        typer.echo(f"stopped at step {training.state.step}; go on with --resume", err=True)
+        typer.echo(f"stopped at step {training.state.step}; continue with --resume", err=True)
         raise typer.Exit(asked_to_stop.exit_code)
     typer.echo(f"wrote {ckpt_save_path}")
 
@@ -136,16 +157,16 @@ def _prepare(training: FolderTraining, folder: Path, *, resume: bool) -> None:
     names = (STATE, STATISTICS, MODEL, *PLOTS.values())
     if any((folder / name).exists() for name in names) or any(folder.glob("epoch-*.safetensors")):
         raise OutputError(
-            f"{folder} holds a training already: choose another folder, or add --resume to go on "
-            "with it"
+            f"{folder} holds a training already: choose another folder, or add --resume to "
+            "continue it"
         )
 
 
 def _introduce(training: FolderTraining) -> None:
     folder, config = training.folder, training.config
-    pictures, steps = len(training.pictures), config.training.total_steps
+    images, steps = training.images, config.training.total_steps
     typer.echo(
-        f"{pictures} pictures of {training.pictures.channels} channel(s), "
+        f"{len(images)} images of {images.channels} channel(s), "
         f"{training.steps_per_epoch} steps per epoch, {steps} in all; "
         f"{config.objective.kind}, {config.network.kind}, on {training.device}"
     )
@@ -153,6 +174,13 @@ def _introduce(training: FolderTraining) -> None:
         f"{folder.noise_type} noise of a level from 0 to {folder.noise_param:g} in training, "
         f"{folder.valid_level:g} in validation"
     )
+    skipped = [
+        why for part in (images, training.validation) if part for why in part.skipped.values()
+    ]
+    if skipped:
+        typer.echo(left_out("skipped", skipped), err=True)
+    if training.state.step >= steps:
+        typer.echo(f"all {folder.epochs} epochs are done: give more --nb-epochs to extend the run")
 
 
 def _run(
@@ -179,6 +207,8 @@ def _run(
                     break
                 continue
             tqdm.write(_sentence(event))
+            if event.unreadable:
+                tqdm.write(left_out("unreadable, others take their place", event.unreadable))
             _keep(training, event, folder, one_model=one_model)
             if plot:
                 plot_statistics(folder)
@@ -200,7 +230,7 @@ def _sentence(event: EpochDone) -> str:
 
 
 def _keep(training: FolderTraining, event: EpochDone, folder: Path, *, one_model: bool) -> None:
-    """Model, statistics, and last the state, from which an interrupted training goes on."""
+    """Model, statistics, and last the checkpoint, from which a training is resumed."""
     name = MODEL if one_model else f"epoch-{event.epoch:03d}.safetensors"
     training.save_model(folder / name, overwrite=True)
     row = {column: f"{getattr(event, column):.6g}" for column in COLUMNS}
@@ -236,7 +266,7 @@ def plot_statistics(folder: Path) -> None:
     epochs = [float(row["epoch"]) for row in found]
     for name, columns, label in (
         ("loss", ("loss",), "training loss"),
-        ("psnr", ("noisy_psnr", "psnr"), "PSNR of the validation pictures (dB)"),
+        ("psnr", ("noisy_psnr", "psnr"), "PSNR of the validation images (dB)"),
     ):
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.add_subplot(xlabel="epoch", ylabel=label)

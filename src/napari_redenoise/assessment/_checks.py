@@ -10,26 +10,23 @@ from typing import Literal
 from napari_redenoise.assessment._residual import Measured
 from napari_redenoise.assessment._resolution import FINEST, Resolution
 from napari_redenoise.assessment._support import PixelSize
-from napari_redenoise.noise import NoiseReport, describe, has_unknown_structure, is_clean
+from napari_redenoise.assessment._thresholds import (
+    CONTRAST,
+    CORRELATED,
+    EXCESS,
+    LARGE_ERROR,
+    LITTLE,
+    LOCAL_SHIFT,
+    REMOVED,
+    SHARE,
+    SHARE_LEFT,
+    SHIFT,
+    UNCHANGED,
+    UNSUPPORTED,
+)
+from napari_redenoise.noise import NoiseReport, describe, diagnose
 
 Mark = Literal["good", "caution", "bad", "unknown"]
-
-# Bars of docs/quality-checks.md: up to the first a figure is good, up to the second a caution.
-SHIFT = (0.5, 1.5)
-LOCAL_SHIFT = (1.25, 2.5)
-EXCESS = (0.015, 0.06)
-SHARE_LEFT = 0.7
-SHARE = (1.2, 1.5)
-UNCHANGED = 0.05
-CONTRAST = (1.25, 1.6)
-UNSUPPORTED = 0.2
-
-# Correlation of the noise that is worth speaking of, and the part of it that should be removed.
-_CORRELATED = 0.1
-_REMOVED = 0.5
-_LARGE_ERROR = 0.25
-# Below it the little that was removed follows the method rather than the picture.
-_LITTLE = 0.3
 
 _DOUBTFUL = ("processing", "structure")
 """Findings that say that the noise of this image is not known well."""
@@ -112,8 +109,9 @@ def _structure(measured: Measured, report: NoiseReport) -> TrustCheck:
     figure = f"correlation {round(excess, 3) + 0.0:+.3f} against that of the noise"
     advice = "Look for outlines in the difference of both images, and train longer or larger."
     # Where structure seems to be correlated noise, it stayed as it should.
-    stayed = any(noise > _CORRELATED and own < _REMOVED * noise for own, noise in pairs)
-    if mark == "good" and stayed and not has_unknown_structure(report):
+    stayed = any(noise > CORRELATED and own < REMOVED * noise for own, noise in pairs)
+    case = diagnose([report], fine_tuning=True).case
+    if mark == "good" and stayed and case != "unknown structure":
         mark, figure = "caution", f"{figure}; the correlated part of the noise stayed"
         advice = "Train with the objective auto, which hides as much as the noise is correlated."
     return _check(name, mark, excess, figure, meaning, advice)
@@ -140,7 +138,7 @@ def _amount(measured: Measured, report: NoiseReport) -> TrustCheck:
 
 def _doubt(measured: Measured, report: NoiseReport) -> str:
     """Why the amount of noise cannot be judged, or nothing."""
-    if is_clean(report):
+    if report.is_clean:
         return "no noise was found in the noisy image"
     if math.isnan(measured.share):
         return "nearly all pixels are clipped or missing"
@@ -148,7 +146,7 @@ def _doubt(measured: Measured, report: NoiseReport) -> str:
         return "whether the noise grows with the light cannot be told from this image"
     if any(finding.kind in _DOUBTFUL for finding in describe(report)):
         return "the noise of this image cannot be told from its fine structure or processing"
-    if 2 * measured.share_error > _LARGE_ERROR * max(measured.share, SHARE_LEFT):
+    if 2 * measured.share_error > LARGE_ERROR * max(measured.share, SHARE_LEFT):
         return "the noise of this image is not known well enough"
     return ""
 
@@ -177,7 +175,7 @@ def _contrast(measured: Measured) -> TrustCheck:
         "removed there, or the noise there is stronger than measured."
     )
     ratio = measured.contrast
-    if math.isnan(ratio) or measured.share < _LITTLE:
+    if math.isnan(ratio) or measured.share < LITTLE:
         return _unknown(name, meaning, "too little was removed, or the image is too small")
     advice = "Compare edges and bright spots with the noisy image: they may be blurred or dimmed."
     figure = f"{ratio:.2f} times as much as elsewhere"

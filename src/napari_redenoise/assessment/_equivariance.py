@@ -59,7 +59,12 @@ class EquivarianceResult:
     labels: dict[str, str] = field(default_factory=dict)
 
     def sentences(self) -> list[str]:
-        """Say the errors in words."""
+        """Say the errors in words.
+
+        Returns
+        -------
+        list of str
+        """
         parts = [f"of the {self.labels[name]} by {percent(e)}" for name, e in self.errors.items()]
         said = [f"Turning the picture by {self.angle:g}° changes the result {', '.join(parts)}."]
         if self.interpolation is not None:
@@ -94,6 +99,10 @@ def equivariance(
         with cubic splines, twice, and are compared inside the inscribed disc.
     window : Window, optional
         Which part of which sample; default the whole plane of the first sample.
+
+    Returns
+    -------
+    EquivarianceResult
 
     Raises
     ------

@@ -40,11 +40,21 @@ class TrustReport:
         return max(made, key=_BY_WEIGHT.index)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, as JSON has them."""
+        """Everything as plain values, as JSON has them.
+
+        Returns
+        -------
+        dict
+        """
         return {"mark": self.mark, "checks": [asdict(check) for check in self.checks]}
 
     def sentences(self) -> list[str]:
-        """One line a check: mark, title, figure, advice."""
+        """One line a check: mark, title, figure, advice.
+
+        Returns
+        -------
+        list of str
+        """
         return [
             f"{check.mark}: {check.name}: {check.figure}."
             + (f" {check.advice}" if check.advice else "")
@@ -77,8 +87,9 @@ def assess(
         here where it is not given: about a second a channel.
     denoiser : callable, optional
         What made ``denoised``: takes and returns windows (channels, Y, X), as in ``lambda window:
-        model.predict(window, "CYX", tta=False).denoised``. A window of at most 512 x 512
-        pixels is denoised with it twice, to tell the supported resolution.
+        model.predict(window, "CYX", tta=False, draws=0, correct_lines=False).denoised``. A
+        window of at most 512 x 512 pixels is denoised with it twice, to tell the supported
+        resolution.
     pixel_size : (float, str), optional
         Side of a pixel and its unit, to tell the supported resolution in it.
     should_stop : callable, optional

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_redenoise.data import Planes, measured
-from napari_redenoise.noise import (
-    NoiseReport,
-    correlation_reach,
-    correlation_without_lines,
-    is_clean,
-    lines_of,
+from napari_redenoise.assessment._thresholds import (
+    CLIPPED,
+    FEWEST_CONTRASTED,
+    FEWEST_PIXELS,
+    OUTLIER,
 )
+from napari_redenoise.data import Planes, measured
+from napari_redenoise.noise import NoiseReport, diagnose
 
 MOST_PIXELS = 2**25
 WINDOW = 1024
@@ -30,11 +30,6 @@ _SQUARE, _BLOCK = 32, 8
 # slowly (illumination, bleaching) moves the brightness and is no fine structure.
 _SLOW = 55
 _EDGE_SIGMA = 1.5
-# Deviations beyond are single events (cosmic rays, hot pixels): none may decide alone.
-_OUTLIER = 6.0
-CLIPPED = 0.0005
-"""Share of the pixels from which on an end of the scale counts as one that cuts off."""
-_FEWEST_BLOCKS = 200
 _SAMPLES = 2**21
 
 Floats = npt.NDArray[np.float32]
@@ -143,7 +138,7 @@ class _Sums:
         self.moved -= float(residual.sum(dtype=np.float64))
         greys = noisy[::stride, ::stride]
         self.greys.append(greys[np.isfinite(greys)])
-        if is_clean(self.report):
+        if self.report.is_clean:
             return
         level = np.where(known, level, level[known].mean()).astype(np.float32)
         variance = self._variance(level)
@@ -151,7 +146,7 @@ class _Sums:
         self.used += float(used.sum())
         self.removed += float((residual[used].astype(np.float64) ** 2).sum())
         self.expected += float(variance[used].sum(dtype=np.float64))
-        scaled = np.clip(residual / np.sqrt(variance), -_OUTLIER, _OUTLIER)
+        scaled = np.clip(residual / np.sqrt(variance), -OUTLIER, OUTLIER)
         self._correlate(np.where(used, scaled, 0), used)
         edges = ndimage.gaussian_gradient_magnitude(level, _EDGE_SIGMA) / np.sqrt(variance)
         self.blocks.append(_means(_BLOCK, used, scaled**2, level, edges))
@@ -180,7 +175,7 @@ class _Sums:
         slow = ndimage.uniform_filter(scaled, _SLOW) / np.maximum(weight, 1e-3)
         fast = np.where(used, scaled - slow, 0)
         # Offsets of lines are noise of their own: that they were removed hides nothing else.
-        lines = lines_of(self.report)
+        lines = diagnose([self.report], fine_tuning=True).lines
         for axis, name in ((1, "rows"), (0, "columns")):
             if lines in (name, "both"):
                 mean = fast.sum(axis, keepdims=True) / np.maximum(used.sum(axis, keepdims=True), 1)
@@ -200,7 +195,7 @@ class _Sums:
         percent = 100.0 / (high - low) if high > low else nan
         shift = percent * self.moved / self.count if self.count else nan
         # Too few pixels that are neither clipped nor missing say nothing of the others.
-        if self.used < 0.1 * self.count or not self.used:
+        if self.used < FEWEST_PIXELS * self.count or not self.used:
             return Measured(shift, 0.0, nan, nan, nan, (nan, nan), (nan, nan), nan, nan)
         found = self.report.autocorrelation
         spread = _spread(self.report)
@@ -208,9 +203,7 @@ class _Sums:
         energy = self.energy / self.used
         own = self.products / np.maximum(self.pairs, 1) / energy if energy > 0 else self.products
         own_y, own_x = own.mean(1).tolist()
-        noise_y, noise_x = (
-            float(np.mean(along[: len(LAGS)])) for along in correlation_without_lines(self.report)
-        )
+        noise_y, noise_x = (float(np.mean(along[: len(LAGS)])) for along in found.without_lines())
         share = self.removed / self.expected
         return Measured(
             shift=shift,
@@ -237,7 +230,7 @@ class _Sums:
 
     def _contrast(self) -> float:
         _, strength, *orders = np.concatenate(self.blocks, axis=1)
-        if strength.size < _FEWEST_BLOCKS:
+        if strength.size < FEWEST_CONTRASTED:
             return math.nan
         ratios = []
         for order in orders:
@@ -263,7 +256,7 @@ def _means(side: int, used: Bools, *images: npt.NDArray[np.floating]) -> Floats:
 
 def _spread(report: NoiseReport) -> float:
     """By how much correlation of the noise raises the variance of a mean."""
-    reaches = correlation_reach(report)
+    reaches = report.autocorrelation.reach
     along = (report.autocorrelation.y, report.autocorrelation.x)
     sums = (sum(values[:reach]) for values, reach in zip(along, reaches, strict=True))
     return float(np.prod([max(1.0, 1 + 2 * total) for total in sums]))

@@ -13,14 +13,17 @@ from scipy import ndimage
 
 from napari_redenoise.assessment._perturbation import removed_photons
 from napari_redenoise.assessment._spectra import Blocks, band_of
+from napari_redenoise.assessment._thresholds import (
+    FEWEST_BLOCKS,
+    LEAST_SNR,
+    STANDARD_ERRORS,
+    SUPPORTED,
+)
 from napari_redenoise.noise import NoiseModel
 
 Floats = npt.NDArray[np.float64]
 Denoiser = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
 """Denoises a window (channels, rows, columns), in grey levels in and out."""
-
-SUPPORTED = 0.7
-"""Correlation with the signal from which on detail counts as supported."""
 
 FINEST = 2.0
 """Pixels per cycle: what pixels can hold."""
@@ -32,11 +35,6 @@ SHARE = 0.05
 DRAWS, DRAWS_OF_MAP = 1, 2
 """The standard errors of the bands hardly fall with more; a map averages over fewer pixels."""
 
-FEWEST_BLOCKS = 4
-LEAST_SNR = 0.15
-"""Power of the signal over that of the noise, which itself is known to a few per cent only."""
-
-_ERRORS = 3.0
 _LOCAL = 12.0
 """Pixels; width of the Gaussian over which the map averages."""
 
@@ -264,7 +262,7 @@ def resolution_of(fields: Fields) -> Resolution | None:
 def _stands_out(signal: Floats, noise: Floats, modes: Floats) -> npt.NDArray[np.bool_]:
     """In which bands the power of the signal is known, by that of the noise and its chance."""
     chance = noise * np.sqrt(2 / np.maximum(modes, 1))
-    return np.asarray((signal > LEAST_SNR * noise) & (signal > _ERRORS * chance))
+    return np.asarray((signal > LEAST_SNR * noise) & (signal > STANDARD_ERRORS * chance))
 
 
 def _jackknife(common: Floats, power: Floats, signal: Floats) -> tuple[Floats, Floats]:

@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from napari_redenoise.assessment._thresholds import KNOWN
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -19,8 +21,6 @@ COARSEST = 32.0
 _PER_OCTAVE = 2
 _LEAST_CYCLES = 4
 """Of the coarsest scale in a block: the taper blurs scales of fewer."""
-
-_KNOWN = 0.95
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Blocks:
             (slice(row, row + self.size), slice(column, column + self.size))
             for row, column in itertools.product(*places)
         )
-        return [block for block in blocks if self.known[block].mean() >= _KNOWN]
+        return [block for block in blocks if self.known[block].mean() >= KNOWN]
 
     def _along(self, side: int) -> list[int]:
         if side < self.size:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_redenoise.assessment._residual import CLIPPED
 from napari_redenoise.assessment._resolution import (
     DRAWS,
     DRAWS_OF_MAP,
@@ -21,21 +20,12 @@ from napari_redenoise.assessment._resolution import (
     respond,
     unsupported_detail,
 )
+from napari_redenoise.assessment._thresholds import CLIPPED
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
 from napari_redenoise.io import ImageFile
 from napari_redenoise.model import Window
-from napari_redenoise.noise import (
-    NoiseModel,
-    NoiseReport,
-    can_be_drawn,
-    correlation_reach,
-    drawn_from,
-    has_unknown_structure,
-    is_clean,
-    is_independent,
-    lines_of,
-)
+from napari_redenoise.noise import NoiseModel, NoiseReport, diagnose, noise_model
 
 if TYPE_CHECKING:
     from napari_redenoise.model import Redenoiser
@@ -49,8 +39,15 @@ PixelSize = tuple[float, str]
 PLAIN: dict[str, Any] = {"tta": False, "draws": 0, "correct_lines": False}
 """Options of a prediction that shows the network the image itself, once."""
 
-# Between which the band of the map lies, in pixels per cycle.
+_NO_SUPPORT = {
+    "clean": "no noise was found in the noisy image",
+    "unknown structure": "the noise cannot be told from the fine structure of the image",
+    "correlated": "the noise is correlated, and photon thinning needs white noise",
+    "not measurable": "the gain of the noise is not known",
+}
+"""Of cases of the noise, why they do not tell what is supported."""
 
+# Between which the band of the map lies, in pixels per cycle.
 _FINEST, _COARSEST = 2 * math.sqrt(2), 16.0
 
 
@@ -177,24 +174,17 @@ def fields_of(
 
 def _why_not(report: NoiseReport) -> str:
     """Why nothing can be told with such noise, or nothing."""
-    if is_clean(report):
-        return "no noise was found in the noisy image"
-    if has_unknown_structure(report):
-        return "the noise cannot be told from the fine structure of the image"
-    if lines_of(report) != "none":
+    found = diagnose([report], fine_tuning=True)
+    if found.lines != "none":
         return "rows or columns have offsets of their own"
-    if correlation_reach(report) != (0, 0) and not is_independent(report):
-        return "the noise is correlated, and photon thinning needs white noise"
-    if not can_be_drawn(report):
-        return "the gain of the noise is not known"
-    return ""
+    return _NO_SUPPORT.get(found.case, "")
 
 
 def _noise_of(report: NoiseReport) -> Noise:
     """What is drawn from; none where the noise is not known."""
     if _why_not(report):
         return Noise(NoiseModel(0.0, 0.0, 0.0))
-    model = drawn_from(report)
+    model = noise_model(report)
     is_measured = model is report.model and report.skewness is not None
     return Noise(model, report.skewness.excess if is_measured and report.skewness else 1.0)
 

@@ -2,7 +2,8 @@
 
 from napari_redenoise.data._array_like import as_array
 from napari_redenoise.data._bad_pixels import is_missing, measured
-from napari_redenoise.data._image_folder import FULL_SCALE, PictureFolder
+from napari_redenoise.data._image_folder import FULL_SCALE, ImageFolder, Window
+from napari_redenoise.data._lazy import LazyArray
 from napari_redenoise.data._noisy_pairs import NeighbouringFrames, Shots, TwoImages
 from napari_redenoise.data._normalisation import (
     Normalisation,
@@ -19,15 +20,17 @@ __all__ = [
     "FULL_SCALE",
     "SMALLEST_SIDE",
     "ArrayLike",
+    "ImageFolder",
+    "LazyArray",
     "NeighbouringFrames",
     "Normalisation",
     "Patches",
-    "PictureFolder",
     "Planes",
     "Pool",
     "Shots",
     "Shown",
     "TwoImages",
+    "Window",
     "as_array",
     "check_scale",
     "default_axes",

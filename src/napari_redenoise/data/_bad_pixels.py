@@ -2,8 +2,8 @@
 
 No measurement are pixels that are no numbers (NaN, infinite, masked) and constant areas: gaps
 between the tiles of a mosaic, black frames, borders that a registration filled, saturated areas.
-Single pixels far beyond all their neighbours are measurements of something else than the scene: hot
-and dead pixels, cosmic rays.
+Single pixels, or two that touch, far beyond all their neighbours are measurements of something else
+than the scene: hot and dead pixels, cosmic rays.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _ENCLOSED, _FAR, _STREWN = 0.75, 65, 5e-4
 them, and are so large a share of it within a square of this side."""
 
 _RANGES, _USUAL = 2.0, (99.5, 4.0)
-"""How far a single pixel is beyond its eight neighbours where it is an outlier: so many ranges of
-these, and so many times what this percentile of the differences from the neighbours' mean is."""
+"""How far a pixel is beyond its neighbours but one where it is an outlier: so many ranges of these,
+and so many times what this percentile of the differences from the neighbours' mean is."""
 
 _LIMIT = (0.5, 99.5, 20.0)
 """Grey levels that normalisation and network take in: this many times the range between these
@@ -72,7 +72,7 @@ def is_missing(window: npt.NDArray[Any]) -> Mask:
 
 
 def is_outlier(window: npt.NDArray[Any], missing: Mask) -> Mask:
-    """Single pixels that are far beyond all their neighbours: hot, dead, hit by a cosmic ray.
+    """Pixels that are far beyond all their neighbours but one: hot, dead, hit by a cosmic ray.
 
     Parameters
     ----------
@@ -82,8 +82,9 @@ def is_outlier(window: npt.NDArray[Any], missing: Mask) -> Mask:
 
     Notes
     -----
-    No lens makes a spot of a single pixel. The pixel is beyond the eight around it by twice their
-    range, and four times what 99.5 % of the pixels differ from the mean of those around them.
+    No lens makes a spot of a single pixel, or of two. The pixel is beyond the eight around it, but
+    for one that may be as bad, by twice their range, and four times what 99.5 % of the pixels
+    differ from the mean of those around them.
     """
     found = np.zeros(window.shape, bool)
     for index in np.ndindex(window.shape[:-2]):
@@ -248,15 +249,19 @@ def _stand_out(plane: npt.NDArray[Any], missing: Mask) -> Mask:
         return np.zeros_like(missing)
     values = filled(plane.astype(np.float64), missing)
     ring = list(_ring(values))
-    low, high, mean = ring[0].copy(), ring[0].copy(), ring[0].copy()
+    high, next_high = ring[0].copy(), np.full_like(values, -np.inf)
+    low, next_low, mean = ring[0].copy(), np.full_like(values, np.inf), ring[0].copy()
     for neighbours in ring[1:]:
-        np.minimum(low, neighbours, out=low)
+        np.maximum(next_high, np.minimum(high, neighbours), out=next_high)
         np.maximum(high, neighbours, out=high)
+        np.minimum(next_low, np.maximum(low, neighbours), out=next_low)
+        np.minimum(low, neighbours, out=low)
         mean += neighbours
     percentile, times = _USUAL
     usual = np.percentile(np.abs(values - mean / len(ring))[~missing], percentile)
-    beyond = np.maximum(values - high, low - values)
-    return np.asarray((beyond > _RANGES * (high - low) + times * usual) & ~missing)
+    hot = values - next_high > _RANGES * (next_high - low) + times * usual
+    dead = next_low - values > _RANGES * (high - next_low) + times * usual
+    return np.asarray((hot | dead) & ~missing)
 
 
 def _ring(plane: Floats) -> Iterator[Floats]:

@@ -1,146 +1,217 @@
-"""Folders of pictures, read one at a time and brought to one grey scale."""
+"""Folders of images, read one at a time and brought to one grey scale."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import skimage.io
 from skimage.color import rgb2gray
 
+from napari_redenoise.data._image_decoding import SUFFIXES, Header, decode, read_header, white_of
 from napari_redenoise.errors import InputError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 FULL_SCALE = 255.0
-SMALLEST_SIDE = 16
-MOST_CACHED = 2**28
-"""Pixels that are kept in memory."""
+MOST_CACHED = 2**30
+"""Bytes that are kept in memory."""
+
+Window = tuple[slice, slice]
+
+
+class _Cache:
+    """Images as the files hold them, until there are too many; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._images: dict[int, npt.NDArray[Any]] = {}
+        self.failures: dict[int, str] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, number: int, path: Path) -> npt.NDArray[Any]:
+        """Decode an image, unless it is there; what could not be read is not tried again."""
+        if number in self.failures:
+            raise InputError(self.failures[number])
+        if number in self._images:
+            return self._images[number]
+        try:
+            image = decode(path)
+        except InputError as error:
+            self.failures[number] = str(error)
+            raise
+        with self._lock:
+            if self._bytes + image.nbytes <= MOST_CACHED:
+                self._bytes += image.nbytes
+                self._images[number] = image
+        return image
 
 
 @dataclass(frozen=True)
-class PictureFolder:
-    """Pictures of a folder in the order of their names, all with as many channels as the first.
+class ImageFolder:
+    """Images of a folder in the order of their names, all with as many channels as the first.
 
     Parameters
     ----------
+    root : Path
     paths : tuple of Path
     channels : int
-        1 (grey) or 3 (RGB); pictures of the other kind are converted.
+        1 (grey) or 3 (RGB); images of the other kind are converted.
     white : float
-        What the first picture's files hold for white: 255, 65535, or 1 for floats.
+        What the first image's file holds for white: 255, 65535, or 1 for floats.
+    skipped : dict
+        Why a file was left out when the folder was listed, by its path.
     """
 
+    root: Path
     paths: tuple[Path, ...]
     channels: int
     white: float = FULL_SCALE
-    _cache: dict[int, npt.NDArray[np.float32]] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    skipped: dict[Path, str] = field(default_factory=dict)
+    _cache: _Cache = field(default_factory=_Cache, repr=False, compare=False)
 
     @classmethod
-    def open(cls, folder: str | Path, most: int, channels: int | None = None) -> PictureFolder:
-        """List at most ``most`` pictures of a folder.
+    def open(
+        cls,
+        folder: str | Path,
+        most: int,
+        channels: int | None = None,
+        *,
+        subfolders: bool = False,
+    ) -> ImageFolder:
+        """List at most ``most`` usable images of a folder, by what their headers say.
 
         Parameters
         ----------
         folder : path
         most : int
         channels : int, optional
-            Default those of the first picture.
+            Default those of the first image.
+        subfolders : bool
+            Whether images of all folders in it belong to it, too.
 
         Raises
         ------
         InputError
-            When the folder is missing or holds no picture.
+            When the folder is missing or holds no usable image.
         """
+        if channels not in (None, 1, 3):
+            raise InputError(
+                f"images have 1 or 3 channels, and {channels} are needed: choose a model that "
+                "was trained on grey or RGB images"
+            )
         folder = Path(folder)
-        if not folder.is_dir():
-            raise InputError(f"there is no folder {folder}: check the name")
-        found = sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-        )
+        found, skipped = _usable(folder, most, subfolders=subfolders)
         if not found:
-            raise InputError(
-                f"{folder} holds no pictures: expected files ending in {', '.join(SUFFIXES)}"
-            )
-        first = _read(found[0])
-        white = float(np.iinfo(first.dtype).max) if first.dtype.kind == "u" else 1.0
-        if channels is None:
-            channels = 3 if first.ndim == 3 else 1
-        if channels not in (1, 3):
-            raise InputError(
-                f"pictures have 1 or 3 channels, and {channels} are needed: choose a model that "
-                "was trained on grey or RGB pictures"
-            )
-        return cls(tuple(found[:most]), channels, white)
+            raise InputError(_nothing_usable(folder, list(skipped.values())))
+        first = next(iter(found.values()))
+        return cls(folder, tuple(found), channels or first.channels, first.white, skipped)
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def read(self, number: int) -> npt.NDArray[np.float32]:
-        """A picture of shape (channels, height, width), grey levels from 0 to 255.
+    @property
+    def unreadable(self) -> dict[Path, str]:
+        """Why images could not be read so far, by their path; their headers were in order."""
+        return {self.paths[number]: why for number, why in sorted(self._cache.failures.items())}
+
+    def name(self, number: int) -> str:
+        """Path of an image within the folder, with slashes on every system."""
+        return self.paths[number].relative_to(self.root).as_posix()
+
+    def read(
+        self, number: int, window: Callable[[int, int], Window] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """An image of shape (channels, height, width), grey levels from 0 to 255.
+
+        Parameters
+        ----------
+        number : int
+        window : callable, optional
+            The rows and columns to take, of height and width; default all.
 
         Raises
         ------
         InputError
-            When the file is no picture, or its grey scale is not known.
+            When the file is no image, or its grey scale is not known.
         """
-        if number in self._cache:
-            return self._cache[number]
-        planes = _as_planes(self.paths[number], self.channels)
-        if sum(kept.size for kept in self._cache.values()) + planes.size <= MOST_CACHED:
-            self._cache[number] = planes
-        return planes
+        image = self._cache.get(number, self.paths[number])
+        if window is not None:
+            image = image[window(*image.shape[:2])]
+        return _as_planes(image, self.channels)
+
+    def readable(
+        self, numbers: Iterable[int] | None = None
+    ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """Numbers and images, without those that cannot be read.
+
+        Raises
+        ------
+        InputError
+            When not one of them can be read.
+        """
+        are_all_lost = True
+        for number in range(len(self)) if numbers is None else numbers:
+            try:
+                image = self.read(number)
+            except InputError:
+                continue
+            are_all_lost = False
+            yield number, image
+        if are_all_lost:
+            raise InputError(_nothing_usable(self.root, list(self.unreadable.values())))
 
 
-def _as_planes(path: Path, channels: int) -> npt.NDArray[np.float32]:
-    picture = _in_unit_range(_read(path), path)
-    colour = picture.ndim == 3
-    if colour and channels == 1:
-        picture = rgb2gray(picture)
-    planes = picture.transpose(2, 0, 1) if picture.ndim == 3 else picture[None]
+def _usable(
+    folder: Path, most: int, *, subfolders: bool
+) -> tuple[dict[Path, Header], dict[Path, str]]:
+    """Headers of the first images that can be used, and why those between them cannot."""
+    found: dict[Path, Header] = {}
+    skipped: dict[Path, str] = {}
+    for path in _listed(folder, subfolders=subfolders):
+        if len(found) == most:
+            break
+        try:
+            found[path] = read_header(path)
+        except InputError as error:
+            skipped[path] = str(error)
+    return found, skipped
+
+
+def _listed(folder: Path, *, subfolders: bool) -> list[Path]:
+    """Files that are images by their names; hidden ones and those in hidden folders are not."""
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}: check the name")
+    try:
+        inside = list(folder.rglob("*") if subfolders else folder.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be listed ({error.strerror}): check its rights"
+        ) from error
+    return sorted(
+        path
+        for path in inside
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not path.is_dir()
+    )
+
+
+def _nothing_usable(folder: Path, reasons: list[str]) -> str:
+    if not reasons:
+        return f"{folder} holds no images: expected files ending in {', '.join(SUFFIXES)}"
+    others = f"; so it is with {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return f"{folder} holds no usable image: {reasons[0]}{others}"
+
+
+def _as_planes(image: npt.NDArray[Any], channels: int) -> npt.NDArray[np.float32]:
+    """Grey is repeated in RGB; RGB becomes its luminance (weights of Rec. 709)."""
+    scaled = image.astype(np.float32) * np.float32(FULL_SCALE / white_of(image.dtype))
+    if scaled.ndim == 3 and channels == 1:
+        scaled = rgb2gray(scaled)
+    planes = scaled.transpose(2, 0, 1) if scaled.ndim == 3 else scaled[None]
     if planes.shape[0] != channels:
         planes = np.repeat(planes, channels, axis=0)
-    scaled: npt.NDArray[np.float32] = np.ascontiguousarray(planes * FULL_SCALE, dtype=np.float32)
-    # It is shared by all who read the picture again.
-    scaled.flags.writeable = False
-    return scaled
-
-
-def _read(path: Path) -> npt.NDArray[Any]:
-    """A picture (Y, X) or (Y, X, 3) as the file holds it."""
-    try:
-        picture = np.asarray(skimage.io.imread(path))
-    except (OSError, ValueError, LookupError, RuntimeError, SyntaxError) as error:
-        raise InputError(f"{path} cannot be read as a picture ({error}): repair it") from error
-    if picture.ndim == 3 and picture.shape[2] in (3, 4):
-        picture = picture[..., :3]
-    elif picture.ndim != 2:
-        raise InputError(
-            f"{path} has shape {picture.shape}: expected a single grey or RGB picture; split "
-            "stacks into pictures, or train on the stack itself with `redenoise denoise`"
-        )
-    if min(picture.shape[:2]) < SMALLEST_SIDE:
-        raise InputError(
-            f"{path} has {picture.shape[0]} x {picture.shape[1]} pixels, expected at least "
-            f"{SMALLEST_SIDE} x {SMALLEST_SIDE}: take it out of the folder"
-        )
-    return picture
-
-
-def _in_unit_range(picture: npt.NDArray[Any], path: Path) -> npt.NDArray[np.float64]:
-    """Divide by the largest value that the file can hold."""
-    if picture.dtype in (np.uint8, np.uint16):
-        return np.asarray(picture / np.iinfo(picture.dtype).max)
-    values = np.asarray(picture, np.float64)
-    if picture.dtype == bool or (values.min() >= 0 and values.max() <= 1):
-        return values
-    raise InputError(
-        f"{path} holds {picture.dtype} from {values.min():g} to {values.max():g}: expected 8 or 16 "
-        "bits, or floats from 0 to 1; convert it"
-    )
+    return np.ascontiguousarray(planes, dtype=np.float32)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_redenoise.data._bad_pixels import measured
+from napari_redenoise.data._lazy import LazyArray
 from napari_redenoise.data._planes import Planes
 
 BLOCK = 2048
@@ -55,9 +55,31 @@ def some_pixels(planes: Planes, most_pixels: int, side: int = BLOCK) -> Planes:
     chosen = [sample for sample in found if sample is not None]
     if not chosen:
         return planes
-    rows, columns = middle_window(planes, chosen[0], side)
-    region = None if planes.region is None else _Inside(planes, chosen, rows, columns)
-    return Planes(_Pixels(planes, chosen, rows, columns), "TCYX", region)
+    return _windows(planes, chosen, *middle_window(planes, chosen[0], side))
+
+
+def _windows(planes: Planes, samples: list[Sample], rows: slice, columns: slice) -> Planes:
+    """The same window of some samples, as (N, channels, rows, columns)."""
+    size = rows.stop - rows.start, columns.stop - columns.start
+
+    def part(of: slice, lines: slice) -> slice:
+        start, stop, _ = lines.indices(of.stop - of.start)
+        return slice(of.start + start, of.start + stop)
+
+    def pixels(key: tuple[int, slice, slice, slice]) -> npt.NDArray[Any]:
+        number, channels, *lines = key
+        return planes.read(samples[number], part(rows, lines[0]), part(columns, lines[1]))[channels]
+
+    def inside(key: tuple[int, slice, slice]) -> npt.NDArray[np.bool_]:
+        number, *lines = key
+        found = planes.inside(samples[number], part(rows, lines[0]), part(columns, lines[1]))
+        return np.ones(size, bool)[lines[0], lines[1]] if found is None else found
+
+    dtype, count = np.dtype(planes.array.dtype), len(samples)
+    seen = LazyArray((count, planes.channels, *size), dtype, pixels)
+    if planes.region is None:
+        return Planes(seen, "TCYX")
+    return Planes(seen, "TCYX", LazyArray((count, *size), np.dtype(bool), inside))
 
 
 def _from_the_middle(numbers: list[int]) -> list[int]:
@@ -75,64 +97,3 @@ def _first_usable(planes: Planes, samples: list[Sample]) -> Sample | None:
         if np.isfinite(measured(planes.read(sample, *middle_window(planes, sample)))).any():
             return sample
     return None
-
-
-@dataclass(frozen=True)
-class _Part:
-    """The same window of some samples."""
-
-    planes: Planes
-    samples: list[Sample]
-    rows: slice
-    columns: slice
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
-
-    def window(self, rows: slice, columns: slice) -> tuple[slice, slice]:
-        """Where in the plane a part of the window is."""
-        (top, bottom, _), (left, right, _) = (
-            part.indices(size) for part, size in zip((rows, columns), self.size, strict=True)
-        )
-        first_row, first_column = self.rows.start, self.columns.start
-        return (
-            slice(first_row + top, first_row + bottom),
-            slice(first_column + left, first_column + right),
-        )
-
-
-class _Pixels(_Part):
-    """Its pixels, (N, channels, rows, columns), read where they are asked for."""
-
-    @property
-    def dtype(self) -> Any:
-        return self.planes.array.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return len(self.samples), self.planes.channels, *self.size
-
-    def __getitem__(self, key: tuple[int, slice, slice, slice]) -> npt.NDArray[Any]:
-        number, channels, rows, columns = key
-        return self.planes.read(self.samples[number], *self.window(rows, columns))[channels]
-
-
-class _Inside(_Part):
-    """Which of them may be learned from, (N, rows, columns)."""
-
-    @property
-    def dtype(self) -> Any:
-        return np.dtype(bool)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return len(self.samples), *self.size
-
-    def __getitem__(self, key: tuple[int, slice, slice]) -> npt.NDArray[np.bool_]:
-        number, rows, columns = key
-        inside = self.planes.inside(self.samples[number], *self.window(rows, columns))
-        if inside is None:
-            raise ValueError("there is no region")
-        return inside

@@ -10,7 +10,7 @@ from napari_redenoise.model._material import (
     shows_draws,
     usable_alone,
 )
-from napari_redenoise.model._noise_check import ChannelStack, noise_reports
+from napari_redenoise.model._noise_reports import ChannelStack, noise_reports
 from napari_redenoise.model._one_call import denoise, measure_noise
 from napari_redenoise.model._plan import LINES_IN_WORDS, TrainingPlan
 from napari_redenoise.model._prediction import Result

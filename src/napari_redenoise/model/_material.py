@@ -26,7 +26,7 @@ from napari_redenoise.data import (
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.inference import Draws
 from napari_redenoise.model._line_correction import correct_lines
-from napari_redenoise.model._noise_check import noise_reports
+from napari_redenoise.model._noise_reports import noise_reports
 from napari_redenoise.noise import NoiseReport
 from napari_redenoise.objectives import NoiseFigures, Objective, Sample, build_objective
 

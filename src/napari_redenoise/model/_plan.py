@@ -68,12 +68,27 @@ class TrainingPlan:
         return self.diagnosis is None or self.diagnosis.case != "unknown structure"
 
     def with_steps(self, steps: int) -> TrainingPlan:
-        """The same run of so many steps."""
+        """The same run of so many steps.
+
+        Parameters
+        ----------
+        steps : int
+
+        Returns
+        -------
+        TrainingPlan
+        """
         changes = {"training.steps": steps}
         return replace(self, asked=self.asked.replace(changes), config=self.config.replace(changes))
 
     def sentences(self) -> Iterator[str]:
-        """What was found and decided, a line each."""
+        """What was found and decided.
+
+        Yields
+        ------
+        str
+            A line each.
+        """
         if self.lines != "none":
             yield f"line correction: offsets of {LINES_IN_WORDS[self.lines]} are subtracted"
         objective = self.config.objective
@@ -90,12 +105,22 @@ class TrainingPlan:
             yield self.noise_sentence()
 
     def noise_sentence(self) -> str:
-        """What R2R draws from."""
+        """What R2R draws from.
+
+        Returns
+        -------
+        str
+        """
         noise = self.config.objective.noise
         return "objective r2r" if noise is None else f"objective r2r: {noise_in_words(noise)}"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values; `from_json` makes the same plan of them."""
+        """Plain values; `from_json` makes the same plan of them.
+
+        Returns
+        -------
+        dict
+        """
         return {
             "asked": self.asked.model_dump(mode="json"),
             "config": self.config.model_dump(mode="json"),
@@ -105,12 +130,36 @@ class TrainingPlan:
 
     @classmethod
     def of_file(cls, config: Config, values: dict[str, Any] | None) -> TrainingPlan:
-        """The plan of a model file; one of its configuration alone where it holds none."""
+        """The plan of a model file; one of its configuration alone where it holds none.
+
+        Parameters
+        ----------
+        config : Config
+        values : dict or None
+            Of `as_json`.
+
+        Returns
+        -------
+        TrainingPlan
+
+        Raises
+        ------
+        ConfigError, KeyError, TypeError, ValueError
+            When the values are no plan.
+        """
         return cls(config, config) if values is None else cls.from_json(values)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TrainingPlan:
         """Make the plan that `as_json` wrote.
+
+        Parameters
+        ----------
+        values : dict
+
+        Returns
+        -------
+        TrainingPlan
 
         Raises
         ------
@@ -180,7 +229,7 @@ def make_plan(
     always = ask_denoiser and not learns
     reports = tuple(reports or _reports(material, ask_denoiser=ask_denoiser, always=always))
     if not ask_denoiser:
-        reports = tuple(replace(report, removed=None) for report in reports)
+        reports = tuple(replace(report, residual=None) for report in reports)
     found = diagnose(reports, fine_tuning=ask_denoiser)
     lines = found.lines if config.objective.lines == "auto" else config.objective.lines
     if learns and lines != "none":

@@ -15,6 +15,7 @@ from napari_redenoise.nn.layers._conv import (
     lift,
 )
 from napari_redenoise.nn.layers._fields import (
+    FieldAffine,
     FieldBatchNorm2d,
     FieldDropout2d,
     FieldGroupNorm,
@@ -42,6 +43,7 @@ __all__ = [
     "Deployed",
     "DihedralGroup",
     "EquivariantLayers",
+    "FieldAffine",
     "FieldBatchNorm2d",
     "FieldDropout2d",
     "FieldGroupNorm",

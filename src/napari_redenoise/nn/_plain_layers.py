@@ -11,6 +11,7 @@ from torch import nn
 
 from napari_redenoise.nn.layers._conv import Lift
 from napari_redenoise.nn.layers._fields import (
+    FieldAffine,
     FieldBatchNorm2d,
     FieldDropout2d,
     FieldGroupNorm,
@@ -102,6 +103,14 @@ def _slope(layer: FieldPReLU) -> nn.Module:
     return _load(nn.PReLU(layer.weight.numel() * len(layer.group)), {"weight": weight})
 
 
+def _affine(layer: FieldAffine) -> nn.Module:
+    channels = layer.fields * len(layer.group)
+    repeated = {k: per_orientation(v, layer.group) for k, v in layer.state_dict().items()}
+    repeated["weight"] = repeated["weight"][:, None, None, None]  # type: ignore[index]
+    options = {"groups": channels, "bias": layer.bias is not None, "device": "meta"}
+    return _load(nn.Conv2d(channels, channels, 1, **options), repeated)  # type: ignore[arg-type]
+
+
 def _load(plain: nn.Module, tensors: dict[str, Any]) -> nn.Module:
     """Plain layer with these tensors, in their dtype and on their device."""
     plain.load_state_dict(tensors, assign=True)
@@ -124,6 +133,7 @@ _FOLDS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     FieldBatchNorm2d: _batch_norm,
     FieldGroupNorm: _group_norm,
     FieldPReLU: _slope,
+    FieldAffine: _affine,
     FieldDropout2d: lambda layer: nn.Identity(),
     GroupPool: _pool,
     Lift: _lift,

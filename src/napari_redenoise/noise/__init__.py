@@ -1,41 +1,22 @@
-"""What the noise is."""
+"""All of noise: what it is, what that means for a training, and how it is made."""
 
-from napari_redenoise.noise._diagnosis import (
-    Recommendation,
-    blind_spot,
-    can_be_drawn,
-    correlation_reach,
-    correlation_without_lines,
-    drawn_from,
-    has_unknown_structure,
-    is_clean,
-    is_independent,
-    is_known,
-    lines_of,
-    recommend,
-    removes_more,
-)
+from napari_redenoise.noise._diagnosis import Diagnosis, diagnose
 from napari_redenoise.noise._estimate import (
     estimate_noise,
     estimate_noise_from_repeats,
     noise_autocorrelation,
 )
+from napari_redenoise.noise._line_offsets import Offsets, line_offsets
 from napari_redenoise.noise._report import (
     Autocorrelation,
     NoiseModel,
     NoiseReport,
-    Removed,
+    ResidualNoise,
     VariancePoint,
     without_noise,
 )
-from napari_redenoise.noise._residual import noise_of_removed, square_blocks
-from napari_redenoise.noise._shim import (
-    Diagnosis,
-    diagnose,
-    noise_in_words,
-    recommendation,
-    sampling_noise,
-)
+from napari_redenoise.noise._residual import residual_noise
+from napari_redenoise.noise._sampling import noise_in_words, noise_model, sampling_noise
 from napari_redenoise.noise._synthetic import gaussian, poisson_gaussian
 from napari_redenoise.noise._wording import Finding, describe, structure_in_words
 
@@ -45,33 +26,21 @@ __all__ = [
     "Finding",
     "NoiseModel",
     "NoiseReport",
-    "Recommendation",
-    "Removed",
+    "Offsets",
+    "ResidualNoise",
     "VariancePoint",
-    "blind_spot",
-    "can_be_drawn",
-    "correlation_reach",
-    "correlation_without_lines",
     "describe",
     "diagnose",
-    "drawn_from",
     "estimate_noise",
     "estimate_noise_from_repeats",
     "gaussian",
-    "has_unknown_structure",
-    "is_clean",
-    "is_independent",
-    "is_known",
-    "lines_of",
+    "line_offsets",
     "noise_autocorrelation",
     "noise_in_words",
-    "noise_of_removed",
+    "noise_model",
     "poisson_gaussian",
-    "recommend",
-    "recommendation",
-    "removes_more",
+    "residual_noise",
     "sampling_noise",
-    "square_blocks",
     "structure_in_words",
     "without_noise",
 ]

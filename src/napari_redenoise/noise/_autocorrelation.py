@@ -7,11 +7,10 @@ from scipy import ndimage
 
 from napari_redenoise.noise._blocks import SIDE, Blocks, Chosen
 from napari_redenoise.noise._report import Autocorrelation
+from napari_redenoise.noise._thresholds import CERTAIN_OFFSETS, OUTLIER
 from napari_redenoise.noise._windows import MOST_PIXELS, Plane
 
 LAGS = 8
-_OUTLIER = 4.0
-_CERTAIN = 6.0
 
 # Fourth difference: blind to polynomials of degree 3, and with nearly all of its response at
 # details finer than an optical system passes at the usual sampling.
@@ -93,7 +92,7 @@ def _scaled(residual: Plane, mask: Chosen) -> Plane:
     share = ndimage.uniform_filter(mask.astype(float), 15)
     scale = np.sqrt(np.maximum(energy, 0.0) / np.maximum(share, 1e-6))
     scaled = np.divide(residual, scale, out=np.zeros_like(residual), where=mask & (scale > 0))
-    return np.asarray(np.clip(scaled, -_OUTLIER, _OUTLIER))
+    return np.asarray(np.clip(scaled, -OUTLIER, OUTLIER))
 
 
 def _coefficients(
@@ -129,5 +128,5 @@ def _line_offsets(residuals: list[Residual], axis: int, along: tuple[float, ...]
     if not lines or power <= 0:
         return 0.0
     excess = total / lines / (power / length) - (1 + 2 * sum(along))
-    certain = excess > _CERTAIN * np.sqrt(4 / lines)
+    certain = excess > CERTAIN_OFFSETS * np.sqrt(4 / lines)
     return float(np.sqrt(excess * lines / length)) if certain else 0.0

@@ -40,13 +40,8 @@ from napari_redenoise.noise._report import (
     VariancePoint,
 )
 from napari_redenoise.noise._skewness import measure_skewness
+from napari_redenoise.noise._thresholds import CORRECTED_CORRELATION, CUT_OFF, STANDARD_ERRORS
 from napari_redenoise.noise._windows import SMALLEST_SIDE, ArrayLike, read_planes, read_repeats
-
-_CUT_OFF = 0.01
-"""Share of the pixels at the darkest level that may be cut off without changing the skewness."""
-
-# Below this the correction of the variance would rest on traces of structure.
-_CORRECTED = 0.1
 
 
 def estimate_noise(image: ArrayLike) -> NoiseReport:
@@ -100,7 +95,7 @@ def estimate_noise(image: ArrayLike) -> NoiseReport:
     report = _report(greys, blocks, line, found, _shares(found)[1], 1)
     skewness = measure_skewness(planes, blocks, line)
     # What is cut off at the dark end makes the rest more skewed than it was.
-    is_whole = greys.at_floor < _CUT_OFF
+    is_whole = greys.at_floor < CUT_OFF
     model = _with_background(report.model, skewness) if is_whole else report.model
     return replace(report, skewness=skewness, model=model)
 
@@ -172,7 +167,7 @@ def noise_autocorrelation(image: ArrayLike, lags: int = LAGS) -> Autocorrelation
 
 def _shares(found: Autocorrelation) -> tuple[float, float]:
     """Energy of correlated noise in coarse and fine detail, by the coefficients that are large."""
-    least = max(_CORRECTED, 4 * found.error)
+    least = max(CORRECTED_CORRELATION, STANDARD_ERRORS * found.error)
     y, x = (tuple(c if abs(c) > least else 0.0 for c in along) for along in (found.y, found.x))
     strong = Autocorrelation(y, x, found.error)
     return expected_share(strong, COARSE), expected_share(strong, FINE)
@@ -194,7 +189,7 @@ def _report(
         low = greys.at_floor
     elif line.cut or line.counts:
         # Of few pixels it cannot be told from the end of a tail.
-        low = greys.at_floor if line.cut and greys.at_floor > _CUT_OFF else 0.0
+        low = greys.at_floor if line.cut and greys.at_floor > CUT_OFF else 0.0
     return NoiseReport(
         model=model,
         gain_error=line.fit.error,

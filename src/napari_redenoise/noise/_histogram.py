@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from napari_redenoise.noise._thresholds import PILE_PIXELS, PILE_RATIO
 from napari_redenoise.noise._windows import Plane
 
-_SEVERAL, _NEIGHBOURS = 8, 3
+_NEIGHBOURS = 3
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,6 @@ def grey_levels(planes: list[Plane]) -> Greys:
 
 def _is_pile(ordered: npt.NDArray[np.intp]) -> bool:
     """Whether the first level holds far more than the next ones, gaps of scaling included."""
-    if len(ordered) < _NEIGHBOURS + 1 or ordered[0] < _SEVERAL:
+    if len(ordered) < _NEIGHBOURS + 1 or ordered[0] < PILE_PIXELS:
         return False
-    return bool(ordered[0] > 2 * np.median(ordered[1 : _NEIGHBOURS + 1]))
+    return bool(ordered[0] > PILE_RATIO * np.median(ordered[1 : _NEIGHBOURS + 1]))

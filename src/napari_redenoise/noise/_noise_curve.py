@@ -15,18 +15,23 @@ from napari_redenoise.noise._blocks import COARSE, PIXELS, Blocks, Chosen
 from napari_redenoise.noise._histogram import Greys
 from napari_redenoise.noise._line_fit import Fit, Values, lower_line, variance_floor, weighted_line
 from napari_redenoise.noise._report import VariancePoint
+from napari_redenoise.noise._thresholds import (
+    CALM_SHARE,
+    CLIPPED_LEVEL,
+    COUNTED_VARIANCE,
+    CUT_VARIANCE,
+    GROWTH_ERRORS,
+    LEAST_FREE,
+    LEAST_SHARE,
+    STRUCTURE_ERRORS,
+    UNCERTAIN_SLOPE,
+)
 
 _ROUNDS = 10
 _BINS = 40
 _LEAST_IN_BIN = 40
-_CALM_SHARE = 0.3
-_LEAST_SHARE = 0.02
 _ENOUGH_PIXELS = 40_000
-_UNCERTAIN = 0.15
 _COARSE_FREEDOM = float(COARSE.sum())
-
-# Shares of a level's pixels, of its expected variance, of that of counts, and of the blocks.
-_CLIPPED_SHARE, _CUT, _EXCESS, _LEAST_FREE = 0.02, 0.92, 1.5, 0.1
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def calm_blocks(blocks: Blocks, bins: list[np.ndarray]) -> Chosen:
     """The blocks with the least coarse detail of every range of levels."""
     chosen = np.zeros(len(blocks), bool)
     for members in bins:
-        chosen[members] = blocks.coarse[members] <= np.quantile(blocks.coarse[members], _CALM_SHARE)
+        chosen[members] = blocks.coarse[members] <= np.quantile(blocks.coarse[members], CALM_SHARE)
     return chosen
 
 
@@ -117,7 +122,7 @@ def fit_line(
     level = np.array([blocks.level[members].mean() for members in bins])
     size = np.array([len(members) for members in bins], float)
     bright, dark = (
-        np.array([share[members].mean() for members in bins]) > _CLIPPED_SHARE
+        np.array([share[members].mean() for members in bins]) > CLIPPED_LEVEL
         for share in (blocks.brightest, blocks.darkest)
     )
     good = ~bright if (~bright).sum() >= 2 else np.ones(len(bins), bool)
@@ -131,7 +136,7 @@ def fit_line(
         level - greys.limits[0], start, size, dark, greys.step
     )
     line = _refine(blocks, variance, coarse, first, usable, cut)
-    if line.fit.error > _UNCERTAIN * line.fit.slope:
+    if line.fit.error > UNCERTAIN_SLOPE * line.fit.slope:
         line = _by_calm_blocks(blocks, variance, line, calm & usable)
     return replace(line, counts=counts, cut=bool(dark.any()) and not counts)
 
@@ -169,18 +174,18 @@ def _is_cut(
     single photons are counted, noise ends by itself, and its variance per level is the step
     between the levels.
     """
-    if free.sum() < 3 or not floor.any() or size[free].sum() < _LEAST_FREE * size.sum():
+    if free.sum() < 3 or not floor.any() or size[free].sum() < LEAST_FREE * size.sum():
         return False
     fit = lower_line(light[free], variance[free], size[free])
     seen = float((size * variance)[floor].sum())
     expected = float((size * np.maximum(fit.at(light), 0.0))[floor].sum())
-    return seen < _CUT * expected and not _is_counted(light, variance, size, floor, step)
+    return seen < CUT_VARIANCE * expected and not _is_counted(light, variance, size, floor, step)
 
 
 def _is_counted(light: Values, variance: Values, size: Values, dark: Chosen, step: float) -> bool:
     """Whether the variance of dark levels is that of single photons: the step between levels."""
     counted = step * float((size * light)[dark].sum())
-    return float((size * variance)[dark].sum()) <= _EXCESS * counted
+    return float((size * variance)[dark].sum()) <= COUNTED_VARIANCE * counted
 
 
 def _refine(
@@ -195,7 +200,7 @@ def _refine(
         scatter = _kurtosis(fit.slope, light, expected) / blocks.averaged
         spread = 2 / blocks.freedom + scatter
         limit = 1 + np.sqrt(2 / _COARSE_FREEDOM + scatter)
-        clean = usable & (variance <= expected * (1 + 5 * np.sqrt(spread)))
+        clean = usable & (variance <= expected * (1 + STRUCTURE_ERRORS * np.sqrt(spread)))
         used = _homogeneous(coarse / expected, limit, clean, usable)
         weight = 1 / (expected**2 * spread)
         fit, by_surroundings = _better_line(blocks, variance, used, expected, weight)
@@ -205,9 +210,9 @@ def _refine(
 def _homogeneous(ratio: Values, limit: Values, clean: Chosen, usable: Chosen) -> Chosen:
     """Blocks whose coarse detail the noise explains; the calmest ones where there are none."""
     used = clean & (ratio <= limit)
-    if used.sum() >= max(4, _LEAST_SHARE * usable.sum()):
+    if used.sum() >= max(4, LEAST_SHARE * usable.sum()):
         return used
-    return np.asarray(usable & (ratio <= np.quantile(ratio[usable], _LEAST_SHARE)))
+    return np.asarray(usable & (ratio <= np.quantile(ratio[usable], LEAST_SHARE)))
 
 
 def _kurtosis(slope: float, light: Values, variance: Values) -> Values:
@@ -237,7 +242,7 @@ def _better_line(
     steady = weighted_line(level, variance, weight, around)
     by_around = replace(steady, error=steady.error * double)
     fit = min(by_level, by_around, key=lambda candidate: candidate.error)
-    if fit.slope <= 2 * fit.error:
+    if fit.slope <= GROWTH_ERRORS * fit.error:
         none = replace(fit, slope=0.0, intercept=float(variance.mean()))
         return none, fit is by_around
     return fit, fit is by_around

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-_LITTLE_LIGHT = 0.5
-"""Share of the variance below which photon noise may be taken for Gaussian."""
+from napari_redenoise.noise._json import Stored
+from napari_redenoise.noise._thresholds import (
+    LITTLE_LIGHT,
+    ROUNDING,
+    SIGNIFICANT,
+    STANDARD_ERRORS,
+    STRONG_RESIDUAL,
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,38 @@ class Autocorrelation:
     rows: float = 0.0
     columns: float = 0.0
 
+    @property
+    def has_line_offsets(self) -> bool:
+        """Whether rows or columns have offsets of their own."""
+        return max(self.rows, self.columns) > SIGNIFICANT
+
+    @property
+    def least(self) -> float:
+        """Smallest coefficient that is no chance."""
+        return max(SIGNIFICANT, STANDARD_ERRORS * self.error)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Lags along y and x up to which the noise is correlated without a gap, lines left out."""
+        reach_y, reach_x = (
+            next((lag for lag, value in enumerate(along) if abs(value) < self.least), len(along))
+            for along in self.without_lines()
+        )
+        return reach_y, reach_x
+
+    def without_lines(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Coefficients along y and x, without what whole lines share, at every lag alike."""
+        return _without_lines(self.y, self.columns), _without_lines(self.x, self.rows)
+
+
+def _without_lines(along: tuple[float, ...], share: float) -> tuple[float, ...]:
+    """Coefficients along an axis, without those of lines along it; their share of the noise."""
+    common = float(np.median(along[len(along) // 2 :])) if share > SIGNIFICANT else 0.0
+    # Not what would be left of noise that fades towards the last lags.
+    if not 0 < common < 1 or common > 1.5 * abs(along[0]):
+        return along
+    return tuple((value - common) / (1 - common) for value in along)
+
 
 @dataclass(frozen=True)
 class VariancePoint:
@@ -110,37 +147,38 @@ class Skewness:
 
 
 @dataclass(frozen=True)
-class Removed:
-    """What a network that denoises takes for noise, in a window of an image.
+class ResidualNoise:
+    """Noise by the residual (noisy minus denoised) of a denoiser, in a window of an image.
 
-    A second look at the noise, which needs no homogeneous places: noise is what can be removed.
+    A second measurement, which needs no homogeneous places.
 
     Parameters
     ----------
-    times : float
-        Its deviation in deviations of the noise that was measured: about 1 where the network knows
-        such structure.
+    ratio : float
+        RMS of the residual over the noise standard deviation of the report: about 1 where the
+        denoiser knows such structure.
     noise : NoiseModel or None
         The line through its variances, with the darkest level as offset; None where there was too
         little to fit one to, and to measure what follows.
     correlation : (float, float)
-        What a pixel of it has in common with its neighbour along y and along x, both in units of
-        their deviation.
-    growth : float
-        By how much that line rises over the levels of the window, over the mean variance.
+        At lag 1 along y and along x.
     below : float
         Share of the pixels that are darker than photons alone could make them by that line.
     """
 
-    times: float
+    ratio: float
     noise: NoiseModel | None
     correlation: tuple[float, float]
-    growth: float
     below: float
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether it holds more than the noise of the report."""
+        return self.ratio > STRONG_RESIDUAL
 
 
 @dataclass(frozen=True)
-class NoiseReport:
+class NoiseReport(Stored):
     """Everything that was measured.
 
     Parameters
@@ -180,8 +218,8 @@ class NoiseReport:
         alone put none.
     skewness : Skewness or None
         What the asymmetry of the noise tells of the level without light, where it tells anything.
-    removed : Removed or None
-        What the shipped network takes for noise, where that was looked at.
+    residual : ResidualNoise or None
+        The noise by the residual of a denoiser, where one was asked.
     """
 
     model: NoiseModel
@@ -200,30 +238,12 @@ class NoiseReport:
     slope: float = 0.0
     below: float = 0.0
     skewness: Skewness | None = None
-    removed: Removed | None = None
+    residual: ResidualNoise | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, v: dict[str, Any]) -> NoiseReport:
-        v = dict(v)
-        v["model"] = NoiseModel(**v["model"])
-        a = v["autocorrelation"]
-        v["autocorrelation"] = Autocorrelation(
-            tuple(a["y"]), tuple(a["x"]), a["error"], a["rows"], a["columns"]
-        )
-        v["points"] = tuple(VariancePoint(**p) for p in v["points"])
-        for k in ("offset_range", "clipped", "limits"):
-            v[k] = tuple(v[k])
-        if v["skewness"]:
-            v["skewness"] = Skewness(**v["skewness"])
-        if v["removed"]:
-            r = dict(v["removed"])
-            r["noise"] = r["noise"] and NoiseModel(**r["noise"])
-            r["correlation"] = tuple(r["correlation"])
-            v["removed"] = Removed(**r)
-        return cls(**v)
+    @property
+    def is_clean(self) -> bool:
+        """Whether there is no more than the rounding of the arithmetic."""
+        return self.noise_std <= ROUNDING * max(abs(limit) for limit in self.limits)
 
     @property
     def read_noise_range(self) -> tuple[float, float]:
@@ -252,7 +272,7 @@ class NoiseReport:
         subtracted = self.model.offset - 2 * (max(levels) - min(levels))
         light = self.mean - (0.0 if self.limits[0] > 0 else subtracted)
         largest = max(self.slope, 0.0) + 2 * self.gain_error
-        return largest * light <= _LITTLE_LIGHT * self.noise_std**2
+        return largest * light <= LITTLE_LIGHT * self.noise_std**2
 
 
 def without_noise() -> NoiseReport:

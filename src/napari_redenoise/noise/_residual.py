@@ -1,117 +1,92 @@
-"""The noise by what a network that denoises takes away of an image."""
+"""The noise by the residual of a denoiser: a second look at it, and at structure it does not know.
+
+In an image with details as fine as pixels (electron microscopy, often) structure looks like noise:
+it seems correlated, no place is homogeneous, and its standard deviation cannot be told. A denoiser
+that knows many structures leaves them in. If its residual (noisy minus denoised) is white, that is
+the noise. If it is not, and more than there seems to be, it holds structure that the denoiser does
+not know.
+"""
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_redenoise.noise._line_fit import Values, variance_floor, weighted_line
-from napari_redenoise.noise._report import NoiseModel
+from napari_redenoise.noise._estimate import estimate_noise
+from napari_redenoise.noise._line_fit import Values
+from napari_redenoise.noise._report import NoiseReport, ResidualNoise
+from napari_redenoise.noise._residual_fit import fit_residual, square_blocks
+from napari_redenoise.noise._thresholds import CLIPPED
 
-_SIDE = 8
-"""Pixels; side of the blocks whose mean squares a line is fitted to."""
+Denoiser = Callable[[Values], npt.NDArray[np.floating]]
+"""Denoises a plane (rows, columns), in grey levels in and out; NaN where nothing was measured."""
 
-_LEAST_BLOCKS = 32
-_ROUNDS = 10
-_OUTLIER = 4.0
-_GROWS = 0.3
-"""Growth over the mean from which on noise grows with the light; structure that is removed with it
-makes 0.24 of none."""
-
-_ENDS = (0.02, 0.98)
-"""Quantiles of the levels that count as the darkest and the brightest."""
+_BLOCK = 16
+"""Pixels; of blocks of this side the median decides, and not a few bright or broken pixels."""
 
 
-class NoiseOfRemoved(NamedTuple):
-    """As of `Removed`."""
-
-    noise: NoiseModel
-    correlation: tuple[float, float]
-    growth: float
-    below: float
-
-
-def noise_of_removed(
-    noisy: Values,
-    removed: Values,
-    light: Values,
-    limits: tuple[float, float] = (-math.inf, math.inf),
-) -> NoiseOfRemoved | None:
-    """Measure variance over light, and correlation, of what was removed.
+def residual_noise(
+    plane: Values, report: NoiseReport, denoise: Denoiser, *, is_one_of_many: bool = False
+) -> ResidualNoise | None:
+    """Measure the noise of a plane by the residual of a denoiser.
 
     Parameters
     ----------
-    noisy, removed, light : (rows, columns)
-        An image, what was taken away of it as noise, and the rest.
-    limits : (float, float)
-        Blocks that hold such levels or beyond are left out: there noise was cut off.
+    plane : (rows, columns)
+        Of the image that the report is of, or a window of it; NaN where nothing was measured.
+    report : NoiseReport
+    denoise : callable
+        Takes the plane, and returns it denoised.
+    is_one_of_many : bool
+        Whether the report is of more planes, which may have less noise than this one.
 
     Returns
     -------
-    NoiseOfRemoved or None
-        None where fewer than 32 blocks of 8 x 8 pixels tell anything.
+    ResidualNoise or None
+        None where no block holds two values.
 
     Notes
     -----
-    A line through the blocks' mean squares, weighted by what it predicts; blocks beyond it by four
-    standard errors hold structure that was removed with the noise, and are left out.
+    The means of lines are subtracted from the residual: offsets of lines are neither noise of
+    pixels nor structure. Its ratio to the noise is the square root of the median, over blocks of
+    16 x 16 pixels, of its mean square over the variance that was measured.
     """
-    blocks, light_in_blocks, removed_in_blocks = (
-        square_blocks(part, _SIDE) for part in (noisy, light, removed)
-    )
+    blocks = square_blocks(plane, _BLOCK)
+    # Without blocks that hold a pixel that is no number, or one value only: filled, saturated.
     used = np.isfinite(blocks).all(1) & (blocks.max(1) > blocks.min(1))
-    used &= (blocks > limits[0]).all(1) & (blocks < limits[1]).all(1)
-    used &= np.isfinite(light_in_blocks).all(1)
-    if used.sum() < _LEAST_BLOCKS:
+    if not used.any():
         return None
-    level, variance = light_in_blocks[used].mean(1), (removed_in_blocks[used] ** 2).mean(1)
-    least = variance_floor(variance)
-    expected = np.full_like(variance, max(float(variance.mean()), least))
-    beyond = 1 + _OUTLIER * math.sqrt(2 / _SIDE**2)
-    for _ in range(_ROUNDS):
-        weight = (variance <= beyond * expected) / expected**2
-        if not weight.any():
-            return None
-        fit = weighted_line(level, variance, weight)
-        expected = np.maximum(fit.at(level), least)
-    darkest, brightest = (float(end) for end in np.quantile(level, _ENDS))
-    mean = float(expected.mean())
-    growth = fit.slope * (brightest - darkest) / mean
-    if growth > _GROWS:
-        without = -fit.intercept / fit.slope
-        offset = max(darkest, without)
-        noise = NoiseModel(fit.slope, offset, math.sqrt(fit.slope * (offset - without)))
-        below = float((blocks[used] < without).mean())
-    else:
-        noise, below = NoiseModel(0.0, darkest, math.sqrt(mean)), 0.0
-    correlation = _correlation(removed, light, noise, used, least)
-    return NoiseOfRemoved(noise, correlation, growth, below)
+    denoised = denoise(plane)
+    residual = _without_line_means(plane, denoised)
+    variance = _variance(report, denoised)
+    if is_one_of_many:
+        variance = np.maximum(variance, _variance(estimate_noise(plane), denoised))
+    own, expected = (square_blocks(part, _BLOCK).mean(1)[used] for part in (residual**2, variance))
+    ratio = float(np.sqrt(np.median(own / np.maximum(expected, np.finfo(np.float32).tiny))))
+    fit = fit_residual(plane, residual, denoised.astype(np.float64), _free(report))
+    return ResidualNoise(ratio, *(fit or (None, (0.0, 0.0), 0.0)))
 
 
-def _correlation(
-    removed: Values, light: Values, noise: NoiseModel, used: npt.NDArray[np.bool_], least: float
-) -> tuple[float, float]:
-    """Of neighbours along y and x, in units of their deviation, far ones cut off."""
-    whole = tuple(size // _SIDE * _SIDE for size in removed.shape)
-    inside = np.kron(
-        used.reshape(whole[0] // _SIDE, whole[1] // _SIDE), np.ones((_SIDE, _SIDE), bool)
-    )
-    rest, level = (np.where(inside, part[: whole[0], : whole[1]], 0.0) for part in (removed, light))
-    unit = np.clip(rest / np.sqrt(np.maximum(noise.variance(level), least)), -_OUTLIER, _OUTLIER)
-    power = float((unit**2).sum() / inside.sum())
-    pairs = (
-        (unit[1:] * unit[:-1], inside[1:] & inside[:-1]),
-        (unit[:, 1:] * unit[:, :-1], inside[:, 1:] & inside[:, :-1]),
-    )
-    y, x = (float(product.sum() / both.sum()) / power if power else 0.0 for product, both in pairs)
-    return y, x
+def _without_line_means(plane: Values, denoised: npt.NDArray[np.floating]) -> Values:
+    """The residual, less the means of its rows and columns."""
+    with np.errstate(invalid="ignore"):
+        residual = plane - denoised
+    finite = np.isfinite(residual)
+    for axis in (0, 1):
+        means = residual.sum(axis, keepdims=True, where=finite)
+        residual = residual - means / np.maximum(finite.sum(axis, keepdims=True), 1)
+    return np.asarray(residual)
 
 
-def square_blocks(pixels: Values, side: int) -> Values:
-    """Pixels (rows, columns) as whole blocks (N, side * side); what is left over is cut off."""
-    rows, columns = (size // side for size in pixels.shape)
-    whole = pixels[: rows * side, : columns * side]
-    return whole.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side**2)
+def _variance(report: NoiseReport, level: npt.NDArray[np.floating]) -> Values:
+    """Expected of the noise, where the level is a number; rounding is there in any case."""
+    variance = report.model.variance(np.where(np.isfinite(level), level, 0.0))
+    return np.asarray(np.maximum(variance, report.step**2 / 12))
+
+
+def _free(report: NoiseReport) -> tuple[float, float]:
+    """Levels between which the noise is not cut off."""
+    (darkest, brightest), (low, high) = report.limits, report.clipped
+    return darkest if low > CLIPPED else -np.inf, brightest if high > CLIPPED else np.inf

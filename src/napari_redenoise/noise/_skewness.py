@@ -17,6 +17,7 @@ from napari_redenoise.noise._blocks import PIXELS, SIDE, Blocks
 from napari_redenoise.noise._line_fit import variance_floor
 from napari_redenoise.noise._noise_curve import Line
 from napari_redenoise.noise._report import Skewness
+from napari_redenoise.noise._thresholds import KNOWN_EXCESS, SKEWED_ERRORS
 from napari_redenoise.noise._windows import Plane
 
 _KERNEL = np.array([[0, -0.25, 0], [-0.25, 1.0, -0.25], [0, -0.25, 0]])
@@ -24,9 +25,6 @@ _KERNEL = np.array([[0, -0.25, 0], [-0.25, 1.0, -0.25], [0, -0.25, 0]])
 
 _SECOND, _THIRD = float((_KERNEL**2).sum()), float((_KERNEL**3).sum())
 """What the kernel makes of the variance and of the third cumulant of white noise."""
-
-_KNOWN = 0.25
-"""Largest standard error of the excess, which is 1 for photons, with which it tells anything."""
 
 
 def measure_skewness(planes: list[Plane], blocks: Blocks, line: Line) -> Skewness | None:
@@ -49,11 +47,11 @@ def measure_skewness(planes: list[Plane], blocks: Blocks, line: Line) -> Skewnes
     total = float(weight.sum())
     x, y = (float((weight * values).sum()) / total for values in (level, third))
     scatter = float((weight * (level - x) ** 2).sum())
-    if scatter <= 0 or gain**2 * np.sqrt(scatter) * _KNOWN < 1:
+    if scatter <= 0 or gain**2 * np.sqrt(scatter) * KNOWN_EXCESS < 1:
         return None
     error = 1 / (gain**2 * np.sqrt(scatter))
     excess = float((weight * (level - x) * (third - y)).sum()) / scatter / gain**2
-    if abs(excess - 1) < 3 * error:
+    if abs(excess - 1) < SKEWED_ERRORS * error:
         excess = 1.0
     excess = min(max(excess, 0.0), 2.0)
     if excess == 0:

@@ -6,19 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from napari_redenoise.noise._diagnosis import (
+from napari_redenoise.noise._cases import case_of, lines_of
+from napari_redenoise.noise._report import NoiseReport
+from napari_redenoise.noise._sampling import noise_model
+from napari_redenoise.noise._thresholds import (
+    CLIPPED,
     FEW_HOMOGENEOUS,
     LARGE_MISFIT,
     SIGNIFICANT,
-    correlation_reach,
-    drawn_from,
-    has_unknown_structure,
-    is_clean,
-    is_told_by_network,
-    lines_of,
-    removes_more,
+    VERY_SMOOTH,
 )
-from napari_redenoise.noise._report import NoiseReport
 
 FindingKind = Literal[
     "strength",
@@ -30,9 +27,6 @@ FindingKind = Literal[
     "processing",
     "structure",
 ]
-
-_CLIPPED = 0.0005
-_VERY_SMOOTH = 0.5
 
 
 @dataclass(frozen=True)
@@ -50,20 +44,16 @@ def describe(report: NoiseReport) -> tuple[Finding, ...]:
         f"The noise is {_number(report.noise_std)} grey levels RMS, at a mean level of "
         f"{_number(report.mean)}.",
     )
-    if is_clean(report):
+    case = case_of(report)
+    if case == "clean":
         return (Finding("strength", "No noise was found: there is nothing to remove."),)
-    if has_unknown_structure(report):
+    if case == "unknown structure":
         unknown = Finding("structure", _unknown(report))
         processed = (finding for finding in _doubts(report) if finding.kind == "processing")
         return (strength, unknown, *_clipping(report), *processed)
-    if is_told_by_network(report):
-        return (
-            strength,
-            _told_by_network(report),
-            *_lines(report),
-            *_clipping(report),
-            *(finding for finding in _doubts(report) if finding.kind != "structure"),
-        )
+    if case == "white by residual":
+        doubts = (finding for finding in _doubts(report) if finding.kind != "structure")
+        return strength, _by_residual(report), *_lines(report), *_clipping(report), *doubts
     return (
         strength,
         _photons(report),
@@ -76,36 +66,37 @@ def describe(report: NoiseReport) -> tuple[Finding, ...]:
 
 def structure_in_words(report: NoiseReport) -> str:
     """What the network would remove that is structure it does not know; after "network would"."""
-    times = report.removed.times if report.removed else 0.0
-    if not removes_more(report):
+    residual = report.residual
+    if residual is None or not residual.is_strong:
         return "remove structure with the noise"
-    return f"remove {f'{times:.2g}' if times < 100 else 'over 100'} times as much as the noise"
+    ratio = f"{residual.ratio:.2g}" if residual.ratio < 100 else "over 100"
+    return f"remove {ratio} times as much as the noise"
 
 
 def _unknown(report: NoiseReport) -> str:
-    """Structure that the shipped network does not know."""
-    model = drawn_from(report)
+    """Structure that the pretrained network does not know."""
+    model = noise_model(report)
     noise = ""
     if model is not report.model:
-        strength = _number(float(model.std(report.mean)))
-        noise = f" The noise itself is taken for {strength} grey levels RMS at the mean level."
+        sigma = _number(float(model.std(report.mean)))
+        noise = f" The noise itself is taken for {sigma} grey levels RMS at the mean level."
     return (
-        f"The shipped network would {structure_in_words(report)}: it does not know such "
-        f"structure.{noise} Adapted by R2R, it keeps most of it. Where you see hardly any noise, "
-        "the image may be best as it is."
+        f"The pretrained network would {structure_in_words(report)}: it does not know such "
+        f"structure.{noise} Fine-tuned by R2R, it keeps most of it. Where you see hardly any "
+        "noise, the image may be best as it is."
     )
 
 
-def _told_by_network(report: NoiseReport) -> Finding:
+def _by_residual(report: NoiseReport) -> Finding:
     """What the noise is taken for instead."""
-    model = drawn_from(report)
-    strength = _number(float(model.std(report.mean)))
+    model = noise_model(report)
+    sigma = _number(float(model.std(report.mean)))
     grows = f", and grows with the light ({_number(model.gain)} grey levels per photon)"
     return Finding(
         "structure",
-        "Structure, or too few different grey levels, disturb this measurement. What the shipped "
-        "network removes is white (independent from pixel to pixel), and is taken for the noise: "
-        f"it is {strength} grey levels RMS at the mean level{grows * bool(model.gain)}.",
+        "Structure, or too few different grey levels, disturb this measurement. The residual of "
+        "the pretrained network is white (independent from pixel to pixel), and is taken for the "
+        f"noise: it is {sigma} grey levels RMS at the mean level{grows * bool(model.gain)}.",
     )
 
 
@@ -136,7 +127,7 @@ def _photons(report: NoiseReport) -> Finding:
 def _correlations(report: NoiseReport) -> list[Finding]:
     """Axes along which neighbours share noise, or that there are none."""
     found = report.autocorrelation
-    axes = zip("yx", (found.y, found.x), correlation_reach(report), strict=True)
+    axes = zip("yx", (found.y, found.x), found.reach, strict=True)
     said = [
         Finding("correlation", f"Correlated along {axis} (lag 1: {along[0]:.2f}, to lag {reach}).")
         for axis, along, reach in axes
@@ -149,7 +140,7 @@ def _correlations(report: NoiseReport) -> list[Finding]:
 def _lines(report: NoiseReport) -> list[Finding]:
     """Offsets of whole rows and columns."""
     found = report.autocorrelation
-    subtracted = lines_of(report) != "none"
+    subtracted = lines_of([report]) != "none"
     then = " Automatic and R2R subtract them first." * subtracted
     return [
         Finding(
@@ -167,13 +158,13 @@ def _clipping(report: NoiseReport) -> list[Finding]:
     return [
         Finding("clipping", f"{share:.2g} % of the pixels are clipped at {_number(limit)}.")
         for share, limit in zip((100 * s for s in report.clipped), report.limits, strict=True)
-        if share > 100 * _CLIPPED
+        if share > 100 * CLIPPED
     ]
 
 
 def _doubts(report: NoiseReport) -> list[Finding]:
     """What makes the figures less certain."""
-    said = []
+    residual, said = report.residual, []
     if report.step > report.noise_std:
         said.append(
             Finding(
@@ -190,9 +181,9 @@ def _doubts(report: NoiseReport) -> list[Finding]:
                 "(gamma, sharpening, compression), or things moved.",
             )
         )
-    smooth = min(report.autocorrelation.y[0], report.autocorrelation.x[0]) > _VERY_SMOOTH
-    if (smooth if report.removed is None else removes_more(report)) and report.frames == 1:
-        kept = "" if report.removed is None else "; if it is structure, R2R keeps it"
+    smooth = min(report.autocorrelation.y[0], report.autocorrelation.x[0]) > VERY_SMOOTH
+    if (smooth if residual is None else residual.is_strong) and report.frames == 1:
+        kept = "" if residual is None else "; if it is structure, R2R keeps it"
         said.append(
             Finding(
                 "structure",

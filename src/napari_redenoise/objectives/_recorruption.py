@@ -22,9 +22,6 @@ _STANDS_OUT = 3.0
 _STANDS_OUT_READ = 2.25
 """The same where a camera's read noise prevails, whose tails are long where pixels are uneven."""
 
-_HOT = 20.0
-"""Deviations from which on it is hot, not fine structure of which the noise is taken for less."""
-
 Figure = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 
@@ -89,9 +86,7 @@ class R2R(Objective):
 
     What the noise model does not explain is in both pictures and would be learned as signal: one
     hot pixel in a thousand made results 9 to 11 dB worse. No lens makes a spot of a single pixel,
-    so pixels that stand out from all their neighbours are not compared. Where they do by far, the
-    median of these is expected: left out as well, hot pixels came back while the network forgot to
-    remove them.
+    so pixels that stand out from all their neighbours are not compared.
 
     References
     ----------
@@ -110,9 +105,8 @@ class R2R(Objective):
         """Take patches (B, channels, H, W)."""
         source, target = self._split(noisy, generator)
         beyond, allowed = self._beyond(noisy)
-        is_hot = beyond > _HOT
-        compared = ((beyond <= allowed) | is_hot).all(1, keepdim=True)
-        return Sample(source, torch.where(is_hot, _beside(target), target), compared.to(noisy))
+        compared = (beyond <= allowed).all(1, keepdim=True)
+        return Sample(source, target, compared.to(noisy))
 
     def recorrupt(self, noisy: Tensor, generator: torch.Generator) -> Tensor:
         """Input alone, as the network knows it; predictions of several are averaged."""
@@ -199,11 +193,6 @@ def _ring(y: Tensor) -> Tensor:
     patches: Tensor = functional.unfold(padded.flatten(0, 1)[:, None], 3).unflatten(0, y.shape[:2])
     ring: Tensor = torch.cat([patches[:, :, :4], patches[:, :, 5:]], 2)
     return ring.unflatten(-1, y.shape[-2:])  # type: ignore[no-any-return]
-
-
-def _beside(y: Tensor) -> Tensor:
-    """Median of the eight pixels around each, the mean of the two in the middle."""
-    return _ring(y).sort(2).values[:, :, 3:5].mean(2)
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:

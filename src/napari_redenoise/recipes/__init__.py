@@ -1,13 +1,8 @@
 """Trainings that are not of one image: on folders as in the paper, and of pretrained weights."""
 
-from napari_redenoise.recipes._folder_training import (
-    EpochDone,
-    FolderTraining,
-    PictureDone,
-    evaluate,
-    noise_config,
-    scaled,
-)
+from napari_redenoise.recipes._added_noise import noise_config
+from napari_redenoise.recipes._evaluation import ImageDone, evaluate, scaled
+from napari_redenoise.recipes._folder_training import EpochDone, FolderTraining
 from napari_redenoise.recipes._state_file import load_state, save_state
 from napari_redenoise.recipes.pretraining import SIDE, Pretraining, Recipe
 
@@ -15,7 +10,7 @@ __all__ = [
     "SIDE",
     "EpochDone",
     "FolderTraining",
-    "PictureDone",
+    "ImageDone",
     "Pretraining",
     "Recipe",
     "evaluate",

@@ -1,8 +1,9 @@
-"""States of a training as files, from which it goes on as if it had not been interrupted."""
+"""Checkpoints, from which a training continues as if it had not been interrupted."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from napari_redenoise.config import Config
+from napari_redenoise.config import Config, FolderConfig
 from napari_redenoise.errors import ModelFileError
 from napari_redenoise.io import whole_file
 from napari_redenoise.training import TrainingState
@@ -54,8 +55,20 @@ def save_state(path: str | Path, state: TrainingState, settings: str) -> Path:
 
 
 @torch.inference_mode(mode=False)
-def load_state(path: str | Path, state: TrainingState, settings: str) -> None:
+def load_state(
+    path: str | Path, state: TrainingState, settings: str, may_grow: Collection[str] = ()
+) -> None:
     """Bring a freshly started training to where `save_state` left it.
+
+    Parameters
+    ----------
+    path : path
+    state : TrainingState
+        Changed in place.
+    settings : str
+        As `save_state` had them.
+    may_grow : collection of str
+        Dotted names of settings that may be larger now.
 
     Raises
     ------
@@ -64,7 +77,7 @@ def load_state(path: str | Path, state: TrainingState, settings: str) -> None:
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelFileError(f"there is no training to go on with at {path}: check the folder")
+        raise ModelFileError(f"there is no training to resume at {path}: check the folder")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -72,9 +85,9 @@ def load_state(path: str | Path, state: TrainingState, settings: str) -> None:
     except (SafetensorError, OSError) as error:
         raise ModelFileError(f"{path} cannot be read ({error}): it may be damaged") from error
     if header.get("format") != FORMAT:
-        raise ModelFileError(f"{path} is not the state of a training: choose another folder")
+        raise ModelFileError(f"{path} is not the checkpoint of a training: choose another folder")
     try:
-        different = _differences(settings, header["settings"])
+        different = _differences(settings, header["settings"], may_grow)
         if not different:
             _restore(state, tensors)
             state.step = int(header["step"])
@@ -84,8 +97,8 @@ def load_state(path: str | Path, state: TrainingState, settings: str) -> None:
         raise ModelFileError(f"{path} does not fit its own settings: {error}") from error
     if different:
         raise ModelFileError(
-            f"the training in {path.parent} was started with other settings ({different}): go on "
-            "with the same ones, or choose another folder"
+            f"the training in {path.parent} was started with other settings ({different}): "
+            "resume with the same ones, or choose another folder"
         )
 
 
@@ -109,16 +122,30 @@ def _restore(state: TrainingState, tensors: dict[str, Tensor]) -> None:
     state.losses = tensors["losses"].tolist()
 
 
-def _differences(now: str, then: str) -> str:
+def _differences(now: str, then: str, may_grow: Collection[str]) -> str:
     """Names of the settings that differ, first some of them.
 
-    A field of the configuration that did not exist then had the effect of its default.
+    A field that did not exist then had the effect of its default.
     """
     new, old = (_flat(json.loads(text)) for text in (now, then))
-    default = _flat({"config": Config().model_dump(mode="json")})
+    default = _flat(
+        {
+            "config": Config().model_dump(mode="json"),
+            "folder": FolderConfig().model_dump(mode="json"),
+        }
+    )
     old = {name: default[name] for name in new.keys() & default.keys()} | old
-    names = sorted(name for name in new.keys() | old.keys() if new.get(name) != old.get(name))
+    names = sorted(
+        name
+        for name in new.keys() | old.keys()
+        if new.get(name) != old.get(name)
+        and not (name in may_grow and _is_more(new.get(name), old.get(name)))
+    )
     return ", ".join(names[:3])
+
+
+def _is_more(new: object, old: object) -> bool:
+    return isinstance(new, int) and isinstance(old, int) and new > old
 
 
 def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:

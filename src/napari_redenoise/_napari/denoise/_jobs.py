@@ -8,10 +8,11 @@ from typing import Any
 from napari_redenoise._napari._layers import LayerImage, read_layer
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari.denoise._run import Job
-from napari_redenoise._napari.denoise._training_region import OneSample, Region, region_of
+from napari_redenoise._napari.denoise._training_region import Region, one_sample, region_of
 from napari_redenoise._napari.denoise.panels._axes import axes_said
 from napari_redenoise._napari.denoise.panels._options import OptionsForm
 from napari_redenoise.config import Config
+from napari_redenoise.data import LazyArray
 from napari_redenoise.devices import get_device
 from napari_redenoise.errors import InputError
 from napari_redenoise.model import Material, Redenoiser, TrainingPlan
@@ -101,7 +102,7 @@ def _uses(options: OptionsForm, kind: str) -> bool:
 
 def _region(
     viewer: Any, layer: Any, source: LayerImage, options: OptionsForm
-) -> Region | OneSample | None:
+) -> Region | LazyArray | None:
     """Where to train; None for everywhere."""
     if _uses(options, "region"):
         return region_of(layer, source, options.where.region_layer)
@@ -111,4 +112,4 @@ def _region(
     if window is None:
         raise InputError("a volume is shown: switch to the 2-D view to choose a slice")
     sizes = zip(source.axes, source.array.shape, strict=True)
-    return OneSample(tuple(int(n) for axis, n in sizes if axis != "C"), window.sample)
+    return one_sample(tuple(int(n) for axis, n in sizes if axis != "C"), window.sample)

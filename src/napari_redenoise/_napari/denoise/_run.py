@@ -16,7 +16,8 @@ from napari_redenoise._napari._layers import (
     make_canvas,
     paint,
 )
-from napari_redenoise._napari.denoise._training_region import OneSample, Region
+from napari_redenoise._napari.denoise._training_region import Region
+from napari_redenoise.data import LazyArray
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.inference import TileDone
 from napari_redenoise.io import in_type_of
@@ -113,7 +114,7 @@ class Job:
         Another shot of the scene, for Noise2Noise.
     others : tuple of LayerImage
         Trained on together with the source.
-    region : Region, OneSample or None
+    region : Region, LazyArray or None
         Where to train.
     steps : int
     seconds : int or None
@@ -128,7 +129,7 @@ class Job:
     plan: TrainingPlan | None = None
     target: LayerImage | None = None
     others: tuple[LayerImage, ...] = ()
-    region: Region | OneSample | None = None
+    region: Region | LazyArray | None = None
     steps: int = 0
     seconds: int | None = None
     as_source: bool = False
@@ -215,7 +216,7 @@ class Survey:
 
     seconds: float | None
     reports: tuple[NoiseReport, ...] | None
-    plan: TrainingPlan | None
+    plan: TrainingPlan | None = None
 
 
 def survey(

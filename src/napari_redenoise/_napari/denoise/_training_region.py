@@ -11,33 +11,25 @@ from scipy import ndimage
 from skimage import draw
 
 from napari_redenoise._napari._layers import LayerImage
-from napari_redenoise.data import Planes
+from napari_redenoise.data import LazyArray, Planes
 from napari_redenoise.errors import InputError
 
 WhereKind = Literal["layer", "slice", "selected", "region"]
 
 
-@dataclass(frozen=True)
-class OneSample:
-    """A region that holds one sample of a stack, whole; it takes no memory."""
+def one_sample(shape: tuple[int, ...], sample: tuple[int, ...]) -> LazyArray:
+    """A training region that holds one sample of a stack, whole; it takes no memory."""
 
-    shape: tuple[int, ...]
-    sample: tuple[int, ...]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of a pixel."""
-        return np.dtype(np.uint8)
-
-    def __getitem__(self, key: tuple[int | slice, ...]) -> npt.NDArray[np.uint8]:
+    def read(key: tuple[int | slice, ...]) -> npt.NDArray[np.uint8]:
         numbers = tuple(part for part in key if isinstance(part, int))
         sizes = [
             len(range(*part.indices(size)))
-            for part, size in zip(key, self.shape, strict=True)
+            for part, size in zip(key, shape, strict=True)
             if isinstance(part, slice)
         ]
-        inside = np.uint8(numbers == self.sample)
-        return np.broadcast_to(inside, tuple(sizes))
+        return np.broadcast_to(np.uint8(numbers == sample), tuple(sizes))
+
+    return LazyArray(shape, np.dtype(np.uint8), read)
 
 
 @dataclass(frozen=True)

@@ -310,7 +310,7 @@ class EquivarianceWidget(QWidget):
         if self.result is not None:
             self._sentence = _in_words(self._source, self.result)
             self._pending = change_layers(
-                self._source, self._placed, self.result, self._model.provenance
+                self._source, self._placed, self.result, self._model.session.provenance
             )
         self._add_next()
 

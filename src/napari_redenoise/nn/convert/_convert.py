@@ -10,7 +10,6 @@ CVPR 2025 (a network of equivariant layers is equivariant).
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,16 +21,29 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from napari_redenoise.errors import ConfigError, ConversionError
+from napari_redenoise.nn.convert._channels_last import put_channels_first
+from napari_redenoise.nn.convert._factors import make_factors_layers
+from napari_redenoise.nn.convert._graph import copy_modes, drop_unused, free_name, tensor_of
 from napari_redenoise.nn.convert._representations import (
     Plan,
     Unknown,
     depthwise_multiplier,
     describe,
 )
-from napari_redenoise.nn.convert._roles import Role, argument, fractional, samples_centred, square
+from napari_redenoise.nn.convert._roles import (
+    Role,
+    argument,
+    fractional,
+    padding_of,
+    samples_centred,
+    square,
+)
+from napari_redenoise.nn.convert._shuffles import merge_shuffles
+from napari_redenoise.nn.convert._sizes import refused_sizes
 from napari_redenoise.nn.convert._traced import NORMALISED, traced_copy
 from napari_redenoise.nn.layers import _conv
 from napari_redenoise.nn.layers._fields import (
+    FieldAffine,
     FieldBatchNorm2d,
     FieldDropout2d,
     FieldGroupNorm,
@@ -75,11 +87,14 @@ def to_equivariant(
         Takes images (B, C, H, W), traceable by `torch.fx`; left as it is. May hold Conv2d,
         ConvTranspose2d, BatchNorm2d, InstanceNorm2d, GroupNorm, Dropout2d, PReLU, pointwise
         functions, pooling, upsampling, symmetric padding and cropping, sums, products, powers
-        and concatenations.
+        and concatenations; learned factors per channel; LayerNorm and Linear over the channels,
+        between ``permute(0, 2, 3, 1)`` and its inverse; PixelShuffle behind a convolution,
+        PixelUnshuffle before one. Other inputs of its forward have default values, which they
+        keep, or are images that a convolution takes.
     group : Group
     kernel_size : int, optional
         Odd size for the convolutions that keep the size of their image, 1 x 1 excepted; default
-        their own. Filters of 5 pixels turn better by 45 degrees than those of 3.
+        their own. Filters of 5 pixels rotate better by 45 degrees than those of 3.
     keep_fields : bool
         Give every feature map of C channels C fields. By default it gets
         ``max(1, round(C / len(group)))``: about the same plain channels, with about
@@ -94,8 +109,8 @@ def to_equivariant(
     Returns
     -------
     GraphModule
-        In the same mode, dtype and device. Exactly equivariant under the quarter turns (and
-        mirrors) of the group on sizes that are multiples of the total stride.
+        In the same mode, dtype and device. Exactly equivariant under the rotations by multiples
+        of 90 degrees (and flips) of the group on sizes that are multiples of the total stride.
 
     Raises
     ------
@@ -108,25 +123,31 @@ def to_equivariant(
     -----
     Weights are fresh, and learned statistics forgotten: filters of another family cannot take
     over what ordinary ones have learned. Functional dropout becomes a layer that follows
-    ``train()`` and ``eval()``. Sizes computed from the image, as for padding to the size of a skip
-    connection, are kept as they are, and are symmetric on multiples of the total stride only.
+    ``train()`` and ``eval()``. Sizes computed from the image, as for upsampling or padding to the
+    size of a skip connection, are kept as they are, when they are exact on multiples of 128
+    pixels. A factor computed from one side of the image is exact on square images only.
     Resampling by a fraction computes its positions from the sizes of both images
     (``recompute_scale_factor``), so that what is rounded off a size shifts nothing.
     """
     _check_size(kernel_size)
     traced = traced_copy(module)
+    for rewrite in (put_channels_first, make_factors_layers, merge_shuffles):
+        rewrite(traced)
+        traced.graph.eliminate_dead_code()
     width = (lambda channels: channels) if keep_fields else _plain_width(group)
     plan = Plan(traced, width)
     convert = _Conversion(plan, group, kernel_size, widen, generator)
     convert.check()
+    _raise_if_any(plan)
+    plan.problems |= refused_sizes(traced, convert.examples(), plan.sizes())
     _raise_if_any(plan)
     specs = {node: convert.spec(node) for node in list(plan.channels)}
     _raise_if_any(plan)
     for node, spec in specs.items():
         convert.apply(node, spec)
     traced.graph.lint()
-    traced.delete_all_unused_submodules()
-    _copy_modes(module, traced)
+    drop_unused(traced)
+    copy_modes(module, traced)
     traced.recompile()
     return traced
 
@@ -166,7 +187,7 @@ class _Conversion:
 
     def __post_init__(self) -> None:
         self._made: dict[str, _Spec] = {}
-        self._like = _tensor_of(self.plan.traced)
+        self._like = tensor_of(self.plan.traced)
 
     def check(self) -> None:
         """Note the convolutions that cannot be converted whatever their maps are."""
@@ -177,6 +198,15 @@ class _Conversion:
                     self._geometry(module, isinstance(module, nn.ConvTranspose2d))
                 except Unknown as reason:
                     self.plan.problems[node] = str(reason)
+
+    def examples(self) -> dict[fx.Node, Tensor]:
+        """A small image for every input."""
+        inputs = [node for node, role in self.plan.roles.items() if role is Role.INPUT]
+        dtype = torch.get_default_dtype() if self._like is None else self._like.dtype
+        return {
+            node: torch.empty(1, self.plan.channels[node] or 1, 1, 1, dtype=dtype)
+            for node in inputs
+        }
 
     def spec(self, node: fx.Node) -> _Spec | None:
         """Layer that takes the place of a node's, if any; what cannot be is noted in the plan."""
@@ -211,6 +241,8 @@ class _Conversion:
         elif role is Role.SLOPE and module.num_parameters > 1 and self.plan.is_regular(node):  # type: ignore[union-attr, operator]
             slope = float(module.weight.detach().mean())  # type: ignore[union-attr, operator]
             spec = _Spec(FieldPReLU, (self.group, self.plan.fields(node), slope))
+        elif role is Role.SCALE and self.plan.is_regular(node):
+            spec = self._affine(node, module)
         elif role is Role.DROP_CHANNELS or (role is Role.DROP_PIXELS and module is None):
             spec = self._dropout(node, module)
         if spec is not None and node.op == "call_module":
@@ -247,7 +279,7 @@ class _Conversion:
             raise Unknown("has hooks, perhaps of normalised weights: remove them first")
         names = ("kernel_size", "stride", "dilation")
         found: dict[str, Any] = {name: square(getattr(module, name)) for name in names}
-        found["padding"] = _padding(module)
+        found["padding"] = padding_of(module)
         if None in found.values():
             raise Unknown("treats rows and columns, or opposite sides, differently: let it not")
         kernel, stride, dilation, padding = found.values()
@@ -287,6 +319,11 @@ class _Conversion:
         options = (module.eps, module.momentum, module.affine, module.track_running_stats)
         return _Spec(FieldBatchNorm2d, (self.group, fields, *options))
 
+    def _affine(self, node: fx.Node, module: Any) -> _Spec:
+        factor = float(module.weight.detach().mean())
+        bias = module.bias is not None
+        return _Spec(FieldAffine, (self.group, self.plan.fields(node), factor, bias))
+
     def _dropout(self, node: fx.Node, module: Any) -> _Spec | None:
         whole = self.plan.roles[node] is Role.DROP_CHANNELS
         p = argument(node, 1, "p", 0.5) if module is None else module.p
@@ -309,14 +346,14 @@ class _Conversion:
         if self._made.pop(target, None) is None:
             return  # shared, and replaced already
         old = self.plan.traced.get_submodule(target)
-        like = _tensor_of(old)
+        like = tensor_of(old)
         like = self._like if like is None else like
         new = self._build(spec)
         self.plan.traced.add_submodule(target, new if like is None else new.to(like))
 
     def _replace_function(self, node: fx.Node, spec: _Spec) -> None:
         traced = self.plan.traced
-        name = _free_name(traced, node.name)
+        name = free_name(traced, node.name)
         traced.add_submodule(name, self._build(spec))
         with traced.graph.inserting_before(node):
             layer = traced.graph.call_module(name, (self.plan.inputs(node)[0],))
@@ -333,43 +370,21 @@ class _Conversion:
 
     def _insert_lift(self, node: fx.Node, source: fx.Node) -> None:
         traced = self.plan.traced
-        name = _free_name(traced, "lift")
+        name = free_name(traced, "lift")
         traced.add_submodule(name, _conv.Lift(self.group))
         with traced.graph.inserting_before(node):
             lifted = traced.graph.call_module(name, (source,))
         node.replace_input_with(source, lifted)
 
 
-def _tensor_of(module: nn.Module) -> Tensor | None:
-    """A parameter or else a buffer, which shows the device and dtype of a module, if any does."""
-    tensors = itertools.chain(module.parameters(), module.buffers())
-    # Counters, as those of batch norms, are whole numbers in every dtype.
-    return next((tensor for tensor in tensors if tensor.is_floating_point()), None)
-
-
-def _copy_modes(module: nn.Module, traced: fx.GraphModule) -> None:
-    """Training or evaluation of every part as in the original, which tracing forgets."""
-    modes = {name: part.training for name, part in module.named_modules()}
-    for name, part in traced.named_modules():
-        part.training = modes.get(name, module.training)
-
-
 def _raise_if_any(plan: Plan) -> None:
-    if plan.problems:
-        raise ConversionError(
-            tuple(describe(plan, node, reason) for node, reason in plan.problems.items())
-        )
-
-
-def _padding(module: Any) -> int | None:
-    """Padding on every side, or None when the sides differ."""
-    if module.padding == "valid":
-        return 0
-    if module.padding == "same":
-        kernel, dilation = square(module.kernel_size), square(module.dilation)
-        total = -1 if kernel is None or dilation is None else dilation * (kernel - 1)
-        return None if total % 2 else total // 2
-    return square(module.padding)
+    if not plan.problems:
+        return
+    # What is computed from an input that is no image makes no sense of its own.
+    inputs = {node: why for node, why in plan.problems.items() if node.op == "placeholder"}
+    raise ConversionError(
+        tuple(describe(plan, node, why) for node, why in (inputs or plan.problems).items())
+    )
 
 
 def _fresh_norm(module: Any) -> nn.Module:
@@ -377,12 +392,3 @@ def _fresh_norm(module: Any) -> nn.Module:
     fresh.reset_parameters()
     made: nn.Module = fresh
     return made
-
-
-def _free_name(traced: fx.GraphModule, name: str) -> str:
-    number = 0
-    free = name
-    while hasattr(traced, free):
-        number += 1
-        free = f"{name}_{number}"
-    return free

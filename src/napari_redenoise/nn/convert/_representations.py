@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import torch
 from torch import fx, nn
 
+from napari_redenoise.nn.convert._factors import constants
 from napari_redenoise.nn.convert._roles import (
     Role,
     argument,
@@ -38,8 +38,10 @@ class Plan:
     parts: dict[fx.Node, list[tuple[fx.Node, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.constants = constants(self.traced)
         for node in self.traced.graph.nodes:
             self._classify(node)
+        self._judge_inputs()
         trivial = self._must_be_trivial()
         for node in self.channels:
             self.representation[node] = self._represent(node, trivial)
@@ -58,6 +60,11 @@ class Plan:
     def is_regular(self, node: fx.Node) -> bool:
         """Whether a node is a regular feature map."""
         return self.representation[node] == "regular"
+
+    def sizes(self) -> set[fx.Node]:
+        """Sizes of feature maps, and numbers computed from these."""
+        numbers = {node for node, role in self.roles.items() if role is Role.NUMBER}
+        return {node for node in numbers if node not in self.constants}
 
     def fields(self, node: fx.Node) -> int:
         """Fields of a feature map; the channels of a trivial one.
@@ -119,14 +126,41 @@ class Plan:
             self.problems[node] = reason
         self.channels[node] = self._channels(node, role, module, features)
 
+    def _judge_inputs(self) -> None:
+        """Note inputs besides the first that are no images."""
+        _, *others = [node for node, role in self.roles.items() if role is Role.INPUT]
+        for node in others:
+            if not self._is_image(node):
+                self.problems[node] = (
+                    "is no image that a convolution takes: give it a default value, which the "
+                    "result keeps, or append it to the image as a channel"
+                )
+
+    def _is_image(self, node: fx.Node) -> bool:
+        """Whether a convolution takes a map, or what is made of it alone."""
+        through = (Role.KEEP, Role.NORM, Role.SLOPE, Role.SCALE)
+        return any(
+            self.roles[user] is Role.CONVOLUTION
+            or (self.roles[user] in through and self._is_image(user))
+            for user in node.users
+        )
+
     def _role(self, node: fx.Node, module: nn.Module | None, features: int) -> Role:
         if node.op == "placeholder":
             return Role.INPUT
         if node.op == "output":
             return Role.OUTPUT
         if node.op == "get_attr":
-            return Role.NUMBER if _attribute(self.traced, node).numel() == 1 else Role.UNKNOWN
+            return Role.UNKNOWN if self._meets_maps(node) else Role.NUMBER
+        if node in self.constants:
+            return Role.NUMBER  # what it is computed from has been judged
         return module_role(module) if module is not None else function_role(node, features)
+
+    def _meets_maps(self, node: fx.Node) -> bool:
+        """Whether a parameter, or what is computed from it, meets maps as more than one number."""
+        return self.constants[node].numel() > 1 and any(
+            user not in self.constants or self._meets_maps(user) for user in node.users
+        )
 
     def _channels(
         self, node: fx.Node, role: Role, module: nn.Module | None, features: list[fx.Node]
@@ -135,6 +169,8 @@ class Plan:
             return next(self._wanted_channels(node), None)
         if role is Role.CONVOLUTION:
             return int(module.out_channels)  # type: ignore[union-attr, arg-type]
+        if role is Role.SCALE:
+            return int(module.fields)  # type: ignore[union-attr, arg-type]
         if role is Role.OVER_CHANNELS:
             return 1
         known = [self.channels[source] for source in features]
@@ -147,7 +183,7 @@ class Plan:
         """Channels that the layers behind an input were made for."""
         for user in node.users:
             module = self.module(user)
-            made_for = ("in_channels", "num_features", "num_channels")
+            made_for = ("in_channels", "num_features", "num_channels", "fields")
             known = [getattr(module, name) for name in made_for if hasattr(module, name)]
             yield from known
             if not known:
@@ -235,9 +271,3 @@ def depthwise_multiplier(module: nn.Module | None) -> int:
     if module.groups == 1 or module.groups != module.in_channels:
         return 0
     return module.out_channels // module.in_channels
-
-
-def _attribute(traced: fx.GraphModule, node: fx.Node) -> torch.Tensor:
-    owner, _, name = str(node.target).rpartition(".")
-    value: torch.Tensor = getattr(traced.get_submodule(owner), name)
-    return value

@@ -13,6 +13,8 @@ from typing import Any
 from torch import fx, nn
 from torch.nn import functional
 
+from napari_redenoise.nn.layers._fields import FieldAffine
+
 
 class Role(Enum):
     """What an operation does to a feature map of some representation."""
@@ -22,6 +24,7 @@ class Role(Enum):
     CONVOLUTION = auto()
     NORM = auto()
     SLOPE = auto()  # a learned slope per channel
+    SCALE = auto()  # a learned factor per channel
     DROP_CHANNELS = auto()
     DROP_PIXELS = auto()
     KEEP = auto()  # every channel alone, all alike
@@ -43,7 +46,7 @@ POINTWISE = (
 )  # fmt: skip
 ADAPTIVE_POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 SAMPLERS = (nn.Upsample, *ADAPTIVE_POOLS)
-_COMBINATIONS = {"add", "sub", "mul", "div", "truediv", "maximum", "minimum"}
+COMBINATIONS = {"add", "sub", "mul", "div", "truediv", "maximum", "minimum"}
 # Functions of a map and of numbers, or of maps pixel by pixel.
 _OF_SEVERAL = {"pow", "clamp", "clamp_min", "clamp_max", "clip"}
 _POINTWISE_NAMES = {
@@ -52,13 +55,42 @@ _POINTWISE_NAMES = {
     "neg", "exp", "log", "sqrt", "square", "contiguous", "clone", "detach", "float", "double",
     "half", "to", "type_as",
 }  # fmt: skip
-_SAMPLER_NAMES = {
-    "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "interpolate",
-    "upsample", "pad",
-}  # fmt: skip
+UPSAMPLINGS = {"interpolate", "upsample"}
+NEAREST = ("nearest", "nearest-exact")
+SIZED_NAMES = {"adaptive_avg_pool2d", "adaptive_max_pool2d", "pad"} | UPSAMPLINGS
+_SAMPLER_NAMES = {"max_pool2d", "avg_pool2d"} | SIZED_NAMES
 _CUTS = {"chunk", "split", "getitem", "unbind", "narrow", "select", "tensor_split"}
 _CROP = "crop by an index with as many pixels off all four sides, x[..., 1:-1, 1:-1]"
-_MOVES = {"view", "reshape", "flatten", "permute", "transpose", "unflatten", "rearrange", "roll"}
+OFF_CENTRE = (
+    "takes one of several pixels, off centre, or some more often than others: upsample by a whole "
+    "factor, or use mode 'bilinear'"
+)
+SHAPE_OF_ITS_OWN = "makes a shape that does not rotate with the image: give one size for both sides"
+SHUFFLES = ("pixel_shuffle", "pixel_unshuffle")
+SHUFFLED = (
+    "moves channels into pixels or back, which is exact beside a convolution only: put a plain one "
+    "before PixelShuffle, after PixelUnshuffle, or use nearest upsampling and a convolution, or "
+    "ConvTranspose2d"
+)
+UNEVEN_PAD = "pads the sides differently: pad all four by the same"
+OF_ONE_SIDE = (
+    "uses the length of one side of the image, which is another after a rotation: use both sides "
+    "alike, or a fixed number"
+)
+UNKNOWN_SIZE = (
+    "has a size that cannot be told: compute it from the shape of the image or of a feature map"
+)
+_MOVES = {
+    "view",
+    "reshape",
+    "flatten",
+    "permute",
+    "transpose",
+    "unflatten",
+    "rearrange",
+    "roll",
+    "channel_shuffle",
+}
 
 
 def name_of(node: fx.Node) -> str:
@@ -92,6 +124,7 @@ def module_role(module: nn.Module) -> Role:
         CONVOLUTIONS: Role.CONVOLUTION,
         NORMS: Role.NORM,
         (nn.PReLU,): Role.SLOPE,
+        (FieldAffine,): Role.SCALE,
         (nn.Dropout2d,): Role.DROP_CHANNELS,
         (nn.Dropout,): Role.DROP_PIXELS,
         POINTWISE + POOLS + PADS + SAMPLERS: Role.KEEP,
@@ -107,7 +140,7 @@ def function_role(node: fx.Node, features: int) -> Role:
         return Role.NUMBER if plain else Role.UNKNOWN
     if name in {"size", "dim"} or (name == "getattr" and node.args[1] in {"shape", "ndim"}):
         return Role.NUMBER
-    if name in _COMBINATIONS | _OF_SEVERAL:
+    if name in COMBINATIONS | _OF_SEVERAL:
         return Role.COMBINE if features > 1 else Role.KEEP
     if name in {"cat", "concat", "concatenate"}:
         return Role.CONCATENATE
@@ -123,11 +156,17 @@ def function_role(node: fx.Node, features: int) -> Role:
     return Role.KEEP if known else Role.UNKNOWN
 
 
-def argument(node: fx.Node, position: int, name: str, default: Any = None) -> Any:
-    """Argument of a call, wherever it was given."""
-    if name in node.kwargs:
-        return node.kwargs[name]
-    return node.args[position] if position < len(node.args) else default
+def is_pointwise(node: fx.Node) -> bool:
+    """Whether a function or method treats every pixel of one feature map alone."""
+    known = node.op in ("call_function", "call_method") and name_of(node) in _POINTWISE_NAMES
+    return known and len(node.all_input_nodes) == 1
+
+
+def argument(call: Any, position: int, name: str, default: Any = None) -> Any:
+    """Argument of a node, or of another call with ``args`` and ``kwargs``."""
+    if name in call.kwargs:
+        return call.kwargs[name]
+    return call.args[position] if position < len(call.args) else default
 
 
 def _reduction_role(node: fx.Node) -> Role:
@@ -231,6 +270,17 @@ def square(value: Any) -> int | None:
     return number if isinstance(number, int) else None
 
 
+def padding_of(module: Any) -> int | None:
+    """Padding of a convolution on every side, or None when the sides differ."""
+    if module.padding == "valid":
+        return 0
+    if module.padding == "same":
+        kernel, dilation = square(module.kernel_size), square(module.dilation)
+        total = -1 if kernel is None or dilation is None else dilation * (kernel - 1)
+        return None if total % 2 else total // 2
+    return square(module.padding)
+
+
 def _pool_refusal(kernel: Any, stride: Any, padding: Any, dilation: Any) -> str | None:
     options = [square(o) for o in (kernel, kernel if stride in (None, []) else stride, padding,
                                    dilation)]  # fmt: skip
@@ -247,18 +297,18 @@ def _pool_refusal(kernel: Any, stride: Any, padding: Any, dilation: Any) -> str 
 def _pad_refusal(widths: Any) -> str | None:
     values = list(widths) if isinstance(widths, (tuple, list)) else [widths]
     if any(isinstance(value, fx.Node) for value in values):
-        return None  # sizes of the image, unknown here
+        return None  # computed from those of the image: measured later
     if len(values) > 4 or len(set(values)) > 1 or len(values) in (2, 3):
-        return "pads the sides differently: pad all four by the same"
+        return UNEVEN_PAD
     return None
 
 
 def _size_refusal(size: Any) -> str | None:
     sides = size if isinstance(size, (tuple, list)) else (size,)
     if all(isinstance(side, fx.Node) for side in sides):
-        return None  # sizes of the image, unknown here
+        return None  # computed from those of the image: measured later
     if len(set(sides)) > 1:
-        return "makes a shape that does not turn with the image: give one size for both sides"
+        return SHAPE_OF_ITS_OWN
     return None
 
 
@@ -268,11 +318,11 @@ def _sampling_refusal(mode: Any, size: Any, factor: Any) -> str | None:
     factors = factor if isinstance(factor, (tuple, list)) else (factor,)
     if len(set(factors)) > 1:
         return "scales rows and columns differently: give one factor for both"
-    if mode not in ("nearest", "nearest-exact"):
+    if mode not in NEAREST:
         return None
     known = isinstance(factors[0], (int, float))
     if known and not float(factors[0]).is_integer():
-        return "takes pixels off centre: use a whole factor, or mode 'bilinear'"
+        return OFF_CENTRE
     sides = size if isinstance(size, (tuple, list)) else (size,)
     if any(isinstance(side, int) for side in sides):
         return (
@@ -286,15 +336,18 @@ def _unknown(node: fx.Node, module: nn.Module | None) -> str:
     name = name_of(node) if module is None else ""
     if node.op == "get_attr":
         return (
-            "is a tensor per channel or pixel, such as a positional encoding, which does not turn "
-            "with the image: leave it out, or make it a single number"
+            "is a tensor per channel or pixel, such as a positional encoding, which does not "
+            "rotate with the image: leave it out, or make it a single number"
         )
     if isinstance(module, nn.Linear) or name == "linear":
         return "weighs pixels or channels one by one: use a 1 x 1 convolution"
-    if isinstance(module, nn.Flatten) or name in _MOVES:
-        return "moves channels or pixels, which would mix orientations: keep (B, C, H, W)"
-    if isinstance(module, (nn.PixelShuffle, nn.PixelUnshuffle)) or "shuffle" in name:
-        return "turns channels into pixels: use an upsampling or ConvTranspose2d"
+    if isinstance(module, (nn.Flatten, nn.ChannelShuffle)) or name in _MOVES:
+        return (
+            "moves channels or pixels, which would mix orientations: keep (B, C, H, W), or between "
+            "permute(0, 2, 3, 1) and its inverse use LayerNorm, Linear, pointwise functions alone"
+        )
+    if isinstance(module, (nn.PixelShuffle, nn.PixelUnshuffle)) or name in SHUFFLES:
+        return SHUFFLED
     if name in _CUTS and _cuts_pixels(node):
         return f"cuts rows and columns, not alike on all sides: {_CROP}"
     if name in _CUTS:

@@ -1,4 +1,4 @@
-"""Layers that act on whole fields: pooling over orientations, norms, dropout, PReLU.
+"""Layers that act on whole fields: pooling over orientations, norms, dropout, slopes, factors.
 
 Whatever treats all orientations of a field alike is equivariant. Layers that act on each channel
 and pixel alone (ReLU, ...), or on each channel alone (spatial pooling), need no form of their own.
@@ -183,6 +183,35 @@ class FieldPReLU(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.group.name}, {self.weight.numel()} fields"
+
+
+class FieldAffine(nn.Module):
+    """Learned factor, and offset if wanted, per field.
+
+    Parameters
+    ----------
+    group : Group
+    fields : int
+    init : float
+        Factor at the start; offsets start at zero.
+    bias : bool
+        Whether to learn an offset, too.
+    """
+
+    def __init__(self, group: Group, fields: int, init: float = 1.0, bias: bool = False) -> None:
+        super().__init__()
+        self.group, self.fields = group, fields
+        self.weight = nn.Parameter(torch.full((fields,), init))
+        self.bias = nn.Parameter(torch.zeros(fields)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale (B, fields * len(group), H, W)."""
+        scaled = x * self.weight.repeat_interleave(len(self.group))[:, None, None]
+        offset = per_orientation(self.bias, self.group)
+        return scaled if offset is None else scaled + offset[:, None, None]
+
+    def extra_repr(self) -> str:
+        return f"{self.group.name}, {self.fields} fields, bias={self.bias is not None}"
 
 
 def per_orientation(values: Tensor | None, group: Group) -> Tensor | None:

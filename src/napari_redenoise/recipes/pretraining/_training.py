@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import load_model, save_model
 from napari_redenoise.nn import DenoisingNetwork, SingleBranch
 from napari_redenoise.objectives import Sample
+from napari_redenoise.recipes._prefetch import ahead
 from napari_redenoise.recipes._state_file import load_state, save_state
 from napari_redenoise.recipes.pretraining._lights import Lights
 from napari_redenoise.recipes.pretraining._photographs import LICENCES
@@ -197,7 +197,7 @@ class Pretraining:
                 # Not in a thread: two teams of torch's threads in one process delay each other.
                 yield from map(make, steps)
             else:
-                yield from _ahead(make, steps)
+                yield from ahead(make, steps, workers=1)
         finally:
             lights.close()
 
@@ -215,13 +215,3 @@ class Pretraining:
 
 def _as_it_is(sample: Sample, generator: torch.Generator) -> Sample:
     return sample
-
-
-def _ahead(make: Callable[[int], Sample], steps: Iterator[int]) -> Iterator[Sample]:
-    """Each batch is made while the one before it is trained on."""
-    with ThreadPoolExecutor(1, "batches") as worker:
-        coming = worker.submit(make, next(steps))
-        for step in steps:
-            batch = coming.result()
-            coming = worker.submit(make, step)
-            yield batch

@@ -70,8 +70,8 @@ class NoisePanel(QWidget):
     def show_reports(self, reports: Sequence[NoiseReport], *, adapting: bool = True) -> None:
         """Show the reports of all channels in words, and the first one's plots."""
         if not adapting:
-            # What the shipped network would do plays no part.
-            reports = [replace(report, removed=None) for report in reports]
+            # What the pretrained network would do plays no part.
+            reports = [replace(report, residual=None) for report in reports]
         parts = []
         for number, report in enumerate(reports):
             if len(reports) > 1:
