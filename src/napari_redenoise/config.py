@@ -66,6 +66,9 @@ class NetworkConfig(_Frozen):
     variant: NetworkVariant = Field("default", description="reference: as the authors published it")
     group: str = Field("C4", description="symmetry group: C4, C8, ... or D4, D8, ...")
     channels: int = Field(1, ge=1, le=16, description="channels of the image (1 grey, 3 RGB)")
+    context: Literal["auto", 0, 1, 2] = Field(
+        "auto", description="neighbouring planes or frames seen on either side; 0: none"
+    )
     kernel_size: Literal[3, 5, 7] = Field(3, description="side of the filters in pixels")
     levels: int = Field(5, ge=1, le=6, description="number of 2x poolings")
     encoder_width: int = Field(48, ge=1, description="channels of the feature maps on the way down")
@@ -76,6 +79,16 @@ class NetworkConfig(_Frozen):
         if not re.fullmatch(r"[CD][1-9]\d?", self.group):
             raise ValueError(f"group {self.group!r} is unknown: give C4, C8, D4, ...")
         return self
+
+    @property
+    def neighbours(self) -> int:
+        """Neighbouring planes that the network sees."""
+        return 0 if self.context == "auto" else 2 * self.context
+
+    @property
+    def inputs(self) -> int:
+        """Channels of what the network is shown: the plane, its neighbours, where these are."""
+        return self.channels + self.neighbours * (self.channels + 1)
 
 
 class NoiseConfig(_Frozen):

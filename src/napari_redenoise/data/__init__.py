@@ -12,7 +12,7 @@ from napari_redenoise.data._normalisation import (
     measure,
     result_dtype,
 )
-from napari_redenoise.data._patches import Patches, Pool, load_pool, patches
+from napari_redenoise.data._patches import Patches, Pool, context_of, load_pool, patches
 from napari_redenoise.data._planes import SMALLEST_SIDE, ArrayLike, Planes, default_axes
 from napari_redenoise.data._subsets import middle_window, some_pixels
 
@@ -33,6 +33,7 @@ __all__ = [
     "Window",
     "as_array",
     "check_scale",
+    "context_of",
     "default_axes",
     "is_missing",
     "load_pool",

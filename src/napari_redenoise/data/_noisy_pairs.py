@@ -32,6 +32,8 @@ class Shots(Protocol):
 
     def read(self, sample: tuple[int, ...], rows: slice, columns: slice) -> npt.NDArray[Any]: ...
 
+    def neighbours(self, sample: tuple[int, ...]) -> tuple[tuple[int, ...] | None, ...]: ...
+
     def inside(
         self, sample: tuple[int, ...], rows: slice, columns: slice
     ) -> npt.NDArray[np.bool_] | None: ...
@@ -76,6 +78,10 @@ class TwoImages:
     def indices(self) -> Iterator[tuple[int, ...]]:
         """Every sample index."""
         return self.first.indices()
+
+    def neighbours(self, sample: tuple[int, ...]) -> tuple[tuple[int, ...] | None, ...]:
+        """None: the other shot may be one."""
+        return (None,) * len(self.first.neighbours(sample))
 
     def read(self, sample: tuple[int, ...], rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Read a window of both, shape (2 * channels, rows, columns)."""
@@ -137,6 +143,10 @@ class NeighbouringFrames:
         """Sample indices of all frames that have a frame after them."""
         axis, sizes = self._axis, self.stack.sample_shape
         return (index for index in self.stack.indices() if index[axis] + 1 < sizes[axis])
+
+    def neighbours(self, sample: tuple[int, ...]) -> tuple[tuple[int, ...] | None, ...]:
+        """None: the frame after this one is its target."""
+        return (None,) * len(self.stack.neighbours(sample))
 
     def read(self, sample: tuple[int, ...], rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Read a window of a frame and the next, shape (2 * channels, rows, columns)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from napari_redenoise.errors import InputError
 
 MOST_PIXELS = 32 * 2**20
 
+_Window = tuple[tuple[int, ...], slice, slice]
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -27,18 +29,26 @@ class Pool:
 
     ``inside`` has for every block its pixels that may be learned from, (height, width) bool, or
     None for all of them: patches have their centre there. ``usable`` has those that may be
-    compared with a prediction, of the same shape, or None for all.
+    compared with a prediction, of the same shape, or None for all. ``around`` has the neighbours of
+    every block, of the same shape, None for those that are missing.
     """
 
     blocks: tuple[Tensor, ...]
     normalisation: Normalisation
     inside: tuple[Tensor | None, ...] = ()
     usable: tuple[Tensor | None, ...] = ()
+    around: tuple[tuple[Tensor | None, ...], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("inside", "usable"):
+        for name, nothing in (("inside", None), ("usable", None), ("around", ())):
             if not getattr(self, name):
-                object.__setattr__(self, name, (None,) * len(self.blocks))
+                object.__setattr__(self, name, (nothing,) * len(self.blocks))
+
+    def context(self, number: int, rows: slice, columns: slice) -> Tensor:
+        """What a network is shown beside a window of a block: see `context_of`."""
+        block = self.blocks[number][:, rows, columns]
+        around = [None if one is None else one[:, rows, columns] for one in self.around[number]]
+        return context_of(around, block)
 
     def without(self, left_out: Sequence[Tensor]) -> Pool:
         """The same with pixels, (height, width) bool for every block, that are not compared."""
@@ -50,10 +60,36 @@ class Pool:
 
 
 class Patches(NamedTuple):
-    """A batch (B, channels, side, side) float32, and which pixels may be compared (B, 1, ...)."""
+    """A batch (B, channels, side, side) float32, and which pixels may be compared (B, 1, ...).
+
+    ``context`` is what the network is shown beside it (B, ..., side, side): see `context_of`.
+    """
 
     noisy: Tensor
     usable: Tensor | None = None
+    context: Tensor | None = None
+
+
+def context_of(around: Sequence[Tensor | None], like: Tensor) -> Tensor:
+    """Neighbours of a plane as channels, 0 where one is missing, and 1 or 0 to say so.
+
+    Parameters
+    ----------
+    around : sequence of Tensor or None
+        Normalised, each as `like`.
+    like : Tensor
+        The plane, (channels, Y, X).
+
+    Returns
+    -------
+    Tensor
+        (neighbours * (channels + 1), Y, X).
+    """
+    if not around:
+        return like[:0]
+    nothing = torch.zeros_like(like)
+    marks = [torch.full_like(like[:1], float(one is not None)) for one in around]
+    return torch.cat([*(nothing if one is None else one for one in around), *marks])
 
 
 def load_pool(
@@ -89,7 +125,7 @@ def load_pool(
     """
     images = images if isinstance(images, Sequence) else (images,)
     windows = [
-        (shots, sample, rows, columns)
+        (shots, (sample, rows, columns))
         for shots in images
         for sample in shots.indices()
         for rows in _blocks(shots.height)
@@ -97,17 +133,20 @@ def load_pool(
     ]
     raw: list[np.ndarray] = []
     masks: list[np.ndarray | None] = []
+    places: list[tuple[Shots, _Window]] = []
     pixels = 0
     for number in torch.randperm(len(windows), generator=generator).tolist():
         if raw and (pixels >= most_pixels or (should_stop is not None and should_stop())):
             break
-        shots, *window = windows[number]
+        shots, window = windows[number]
         mask = shots.inside(*window)
         if mask is not None and not mask.any():
             continue
         raw.append(shots.read(*window))
         masks.append(mask)
-        pixels += raw[-1].size
+        places.append((shots, window))
+        # Neighbours may have to be read as well.
+        pixels += raw[-1].size * (1 + len(shots.neighbours(window[0])))
     if not raw:
         raise InputError(
             "no pixel to learn from lies inside the region: draw it on the image (for the "
@@ -130,6 +169,36 @@ def load_pool(
         normalisation,
         tuple(_inside(masks[number], missing[number]) for number in kept),
         tuple(_usable(shown[number]) for number in kept),
+        _around([places[number] for number in kept], blocks, normalisation),
+    )
+
+
+def _around(
+    places: list[tuple[Shots, _Window]], blocks: tuple[Tensor, ...], normalisation: Normalisation
+) -> tuple[tuple[Tensor | None, ...], ...]:
+    """Neighbours of every block; what is a block itself is not read again."""
+
+    def key(shots: Shots, window: _Window) -> tuple[Any, ...]:
+        sample, rows, columns = window
+        return id(shots), sample, rows.start, columns.start
+
+    read: dict[tuple[Any, ...], Tensor | None] = {
+        key(*place): block for place, block in zip(places, blocks, strict=True)
+    }
+
+    def neighbour(shots: Shots, window: _Window) -> Tensor | None:
+        name = key(shots, window)
+        if name not in read:
+            shown = Shown.of(shots.read(*window), normalisation)
+            read[name] = None if shown.missing.all() else torch.from_numpy(shown.image)
+        return read[name]
+
+    return tuple(
+        tuple(
+            None if beside is None else neighbour(shots, (beside, rows, columns))
+            for beside in shots.neighbours(sample)
+        )
+        for shots, (sample, rows, columns) in places
     )
 
 
@@ -219,7 +288,7 @@ def patches(
     def integer(high: int) -> int:
         return int(torch.randint(high, (), generator=generator))
 
-    def patch(number: int) -> tuple[Tensor, Tensor | None]:
+    def patch(number: int) -> tuple[Tensor, Tensor | None, Tensor]:
         top, left = corners[number].draw(integer)
         mirrored, quarters = turns[integer(len(turns))]
 
@@ -228,15 +297,21 @@ def patches(
             return torch.rot90(window.flip(-1) if mirrored else window, quarters, (1, 2))
 
         usable = pool.usable[number]
-        return cut(pool.blocks[number]), None if usable is None else cut(usable[None])
+        noisy = cut(pool.blocks[number])
+        around = [None if one is None else cut(one) for one in pool.around[number]]
+        return noisy, None if usable is None else cut(usable[None]), context_of(around, noisy)
 
     everywhere = torch.ones(1, side, side, dtype=torch.bool)
     while True:
         chosen = torch.multinomial(weights, batch_size, replacement=True, generator=generator)
-        noisy, usable = zip(*map(patch, chosen.tolist()), strict=True)
+        noisy, usable, context = zip(*map(patch, chosen.tolist()), strict=True)
         some = any(part is not None for part in usable)
         masks = [everywhere if part is None else part for part in usable]
-        yield Patches(torch.stack(noisy), torch.stack(masks) if some else None)
+        yield Patches(
+            torch.stack(noisy),
+            torch.stack(masks) if some else None,
+            torch.stack(context) if len(context[0]) else None,
+        )
 
 
 def _corners(pool: Pool, side: int) -> list[Corners]:

@@ -64,6 +64,8 @@ class Planes:
     region : array-like of bool or integers, optional
         Where training may look: nonzero is inside. Of the image's shape without channels, or of
         the plane's (Y, X) for all samples; default everywhere.
+    context : int
+        Neighbours on either side that a plane is seen with, along T, Z, or both.
 
     Raises
     ------
@@ -74,6 +76,7 @@ class Planes:
     array: ArrayLike
     axes: str
     region: ArrayLike | None = None
+    context: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "array", as_array(self.array))
@@ -160,6 +163,36 @@ class Planes:
     def indices(self) -> Iterator[tuple[int, ...]]:
         """Every sample index, last axis fastest."""
         return itertools.product(*(range(size) for size in self.sample_shape))
+
+    @property
+    def context_axes(self) -> str:
+        """Axes along which planes have neighbours: "T", "Z", both in their order, or none."""
+        sizes = zip(self.array.shape, self.axes, strict=True)
+        return "".join(axis for size, axis in sizes if axis in "TZ" and size > 1)
+
+    def neighbours(self, sample: tuple[int, ...]) -> tuple[tuple[int, ...] | None, ...]:
+        """Samples beside one, from the first to the last; None where there is none.
+
+        Along one axis these are ``context`` before and as many after. Along two axes they are the
+        next ones along the second between those along the first, as in T, Z, Z, T.
+        """
+        names = [axis for axis in self.axes if axis not in "CYX"]
+        along = [names.index(axis) for axis in self.context_axes]
+        if not self.context or not along:
+            return (None,) * (2 * self.context)
+        if len(along) == 1:
+            steps = [(along[0], step) for step in range(-self.context, self.context + 1) if step]
+        else:
+            nearest = [*along, *reversed(along)] if self.context > 1 else along[:1] * 2
+            signs = [-1] * self.context + [1] * self.context
+            steps = list(zip(nearest, signs, strict=True))
+        return tuple(self._beside(sample, *step) for step in steps)
+
+    def _beside(self, sample: tuple[int, ...], axis: int, step: int) -> tuple[int, ...] | None:
+        place = sample[axis] + step
+        if not 0 <= place < self.sample_shape[axis]:
+            return None
+        return (*sample[:axis], place, *sample[axis + 1 :])
 
     def read(self, sample: tuple[int, ...], rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Read a window, shape (channels, rows, columns), in the array's own dtype.

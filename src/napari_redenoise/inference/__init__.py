@@ -1,7 +1,13 @@
 """Prediction of images of any size, tile by tile."""
 
 from napari_redenoise.inference._interruption import Interrupted, interruptible
-from napari_redenoise.inference._predict import Draws, TileDone, predict, predict_window
+from napari_redenoise.inference._predict import (
+    Draws,
+    TileDone,
+    normalised_context,
+    predict,
+    predict_window,
+)
 from napari_redenoise.inference._tiles import Span, Tile, spans, tile_sizes, tiles
 
 __all__ = [
@@ -11,6 +17,7 @@ __all__ = [
     "Tile",
     "TileDone",
     "interruptible",
+    "normalised_context",
     "predict",
     "predict_window",
     "spans",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_redenoise.data import Normalisation, Planes, Shown
+from napari_redenoise.data import Normalisation, Planes, Shown, context_of
 from napari_redenoise.inference._tiles import Span, Tile, tiles
 from napari_redenoise.nn import DenoisingNetwork, Prediction, reflected
 
@@ -70,13 +71,20 @@ def predict(
         After every tile.
     """
     cuts = tiles(planes.height, planes.width, tile, halo, network.stride)
+    context = _Context(planes, normalisation, len(cuts))
     chosen = list(planes.indices()) if samples is None else samples
     done = 0
     for sample in chosen:
-        for cut in cuts:
+        for number, cut in enumerate(cuts):
             window = _read(planes, sample, cut)
             prediction = predict_window(
-                network, window, normalisation, dtype, draws, mirrored=mirrored
+                network,
+                window,
+                normalisation,
+                dtype,
+                draws,
+                mirrored=mirrored,
+                context=context.of(sample, number, cut),
             )
             for name, target in outputs.items():
                 part = getattr(prediction, name)[:, cut.rows.crop, cut.columns.crop]
@@ -94,13 +102,15 @@ def predict_window(
     draws: Draws | None = None,
     *,
     mirrored: bool = False,
+    context: Tensor | None = None,
 ) -> _Arrays:
     """Denoise one picture of shape (channels, Y, X), in grey levels in and out.
 
     ``mirrored`` averages over mirror images: of several draws, every second one is mirrored; of
     one picture, it and its mirror image are shown. Both branches learn mirrored patches, but only
     turning is built into one of them. Pixels without a measurement come out as they are: see
-    `Shown`.
+    `Shown`. ``context`` (inputs, Y, X) is what the network is shown beside the plane: see
+    `context_of`.
     """
     device = next(network.parameters()).device
     seen = Shown.of(window, normalisation)
@@ -111,6 +121,8 @@ def predict_window(
 
     def predicted(number: int, picture: Tensor) -> Prediction:
         turned = mirrored and number % 2 == 1
+        if context is not None:
+            picture = torch.cat([picture, context[None].to(picture)], 1)
         picture = picture.to(device)
         picture = picture.flip(-1) if turned else picture
         prediction: Prediction = network(picture.contiguous(memory_format=torch.channels_last))
@@ -175,6 +187,58 @@ def _to_arrays(prediction: Prediction, normalisation: Normalisation) -> _Arrays:
         grey(prediction.equivariant),
         plain(prediction.mask),
     )
+
+
+def normalised_context(
+    around: Sequence[np.ndarray | None], like: np.ndarray, normalisation: Normalisation
+) -> Tensor | None:
+    """What a network is shown beside a window (channels, Y, X); None without neighbours.
+
+    Parameters
+    ----------
+    around : sequence of ndarray or None
+        Neighbours in grey levels, None where one is missing.
+    like : ndarray
+        The window.
+    normalisation : Normalisation
+    """
+    if not around:
+        return None
+    shown = [None if one is None else _shown(one, normalisation) for one in around]
+    return context_of(shown, torch.zeros(like.shape, dtype=torch.float32))
+
+
+def _shown(window: np.ndarray, normalisation: Normalisation) -> Tensor | None:
+    """A neighbour, normalised; None where nothing was measured."""
+    shown = Shown.of(window, normalisation)
+    return None if shown.missing.all() else torch.from_numpy(shown.image)
+
+
+class _Context:
+    """Neighbours of the tiles of a stack, each looked at once while they are near."""
+
+    def __init__(self, planes: Planes, normalisation: Normalisation, cuts: int) -> None:
+        self._planes, self._normalisation = planes, normalisation
+        self._seen: OrderedDict[tuple[Any, ...], Tensor | None] = OrderedDict()
+        self._most = cuts * (2 * planes.context + 1)
+
+    def of(self, sample: tuple[int, ...], number: int, cut: Tile) -> Tensor | None:
+        """What a network is shown beside a tile; None without neighbours."""
+        neighbours = self._planes.neighbours(sample)
+        if not neighbours:
+            return None
+        around = [None if one is None else self._tile(one, number, cut) for one in neighbours]
+        rows, columns = cut.rows.read, cut.columns.read
+        shape = self._planes.channels, rows[1] - rows[0], columns[1] - columns[0]
+        return context_of(around, torch.zeros(shape, dtype=torch.float32))
+
+    def _tile(self, sample: tuple[int, ...], number: int, cut: Tile) -> Tensor | None:
+        key = sample, number
+        if key not in self._seen:
+            self._seen[key] = _shown(_read(self._planes, sample, cut), self._normalisation)
+            if len(self._seen) > self._most:
+                self._seen.popitem(last=False)
+        return self._seen[key]
 
 
 def _read(planes: Planes, sample: tuple[int, ...], cut: Tile) -> np.ndarray:

@@ -95,6 +95,7 @@ class Judge:
         self._noisy = torch.stack(
             [pool.blocks[number][:channels, rows, columns] for number, rows, columns in places]
         )
+        self._context = torch.stack([pool.context(*place) for place in places])
         self._usable = torch.stack([_usable(pool, *place) for place in places])[:, None]
         order = torch.randperm(SPACING**2, generator=self._generator)[:PHASES].tolist()
         self._phases = [
@@ -194,7 +195,7 @@ class Judge:
     def _predict(self, network: DenoisingNetwork, noisy: Tensor) -> Tensor:
         device = next(network.parameters()).device
         found = []
-        for window in noisy:
+        for window in torch.cat([noisy, self._context], 1):
             source = window[None].to(device).contiguous(memory_format=torch.channels_last)
             enabled = self._dtype != torch.float32
             with torch.autocast(device.type, self._dtype, enabled=enabled):

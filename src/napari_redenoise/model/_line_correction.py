@@ -71,6 +71,7 @@ def correct_lines(
     device: torch.device,
     should_stop: Stop = None,
     samples: Iterable[Sample] | None = None,
+    known: dict[Sample, tuple[Offsets, ...]] | None = None,
 ) -> Planes:
     """Find the line offsets of every plane, which takes up to three predictions of each.
 
@@ -84,6 +85,8 @@ def correct_lines(
         Leaves the search.
     samples : iterable of tuple, optional
         Which ones are read of what is returned; default all.
+    known : dict, optional
+        Offsets of samples that were found before; new ones are added.
 
     Returns
     -------
@@ -98,11 +101,11 @@ def correct_lines(
     """
     if lines == "none":
         return planes
-    offsets = {
-        sample: _offsets(planes, sample, lines, device, should_stop)
-        for sample in (planes.indices() if samples is None else samples)
-    }
-    return CorrectedPlanes(planes.array, planes.axes, planes.region, offsets)
+    offsets = {} if known is None else known
+    for sample in planes.indices() if samples is None else samples:
+        if sample not in offsets:
+            offsets[sample] = _offsets(planes, sample, lines, device, should_stop)
+    return CorrectedPlanes(planes.array, planes.axes, planes.region, planes.context, offsets)
 
 
 def _offsets(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from napari_redenoise.config import Config, Lines, NoiseConfig, ObjectiveConfig
+from napari_redenoise.config import Config, Lines, NetworkConfig, NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import (
     ArrayLike,
     NeighbouringFrames,
@@ -87,6 +87,14 @@ class Material:
                     "channel(s): choose others of the same kind"
                 )
         return cls(planes, None if target is None else as_planes(target, planes.axes), more)
+
+    def with_context(self, network: NetworkConfig) -> Material:
+        """The same, whose planes are seen with as many neighbours as a network is shown."""
+        context = network.neighbours // 2
+        if self.planes.context == context:
+            return self
+        images = tuple(replace(planes, context=context) for planes in self.images)
+        return Material(replace(self.planes, context=context), self.target, images)
 
     def corrected(
         self,
@@ -175,6 +183,9 @@ def usable_alone(objective: Objective) -> Callable[[Patches, torch.Generator], S
 
     def compared(patches: Patches, generator: torch.Generator) -> Sample:
         sample = objective(patches.noisy, generator)
+        if patches.context is not None:
+            # Neighbours are shown as they are: their noise is not that of the target.
+            sample = sample._replace(input=torch.cat([sample.input, patches.context], 1))
         if patches.usable is None:
             return sample
         usable = patches.usable.to(sample.mask)

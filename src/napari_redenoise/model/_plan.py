@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from napari_redenoise.config import Config, Lines, ObjectiveConfig, Start
+from napari_redenoise.config import Config, Lines, ObjectiveConfig
 from napari_redenoise.errors import InputError
 from napari_redenoise.model._material import Material
-from napari_redenoise.model._pretrained import resolve_start
+from napari_redenoise.model._pretrained import for_image
 from napari_redenoise.noise import (
     Diagnosis,
     NoiseReport,
@@ -182,7 +182,7 @@ def make_plan(
     should_stop: Callable[[], bool] | None = None,
     *,
     steps: int | None = None,
-    start: Start | None = None,
+    begun: Config | None = None,
     reports: Sequence[NoiseReport] | None = None,
 ) -> TrainingPlan:
     """Find and decide what a run does.
@@ -200,8 +200,8 @@ def make_plan(
         Leaves the line correction.
     steps : int, optional
         The last step, in place of what was asked for.
-    start : {"pretrained", "random"}, optional
-        What a training that is resumed began with.
+    begun : Config, optional
+        Of a training that is resumed: weights and neighbours remain as they were.
     reports : sequence of NoiseReport, optional
         What is known of the noise.
 
@@ -216,11 +216,10 @@ def make_plan(
     """
     if steps is not None:
         asked = asked.replace({"training.steps": steps})
-    channels = {"network.channels": material.planes.channels}
-    if start is None:
-        config = resolve_start(asked.replace(channels))
-    else:
-        config = asked.replace({**channels, "training.start": start})
+    config = for_image(asked, material.planes)
+    if begun is not None:
+        config = config.replace({"training.start": begun.training.start})
+        config = config.replace({"network.context": begun.network.context})
     if not config.objective.depends_on_noise:
         lines = "none" if config.objective.lines == "auto" else config.objective.lines
         return TrainingPlan(asked, config.replace({"objective.lines": lines}))

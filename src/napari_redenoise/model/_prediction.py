@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -85,24 +86,29 @@ def predict_planes(
     OutputError
         When results that lie on disk do not fit it.
     """
+    predict = partial(
+        predict_in_tiles,
+        network,
+        normalisation=normalisation,
+        outputs=outputs,
+        config=config,
+        device=device,
+        draws=draws,
+        should_stop=should_stop,
+        mirrored=tta,
+    )
+    if lines == "none":
+        yield from predict(planes)
+        return
     samples = list(planes.indices())
+    offsets: dict[tuple[int, ...], Any] = {}
     for number, sample in enumerate(samples):
         if number and should_stop is not None and should_stop():
             return
+        needed = [sample, *(one for one in planes.neighbours(sample) if one is not None)]
         try:
-            corrected = correct_lines(planes, lines, device, should_stop, samples=[sample])
+            corrected = correct_lines(planes, lines, device, should_stop, needed, offsets)
         except Interrupted:
             return
-        for done in predict_in_tiles(
-            network,
-            corrected,
-            normalisation,
-            outputs,
-            config,
-            device,
-            draws,
-            should_stop,
-            mirrored=tta,
-            samples=[sample],
-        ):
+        for done in predict(corrected, samples=[sample]):
             yield TileDone(number * done.tiles + done.tile, len(samples) * done.tiles, sample)

@@ -10,9 +10,16 @@ import torch
 from torch import Tensor
 
 from napari_redenoise.config import Config, NetworkConfig
+from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import load_model
-from napari_redenoise.nn import DenoisingNetwork, build_network
+from napari_redenoise.nn import DenoisingNetwork, build_network, with_context
+
+PAIRED = ("noise2noise", "neighbor2neighbor")
+"""Objectives whose target may be a neighbour."""
+
+MOST_CONTEXT = 2
+"""Neighbours on either side that are seen by default."""
 
 FOLDER = Path(str(files("napari_redenoise"))) / "weights"
 
@@ -35,6 +42,22 @@ def resolve_start(config: Config) -> Config:
     return config
 
 
+def for_image(config: Config, planes: Planes) -> Config:
+    """Settle what follows from the shape of an image: channels, neighbours, pretrained or not.
+
+    Raises
+    ------
+    ConfigError
+        As `resolve_start`.
+    """
+    config = config.replace({"network.channels": planes.channels})
+    if config.network.context == "auto":
+        sees = planes.context_axes and config.objective.kind not in PAIRED
+        sees = sees and config.network.variant == "default"
+        config = config.replace({"network.context": MOST_CONTEXT if sees else 0})
+    return resolve_start(config)
+
+
 def is_fine_tuned(config: Config, channels: int = 1) -> bool:
     """Whether a run on images of so many channels begins with pretrained weights."""
     network = config.replace({"network.channels": channels}).network
@@ -43,15 +66,19 @@ def is_fine_tuned(config: Config, channels: int = 1) -> bool:
 
 def weights_file(network: NetworkConfig) -> Path:
     """Where the weights of a network would be: its own, or those of the AdaReNet it is part of."""
-    own = FOLDER / f"{network.kind}-{network.group}.safetensors"
-    return own if own.is_file() else FOLDER / f"adarenet-{network.group}.safetensors"
+    seen = "-stack" if network.neighbours else ""
+    own = FOLDER / f"{network.kind}-{network.group}{seen}.safetensors"
+    return own if own.is_file() else FOLDER / f"adarenet-{network.group}{seen}.safetensors"
 
 
 def has_pretrained_weights(network: NetworkConfig) -> bool:
     """Whether weights for exactly this network come with the package."""
     path = weights_file(network)
-    whole = network.model_copy(update={"kind": "adarenet"})
-    return path.is_file() and _read(path)[0] in (network, whole)
+    if not path.is_file():
+        return False
+    held = _read(path)[0]
+    asked = {"context": held.context, "kind": held.kind}
+    return held.kind in ("adarenet", network.kind) and network.model_copy(update=asked) == held
 
 
 def pretrained_weights(network: NetworkConfig) -> dict[str, Tensor]:
@@ -61,6 +88,8 @@ def pretrained_weights(network: NetworkConfig) -> dict[str, Tensor]:
     networks that have one branch only.
     """
     held, weights = _read(weights_file(network))
+    if held.neighbours != network.neighbours:
+        weights = with_context(weights, held, held.model_copy(update={"context": network.context}))
     if held.kind == network.kind:
         return weights
     prefix = f"{network.kind}_branch."

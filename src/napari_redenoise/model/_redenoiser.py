@@ -17,7 +17,7 @@ from napari_redenoise.io import load_model, save_model
 from napari_redenoise.model._material import Material
 from napari_redenoise.model._plan import TrainingPlan, make_plan
 from napari_redenoise.model._prediction import Result, predict_planes
-from napari_redenoise.model._pretrained import pretrained_weights, resolve_start
+from napari_redenoise.model._pretrained import for_image, pretrained_weights
 from napari_redenoise.model._previews import Window
 from napari_redenoise.model._run import Controls, TrainingEvent, TrainingRun
 from napari_redenoise.model._session import Session
@@ -243,8 +243,8 @@ class Redenoiser:
         def planned(should_stop: Callable[[], bool]) -> TrainingPlan:
             return given or make_plan(asked, material, self.device, should_stop)
 
-        channels = {"network.channels": material.planes.channels}
-        plan = given or TrainingPlan(asked, resolve_start(asked.replace(channels)))
+        plan = given or TrainingPlan(asked, for_image(asked, material.planes))
+        material = material.with_context(plan.config.network)
         shots = material.shots(plan.config.objective)
         if not plan.is_fine_tuning:
             # A fine-tuning is planned when its first step is due: there is something to see before.
@@ -276,8 +276,9 @@ class Redenoiser:
             self.device,
             controls.stops,
             steps=last,
-            start=past.config.training.start,
+            begun=past.config,
         )
+        material = material.with_context(plan.config.network)
         shots = material.shots(plan.config.objective)
         state = session.state if session.can_resume() else None
         if state is None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from napari_redenoise.data import SMALLEST_SIDE, ArrayLike, Normalisation, Planes
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import ConfigError, InputError
-from napari_redenoise.inference import Draws, predict_window
+from napari_redenoise.inference import Draws, normalised_context, predict_window
 from napari_redenoise.model._judge import Judge
 from napari_redenoise.model._judgement import Judgement
 from napari_redenoise.model._line_correction import correct_lines
@@ -216,12 +218,25 @@ class Session:
         """
         plan, normalisation = self.settled(), self.normalised()
         dtype = training_dtype(self.device, plan.config.training.precision)
-        pixels = planes.read(window.sample, window.rows, window.columns)
-        if min(pixels.shape[1:]) >= SMALLEST_SIDE and plan.lines != "none":
+
+        def read(sample: tuple[int, ...]) -> np.ndarray:
+            pixels = planes.read(sample, window.rows, window.columns)
+            if min(pixels.shape[1:]) < SMALLEST_SIDE or plan.lines == "none":
+                return pixels
             # Of the window alone: a whole plane would take too long.
             seen = correct_lines(Planes(pixels, "CYX"), plan.lines, self.device, should_stop)
-            pixels = seen.read((), slice(None), slice(None))
-        arrays = predict_window(network, pixels, normalisation, dtype, self.draws(1))
+            return seen.read((), slice(None), slice(None))
+
+        pixels = read(window.sample)
+        around = [None if one is None else read(one) for one in planes.neighbours(window.sample)]
+        arrays = predict_window(
+            network,
+            pixels,
+            normalisation,
+            dtype,
+            self.draws(1),
+            context=normalised_context(around, pixels, normalisation),
+        )
         return PreviewDone(step, window, arrays.denoised, arrays.mask)
 
     def begin(self, plan: TrainingPlan, state: TrainingState, normalisation: Normalisation) -> None:
@@ -282,7 +297,9 @@ class Session:
         """
         planes = as_planes(image, axes)
         self.check_channels(planes)
-        return planes
+        if self.plan is None:
+            return planes
+        return replace(planes, context=self.plan.config.network.neighbours // 2)
 
     def check_channels(self, planes: Planes) -> None:
         """Refuse planes of another number of channels than what was trained on."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 
 from napari_redenoise.config import DEFAULT_STEPS, Config, NoiseConfig
-from napari_redenoise.data import ArrayLike, Normalisation, Planes, Pool, patches
+from napari_redenoise.data import ArrayLike, Normalisation, Planes, Pool, context_of, patches
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.inference import Tile, predict_window, tile_sizes, tiles
 from napari_redenoise.model._material import (
@@ -18,7 +18,7 @@ from napari_redenoise.model._material import (
     shows_draws,
     usable_alone,
 )
-from napari_redenoise.model._pretrained import resolve_start
+from napari_redenoise.model._pretrained import for_image
 from napari_redenoise.nn import total_stride
 from napari_redenoise.training import BEFORE, start, train
 
@@ -38,7 +38,7 @@ def estimate_seconds(
     The trial takes one or two seconds the first time, and is remembered for the process.
     """
     planes = as_planes(image, axes)
-    config = resolve_start(config.replace({"network.channels": planes.channels}))
+    config = for_image(config, planes)
     per_step, prediction = _seconds(config, planes, device)
     return config.training.total_steps * per_step + prediction
 
@@ -52,8 +52,7 @@ def steps_within(
     with more it learns the noise of its one image.
     """
     planes = as_planes(image, axes)
-    changes = {"network.channels": planes.channels, "training.steps": FEWEST_STEPS}
-    config = resolve_start(config.replace(changes))
+    config = for_image(config.replace({"training.steps": FEWEST_STEPS}), planes)
     per_step, prediction = _seconds(config, planes, device)
     steps = max(FEWEST_STEPS, int((seconds - prediction) / per_step))
     if config.training.start == "pretrained":
@@ -97,7 +96,8 @@ def _speed(config: Config, device: torch.device) -> tuple[float, float]:
     objective = make_objective(config.objective, normalisation)
     shape = (objective.shots * channels, TRIAL_SIDE, TRIAL_SIDE)
     noise = torch.randn(shape, generator=state.generator, dtype=torch.float32)
-    pool = Pool((noise,), normalisation)
+    around = (noise[:channels],) * config.network.neighbours
+    pool = Pool((noise,), normalisation, around=(around,))
     side = training.patch_side * objective.scale
     batches = patches(pool, side, training.patches_per_step, state.generator)
     dtype = training_dtype(device, training.precision)
@@ -106,5 +106,8 @@ def _speed(config: Config, device: torch.device) -> tuple[float, float]:
     per_step = min(step.seconds for step in steps)
     draws = draws_of(objective, config.objective.draws if shows_draws(config) else 1, 0)
     began = time.perf_counter()
-    predict_window(state.average, noise[:channels].numpy(), normalisation, draws=draws)
+    context = context_of(around, noise[:channels])
+    predict_window(
+        state.average, noise[:channels].numpy(), normalisation, draws=draws, context=context
+    )
     return per_step, (time.perf_counter() - began) / TRIAL_SIDE**2

@@ -33,6 +33,7 @@ from napari_redenoise.nn.networks._adarenet import (
     build_network,
 )
 from napari_redenoise.nn.networks._authors_checkpoint import authors_config, load_authors_checkpoint
+from napari_redenoise.nn.networks._context import with_context
 from napari_redenoise.nn.networks._receptive import receptive_radius, total_stride
 from napari_redenoise.nn.networks._unet import EquivariantLayers, StandardLayers, UNet
 
@@ -75,4 +76,5 @@ __all__ = [
     "reflected",
     "to_equivariant",
     "total_stride",
+    "with_context",
 ]

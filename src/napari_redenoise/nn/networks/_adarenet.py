@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from napari_redenoise.config import NetworkConfig
 from napari_redenoise.nn.layers._group import parse_group
@@ -46,6 +47,8 @@ class AdaReNet(nn.Module):
         Both with the same channels and stride.
     channels : int
         Channels of the image.
+    inputs : int, optional
+        Channels of the input, where these are more than those of the image.
     generator : torch.Generator, optional
         Draws the initial weights of the two small networks; default torch's own.
     reference : bool
@@ -64,13 +67,14 @@ class AdaReNet(nn.Module):
         channels: int = 1,
         generator: torch.Generator | None = None,
         *,
+        inputs: int | None = None,
         reference: bool = False,
     ) -> None:
         super().__init__()
         self.standard_branch = standard_branch
         self.equivariant_branch = equivariant_branch
         layers = StandardLayers(generator=generator)
-        self.mask_network = _small_network(layers, channels, 32, 64, 1)
+        self.mask_network = _small_network(layers, inputs or channels, 32, 64, 1)
         self.correction_network = _small_network(layers, channels, 32, channels)
         if reference:
             reset_small_network(self.mask_network, generator)
@@ -80,9 +84,10 @@ class AdaReNet(nn.Module):
             for parameter in self.correction_network[-1].parameters():
                 nn.init.zeros_(parameter)
         self.stride = standard_branch.stride
+        self.inputs = inputs or channels
 
     def forward(self, image: Tensor) -> Prediction:
-        image, crop = pad_to_multiple(image, self.stride)
+        image, crop = pad_to_multiple(_alone(image, self.inputs), self.stride)
         mask = torch.sigmoid(self.mask_network(image))
         standard = self.standard_branch(image)
         equivariant = self.equivariant_branch(image)
@@ -96,13 +101,20 @@ class AdaReNet(nn.Module):
 class SingleBranch(nn.Module):
     """One U-Net alone, with the interface of `AdaReNet`."""
 
-    def __init__(self, branch: UNet) -> None:
+    def __init__(self, branch: UNet, inputs: int = 1) -> None:
         super().__init__()
         self.branch = branch
         self.stride = branch.stride
+        self.inputs = inputs
 
     def forward(self, image: Tensor) -> Prediction:
-        return Prediction(self.branch(image))
+        return Prediction(self.branch(_alone(image, self.inputs)))
+
+
+def _alone(image: Tensor, inputs: int) -> Tensor:
+    """A plane whose neighbours are not given, with zeros for all that a network is shown."""
+    missing = inputs - image.shape[1]
+    return functional.pad(image, (0, 0, 0, 0, 0, missing)) if missing > 0 else image
 
 
 DenoisingNetwork = AdaReNet | SingleBranch
@@ -130,7 +142,12 @@ def _build(config: NetworkConfig, generator: torch.Generator | None) -> Denoisin
 
     def branch(layers: StandardLayers | EquivariantLayers) -> UNet:
         unet = UNet(
-            layers, config.channels, config.levels, config.encoder_width, config.decoder_width
+            layers,
+            config.channels,
+            config.levels,
+            config.encoder_width,
+            config.decoder_width,
+            config.inputs,
         )
         if reference:
             reset_unet(unet, generator)
@@ -140,11 +157,16 @@ def _build(config: NetworkConfig, generator: torch.Generator | None) -> Denoisin
     fourier = ReferenceLayers if reference else EquivariantLayers
     equivariant = fourier(parse_group(config.group), config.kernel_size, generator)
     if config.kind == "standard":
-        return SingleBranch(branch(standard))
+        return SingleBranch(branch(standard), config.inputs)
     if config.kind == "equivariant":
-        return SingleBranch(branch(equivariant))
+        return SingleBranch(branch(equivariant), config.inputs)
     return AdaReNet(
-        branch(standard), branch(equivariant), config.channels, generator, reference=reference
+        branch(standard),
+        branch(equivariant),
+        config.channels,
+        generator,
+        inputs=config.inputs,
+        reference=reference,
     )
 
 

@@ -128,6 +128,8 @@ class UNet(nn.Module):
         Number of poolings; the total stride is ``2**levels``.
     encoder_width, decoder_width : int
         Plain channels of the feature maps.
+    inputs : int, optional
+        Channels of the input, where these are more than those of the image.
 
     Input and output are (B, channels, H, W) of any size: sizes that are not multiples of the
     stride are padded symmetrically by reflection and cropped again.
@@ -140,13 +142,15 @@ class UNet(nn.Module):
         levels: int = 5,
         encoder_width: int = 48,
         decoder_width: int = 96,
+        inputs: int | None = None,
     ) -> None:
         super().__init__()
+        inputs = channels if inputs is None else inputs
         encoder, decoder = layers.width(encoder_width), layers.width(decoder_width)
         self.stride = 2**levels
         self._lift = layers.lift
         self.encoder = nn.ModuleList(
-            [_chain(layers.first(channels, encoder), layers.inner(encoder, encoder))]
+            [_chain(layers.first(inputs, encoder), layers.inner(encoder, encoder))]
         )
         self.encoder.extend(_chain(layers.inner(encoder, encoder)) for _ in range(levels - 1))
         self.bottom = _chain(layers.inner(encoder, encoder))
@@ -158,7 +162,7 @@ class UNet(nn.Module):
             )
             below = decoder
         wide, narrow = (layers.width(width) for width in _TAIL)
-        self.tail = _chain(layers.beside_image(below, channels, wide), layers.inner(wide, narrow))
+        self.tail = _chain(layers.beside_image(below, inputs, wide), layers.inner(wide, narrow))
         self.last = layers.last(narrow, channels)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor
 from napari_redenoise.config import TrainingConfig
 from napari_redenoise.nn import Prediction
 from napari_redenoise.objectives import Sample
-from napari_redenoise.recipes.pretraining._cameras import camera, shoot
+from napari_redenoise.recipes.pretraining._cameras import Camera, camera, shoot
+from napari_redenoise.recipes.pretraining._sequences import sequences
 
 SIDE = 192
 """Side of a scene; the mean and deviation of its whole noisy picture normalise the patch."""
@@ -54,6 +55,78 @@ def one_batch(
     return Sample(noisy, clean, torch.ones_like(noisy))
 
 
+def stack_batch(
+    lights: Tensor, rng: np.random.Generator, *, batch_size: int, patch: int, context: int
+) -> Sample:
+    """Draw a batch of frames or planes with their neighbours.
+
+    Parameters
+    ----------
+    lights : Tensor
+        Clean scenes (N, side, side).
+    rng : numpy.random.Generator
+    batch_size, patch : int
+    context : int
+        Neighbours on either side.
+
+    Returns
+    -------
+    Sample
+        Its input has the centre frame, the neighbours from the first to the last (0 where one is
+        missing), and for each of these 1 where it is there: (batch, 1 + 4 * context, patch, patch).
+    """
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    light = sequences(lights, rng, count=batch_size, patch=patch, reach=context)
+    frames = light.shape[1]
+    cameras = [camera(rng) for _ in range(batch_size)]
+    repeated = [one for one in cameras for _ in range(frames)]
+    noisy, clean = (
+        part.unflatten(0, (batch_size, frames))
+        for part in shoot(repeated, light.flatten(0, 1), generator)
+    )
+    std, mean = _statistics(clean[:, context], cameras)
+    mean = mean + std * _each(rng.normal(0.0, 0.4, batch_size), light)
+    unit = std * _each(np.exp(rng.normal(0.15, 0.5, batch_size)), light)
+    noisy, clean = (((part - mean[:, None]) / unit[:, None]) for part in (noisy, clean))
+    mirrored, quarters = rng.random() < 0.5, int(rng.integers(4))
+    noisy, clean = (
+        (part.flip(-1) if mirrored else part).rot90(quarters, (-2, -1)) for part in (noisy, clean)
+    )
+    around = [number for number in range(frames) if number != context]
+    there = torch.from_numpy(np.stack([_present(rng, context) for _ in range(batch_size)]))
+    marks = there.to(noisy)[:, :, None, None].expand(-1, -1, patch, patch)
+    shown = torch.cat([noisy[:, context, None], noisy[:, around] * marks, marks], 1)
+    target = clean[:, context, None].contiguous()
+    return Sample(shown.contiguous(), target, torch.ones_like(target))
+
+
+def _present(rng: np.random.Generator, context: int) -> np.ndarray:
+    """Which neighbours are there, first to last: all, those of an end, the next ones, or none."""
+    distance = np.abs(np.arange(-context, context + 1))
+    before = np.arange(-context, context + 1) < 0
+    there = np.ones(2 * context + 1, bool)
+    chance = rng.random()
+    if chance < 0.15:
+        there[:] = False
+    elif chance < 0.25:
+        there = distance <= 1
+    elif chance < 0.4:
+        there = (before == (rng.random() < 0.5)) | (distance < rng.integers(1, context + 1))
+    return np.delete(there, context)
+
+
+def _statistics(clean: Tensor, cameras: list[Camera]) -> tuple[Tensor, Tensor]:
+    """Standard deviation and mean of noisy images, each (B, 1, 1)."""
+
+    def each(values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32)[:, None, None]
+
+    std, mean = (value[:, None, None] for value in torch.std_mean(clean, (1, 2)))
+    variance = each([1.0 + one.excess for one in cameras]) * mean.clamp(min=0)
+    variance = variance + each([one.read_noise for one in cameras]) ** 2
+    return (std**2 + variance).sqrt().clamp(min=1e-9), mean
+
+
 def gains(prediction: Prediction, sample: Sample, config: TrainingConfig) -> tuple[Tensor, Tensor]:
     """Loss of the output, and the total with both branches.
 
@@ -61,7 +134,8 @@ def gains(prediction: Prediction, sample: Sample, config: TrainingConfig) -> tup
     that is, up to a factor, the mean gain in decibels, in which denoised images are compared. A
     patch counts as much in whatever unit it is given, and however noisy it is.
     """
-    noise = ((sample.input - sample.target) ** 2).mean((1, 2, 3)) + 1e-6
+    noisy = sample.input[:, : sample.target.shape[1]]
+    noise = ((noisy - sample.target) ** 2).mean((1, 2, 3)) + 1e-6
 
     def loss(output: Tensor) -> Tensor:
         error = ((output.float() - sample.target) ** 2).mean((1, 2, 3))
