@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -163,6 +163,10 @@ class Planes:
     def indices(self) -> Iterator[tuple[int, ...]]:
         """Every sample index, last axis fastest."""
         return itertools.product(*(range(size) for size in self.sample_shape))
+
+    def with_context(self, context: int) -> Self:
+        """The same, seen with so many neighbours on either side."""
+        return self if context == self.context else replace(self, context=context)
 
     @property
     def context_axes(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -93,8 +93,8 @@ class Material:
         context = network.neighbours // 2
         if self.planes.context == context:
             return self
-        images = tuple(replace(planes, context=context) for planes in self.images)
-        return Material(replace(self.planes, context=context), self.target, images)
+        images = tuple(planes.with_context(context) for planes in self.images)
+        return Material(self.planes.with_context(context), self.target, images)
 
     def corrected(
         self,

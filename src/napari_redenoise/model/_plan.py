@@ -11,7 +11,7 @@ import torch
 from napari_redenoise.config import Config, Lines, ObjectiveConfig
 from napari_redenoise.errors import InputError
 from napari_redenoise.model._material import Material
-from napari_redenoise.model._pretrained import for_image
+from napari_redenoise.model._neighbours import settle_context
 from napari_redenoise.noise import (
     Diagnosis,
     NoiseReport,
@@ -181,8 +181,7 @@ def make_plan(
     device: torch.device,
     should_stop: Callable[[], bool] | None = None,
     *,
-    steps: int | None = None,
-    begun: Config | None = None,
+    settled: Config | None = None,
     reports: Sequence[NoiseReport] | None = None,
 ) -> TrainingPlan:
     """Find and decide what a run does.
@@ -198,10 +197,8 @@ def make_plan(
         Where line offsets are found.
     should_stop : callable, optional
         Leaves the line correction.
-    steps : int, optional
-        The last step, in place of what was asked for.
-    begun : Config, optional
-        Of a training that is resumed: weights and neighbours remain as they were.
+    settled : Config, optional
+        What was asked for, with what `settle_context` settles; else it is settled here.
     reports : sequence of NoiseReport, optional
         What is known of the noise.
 
@@ -214,12 +211,7 @@ def make_plan(
     Interrupted
         When stopped.
     """
-    if steps is not None:
-        asked = asked.replace({"training.steps": steps})
-    config = for_image(asked, material.planes)
-    if begun is not None:
-        config = config.replace({"training.start": begun.training.start})
-        config = config.replace({"network.context": begun.network.context})
+    config = settled or settle_context(asked, material.planes, device)
     if not config.objective.depends_on_noise:
         lines = "none" if config.objective.lines == "auto" else config.objective.lines
         return TrainingPlan(asked, config.replace({"objective.lines": lines}))
@@ -239,8 +231,8 @@ def make_plan(
     if learns:
         # Measured again to say what is wrong with an image of which nothing could be measured.
         changes |= _objective(config.objective, found, lambda: reports or material.noise())
-    settled = config.replace({f"objective.{name}": value for name, value in changes.items()})
-    return TrainingPlan(asked, settled, reports, found)
+    config = config.replace({f"objective.{name}": value for name, value in changes.items()})
+    return TrainingPlan(asked, config, reports, found)
 
 
 def _reports(

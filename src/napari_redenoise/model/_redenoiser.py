@@ -15,9 +15,10 @@ from napari_redenoise.errors import ConfigError, ModelFileError
 from napari_redenoise.inference import Interrupted, TileDone
 from napari_redenoise.io import load_model, save_model
 from napari_redenoise.model._material import Material
+from napari_redenoise.model._neighbours import settle_context
 from napari_redenoise.model._plan import TrainingPlan, make_plan
 from napari_redenoise.model._prediction import Result, predict_planes
-from napari_redenoise.model._pretrained import for_image, pretrained_weights
+from napari_redenoise.model._pretrained import pretrained_weights
 from napari_redenoise.model._previews import Window
 from napari_redenoise.model._run import Controls, TrainingEvent, TrainingRun
 from napari_redenoise.model._session import Session
@@ -240,10 +241,12 @@ class Redenoiser:
         """A training of fresh or pretrained weights."""
         asked = self.config if steps is None else self.config.replace({"training.steps": steps})
 
-        def planned(should_stop: Callable[[], bool]) -> TrainingPlan:
-            return given or make_plan(asked, material, self.device, should_stop)
+        config = given.config if given else settle_context(asked, material.planes, self.device)
 
-        plan = given or TrainingPlan(asked, for_image(asked, material.planes))
+        def planned(should_stop: Callable[[], bool]) -> TrainingPlan:
+            return given or make_plan(asked, material, self.device, should_stop, settled=config)
+
+        plan = given or TrainingPlan(asked, config)
         material = material.with_context(plan.config.network)
         shots = material.shots(plan.config.objective)
         if not plan.is_fine_tuning:
@@ -269,14 +272,11 @@ class Redenoiser:
         if session.is_loaded:
             check_scale(material.planes, normalisation)
         here = session.here()
-        last = here.step + steps
+        asked = self.config.replace({"training.steps": here.step + steps})
+        # Weights remain, and what they are shown.
+        kept = {"network": past.config.network, "training.start": past.config.training.start}
         plan = given or make_plan(
-            self.config,
-            material,
-            self.device,
-            controls.stops,
-            steps=last,
-            begun=past.config,
+            asked, material, self.device, controls.stops, settled=asked.replace(kept)
         )
         material = material.with_context(plan.config.network)
         shots = material.shots(plan.config.objective)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -299,7 +298,7 @@ class Session:
         self.check_channels(planes)
         if self.plan is None:
             return planes
-        return replace(planes, context=self.plan.config.network.neighbours // 2)
+        return planes.with_context(self.plan.config.network.neighbours // 2)
 
     def check_channels(self, planes: Planes) -> None:
         """Refuse planes of another number of channels than what was trained on."""
