@@ -118,7 +118,7 @@ def measured(window: npt.NDArray[Any], *, outliers: bool = False) -> npt.NDArray
     return found
 
 
-def levels_taken_in(values: Floats) -> tuple[float, float]:
+def clipping_limits(values: Floats) -> tuple[float, float]:
     """Lowest and highest grey level that a normalisation counts and a network is shown.
 
     Beyond lies what would make everything else look even: a few saturated or hot pixels.

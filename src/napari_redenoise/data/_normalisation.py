@@ -11,10 +11,10 @@ import numpy.typing as npt
 from napari_redenoise.data._bad_pixels import (
     Mask,
     beside,
+    clipping_limits,
     filled,
     is_missing,
     is_outlier,
-    levels_taken_in,
     measured,
 )
 from napari_redenoise.data._planes import Planes
@@ -141,7 +141,7 @@ def _mean_and_deviation(parts: list[np.ndarray]) -> tuple[float, float] | None:
     # Not by the deviation, which rounding of the mean keeps above zero.
     if not parts or min(part.min() for part in parts) == max(part.max() for part in parts):
         return None
-    low, high = levels_taken_in(np.concatenate([_some(part, len(parts)) for part in parts]))
+    low, high = clipping_limits(np.concatenate([_some(part, len(parts)) for part in parts]))
     if np.isfinite(low):
         parts = [np.clip(part, low, high) for part in parts]
     count = sum(part.size for part in parts)
