@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise.data import Normalisation, Planes, Shown, is_missing, load_pool, measured
+from napari_redenoise.data import Normalisation, Planes, Shown, is_missing, load_pool, mask_missing
 from napari_redenoise.data._bad_pixels import filled, is_outlier
 from napari_redenoise.model import measure_noise
 
@@ -108,13 +108,13 @@ def test_a_dead_pixel_is_an_outlier_and_a_small_spot_is_none() -> None:
 
 def test_measured_leaves_a_whole_image_as_it_is_and_marks_what_is_missing() -> None:
     image = noise(40, 40)
-    assert measured(image) is image
+    assert mask_missing(image) is image
     image[:6] = 0
-    marked = measured(image)
+    marked = mask_missing(image)
     assert marked.dtype == np.float32
     assert np.isnan(marked[:6]).all()
     np.testing.assert_array_equal(marked[6:], image[6:])
-    assert measured(image.astype(np.int32)).dtype == np.float64
+    assert mask_missing(image.astype(np.int32)).dtype == np.float64
 
 
 def test_gaps_are_filled_by_reflection() -> None:

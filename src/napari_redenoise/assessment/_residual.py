@@ -17,7 +17,7 @@ from napari_redenoise.assessment._thresholds import (
     FEWEST_PIXELS,
     OUTLIER,
 )
-from napari_redenoise.data import Planes, measured
+from napari_redenoise.data import Planes, mask_missing
 from napari_redenoise.noise import NoiseReport, diagnose
 
 MOST_PIXELS = 2**25
@@ -77,7 +77,7 @@ def measure(
     windows = _windows(noisy)
     stride = max(1, math.isqrt(sum(_size(*window[1:]) for window in windows) // _SAMPLES))
     for sample, rows, columns in windows:
-        before = measured(noisy.read(sample, rows, columns))
+        before = mask_missing(noisy.read(sample, rows, columns))
         after = denoised.read(sample, rows, columns)
         for channel, total in enumerate(sums):
             total.add(before[channel], after[channel], stride)

@@ -1,7 +1,7 @@
 """Axes, normalisation, pairs of shots and patches."""
 
 from napari_redenoise.data._array_like import as_array
-from napari_redenoise.data._bad_pixels import is_missing, measured
+from napari_redenoise.data._bad_pixels import is_missing, mask_missing
 from napari_redenoise.data._image_folder import FULL_SCALE, ImageFolder, Window
 from napari_redenoise.data._lazy import LazyArray
 from napari_redenoise.data._noisy_pairs import NeighbouringFrames, Shots, TwoImages
@@ -36,8 +36,8 @@ __all__ = [
     "default_axes",
     "is_missing",
     "load_pool",
+    "mask_missing",
     "measure",
-    "measured",
     "middle_window",
     "patches",
     "result_dtype",

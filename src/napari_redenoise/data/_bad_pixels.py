@@ -92,13 +92,13 @@ def is_outlier(window: npt.NDArray[Any], missing: Mask) -> Mask:
     return found
 
 
-def measured(window: npt.NDArray[Any], *, outliers: bool = False) -> npt.NDArray[Any]:
+def mask_missing(window: npt.NDArray[Any], *, keep_outliers: bool = False) -> npt.NDArray[Any]:
     """A window with NaN where there is no measurement.
 
     Parameters
     ----------
     window : (..., rows, columns)
-    outliers : bool
+    keep_outliers : bool
         Leave outliers in.
 
     Returns
@@ -108,7 +108,7 @@ def measured(window: npt.NDArray[Any], *, outliers: bool = False) -> npt.NDArray
         grey levels and float64 if not.
     """
     missing = is_missing(window)
-    if not outliers:
+    if not keep_outliers:
         missing = missing | is_outlier(window, missing)
     if not missing.any():
         return np.asarray(window)

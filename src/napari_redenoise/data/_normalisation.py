@@ -15,7 +15,7 @@ from napari_redenoise.data._bad_pixels import (
     filled,
     is_missing,
     is_outlier,
-    measured,
+    mask_missing,
 )
 from napari_redenoise.data._planes import Planes
 from napari_redenoise.data._subsets import middle_window
@@ -169,7 +169,7 @@ def result_dtype(planes: Planes) -> npt.DTypeLike:
         return np.float32
     sample = tuple(size // 2 for size in planes.sample_shape)
     try:
-        return measure([measured(planes.read(sample, *middle_window(planes, sample)))]).dtype
+        return measure([mask_missing(planes.read(sample, *middle_window(planes, sample)))]).dtype
     except InputError:
         return np.float32
 
@@ -186,7 +186,7 @@ def check_scale(planes: Planes, normalisation: Normalisation) -> None:
         For example for 16 bits and a model that was trained on 8.
     """
     sample = tuple(size // 2 for size in planes.sample_shape)
-    window = measured(planes.read(sample, *middle_window(planes, sample))).astype(np.float64)
+    window = mask_missing(planes.read(sample, *middle_window(planes, sample))).astype(np.float64)
     for channel, mean, std in zip(window, normalisation.mean, normalisation.std, strict=True):
         finite = channel[np.isfinite(channel)]
         if not finite.size or finite.min() == finite.max():

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_redenoise.data._bad_pixels import measured
+from napari_redenoise.data._bad_pixels import mask_missing
 from napari_redenoise.data._noisy_pairs import Shots
 from napari_redenoise.data._normalisation import Normalisation, Shown, measure
 from napari_redenoise.data._patch_positions import Anywhere, Chosen, Corners, centred, nearest
@@ -166,7 +166,7 @@ def _measure_inside(
         return [shot for block in inside for shot in np.split(block, len(block) // channels)]
 
     what = "image" if all(mask is None for mask in masks) else "region"
-    seen = shots([measured(block) for block in raw])
+    seen = shots([mask_missing(block) for block in raw])
     if not any(np.isfinite(shot).any() for shot in seen):
         # Which says whether it is of one value, or of no finite one.
         measure(shots(raw), what)

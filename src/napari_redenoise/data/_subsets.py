@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_redenoise.data._bad_pixels import measured
+from napari_redenoise.data._bad_pixels import mask_missing
 from napari_redenoise.data._lazy import LazyArray
 from napari_redenoise.data._planes import Planes
 
@@ -94,6 +94,6 @@ def _first_usable(planes: Planes, samples: list[Sample]) -> Sample | None:
         inside = planes.inside(sample, *everything)
         if inside is not None and not inside.any():
             continue
-        if np.isfinite(measured(planes.read(sample, *middle_window(planes, sample)))).any():
+        if np.isfinite(mask_missing(planes.read(sample, *middle_window(planes, sample)))).any():
             return sample
     return None

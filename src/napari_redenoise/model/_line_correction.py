@@ -15,8 +15,8 @@ from napari_redenoise.data import (
     Normalisation,
     Planes,
     is_missing,
+    mask_missing,
     measure,
-    measured,
     middle_window,
 )
 from napari_redenoise.devices import training_dtype
@@ -124,14 +124,14 @@ def _channel_offsets(
     def denoise(noisy: Plane) -> Plane:
         return _denoised(noisy, normalisation, device, should_stop)
 
-    return line_offsets(measured(plane, outliers=True), lines, denoise)
+    return line_offsets(mask_missing(plane, keep_outliers=True), lines, denoise)
 
 
 def _normalisation(plane: npt.NDArray[Any]) -> Normalisation | None:
     """By the middle of a plane; None where that holds one value only, or no numbers."""
     planes = Planes(plane, "YX")
     try:
-        return measure([measured(planes.read((), *middle_window(planes, ())))])
+        return measure([mask_missing(planes.read((), *middle_window(planes, ())))])
     except InputError:
         return None
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_redenoise.data import Planes, measure, measured, middle_window, some_pixels
+from napari_redenoise.data import Planes, mask_missing, measure, middle_window, some_pixels
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import predict_window
@@ -55,7 +55,7 @@ class ChannelStack:
         number, rows, columns = key
         sizes = self.planes.sample_shape
         sample = tuple(int(part) for part in np.unravel_index(number, sizes)) if sizes else ()
-        return measured(self.planes.read(sample, rows, columns)[self.channel])
+        return mask_missing(self.planes.read(sample, rows, columns)[self.channel])
 
 
 def noise_reports(
@@ -138,7 +138,7 @@ def _window(planes: Planes) -> Plane | None:
     middle = len(samples) // 2
     for number in sorted(range(len(samples)), key=lambda number: abs(number - middle))[:_TRIED]:
         window = middle_window(some, samples[number], _SIDE)
-        noisy = measured(some.read(samples[number], *window)).astype(np.float64)
+        noisy = mask_missing(some.read(samples[number], *window)).astype(np.float64)
         try:
             measure([noisy])
         except InputError:
