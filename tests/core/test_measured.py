@@ -4,7 +4,7 @@ import torch
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Normalisation, Planes, Shown, is_missing, load_pool, mask_missing
-from napari_redenoise.data._bad_pixels import filled, is_outlier
+from napari_redenoise.data._bad_pixels import fill_missing, is_outlier
 from napari_redenoise.model import measure_noise
 
 rng = np.random.default_rng
@@ -121,8 +121,8 @@ def test_gaps_are_filled_by_reflection() -> None:
     plane = np.arange(100.0).reshape(10, 10)
     missing = np.zeros((10, 10), bool)
     missing[:, :3] = True
-    np.testing.assert_array_equal(filled(plane, missing)[:, :3], plane[:, 4:7][:, ::-1])
-    assert (filled(plane, np.ones((10, 10), bool)) == 0).all()
+    np.testing.assert_array_equal(fill_missing(plane, missing)[:, :3], plane[:, 4:7][:, ::-1])
+    assert (fill_missing(plane, np.ones((10, 10), bool)) == 0).all()
 
 
 def test_what_a_network_is_shown_has_no_gap_no_hot_pixel_and_no_extreme() -> None:

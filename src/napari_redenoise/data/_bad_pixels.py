@@ -129,7 +129,7 @@ def clipping_limits(values: Floats) -> tuple[float, float]:
     return (-np.inf, np.inf) if more == 0 else (float(darkest - more), float(brightest + more))
 
 
-def filled(plane: Floats, missing: Mask) -> Floats:
+def fill_missing(plane: Floats, missing: Mask) -> Floats:
     """A plane (rows, columns) whose missing pixels are filled with the reflection of the others.
 
     An edge of what is measured then looks like the border of an image, which is reflected, too.
@@ -247,7 +247,7 @@ def _stand_out(plane: npt.NDArray[Any], missing: Mask) -> Mask:
     """Of a plane (rows, columns)."""
     if missing.all():
         return np.zeros_like(missing)
-    values = filled(plane.astype(np.float64), missing)
+    values = fill_missing(plane.astype(np.float64), missing)
     ring = list(_ring(values))
     high, next_high = ring[0].copy(), np.full_like(values, -np.inf)
     low, next_low, mean = ring[0].copy(), np.full_like(values, np.inf), ring[0].copy()

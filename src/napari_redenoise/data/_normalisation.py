@@ -12,7 +12,7 @@ from napari_redenoise.data._bad_pixels import (
     Mask,
     beside,
     clipping_limits,
-    filled,
+    fill_missing,
     is_missing,
     is_outlier,
     mask_missing,
@@ -92,7 +92,7 @@ class Shown:
         levels = window.astype(np.float64)
         for channel, absent, single in zip(levels, missing, outlier, strict=True):
             if absent.any():
-                channel[:] = filled(channel, absent)
+                channel[:] = fill_missing(channel, absent)
             if single.any():
                 channel[single] = beside(channel, single)
         mean, std = normalisation._columns(len(window))
