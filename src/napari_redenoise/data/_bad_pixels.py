@@ -144,7 +144,7 @@ def fill_missing(plane: Floats, missing: Mask) -> Floats:
     return np.where(missing, plane[rows, columns], plane)
 
 
-def beside(plane: Floats, pixels: Mask) -> Floats:
+def neighbour_median(plane: Floats, pixels: Mask) -> Floats:
     """Median of the eight pixels around each of some pixels of a plane (rows, columns)."""
     return np.asarray(np.median([neighbours[pixels] for neighbours in _ring(plane)], axis=0))
 

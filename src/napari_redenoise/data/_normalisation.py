@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from napari_redenoise.data._bad_pixels import (
     Mask,
-    beside,
     clipping_limits,
     fill_missing,
     is_missing,
     is_outlier,
     mask_missing,
+    neighbour_median,
 )
 from napari_redenoise.data._planes import Planes
 from napari_redenoise.data._subsets import middle_window
@@ -94,7 +94,7 @@ class Shown:
             if absent.any():
                 channel[:] = fill_missing(channel, absent)
             if single.any():
-                channel[single] = beside(channel, single)
+                channel[single] = neighbour_median(channel, single)
         mean, std = normalisation._columns(len(window))
         within = np.clip(levels, mean - _SHOWN * std, mean + _SHOWN * std)
         return cls(normalisation.apply(within), missing, outlier, levels - within)
