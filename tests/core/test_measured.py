@@ -3,7 +3,14 @@ import pytest
 import torch
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise.data import Normalisation, Planes, Shown, is_missing, load_pool, mask_missing
+from napari_redenoise.data import (
+    NetworkInput,
+    Normalisation,
+    Planes,
+    is_missing,
+    load_pool,
+    mask_missing,
+)
 from napari_redenoise.data._bad_pixels import fill_missing, is_outlier
 from napari_redenoise.model import measure_noise
 
@@ -129,15 +136,15 @@ def test_what_a_network_is_shown_has_no_gap_no_hot_pixel_and_no_extreme() -> Non
     image = noise(64, 64, dtype=np.float64)
     image[:8], image[30, 30] = np.nan, 1e9
     image[50:53, 50:53] += 1e6 + rng(0).normal(0, 9, (3, 3))
-    shown = Shown.of(image[None], Normalisation((50.0,), (7.0,)))
+    shown = NetworkInput.of(image[None], Normalisation((50.0,), (7.0,)))
     assert np.isfinite(shown.image).all()
     assert abs(shown.image).max() == pytest.approx(40)
     assert abs(shown.image[0, 30, 30]) < 4
     np.testing.assert_array_equal(np.argwhere(shown.outlier[0]), [[30, 30]])
     # What is cut off is kept, to be given back.
     expected = image[50:53, 50:53] - 50 - 40 * 7
-    np.testing.assert_allclose(shown.beyond[0, 50:53, 50:53], expected)
-    assert np.count_nonzero(shown.beyond) == 9
+    np.testing.assert_allclose(shown.clipped[0, 50:53, 50:53], expected)
+    assert np.count_nonzero(shown.clipped) == 9
 
 
 @pytest.mark.parametrize("value", [65535.0, 1e6, 1e30, -1e30])

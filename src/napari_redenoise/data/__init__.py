@@ -6,8 +6,8 @@ from napari_redenoise.data._image_folder import FULL_SCALE, ImageFolder, Window
 from napari_redenoise.data._lazy import LazyArray
 from napari_redenoise.data._noisy_pairs import NeighbouringFrames, Shots, TwoImages
 from napari_redenoise.data._normalisation import (
+    NetworkInput,
     Normalisation,
-    Shown,
     check_scale,
     measure,
     result_dtype,
@@ -23,12 +23,12 @@ __all__ = [
     "ImageFolder",
     "LazyArray",
     "NeighbouringFrames",
+    "NetworkInput",
     "Normalisation",
     "Patches",
     "Planes",
     "Pool",
     "Shots",
-    "Shown",
     "TwoImages",
     "Window",
     "as_array",

@@ -65,7 +65,7 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
-class Shown:
+class NetworkInput:
     """What a network is shown of a window, all of shape (shots * channels, Y, X).
 
     Attributes
@@ -75,17 +75,17 @@ class Shown:
         neighbours, and what is more than 40 standard deviations from the mean is cut off.
     missing, outlier : bool
         As `is_missing` and `is_outlier` tell.
-    beyond : float64
+    clipped : float64
         Grey levels that were cut off, to be added to what is denoised.
     """
 
     image: np.ndarray
     missing: Mask
     outlier: Mask
-    beyond: np.ndarray
+    clipped: np.ndarray
 
     @classmethod
-    def of(cls, window: np.ndarray, normalisation: Normalisation) -> Shown:
+    def of(cls, window: np.ndarray, normalisation: Normalisation) -> NetworkInput:
         """Look at a window in grey levels."""
         missing = is_missing(window)
         outlier = is_outlier(window, missing)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_redenoise.data._bad_pixels import mask_missing
 from napari_redenoise.data._noisy_pairs import Shots
-from napari_redenoise.data._normalisation import Normalisation, Shown, measure
+from napari_redenoise.data._normalisation import NetworkInput, Normalisation, measure
 from napari_redenoise.data._patch_positions import Anywhere, Chosen, Corners, centred, nearest
 from napari_redenoise.data._subsets import BLOCK
 from napari_redenoise.errors import InputError
@@ -115,7 +115,7 @@ def load_pool(
         )
     channels = images[0].channels
     normalisation = _measure_inside(raw, masks, channels, normalisation)
-    shown = [Shown.of(block, normalisation) for block in raw]
+    shown = [NetworkInput.of(block, normalisation) for block in raw]
     missing = [np.asarray(one.missing.all(0)) for one in shown]
     # Black frames hold nothing to learn from.
     kept = [number for number, absent in enumerate(missing) if not absent.all()]
@@ -142,11 +142,11 @@ def _inside(mask: np.ndarray | None, missing: np.ndarray) -> Tensor | None:
     return torch.from_numpy(inside if inside.any() or mask is None else mask)
 
 
-def _usable(shown: Shown) -> Tensor | None:
+def _usable(shown: NetworkInput) -> Tensor | None:
     """Pixels with every channel measured and shown as it is."""
     # A channel without any measurement says nothing of the others.
     some = ~shown.missing.all((1, 2))
-    left_out = (shown.missing | shown.outlier | (shown.beyond != 0))[some].any(0)
+    left_out = (shown.missing | shown.outlier | (shown.clipped != 0))[some].any(0)
     return torch.from_numpy(~left_out) if left_out.any() else None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_redenoise.data import Normalisation, Planes, Shown
+from napari_redenoise.data import NetworkInput, Normalisation, Planes
 from napari_redenoise.inference._tiles import Span, Tile, tiles
 from napari_redenoise.nn import DenoisingNetwork, Prediction, reflected
 
@@ -100,10 +100,10 @@ def predict_window(
     ``mirrored`` averages over mirror images: of several draws, every second one is mirrored; of
     one picture, it and its mirror image are shown. Both branches learn mirrored patches, but only
     turning is built into one of them. Pixels without a measurement come out as they are: see
-    `Shown`.
+    `NetworkInput`.
     """
     device = next(network.parameters()).device
-    seen = Shown.of(window, normalisation)
+    seen = NetworkInput.of(window, normalisation)
     image = torch.from_numpy(seen.image)[None]
     shown = [image] if draws is None else draws(image)
     if mirrored and len(shown) == 1:
@@ -128,7 +128,7 @@ def predict_window(
     for part in (arrays.denoised, arrays.standard, arrays.equivariant):
         if part is not None:
             # What was not shown is as it was, and where nothing was measured nothing is invented.
-            part += seen.beyond.astype(part.dtype)
+            part += seen.clipped.astype(part.dtype)
             part[seen.missing] = window[seen.missing]
     return arrays
 
