@@ -22,7 +22,7 @@ class Corners(Protocol):
     def draw(self, integer: Callable[[int], int]) -> tuple[int, int]: ...
 
 
-class Anywhere:
+class AllCorners:
     """Every corner with which a patch lies in the block.
 
     Parameters

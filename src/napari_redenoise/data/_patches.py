@@ -14,7 +14,7 @@ from torch import Tensor
 from napari_redenoise.data._bad_pixels import mask_missing
 from napari_redenoise.data._noisy_pairs import Shots
 from napari_redenoise.data._normalisation import NetworkInput, Normalisation, measure
-from napari_redenoise.data._patch_positions import Anywhere, Chosen, Corners, centred, nearest
+from napari_redenoise.data._patch_positions import AllCorners, Chosen, Corners, centred, nearest
 from napari_redenoise.data._subsets import BLOCK
 from napari_redenoise.errors import InputError
 
@@ -242,7 +242,7 @@ def patches(
 def _corners(pool: Pool, side: int) -> list[Corners]:
     """Where the patches of every block may begin."""
     found: list[Corners] = [
-        Anywhere(block.shape[1], block.shape[2], side)
+        AllCorners(block.shape[1], block.shape[2], side)
         if inside is None
         else Chosen(centred(inside, side))
         for block, inside in zip(pool.blocks, pool.inside, strict=True)
