@@ -43,7 +43,7 @@ class AllCorners:
         return integer(rows), integer(columns)
 
 
-class Chosen:
+class AllowedCorners:
     """Some corners, all equally likely.
 
     Parameters

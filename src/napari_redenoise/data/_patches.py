@@ -14,7 +14,13 @@ from torch import Tensor
 from napari_redenoise.data._bad_pixels import mask_missing
 from napari_redenoise.data._noisy_pairs import Shots
 from napari_redenoise.data._normalisation import NetworkInput, Normalisation, measure
-from napari_redenoise.data._patch_positions import AllCorners, Chosen, Corners, centred, nearest
+from napari_redenoise.data._patch_positions import (
+    AllCorners,
+    AllowedCorners,
+    Corners,
+    centred,
+    nearest,
+)
 from napari_redenoise.data._subsets import BLOCK
 from napari_redenoise.errors import InputError
 
@@ -244,12 +250,12 @@ def _corners(pool: Pool, side: int) -> list[Corners]:
     found: list[Corners] = [
         AllCorners(block.shape[1], block.shape[2], side)
         if inside is None
-        else Chosen(centred(inside, side))
+        else AllowedCorners(centred(inside, side))
         for block, inside in zip(pool.blocks, pool.inside, strict=True)
     ]
     if any(corners.weight for corners in found):
         return found
-    return [Chosen(nearest(inside, side)) for inside in pool.inside if inside is not None]
+    return [AllowedCorners(nearest(inside, side)) for inside in pool.inside if inside is not None]
 
 
 def _blocks(size: int) -> list[slice]:
