@@ -67,7 +67,7 @@ class AllowedCorners:
         return row, int(self._allowed[row].nonzero()[number - before])
 
 
-def centred(inside: Tensor, side: int) -> Tensor:
+def centred_corners(inside: Tensor, side: int) -> Tensor:
     """Corners of patches whose centre, pixel ``side // 2`` along both axes, lies inside."""
     first = side // 2
     height, width = (size - side + 1 for size in inside.shape)

@@ -18,7 +18,7 @@ from napari_redenoise.data._patch_positions import (
     AllCorners,
     AllowedCorners,
     Corners,
-    centred,
+    centred_corners,
     nearest,
 )
 from napari_redenoise.data._subsets import BLOCK
@@ -250,7 +250,7 @@ def _corners(pool: Pool, side: int) -> list[Corners]:
     found: list[Corners] = [
         AllCorners(block.shape[1], block.shape[2], side)
         if inside is None
-        else AllowedCorners(centred(inside, side))
+        else AllowedCorners(centred_corners(inside, side))
         for block, inside in zip(pool.blocks, pool.inside, strict=True)
     ]
     if any(corners.weight for corners in found):
