@@ -74,7 +74,7 @@ def centred_corners(inside: Tensor, side: int) -> Tensor:
     return inside[first : first + height, first : first + width]
 
 
-def nearest(inside: Tensor, side: int) -> Tensor:
+def nearest_corners(inside: Tensor, side: int) -> Tensor:
     """Corners of patches as near to the pixels inside as the border allows."""
     last = torch.tensor([size - side for size in inside.shape])
     corners = (inside.nonzero() - side // 2).clamp(min=0).minimum(last)

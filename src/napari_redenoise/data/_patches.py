@@ -19,7 +19,7 @@ from napari_redenoise.data._patch_positions import (
     AllowedCorners,
     Corners,
     centred_corners,
-    nearest,
+    nearest_corners,
 )
 from napari_redenoise.data._subsets import BLOCK
 from napari_redenoise.errors import InputError
@@ -255,7 +255,11 @@ def _corners(pool: Pool, side: int) -> list[Corners]:
     ]
     if any(corners.weight for corners in found):
         return found
-    return [AllowedCorners(nearest(inside, side)) for inside in pool.inside if inside is not None]
+    return [
+        AllowedCorners(nearest_corners(inside, side))
+        for inside in pool.inside
+        if inside is not None
+    ]
 
 
 def _blocks(size: int) -> list[slice]:
