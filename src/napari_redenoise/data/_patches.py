@@ -189,7 +189,7 @@ def _repeats_itself(block: Tensor, channels: int) -> bool:
     return len(block) == 2 * channels and torch.equal(*block.split(channels))
 
 
-ALL_TURNS = tuple(itertools.product((False, True), range(4)))
+ORIENTATIONS = tuple(itertools.product((False, True), range(4)))
 
 
 def patches(
@@ -197,7 +197,7 @@ def patches(
     patch_size: int,
     batch_size: int,
     generator: torch.Generator,
-    turns: Sequence[tuple[bool, int]] = ALL_TURNS,
+    orientations: Sequence[tuple[bool, int]] = ORIENTATIONS,
 ) -> Iterator[Patches]:
     """Endless batches of random patches, turned by multiples of 90 degrees and mirrored.
 
@@ -210,7 +210,7 @@ def patches(
     pool : Pool
     patch_size, batch_size : int
     generator : torch.Generator
-    turns : sequence of (bool, int)
+    orientations : sequence of (bool, int)
         Whether mirrored along x, and then by how many quarter turns: one is drawn per patch.
 
     Yields
@@ -227,7 +227,7 @@ def patches(
 
     def patch(number: int) -> tuple[Tensor, Tensor | None]:
         top, left = corners[number].draw(integer)
-        mirrored, quarters = turns[integer(len(turns))]
+        mirrored, quarters = orientations[integer(len(orientations))]
 
         def cut(block: Tensor) -> Tensor:
             window = block[:, top : top + side, left : left + side]
