@@ -46,11 +46,11 @@ class Pool:
             if not getattr(self, name):
                 object.__setattr__(self, name, (None,) * len(self.blocks))
 
-    def without(self, left_out: Sequence[Tensor]) -> Pool:
+    def hold_out(self, held_out: Sequence[Tensor]) -> Pool:
         """The same with pixels, (height, width) bool for every block, that are not compared."""
         usable = tuple(
             ~out if before is None else before & ~out
-            for before, out in zip(self.usable, left_out, strict=True)
+            for before, out in zip(self.usable, held_out, strict=True)
         )
         return replace(self, usable=usable)
 

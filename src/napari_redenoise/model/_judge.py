@@ -104,7 +104,7 @@ class Judge:
         self._held = torch.stack(self._phases).any(0)
         for (number, rows, columns), chosen in zip(places, self._held, strict=True):
             held[number][rows, columns] = chosen[0]
-        self.pool = pool.without(held)
+        self.pool = pool.hold_out(held)
         self._before: _Look | None = None
         self._std = self._probe = torch.zeros_like(self._noisy)
 
