@@ -21,7 +21,7 @@ from napari_redenoise.io import (
     check_folder,
     check_space,
     in_type_of,
-    left_out,
+    lost_metadata,
     read_image,
     result_array,
     rounded,
@@ -51,7 +51,7 @@ def test_a_resolution_that_is_none_is_left_out_and_said(tmp_path, resolution, dt
     np.testing.assert_array_equal(image.array, stack)
     # A unit and a spacing alone would say that pixels have the size 1.
     assert not {"unit", "spacing"} & image.metadata.keys()
-    first, *others = left_out(stack, like)
+    first, *others = lost_metadata(stack, like)
     assert first == f"the resolution {resolution} pixels per unit"
     assert others == ["the unit with it", "the spacing with it"]
 
@@ -61,7 +61,7 @@ def test_a_resolution_at_the_limits_of_a_tiff_is_kept(tmp_path, resolution) -> N
     like = ImageFile(PLANE, "YX", {"unit": "um"}, resolution, 1)
     image = read_image(write_tiff(tmp_path / "out.tif", PLANE, like))
     assert image.resolution == pytest.approx(resolution, rel=1e-6)
-    assert left_out(PLANE, like) == ()
+    assert lost_metadata(PLANE, like) == ()
 
 
 @pytest.mark.parametrize("name", ["spacing", "finterval"])
@@ -73,7 +73,7 @@ def test_sizes_that_are_none_are_left_out_alone(tmp_path, name, value, dtype) ->
     image = read_image(write_tiff(tmp_path / "out.tif", plane, like))
     assert name not in image.metadata
     assert (image.metadata["unit"], image.resolution) == ("um", (4.0, 4.0))
-    (said,) = left_out(plane, like)
+    (said,) = lost_metadata(plane, like)
     assert said.endswith(repr(value))
 
 
@@ -91,7 +91,7 @@ def test_units_that_are_no_text_are_left_out(tmp_path, unit, dtype) -> None:
     image = read_image(write_tiff(tmp_path / "out.tif", PLANE.astype(dtype), like))
     assert not {"unit", "spacing"} & image.metadata.keys()
     assert image.resolution == (4.0, 4.0)
-    assert left_out(PLANE, like) == (f"the unit {unit!r}",)
+    assert lost_metadata(PLANE, like) == (f"the unit {unit!r}",)
 
 
 @pytest.mark.parametrize("unit", ["µm", "Å", "微米"])
@@ -99,7 +99,7 @@ def test_units_beyond_ascii_are_kept(tmp_path, unit) -> None:
     like = ImageFile(PLANE, "YX", {"unit": unit}, (4.0, 4.0))
     image = read_image(write_tiff(tmp_path / "out.tif", PLANE, like))
     assert image.metadata["unit"].encode().decode("unicode_escape") == unit
-    assert left_out(PLANE, like) == ()
+    assert lost_metadata(PLANE, like) == ()
 
 
 @pytest.mark.parametrize("unit", [0, 7, -1, 2**40])
@@ -147,7 +147,7 @@ def test_a_header_that_is_refused_does_not_cost_the_result(tmp_path, monkeypatch
 
     monkeypatch.setattr(tifffile, "imwrite", refusing)
     like = ImageFile(PLANE, "YX", {"unit": "um"}, (4.0, 4.0), 1)
-    assert left_out(PLANE, like) == ("its scale and units",)
+    assert lost_metadata(PLANE, like) == ("its scale and units",)
     np.testing.assert_array_equal(
         read_image(write_tiff(tmp_path / "out.tif", PLANE, like)).array, PLANE
     )
@@ -156,7 +156,7 @@ def test_a_header_that_is_refused_does_not_cost_the_result(tmp_path, monkeypatch
 def test_what_no_tiff_holds_is_refused_in_words(tmp_path) -> None:
     array = PLANE.astype(np.longdouble)
     with pytest.raises(OutputError, match="cannot be written as TIFF"):
-        left_out(array, ImageFile(PLANE, "YX"))
+        lost_metadata(array, ImageFile(PLANE, "YX"))
     with pytest.raises(OutputError, match="cannot be written as TIFF"):
         write_tiff(tmp_path / "out.tif", array, ImageFile(PLANE, "YX"))
     assert names(tmp_path) == []

@@ -20,7 +20,7 @@ from napari_redenoise.io import (
     ImageFile,
     check_space,
     in_type_of,
-    left_out,
+    lost_metadata,
     temporary_space,
     under_free_name,
     write_tiff,
@@ -78,9 +78,9 @@ class Targets:
         dtype = _dtype(source, as_source=self.as_source)
         image = np.broadcast_to(np.zeros((), dtype), source.array.shape)
         mask = np.broadcast_to(np.float32(0), planes.shape_without_channels)
-        lost = left_out(image, source)
+        lost = lost_metadata(image, source)
         if self.mask is not None:
-            left_out(mask, source)
+            lost_metadata(mask, source)
         check_space(self._needs(denoiser, planes, image, mask))
         if lost:
             yield f"caution: the results are written without {', '.join(lost)}: no TIFF holds it"

@@ -4,7 +4,7 @@ from napari_redenoise.io._authors_checkpoint import load_authors_model
 from napari_redenoise.io._images import (
     ImageFile,
     check_output,
-    left_out,
+    lost_metadata,
     read_image,
     write_tiff,
 )
@@ -37,9 +37,9 @@ __all__ = [
     "export_model",
     "in_type_of",
     "keep_results_in",
-    "left_out",
     "load_authors_model",
     "load_model",
+    "lost_metadata",
     "read_image",
     "refuse_existing",
     "result_array",

@@ -118,7 +118,7 @@ def write_tiff(
     -----
     Up to 4 GiB this is an ImageJ hyperstack where that holds dtype and axes; what is larger, or of
     another kind, is a TIFF (then a BigTIFF) that names its axes, as tifffile writes it. A scale
-    that is none, such as NaN, is left out: `left_out` tells.
+    that is none, such as NaN, is left out: `lost_metadata` tells.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def write_tiff(
     return path
 
 
-def left_out(array: ArrayLike, like: ImageFile) -> tuple[str, ...]:
+def lost_metadata(array: ArrayLike, like: ImageFile) -> tuple[str, ...]:
     """What a source says of its scale and a result of it cannot, in words.
 
     Parameters
@@ -150,7 +150,7 @@ def left_out(array: ArrayLike, like: ImageFile) -> tuple[str, ...]:
     OutputError
         When such a result cannot be written at all.
     """
-    return _form(tuple(array.shape), np.dtype(array.dtype), like).left_out
+    return _form(tuple(array.shape), np.dtype(array.dtype), like).lost_metadata
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class _Form:
     order: tuple[int, ...]
     depth: int
     options: dict[str, Any]
-    left_out: tuple[str, ...] = ()
+    lost_metadata: tuple[str, ...] = ()
 
 
 def _form(shape: tuple[int, ...], dtype: np.dtype[Any], like: ImageFile) -> _Form:
@@ -169,7 +169,7 @@ def _form(shape: tuple[int, ...], dtype: np.dtype[Any], like: ImageFile) -> _For
     form = _form_with(shape, dtype, like, scale)
     if _refusal(form, shape, dtype) is None:
         return form
-    bare = _form_with(shape, dtype, like, Scale(left_out=("its scale and units",)))
+    bare = _form_with(shape, dtype, like, Scale(lost_metadata=("its scale and units",)))
     refusal = _refusal(bare, shape, dtype)
     if refusal is None:
         return bare
@@ -204,7 +204,7 @@ def _form_with(
         if scale.unit is not None:
             options["resolutionunit"] = scale.unit
     options["metadata"] = {"axes": axes, **metadata}
-    return _Form(order, 3 if colour else 2, options, scale.left_out)
+    return _Form(order, 3 if colour else 2, options, scale.lost_metadata)
 
 
 def _refusal(form: _Form, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Exception | None:

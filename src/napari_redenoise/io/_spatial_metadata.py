@@ -28,14 +28,14 @@ class Scale:
         Pixels per unit along x and y, as TIFF holds them.
     unit : int or None
         The ``ResolutionUnit`` of TIFF.
-    left_out : tuple of str
+    lost_metadata : tuple of str
         In words, what the source says that cannot be written.
     """
 
     metadata: dict[str, Any] = field(default_factory=dict)
     resolution: tuple[Rational, Rational] | None = None
     unit: int | None = None
-    left_out: tuple[str, ...] = ()
+    lost_metadata: tuple[str, ...] = ()
 
 
 def scale_of(metadata: Mapping[str, Any], resolution: Any, unit: Any) -> Scale:
@@ -51,32 +51,34 @@ def scale_of(metadata: Mapping[str, Any], resolution: Any, unit: Any) -> Scale:
         The ``ResolutionUnit`` of TIFF.
     """
     kept: dict[str, Any] = {}
-    left_out: list[str] = []
+    lost_metadata: list[str] = []
     rationals = None if resolution is None else tuple(map(_rational, resolution))
     if rationals is not None and (len(rationals) != 2 or None in rationals):
-        left_out.append(f"the resolution {resolution} pixels per unit")
+        lost_metadata.append(f"the resolution {resolution} pixels per unit")
         rationals = None
     for name, words in _SIZES.items():
         size = as_number(metadata.get(name))
         if size is not None and 0 < size < math.inf:
             kept[name] = size
         elif metadata.get(name) is not None:
-            left_out.append(f"the {words} {metadata[name]!r}")
+            lost_metadata.append(f"the {words} {metadata[name]!r}")
     text = metadata.get("unit")
     if isinstance(text, str) and text and text.isprintable():
         kept["unit"] = text
     elif text is not None:
-        left_out.append(f"the unit {text!r}")
+        lost_metadata.append(f"the unit {text!r}")
     if resolution is not None and rationals is None:
         # Readers take a unit without a resolution for pixels of the size 1.
-        left_out += [f"the {what} with it" for what in ("unit", "spacing") if kept.pop(what, None)]
+        lost_metadata += [
+            f"the {what} with it" for what in ("unit", "spacing") if kept.pop(what, None)
+        ]
     valid = {int(known) for known in tifffile.RESUNIT}
     number = unit if unit in valid else int(tifffile.RESUNIT.NONE)
     return Scale(
         kept,
         rationals,  # type: ignore[arg-type]
         None if unit is None or rationals is None else number,
-        tuple(left_out),
+        tuple(lost_metadata),
     )
 
 

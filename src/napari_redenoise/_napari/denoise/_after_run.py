@@ -24,7 +24,7 @@ from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise.assessment import TrustReport, as_denoiser, assess, pixel_size_of
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
-from napari_redenoise.io import left_out, write_tiff
+from napari_redenoise.io import lost_metadata, write_tiff
 from napari_redenoise.model import as_command, as_python
 from napari_redenoise.noise import NoiseReport
 
@@ -207,7 +207,7 @@ class AfterRun(QObject):
 
         def write() -> str:
             path = write_tiff(target, data, like, overwrite=overwrite)
-            lost = left_out(data, like)
+            lost = lost_metadata(data, like)
             return f"Wrote {path}{', without ' + ', '.join(lost) if lost else ''}."
 
         self._in_background(write)
