@@ -11,7 +11,7 @@ from napari_redenoise.io._images import (
 from napari_redenoise.io._model_file import check_model, load_model, save_model
 from napari_redenoise.io._program_file import check_program, export_model
 from napari_redenoise.io._result_arrays import (
-    disk_in_words,
+    explain_full_disk,
     in_type_of,
     keep_results_in,
     result_array,
@@ -33,7 +33,7 @@ __all__ = [
     "check_output",
     "check_program",
     "check_space",
-    "disk_in_words",
+    "explain_full_disk",
     "export_model",
     "in_type_of",
     "keep_results_in",

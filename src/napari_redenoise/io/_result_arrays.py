@@ -88,7 +88,7 @@ def in_type_of(source: ArrayLike, axes: str, denoised: ArrayLike) -> Any:
     planes = Planes(denoised, axes)
     whole = result_array(planes, dtype=dtype)
     rows, columns = slice(0, planes.height), slice(0, planes.width)
-    with disk_in_words():
+    with explain_full_disk():
         for sample in planes.indices():
             plane = rounded(planes.read(sample, rows, columns), dtype)
             planes.write(whole, sample, rows, columns, plane)
@@ -110,7 +110,7 @@ def rounded(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 @contextmanager
-def disk_in_words() -> Iterator[None]:
+def explain_full_disk() -> Iterator[None]:
     """Tell in words where results that lie on disk find no room there.
 
     Raises

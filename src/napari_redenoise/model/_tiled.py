@@ -19,7 +19,7 @@ from napari_redenoise.inference import (
     predict,
     tile_sizes,
 )
-from napari_redenoise.io import disk_in_words
+from napari_redenoise.io import explain_full_disk
 from napari_redenoise.nn import DenoisingNetwork
 
 
@@ -49,7 +49,7 @@ def predict_in_tiles(
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     tile, halo, smallest = tile_sizes(config.network, config.tiling)
     stopping = interruptible(network, should_stop) if should_stop else nullcontext()
-    with stopping, disk_in_words():
+    with stopping, explain_full_disk():
         while True:
             try:
                 yield from predict(
