@@ -103,7 +103,7 @@ def _cpu_bfloat16_gain() -> float:
 
 
 @contextmanager
-def memory_in_words(device: torch.device) -> Iterator[None]:
+def explain_out_of_memory(device: torch.device) -> Iterator[None]:
     """Say in words when the memory of a device does not suffice.
 
     Raises

@@ -10,7 +10,7 @@ import torch
 
 from napari_redenoise.config import Config
 from napari_redenoise.data import ArrayLike, check_scale, load_pool
-from napari_redenoise.devices import get_device, memory_in_words
+from napari_redenoise.devices import explain_out_of_memory, get_device
 from napari_redenoise.errors import ConfigError, ModelFileError
 from napari_redenoise.inference import Interrupted, TileDone
 from napari_redenoise.io import load_model, save_model
@@ -227,7 +227,7 @@ class Redenoiser:
         material = Material.of(image, axes, target, mask, images)
         controls = Controls.of(view, should_stop, should_pause)
         begin = self._resumed if resume else self._begun
-        with memory_in_words(self.device):
+        with explain_out_of_memory(self.device):
             try:
                 run = begin(material, controls, plan, steps)
             except Interrupted:

@@ -11,7 +11,7 @@ import torch
 
 from napari_redenoise.config import Config, NoiseConfig
 from napari_redenoise.data import FULL_SCALE, ImageFolder, Normalisation, Planes
-from napari_redenoise.devices import memory_in_words
+from napari_redenoise.devices import explain_out_of_memory
 from napari_redenoise.inference import predict, tile_sizes
 from napari_redenoise.metrics import psnr, ssim
 from napari_redenoise.model import draws_of, make_objective, shows_draws
@@ -92,7 +92,7 @@ def denoise_image(
         draws = draws_of(objective, config.objective.draws, config.training.seed)
     denoised = np.empty_like(noisy)
     tile, halo, _ = tile_sizes(config.network, config.tiling)
-    with memory_in_words(next(network.parameters()).device):
+    with explain_out_of_memory(next(network.parameters()).device):
         for _ in predict(
             network,
             Planes(noisy, "CYX"),

@@ -17,7 +17,7 @@ import torch
 import napari_redenoise
 from napari_redenoise.config import Config, FolderConfig
 from napari_redenoise.data import FULL_SCALE, ImageFolder, Normalisation, measure
-from napari_redenoise.devices import get_device, memory_in_words, training_dtype
+from napari_redenoise.devices import explain_out_of_memory, get_device, training_dtype
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import save_model
 from napari_redenoise.metrics import psnr
@@ -236,7 +236,7 @@ class FolderTraining:
             When the device's memory does not suffice.
         """
         training = self.config.training
-        with memory_in_words(self.device):
+        with explain_out_of_memory(self.device):
             yield from self._events(training_dtype(self.device, training.precision))
 
     def _events(self, dtype: torch.dtype) -> Iterator[StepDone | EpochDone]:
