@@ -18,9 +18,9 @@ from napari_redenoise.io import (
     _result_arrays,
     _safe_writing,
     _temporary_folders,
+    cast_like,
     check_folder,
     check_space,
-    in_type_of,
     lost_metadata,
     read_image,
     result_array,
@@ -192,7 +192,7 @@ def test_integers_never_wrap(kind: str, given) -> None:
     with np.errstate(over="ignore"):
         beyond = np.array([limits.max * 1.01, INF, limits.min - 300.0, -INF, NAN, 41.6], given)
     plane = np.tile(beyond, (16, 4))[:, :16]
-    made = in_type_of(np.zeros((16, 16), kind), "YX", plane)
+    made = cast_like(np.zeros((16, 16), kind), "YX", plane)
     assert made.dtype == np.dtype(kind)
     expected = [limits.max, limits.max, limits.min, limits.min, 0, 42]
     assert made[0, :6].tolist() == expected

@@ -18,8 +18,8 @@ from napari_redenoise.data import Planes
 from napari_redenoise.errors import OutputError
 from napari_redenoise.io import (
     ImageFile,
+    cast_like,
     check_space,
-    in_type_of,
     lost_metadata,
     temporary_space,
     under_free_name,
@@ -194,7 +194,7 @@ class Delivery:
     def _finished(self, denoised: Any) -> Any:
         if not self.targets.as_source:
             return denoised
-        return in_type_of(self.source.array, self.source.axes, denoised)
+        return cast_like(self.source.array, self.source.axes, denoised)
 
     def _writing(self, array: Any) -> Callable[[Path], object]:
         overwrite = self.targets.overwrite

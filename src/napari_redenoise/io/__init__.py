@@ -11,8 +11,8 @@ from napari_redenoise.io._images import (
 from napari_redenoise.io._model_file import check_model, load_model, save_model
 from napari_redenoise.io._program_file import check_program, export_model
 from napari_redenoise.io._result_arrays import (
+    cast_like,
     explain_full_disk,
-    in_type_of,
     keep_results_in,
     result_array,
     rounded,
@@ -28,6 +28,7 @@ from napari_redenoise.io._safe_writing import (
 
 __all__ = [
     "ImageFile",
+    "cast_like",
     "check_folder",
     "check_model",
     "check_output",
@@ -35,7 +36,6 @@ __all__ = [
     "check_space",
     "explain_full_disk",
     "export_model",
-    "in_type_of",
     "keep_results_in",
     "load_authors_model",
     "load_model",

@@ -67,7 +67,7 @@ def temporary_space(sizes: Sequence[int]) -> tuple[Path, int]:
     return folder, sum(size for size in sizes if size > MOST_BYTES_IN_MEMORY)
 
 
-def in_type_of(source: ArrayLike, axes: str, denoised: ArrayLike) -> Any:
+def cast_like(source: ArrayLike, axes: str, denoised: ArrayLike) -> Any:
     """Round a denoised image to the integers of its source, plane by plane.
 
     Parameters

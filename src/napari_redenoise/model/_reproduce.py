@@ -68,7 +68,7 @@ def as_python(
         File for the denoised image, .tif; the fusion mask gets a name beside it.
     """
     image, other, lines = _files(source, target)
-    writers = ["in_type_of"] if as_source else []
+    writers = ["cast_like"] if as_source else []
     lines += [
         "from napari_redenoise import Config, Redenoiser",
         f"from napari_redenoise.io import {', '.join([*writers, 'read_image', 'write_tiff'])}",
@@ -82,7 +82,7 @@ def as_python(
     lines += ["result = model.predict(image.array, image.axes)"]
     denoised = "result.denoised"
     if as_source:
-        denoised = "in_type_of(image.array, image.axes, result.denoised)"
+        denoised = "cast_like(image.array, image.axes, result.denoised)"
     lines += [f"write_tiff({out!r}, {denoised}, image)"]
     if config.network.kind == "adarenet":
         lines += [f"write_tiff({_mask_name(out)!r}, result.mask, image)"]

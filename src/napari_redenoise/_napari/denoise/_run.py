@@ -20,7 +20,7 @@ from napari_redenoise._napari.denoise._training_region import Region
 from napari_redenoise.data import LazyArray
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.inference import TileDone
-from napari_redenoise.io import in_type_of
+from napari_redenoise.io import cast_like
 from napari_redenoise.model import (
     PREVIEW_SHARE,
     Judgement,
@@ -173,7 +173,7 @@ def _run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | 
     if source.colour:
         canvas[...] = as_shown(outputs["denoised"], source)
     wanted = job.as_source and not source.colour and np.dtype(source.array.dtype).kind in "ui"
-    rounded = in_type_of(source.array, source.axes, canvas) if wanted else None
+    rounded = cast_like(source.array, source.axes, canvas) if wanted else None
     return Finished(outputs.get("mask"), dict(denoiser.session.provenance), rounded)
 
 
