@@ -315,12 +315,12 @@ import sys, time
 import numpy as np
 from pathlib import Path
 from napari_redenoise.data import Planes
-from napari_redenoise.io import keep_results_in, result_array, whole_file
+from napari_redenoise.io import set_results_folder, result_array, whole_file
 from napari_redenoise.io import _result_arrays
 
 folder = Path(sys.argv[1])
 _result_arrays.MOST_BYTES_IN_MEMORY = 0
-keep_results_in(folder)
+set_results_folder(folder)
 result_array(Planes(np.zeros((20, 30), np.float32), "YX"))[...] = 1
 with whole_file(folder / "out.tif") as partial:
     partial.write_bytes(b"half")

@@ -32,7 +32,7 @@ from napari_redenoise._napari.denoise import _run
 from napari_redenoise._napari.denoise._run import survey
 from napari_redenoise._napari.denoise.panels._options import Options
 from napari_redenoise.config import Config
-from napari_redenoise.io import _result_arrays, keep_results_in
+from napari_redenoise.io import _result_arrays, set_results_folder
 from napari_redenoise.model._redenoiser import Redenoiser
 
 KEY = "napari-redenoise"
@@ -715,7 +715,7 @@ def test_preferences_are_where_a_new_dock_begins(make_napari_viewer_proxy, tmp_p
         assert _result_arrays._cache == tmp_path
     finally:
         runs.device, runs.seconds, runs.cache_folder = before
-        keep_results_in(None)
+        set_results_folder(None)
 
 
 def test_a_scale_that_no_tiff_holds_is_left_out_of_a_saved_image_and_said(dock, noisy, tmp_path):

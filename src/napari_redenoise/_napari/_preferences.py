@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from napari_redenoise.devices import available_devices
 from napari_redenoise.errors import OutputError
-from napari_redenoise.io import keep_results_in
+from napari_redenoise.io import set_results_folder
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ def preferences() -> Preferences:
         # The plugin is not installed as one, as in a script that makes the widget itself.
         return Preferences()
     try:
-        keep_results_in(runs.cache_folder.strip() or None)
+        set_results_folder(runs.cache_folder.strip() or None)
     except OutputError:
-        keep_results_in(None)
+        set_results_folder(None)
     device = runs.device if runs.device in available_devices() else None
     return Preferences(device, runs.seconds or None)

@@ -13,9 +13,9 @@ from napari_redenoise.io._program_file import check_program, export_model
 from napari_redenoise.io._result_arrays import (
     cast_like,
     explain_full_disk,
-    keep_results_in,
     result_array,
     rounded,
+    set_results_folder,
     temporary_space,
 )
 from napari_redenoise.io._safe_writing import (
@@ -36,7 +36,6 @@ __all__ = [
     "check_space",
     "explain_full_disk",
     "export_model",
-    "keep_results_in",
     "load_authors_model",
     "load_model",
     "lost_metadata",
@@ -45,6 +44,7 @@ __all__ = [
     "result_array",
     "rounded",
     "save_model",
+    "set_results_folder",
     "temporary_space",
     "under_free_name",
     "whole_file",

@@ -130,7 +130,7 @@ def explain_full_disk() -> Iterator[None]:
         ) from error
 
 
-def keep_results_in(folder: str | Path | None) -> None:
+def set_results_folder(folder: str | Path | None) -> None:
     """Choose the folder for results beyond 2 GiB; None takes that for temporary files.
 
     Raises
