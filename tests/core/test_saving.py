@@ -24,7 +24,7 @@ from napari_redenoise.io import (
     lost_metadata,
     read_image,
     result_array,
-    rounded,
+    round_to_integers,
     under_free_name,
     whole_file,
     write_tiff,
@@ -202,8 +202,8 @@ def test_integers_never_wrap(kind: str, given) -> None:
 def test_the_extremes_themselves_are_kept(kind: str) -> None:
     limits = np.iinfo(kind)
     values = np.array([limits.max, limits.min, limits.max // 2], np.float64)
-    assert rounded(values, kind)[:2].tolist() == [limits.max, limits.min]
-    assert rounded(values, kind)[2] == int(np.rint(values[2]))
+    assert round_to_integers(values, kind)[:2].tolist() == [limits.max, limits.min]
+    assert round_to_integers(values, kind)[2] == int(np.rint(values[2]))
 
 
 # -- names ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import numpy as np
 
 from napari_redenoise.data import Planes, result_dtype
 from napari_redenoise.errors import InputError
-from napari_redenoise.io import ImageFile, result_array, rounded
+from napari_redenoise.io import ImageFile, result_array, round_to_integers
 from napari_redenoise.model import Window
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -302,7 +302,7 @@ def as_shown(array: np.ndarray, source: LayerImage) -> np.ndarray:
     """Colours in the dtype of their source: napari shows other floats than 0..1 wrongly."""
     dtype = np.dtype(source.array.dtype)
     if dtype.kind in "ui":
-        return rounded(array, dtype)
+        return round_to_integers(array, dtype)
     return np.asarray(np.clip(array, 0, 1).astype(dtype))
 
 

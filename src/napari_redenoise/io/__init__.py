@@ -14,7 +14,7 @@ from napari_redenoise.io._result_arrays import (
     cast_like,
     explain_full_disk,
     result_array,
-    rounded,
+    round_to_integers,
     set_results_folder,
     temporary_space,
 )
@@ -42,7 +42,7 @@ __all__ = [
     "read_image",
     "refuse_existing",
     "result_array",
-    "rounded",
+    "round_to_integers",
     "save_model",
     "set_results_folder",
     "temporary_space",

@@ -80,7 +80,7 @@ def cast_like(source: ArrayLike, axes: str, denoised: ArrayLike) -> Any:
     Returns
     -------
     array
-        Of the source's dtype, see `rounded`; as it is, where that is no integer.
+        Of the source's dtype, see `round_to_integers`; as it is, where that is no integer.
     """
     dtype = np.dtype(source.dtype)
     if dtype.kind not in "ui":
@@ -90,12 +90,12 @@ def cast_like(source: ArrayLike, axes: str, denoised: ArrayLike) -> Any:
     rows, columns = slice(0, planes.height), slice(0, planes.width)
     with explain_full_disk():
         for sample in planes.indices():
-            plane = rounded(planes.read(sample, rows, columns), dtype)
+            plane = round_to_integers(planes.read(sample, rows, columns), dtype)
             planes.write(whole, sample, rows, columns, plane)
     return whole
 
 
-def rounded(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def round_to_integers(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Round to integers; what lies beyond them becomes the nearest one, and no number 0."""
     dtype = np.dtype(dtype)
     limits = np.iinfo(dtype)
