@@ -20,8 +20,8 @@ from napari_redenoise.io import (
     ImageFile,
     cast_like,
     check_space,
+    disk_space_needed,
     lost_metadata,
-    temporary_space,
     under_free_name,
     write_tiff,
 )
@@ -97,7 +97,7 @@ class Targets:
         floats = 4 * image.size
         rounded = image.nbytes if image.dtype != np.float32 else 0
         images = [floats, rounded] * (1 + len(self.branches))
-        folder, size = temporary_space([mask.nbytes, *images])
+        folder, size = disk_space_needed([mask.nbytes, *images])
         return needs | {folder: size}
 
 

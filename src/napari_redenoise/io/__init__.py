@@ -12,11 +12,11 @@ from napari_redenoise.io._model_file import check_model, load_model, save_model
 from napari_redenoise.io._program_file import check_program, export_model
 from napari_redenoise.io._result_arrays import (
     cast_like,
+    disk_space_needed,
     explain_full_disk,
     result_array,
     round_to_integers,
     set_results_folder,
-    temporary_space,
 )
 from napari_redenoise.io._safe_writing import (
     check_folder,
@@ -34,6 +34,7 @@ __all__ = [
     "check_output",
     "check_program",
     "check_space",
+    "disk_space_needed",
     "explain_full_disk",
     "export_model",
     "load_authors_model",
@@ -45,7 +46,6 @@ __all__ = [
     "round_to_integers",
     "save_model",
     "set_results_folder",
-    "temporary_space",
     "under_free_name",
     "whole_file",
     "write_tiff",

@@ -60,7 +60,7 @@ def result_array(
     )
 
 
-def temporary_space(sizes: Sequence[int]) -> tuple[Path, int]:
+def disk_space_needed(sizes: Sequence[int]) -> tuple[Path, int]:
     """Folder for results of so many bytes, and how many of these do not go to memory."""
     _tidy(_cache)
     folder = _cache or Path(tempfile.gettempdir())
