@@ -25,9 +25,9 @@ from napari_redenoise.io import (
     read_image,
     result_array,
     round_to_integers,
-    under_free_name,
     whole_file,
     write_tiff,
+    write_under_free_name,
 )
 
 PLANE = np.arange(20 * 30, dtype=np.float32).reshape(20, 30)
@@ -235,10 +235,10 @@ def test_a_free_name_is_found_even_if_it_is_taken_again(tmp_path) -> None:
             raise NameTakenError("taken")
         path.write_bytes(b"ours")
 
-    found = under_free_name(tmp_path / "out.tif", write)
+    found = write_under_free_name(tmp_path / "out.tif", write)
     assert calls == ["out-2.tif", "out-3.tif"]
     assert (found.name, found.read_bytes()) == ("out-3.tif", b"ours")
-    assert under_free_name(tmp_path / "b.tif", lambda path: path.touch()).name == "b.tif"
+    assert write_under_free_name(tmp_path / "b.tif", lambda path: path.touch()).name == "b.tif"
 
 
 @pytest.mark.parametrize("overwrite", [True, False])

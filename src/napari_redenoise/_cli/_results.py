@@ -22,8 +22,8 @@ from napari_redenoise.io import (
     check_space,
     disk_space_needed,
     lost_metadata,
-    under_free_name,
     write_tiff,
+    write_under_free_name,
 )
 from napari_redenoise.model import Redenoiser, Result
 from napari_redenoise.nn import build_network
@@ -212,7 +212,7 @@ class Delivery:
                 write(path)
                 where = path
             else:
-                where = under_free_name(path, write)
+                where = write_under_free_name(path, write)
         except OutputError as error:
             self.has_failed = True
             self.asked.say(f"redenoise: {error}", err=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from napari_redenoise.errors import OutputError
-from napari_redenoise.io import under_free_name
+from napari_redenoise.io import write_under_free_name
 from napari_redenoise.model import Redenoiser
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,9 @@ def keep_model(model: Redenoiser, image: Path) -> None:
     if not model.session.provenance.get("steps"):
         return
     try:
-        kept = under_free_name(image.with_name(f"{image.stem}.redenoise.safetensors"), model.save)
+        kept = write_under_free_name(
+            image.with_name(f"{image.stem}.redenoise.safetensors"), model.save
+        )
     except OutputError as error:
         logger.warning("what was learned is lost: %s", error)
     else:

@@ -22,8 +22,8 @@ from napari_redenoise.io._safe_writing import (
     check_folder,
     check_space,
     refuse_existing,
-    under_free_name,
     whole_file,
+    write_under_free_name,
 )
 
 __all__ = [
@@ -46,7 +46,7 @@ __all__ = [
     "round_to_integers",
     "save_model",
     "set_results_folder",
-    "under_free_name",
     "whole_file",
     "write_tiff",
+    "write_under_free_name",
 ]

@@ -84,7 +84,7 @@ def _move_to_free(partial: Path, path: Path) -> None:
         raise
 
 
-def under_free_name(path: Path, write: Callable[[Path], object]) -> Path:
+def write_under_free_name(path: Path, write: Callable[[Path], object]) -> Path:
     """Write a file, under a name with a number where the name is taken by now.
 
     Parameters
