@@ -25,7 +25,7 @@ from napari_redenoise.io import (
     read_image,
     result_array,
     round_to_integers,
-    whole_file,
+    write_atomically,
     write_tiff,
     write_under_free_name,
 )
@@ -213,7 +213,7 @@ def test_a_name_that_is_taken_meanwhile_is_not_replaced(tmp_path) -> None:
     path = tmp_path / "out.tif"
 
     def write() -> None:
-        with whole_file(path, overwrite=False) as partial:
+        with write_atomically(path, overwrite=False) as partial:
             partial.write_bytes(b"ours")
             path.write_bytes(b"theirs")
 
@@ -315,14 +315,14 @@ import sys, time
 import numpy as np
 from pathlib import Path
 from napari_redenoise.data import Planes
-from napari_redenoise.io import set_results_folder, result_array, whole_file
+from napari_redenoise.io import set_results_folder, result_array, write_atomically
 from napari_redenoise.io import _result_arrays
 
 folder = Path(sys.argv[1])
 _result_arrays.MOST_BYTES_IN_MEMORY = 0
 set_results_folder(folder)
 result_array(Planes(np.zeros((20, 30), np.float32), "YX"))[...] = 1
-with whole_file(folder / "out.tif") as partial:
+with write_atomically(folder / "out.tif") as partial:
     partial.write_bytes(b"half")
     print("ready", flush=True)
     time.sleep(600)

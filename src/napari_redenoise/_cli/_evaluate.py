@@ -18,7 +18,7 @@ from napari_redenoise.config import NoiseKind
 from napari_redenoise.data import FULL_SCALE, ImageFolder
 from napari_redenoise.devices import get_device
 from napari_redenoise.errors import ConfigError
-from napari_redenoise.io import check_folder, load_model, refuse_existing, whole_file
+from napari_redenoise.io import check_folder, load_model, refuse_existing, write_atomically
 from napari_redenoise.recipes import ImageDone, evaluate, noise_config, scaled
 
 TABLE = "table.csv"
@@ -71,7 +71,7 @@ def evaluate_model(
         typer.echo(_line(names[done.path], scores, width))
         if out is not None:
             (out / montages[done.path]).parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(out / montages[done.path]) as partial:
+            with write_atomically(out / montages[done.path]) as partial:
                 skimage.io.imsave(partial, montage(done), check_contrast=False)
     means = tuple(float(np.mean([row[part] for row in rows])) for part in range(1, 5))
     typer.echo(_line("mean", means, width))
@@ -127,7 +127,7 @@ def _line(name: str, scores: tuple[float, ...], width: int) -> str:
 
 def _write_table(path: Path, rows: list[tuple[str | float, ...]]) -> None:
     header = ("image", "noisy_psnr", "psnr", "noisy_ssim", "ssim")
-    with whole_file(path) as partial, partial.open("w", newline="") as file:
+    with write_atomically(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows([name, *(f"{score:.4f}" for score in scores)] for name, *scores in rows)

@@ -16,7 +16,7 @@ from napari_redenoise._cli._interruption import Interruption, interruption
 from napari_redenoise.config import Config, FolderConfig, NoiseKind, TrainedObjective
 from napari_redenoise.devices import get_device
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import check_folder, whole_file
+from napari_redenoise.io import check_folder, write_atomically
 from napari_redenoise.recipes import EpochDone, FolderTraining
 from napari_redenoise.training import StepDone
 
@@ -251,7 +251,7 @@ def _statistics(folder: Path) -> list[dict[str, str]]:
 
 
 def _write_statistics(folder: Path, rows: list[dict[str, str]]) -> None:
-    with whole_file(folder / STATISTICS) as partial, partial.open("w", newline="") as file:
+    with write_atomically(folder / STATISTICS) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

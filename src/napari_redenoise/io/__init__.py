@@ -22,7 +22,7 @@ from napari_redenoise.io._safe_writing import (
     check_folder,
     check_space,
     refuse_existing,
-    whole_file,
+    write_atomically,
     write_under_free_name,
 )
 
@@ -46,7 +46,7 @@ __all__ = [
     "round_to_integers",
     "save_model",
     "set_results_folder",
-    "whole_file",
+    "write_atomically",
     "write_tiff",
     "write_under_free_name",
 ]

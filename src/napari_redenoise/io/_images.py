@@ -19,7 +19,7 @@ import tifffile
 
 from napari_redenoise.data import ArrayLike, default_axes
 from napari_redenoise.errors import InputError, OutputError
-from napari_redenoise.io._safe_writing import refuse_existing, whole_file
+from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
 from napari_redenoise.io._spatial_metadata import Scale, as_number, per_unit, scale_of
 
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -130,7 +130,7 @@ def write_tiff(
     check_output(path, overwrite=overwrite)
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     size = math.prod(shape) * dtype.itemsize
-    with whole_file(path, overwrite=overwrite, needs=size) as partial:
+    with write_atomically(path, overwrite=overwrite, needs=size) as partial:
         _write(partial, array, _form(shape, dtype, like))
     return path
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from napari_redenoise.config import Config
 from napari_redenoise.data import Normalisation
 from napari_redenoise.errors import ConfigError, ModelFileError, OutputError
-from napari_redenoise.io._safe_writing import refuse_existing, whole_file
+from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
 from napari_redenoise.nn import DenoisingNetwork, build_network
 
 FORMAT = "napari-redenoise/1"
@@ -76,7 +76,7 @@ def save_model(
         "plan": json.dumps(plan),
     }
     size = sum(value.nbytes for value in tensors.values())
-    with whole_file(path, overwrite=overwrite, needs=size) as partial:
+    with write_atomically(path, overwrite=overwrite, needs=size) as partial:
         save_file(tensors, partial, header)
     return path
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from napari_redenoise.config import NetworkConfig
 from napari_redenoise.data import Normalisation
 from napari_redenoise.errors import OutputError
-from napari_redenoise.io._safe_writing import refuse_existing, whole_file
+from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
 from napari_redenoise.nn import DenoisingNetwork, Deployed
 
 _LONGEST = 2**16
@@ -72,7 +72,7 @@ def export_model(
     # Not to the file, since torch tells a full disk by no OSError.
     data = io.BytesIO()
     torch.export.save(program, data, extra_files=details)
-    with whole_file(path, overwrite=overwrite, needs=data.tell()) as partial:
+    with write_atomically(path, overwrite=overwrite, needs=data.tell()) as partial:
         partial.write_bytes(data.getbuffer())
     return words
 

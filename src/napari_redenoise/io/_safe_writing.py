@@ -34,7 +34,9 @@ def refuse_existing(path: str | Path, *, overwrite: bool = False) -> None:
 
 
 @contextmanager
-def whole_file(path: Path, *, overwrite: bool = True, needs: int | None = None) -> Iterator[Path]:
+def write_atomically(
+    path: Path, *, overwrite: bool = True, needs: int | None = None
+) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that takes its name when the block ends well.
 
     Parameters

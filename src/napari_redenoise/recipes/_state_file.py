@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_redenoise.config import Config, FolderConfig
 from napari_redenoise.errors import ModelFileError
-from napari_redenoise.io import whole_file
+from napari_redenoise.io import write_atomically
 from napari_redenoise.training import TrainingState
 
 FORMAT = "napari-redenoise-state/1"
@@ -44,7 +44,7 @@ def save_state(path: str | Path, state: TrainingState, settings: str) -> Path:
         "settings": settings,
     }
     size = sum(value.nbytes for value in tensors.values())
-    with whole_file(path, needs=size) as partial:
+    with write_atomically(path, needs=size) as partial:
         # Copies: safetensors refuses memory that is shared or not contiguous.
         save_file(
             {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()},
