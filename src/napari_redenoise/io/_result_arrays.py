@@ -19,7 +19,7 @@ import zarr
 
 from napari_redenoise.data import ArrayLike, Planes
 from napari_redenoise.errors import OutputError
-from napari_redenoise.io._safe_writing import in_bytes
+from napari_redenoise.io._safe_writing import format_bytes
 from napari_redenoise.io._temporary_folders import TemporaryFolder, remove_leftovers
 
 MOST_BYTES_IN_MEMORY = 2 * 2**30
@@ -125,7 +125,7 @@ def explain_full_disk() -> Iterator[None]:
             raise
         folder = _cache or tempfile.gettempdir()
         raise OutputError(
-            f"results beyond {in_bytes(MOST_BYTES_IN_MEMORY)} lie in {folder}, where no room is "
+            f"results beyond {format_bytes(MOST_BYTES_IN_MEMORY)} lie in {folder}, where no room is "
             "left: free some space, or choose another folder (TMPDIR; in napari the preferences)"
         ) from error
 

@@ -158,12 +158,12 @@ def check_space(needs: Mapping[Path, int]) -> None:
         free = _free(folder)
         if free is not None and free < total:
             raise OutputError(
-                f"the results need {in_bytes(total)} in {folder} and {in_bytes(free)} are free: "
+                f"the results need {format_bytes(total)} in {folder} and {format_bytes(free)} are free: "
                 "free some space, or choose another folder"
             )
 
 
-def in_bytes(size: int) -> str:
+def format_bytes(size: int) -> str:
     """A number of bytes, in words."""
     for unit, value in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= value:
@@ -202,4 +202,4 @@ def _space(path: Path, needs: int | None) -> str:
     free = _free(_existing(path.parent))
     if needs is None or free is None:
         return ""
-    return f"; it needs {in_bytes(needs)}, and {in_bytes(free)} are free"
+    return f"; it needs {format_bytes(needs)}, and {format_bytes(free)} are free"
