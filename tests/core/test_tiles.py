@@ -129,13 +129,13 @@ def test_mirrored_prediction_is_the_mean_of_both_and_does_not_know_left_from_rig
     made, array = network(config), image(64, 96)[None]
     once = predict_window(made, array, UNITS)
     other = predict_window(made, array[..., ::-1], UNITS)
-    both = predict_window(made, array, UNITS, mirrored=True)
+    both = predict_window(made, array, UNITS, tta=True)
     names = ["denoised", "mask", "standard", "equivariant"] if kind == "adarenet" else ["denoised"]
     for name in names:
         one, two = getattr(once, name), getattr(other, name)[..., ::-1]
         assert np.abs(one - two).max() > 1e-3 * one.std()
         np.testing.assert_allclose(getattr(both, name), (one + two) / 2, rtol=1e-4, atol=1e-4)
-    again = predict_window(made, array[..., ::-1], UNITS, mirrored=True).denoised
+    again = predict_window(made, array[..., ::-1], UNITS, tta=True).denoised
     np.testing.assert_allclose(again[..., ::-1], both.denoised, rtol=1e-5)
 
 
@@ -145,10 +145,10 @@ def test_mirrored_tiles_agree_with_the_mirrored_whole(tile: int, size) -> None:
     made, array = network(config), image(*size)
     rows, columns = (padding(side, made.stride) for side in size)
     padded = np.pad(array, (rows, columns), "reflect")
-    whole = predict_window(made, padded[None], UNITS, mirrored=True).denoised[0]
+    whole = predict_window(made, padded[None], UNITS, tta=True).denoised[0]
     whole = whole[rows[0] :, columns[0] :][: size[0], : size[1]]
     halo = receptive_radius(config)
-    tiled = in_tiles(made, array, "YX", ["denoised"], tile=tile, halo=halo, mirrored=True)
+    tiled = in_tiles(made, array, "YX", ["denoised"], tile=tile, halo=halo, tta=True)
     assert np.abs(tiled["denoised"] - whole).max() <= 1e-4 * whole.std()
 
 
@@ -157,7 +157,7 @@ def test_of_several_draws_every_second_is_mirrored_and_there_are_not_more_of_the
     seen = []
     made.register_forward_pre_hook(lambda module, args: seen.append(args[0].clone()))
     draws = [torch.arange(64.0).reshape(1, 1, 8, 8) + number for number in range(4)]
-    predict_window(made, image(1, 8, 8), UNITS, draws=lambda _: draws, mirrored=True)
+    predict_window(made, image(1, 8, 8), UNITS, draws=lambda _: draws, tta=True)
     shown = [draws[0], draws[1].flip(-1), draws[2], draws[3].flip(-1)]
     assert len(seen) == 4
     assert all(map(torch.equal, seen, shown))

@@ -39,7 +39,7 @@ def predict(
     dtype: torch.dtype = torch.float32,
     samples: list[tuple[int, ...]] | None = None,
     draws: Draws | None = None,
-    mirrored: bool = False,
+    tta: bool = False,
 ) -> Iterator[TileDone]:
     """Denoise every plane and write the results into ``outputs``.
 
@@ -61,7 +61,7 @@ def predict(
         Sample indices to predict; default all.
     draws : Draws, optional
         What the network is shown instead of the picture itself; the predictions are averaged.
-    mirrored : bool
+    tta : bool
         Average over mirror images, too, see `predict_window`.
 
     Yields
@@ -75,9 +75,7 @@ def predict(
     for sample in chosen:
         for cut in cuts:
             window = _read(planes, sample, cut)
-            prediction = predict_window(
-                network, window, normalisation, dtype, draws, mirrored=mirrored
-            )
+            prediction = predict_window(network, window, normalisation, dtype, draws, tta=tta)
             for name, target in outputs.items():
                 part = getattr(prediction, name)[:, cut.rows.crop, cut.columns.crop]
                 rows, columns = cut.rows.write, cut.columns.write
@@ -93,7 +91,7 @@ def predict_window(
     dtype: torch.dtype = torch.float32,
     draws: Draws | None = None,
     *,
-    mirrored: bool = False,
+    tta: bool = False,
 ) -> _Arrays:
     """Denoise one picture of shape (channels, Y, X), in grey levels in and out.
 
@@ -106,15 +104,15 @@ def predict_window(
     seen = NetworkInput.of(window, normalisation)
     image = torch.from_numpy(seen.image)[None]
     shown = [image] if draws is None else draws(image)
-    if mirrored and len(shown) == 1:
+    if tta and len(shown) == 1:
         shown = [*shown, *shown]
 
     def predicted(number: int, picture: Tensor) -> Prediction:
-        turned = mirrored and number % 2 == 1
+        is_flipped = tta and number % 2 == 1
         picture = picture.to(device)
-        picture = picture.flip(-1) if turned else picture
+        picture = picture.flip(-1) if is_flipped else picture
         prediction: Prediction = network(picture.contiguous(memory_format=torch.channels_last))
-        if not turned:
+        if not is_flipped:
             return prediction
         others = (None if part is None else part.flip(-1) for part in prediction[1:])
         return Prediction(prediction.denoised.flip(-1), *others)

@@ -60,7 +60,7 @@ def predict_in_tiles(
                     tile=tile,
                     halo=halo,
                     draws=draws,
-                    mirrored=mirrored,
+                    tta=mirrored,
                     dtype=dtype,
                     samples=samples,
                 )
