@@ -63,7 +63,7 @@ def test_exact_elements_move_a_picture_as_their_matrix_moves_its_coordinates(nam
         # (g f)(p) = f(M_g p), looked up pixel by pixel.
         column, row = np.round(np.einsum("ij,jyx->iyx", group.coordinate_maps[g], [x, y]))
         expected = picture[row.astype(int) + 2, column.astype(int) + 2]
-        mirrored = np.fliplr(picture) if group.mirrored(g) else picture
+        mirrored = np.fliplr(picture) if group.is_reflection(g) else picture
         np.testing.assert_array_equal(np.rot90(mirrored, group.quarter_turns(g)), expected)
 
 

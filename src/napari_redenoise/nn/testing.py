@@ -25,7 +25,7 @@ def transform(
         batch, _, *size = x.shape
         x = x.reshape(batch, -1, len(group), *size)[:, :, torch.from_numpy(order).to(x.device)]
         x = x.reshape(batch, -1, *size)
-    if group.mirrored(element):
+    if group.is_reflection(element):
         x = x.flip(-1)
     return torch.rot90(x, group.quarter_turns(element), (-2, -1))
 

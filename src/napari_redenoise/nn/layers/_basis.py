@@ -137,6 +137,6 @@ def act_on_pixels(
     pixels: npt.NDArray[np.float64], group: Group, element: int
 ) -> npt.NDArray[np.float64]:
     """Apply an exact element to the first two axes of an array."""
-    if group.mirrored(element):
+    if group.is_reflection(element):
         pixels = np.flip(pixels, 1)
     return np.rot90(pixels, group.quarter_turns(element), (0, 1))

@@ -81,7 +81,7 @@ class Group:
         """Number of ``numpy.rot90`` turns in an exact element (after its mirror, if any)."""
         return 4 * (element % self.order) // self.order
 
-    def mirrored(self, element: int) -> bool:
+    def is_reflection(self, element: int) -> bool:
         """Whether an element mirrors the image before it turns it."""
         return element >= self.order
 
