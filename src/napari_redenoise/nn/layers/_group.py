@@ -28,19 +28,19 @@ class Group:
     """A cyclic or dihedral group; made by `CyclicGroup`, `DihedralGroup` or `parse_group`."""
 
     order: int
-    reflections: bool
+    has_reflections: bool
 
     def __post_init__(self) -> None:
         if self.order < 1:
             raise ConfigError(f"a group needs at least one rotation, got order {self.order}")
 
     def __len__(self) -> int:
-        return self.order * (2 if self.reflections else 1)
+        return self.order * (2 if self.has_reflections else 1)
 
     @property
     def name(self) -> str:
         """The usual name: C4, D8, ..."""
-        return f"{'D' if self.reflections else 'C'}{self.order}"
+        return f"{'D' if self.has_reflections else 'C'}{self.order}"
 
     @cached_property
     def coordinate_maps(self) -> npt.NDArray[np.float64]:
@@ -48,7 +48,7 @@ class Group:
         t = 2 * np.pi * np.arange(self.order) / self.order
         cos, sin = np.cos(t), np.sin(t)
         turned = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
-        if not self.reflections:
+        if not self.has_reflections:
             return turned
         # Points move by A_g = A_turn A_flip, so functions are read at M_g = A_flip M_turn.
         return np.concatenate([turned, np.diag([-1.0, 1.0]) @ turned])
@@ -88,12 +88,12 @@ class Group:
 
 def CyclicGroup(order: int) -> Group:
     """Rotations by multiples of ``360 / order`` degrees."""
-    return Group(order, reflections=False)
+    return Group(order, has_reflections=False)
 
 
 def DihedralGroup(order: int) -> Group:
     """Rotations by multiples of ``360 / order`` degrees, and the mirror images of each."""
-    return Group(order, reflections=True)
+    return Group(order, has_reflections=True)
 
 
 def parse_group(name: str) -> Group:
@@ -107,4 +107,4 @@ def parse_group(name: str) -> Group:
     match = re.fullmatch(r"([CD])([1-9]\d*)", name)
     if match is None:
         raise ConfigError(f"group {name!r} is unknown: give C4, C8, D4, ...")
-    return Group(int(match[2]), reflections=match[1] == "D")
+    return Group(int(match[2]), has_reflections=match[1] == "D")
