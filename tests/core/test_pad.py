@@ -4,18 +4,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_redenoise.nn import pad_to_multiple, padding, reflected
+from napari_redenoise.nn import pad_to_multiple, padding, reflect_indices
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 40), st.integers(0, 130), st.integers(0, 130))
 def test_reflected_indices_are_those_of_numpy(size: int, before: int, after: int) -> None:
     expected = np.pad(np.arange(size), (before, after), mode="reflect")
-    np.testing.assert_array_equal(reflected(-before, size + after, size), expected)
+    np.testing.assert_array_equal(reflect_indices(-before, size + after, size), expected)
 
 
 def test_reflected_can_start_inside() -> None:
-    np.testing.assert_array_equal(reflected(3, 8, 6), [3, 4, 5, 4, 3])
+    np.testing.assert_array_equal(reflect_indices(3, 8, 6), [3, 4, 5, 4, 3])
 
 
 @settings(deadline=None, max_examples=60)

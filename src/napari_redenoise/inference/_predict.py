@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_redenoise.data import NetworkInput, Normalisation, Planes
 from napari_redenoise.inference._tiles import Span, Tile, tiles
-from napari_redenoise.nn import DenoisingNetwork, Prediction, reflected
+from napari_redenoise.nn import DenoisingNetwork, Prediction, reflect_indices
 
 Draws = Callable[[Tensor], Sequence[Tensor]]
 """Of a normalised picture (1, channels, Y, X): what the network is shown of it."""
@@ -185,6 +185,6 @@ def _read(planes: Planes, sample: tuple[int, ...], cut: Tile) -> np.ndarray:
 
 def _source(span: Span, size: int) -> tuple[np.ndarray, slice]:
     """Pixels to read for a span, and how to pick the span's pixels from them."""
-    index = reflected(*span.read, size)
+    index = reflect_indices(*span.read, size)
     first, last = int(index.min()), int(index.max()) + 1
     return index - first, slice(first, last)

@@ -24,7 +24,7 @@ from napari_redenoise.nn.layers._fields import (
     GroupPool,
 )
 from napari_redenoise.nn.layers._group import CyclicGroup, DihedralGroup, Group, parse_group
-from napari_redenoise.nn.layers._pad import pad_to_multiple, padding, reflected
+from napari_redenoise.nn.layers._pad import pad_to_multiple, padding, reflect_indices
 from napari_redenoise.nn.networks._adarenet import (
     AdaReNet,
     DenoisingNetwork,
@@ -72,7 +72,7 @@ __all__ = [
     "padding",
     "parse_group",
     "receptive_radius",
-    "reflected",
+    "reflect_indices",
     "to_equivariant",
     "total_stride",
 ]

@@ -18,7 +18,7 @@ def padding(size: int, multiple: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def reflected(start: int, stop: int, size: int) -> npt.NDArray[np.int64]:
+def reflect_indices(start: int, stop: int, size: int) -> npt.NDArray[np.int64]:
     """Indices ``start..stop`` of an axis continued by reflection about its end pixels."""
     index = np.arange(start, stop)
     if size == 1:
@@ -35,7 +35,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[slice, slic
         size = x.shape[axis]
         before, after = padding(size, multiple)
         if before or after:
-            index = reflected(-before, size + after, size)
+            index = reflect_indices(-before, size + after, size)
             x = x.index_select(axis, torch.from_numpy(index).to(x.device))
         slices.append(slice(before, before + size))
     return x, (slices[0], slices[1])
