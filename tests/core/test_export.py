@@ -11,7 +11,7 @@ from torch import nn
 from napari_redenoise import Redenoiser, _cli
 from napari_redenoise.config import NetworkConfig
 from napari_redenoise.nn import (
-    Deployed,
+    DeployedNetwork,
     FieldAffine,
     FieldBatchNorm2d,
     FieldDropout2d,
@@ -131,7 +131,7 @@ def test_a_deployed_network_normalises_pads_and_leaves_what_is_not_finite(size) 
     config = NetworkConfig(levels=3, encoder_width=8, decoder_width=8, channels=2)
     network = build_network(config, draw())
     image = 100 + 20 * torch.randn(1, 2, *size, generator=draw())
-    deployed = Deployed(network, (100.0, 90.0), (20.0, 30.0))
+    deployed = DeployedNetwork(network, (100.0, 90.0), (20.0, 30.0))
     mean, std = (torch.tensor(v)[:, None, None] for v in ((100.0, 90.0), (20.0, 30.0)))
     with torch.no_grad():
         expected = network((image - mean) / std).denoised * std + mean

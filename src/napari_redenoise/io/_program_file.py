@@ -10,7 +10,7 @@ from napari_redenoise.config import NetworkConfig
 from napari_redenoise.data import Normalisation
 from napari_redenoise.errors import OutputError
 from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
-from napari_redenoise.nn import DenoisingNetwork, Deployed
+from napari_redenoise.nn import DenoisingNetwork, DeployedNetwork
 
 _LONGEST = 2**16
 
@@ -26,7 +26,7 @@ def export_model(
     """Write a trained network with its normalisation as a program of `torch.export`.
 
     ``torch.export.load(path).module()`` takes grey levels and returns denoised grey levels, see
-    `Deployed`, and needs torch alone. The file appears under its name only when it is complete.
+    `DeployedNetwork`, and needs torch alone. The file appears under its name only when it is complete.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def export_model(
 
     path = Path(path)
     check_program(path, overwrite=overwrite)
-    model = Deployed(network, normalisation.mean, normalisation.std).eval()
+    model = DeployedNetwork(network, normalisation.mean, normalisation.std).eval()
     shortest = model.stride + 1
     sides = {
         axis: torch.export.Dim(name, min=shortest, max=_LONGEST)

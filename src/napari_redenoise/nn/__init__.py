@@ -1,6 +1,6 @@
 """Networks: groups, Fourier-series convolutions, U-Nets and AdaReNet. Pure torch."""
 
-from napari_redenoise.nn._deployed import Deployed
+from napari_redenoise.nn._deployed import DeployedNetwork
 from napari_redenoise.nn._plain_layers import export
 from napari_redenoise.nn.convert._convert import to_equivariant
 from napari_redenoise.nn.layers._basis import filter_basis
@@ -40,7 +40,7 @@ __all__ = [
     "AdaReNet",
     "CyclicGroup",
     "DenoisingNetwork",
-    "Deployed",
+    "DeployedNetwork",
     "DihedralGroup",
     "EquivariantLayers",
     "FieldAffine",

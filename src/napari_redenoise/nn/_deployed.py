@@ -11,7 +11,7 @@ from napari_redenoise.nn._plain_layers import export
 from napari_redenoise.nn.networks._adarenet import DenoisingNetwork
 
 
-class Deployed(nn.Module):
+class DeployedNetwork(nn.Module):
     """Grey levels in, denoised grey levels out.
 
     Parameters
