@@ -55,13 +55,13 @@ def get_device(name: str | None = None) -> torch.device:
     """
     names = available_devices()
     if name in (None, "auto"):
-        return torch.device(next(one for one in names if why_refused(one) is None))
+        return torch.device(next(one for one in names if refusal_reason(one) is None))
     chosen = "cuda:0" if name == "cuda" else str(name)
     if chosen not in names:
         raise DeviceError(
             f"device {name!r} is not available: choose one of {', '.join(names)}, or 'auto'"
         )
-    reason = why_refused(chosen)
+    reason = refusal_reason(chosen)
     if reason is not None:
         raise DeviceError(f"device {name!r} cannot be used, {reason}, or choose 'auto'")
     return torch.device(chosen)
@@ -121,7 +121,7 @@ def explain_out_of_memory(device: torch.device) -> Iterator[None]:
         ) from error
 
 
-def why_refused(name: str) -> str | None:
+def refusal_reason(name: str) -> str | None:
     """Why a device cannot be used, and what to do about it; None for one that can.
 
     Each is tried once per process, and again only if its memory was in use. The CPU is not tried.
