@@ -68,11 +68,11 @@ def test_exact_elements_move_a_picture_as_their_matrix_moves_its_coordinates(nam
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "reflections"), [("C1", 1, False), ("C12", 12, False), ("D8", 16, True)]
+    ("name", "size", "has_reflections"), [("C1", 1, False), ("C12", 12, False), ("D8", 16, True)]
 )
 def test_a_name_is_read_and_given_back(name: str, size: int, has_reflections: bool) -> None:
     group = parse_group(name)
-    assert (len(group), group.has_reflections, group.name) == (size, reflections, name)
+    assert (len(group), group.has_reflections, group.name) == (size, has_reflections, name)
 
 
 @pytest.mark.parametrize("name", ["", "C", "C0", "c4", "E4", "C-4", "C4 ", "4", "D4x", "C4.0"])
