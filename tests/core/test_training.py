@@ -13,7 +13,7 @@ from napari_redenoise.objectives import Noise2Self, Sample
 from napari_redenoise.training import (
     LEARNING_RATES,
     TrainingState,
-    go_on,
+    continue_training,
     rate_factor,
     start,
     train,
@@ -157,7 +157,7 @@ def test_a_schedule_may_begin_at_any_step(tiny: Config) -> None:
 def test_going_on_begins_with_the_weights_that_are_given(tiny: Config) -> None:
     before, _ = run(tiny)
     config = tiny.replace({"training.steps": 5})
-    state = go_on(config, before.average.state_dict(), 3, CPU)
+    state = continue_training(config, before.average.state_dict(), 3, CPU)
     for module in (state.network, state.average):
         assert torch.equal(weights(module), weights(before.average))
     assert not state.optimiser.state

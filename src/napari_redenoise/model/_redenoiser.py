@@ -22,7 +22,7 @@ from napari_redenoise.model._previews import Window
 from napari_redenoise.model._run import Controls, TrainingEvent, TrainingRun
 from napari_redenoise.model._session import Session
 from napari_redenoise.noise import NoiseReport
-from napari_redenoise.training import go_on, start
+from napari_redenoise.training import continue_training, start
 
 
 class Redenoiser:
@@ -282,7 +282,7 @@ class Redenoiser:
         state = session.state if session.can_resume() else None
         if state is None:
             weights = session.network().state_dict()
-            state = go_on(plan.config, weights, here.step, self.device)
+            state = continue_training(plan.config, weights, here.step, self.device)
         pool = load_pool(shots, state.generator, normalisation, should_stop=controls.stops)
         session.resume(plan, state, here)
         return TrainingRun(session, material, pool, state, controls, lambda _: plan)

@@ -101,7 +101,7 @@ def start(config: Config, device: torch.device) -> TrainingState:
 
 
 @_learning
-def go_on(
+def continue_training(
     config: Config, weights: dict[str, Tensor], step: int, device: torch.device
 ) -> TrainingState:
     """Begin a new schedule with weights that were trained for ``step`` steps; a fresh optimiser.
