@@ -208,7 +208,7 @@ def train(
         state.patches = step.patches
         patches = _count(sample, state.patches)
         with torch.no_grad():
-            torch._foreach_lerp_(averages, parameters, 1 - averaging(state.step, config))
+            torch._foreach_lerp_(averages, parameters, 1 - ema_decay(state.step, config))
         state.losses.append(float(main))
         yield StepDone(
             state.step,
@@ -233,7 +233,7 @@ def _fewer(device: torch.device, wanted: int, patches: int) -> str:
     )
 
 
-def averaging(step: int, config: TrainingConfig) -> float:
+def ema_decay(step: int, config: TrainingConfig) -> float:
     """Decay of the moving average at a step, counted from 1 over all schedules.
 
     It grows with the number of steps, so that early previews are not held back by the weights
