@@ -11,7 +11,7 @@ from napari_redenoise import Config, Redenoiser
 from napari_redenoise.errors import DeviceError
 from napari_redenoise.nn import AdaReNet
 from napari_redenoise.objectives import Neighbor2Neighbor, Noise2Self, Objective, Sample
-from napari_redenoise.training import BEFORE, TrainingState, _step, start, train
+from napari_redenoise.training import UNRECORDED_STEPS, TrainingState, _step, start, train
 
 CPU = torch.device("cpu")
 FULL = "DefaultCPUAllocator: can't allocate memory"
@@ -199,8 +199,8 @@ ERRORS = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_where_recording_fails_steps_are_made_as_usual(tiny: Config, recorded, error) -> None:
-    config = tiny.replace({"training.steps": BEFORE + 4})
-    given = batches(BEFORE + 4, 2)
+    config = tiny.replace({"training.steps": UNRECORDED_STEPS + 4})
+    given = batches(UNRECORDED_STEPS + 4, 2)
     expected, plain = trained(config, given, Noise2Self(4))
     recorder = recorded(failing(error))
     state, events = trained(config, given, Noise2Self(4))
@@ -209,14 +209,14 @@ def test_where_recording_fails_steps_are_made_as_usual(tiny: Config, recorded, e
     assert [event.loss for event in events] == [event.loss for event in plain]
     assert torch.equal(weights(state), weights(expected))
     assert {event.patches for event in events} == {2}
-    assert state.step == BEFORE + 4
+    assert state.step == UNRECORDED_STEPS + 4
     moments = state.optimiser.state_dict()["state"]
-    assert {float(one["step"]) for one in moments.values()} == {BEFORE + 4.0}
+    assert {float(one["step"]) for one in moments.values()} == {UNRECORDED_STEPS + 4.0}
 
 
 def test_what_can_be_recorded_is_recorded_once(tiny: Config, recorded) -> None:
-    config = tiny.replace({"training.steps": BEFORE + 4})
-    given = batches(BEFORE + 4, 2)
+    config = tiny.replace({"training.steps": UNRECORDED_STEPS + 4})
+    given = batches(UNRECORDED_STEPS + 4, 2)
     expected, _ = trained(config, given, Noise2Self(4))
     recorder = recorded(Recorder)
     state, _ = trained(config, given, Noise2Self(4))

@@ -20,7 +20,7 @@ from napari_redenoise.model._material import (
 )
 from napari_redenoise.model._pretrained import resolve_start
 from napari_redenoise.nn import total_stride
-from napari_redenoise.training import BEFORE, start, train
+from napari_redenoise.training import UNRECORDED_STEPS, start, train
 
 TRIAL_STEPS = 4
 TRIAL_SIDE = 256
@@ -65,7 +65,7 @@ def _seconds(config: Config, planes: Planes, device: torch.device) -> tuple[floa
     """Seconds of one training step, and of the prediction of an image."""
     network = config.network
     # On CUDA the first steps are slower than those that follow, which are recorded.
-    steps = TRIAL_STEPS + (BEFORE + 1 if device.type == "cuda" else 0)
+    steps = TRIAL_STEPS + (UNRECORDED_STEPS + 1 if device.type == "cuda" else 0)
     trial = config.training.model_copy(update={"steps": steps})
     objective = config.objective
     if objective.kind == "r2r":

@@ -11,12 +11,12 @@ from napari_redenoise.training._loop import (
     start,
     train,
 )
-from napari_redenoise.training._step import BEFORE
+from napari_redenoise.training._step import UNRECORDED_STEPS
 
 __all__ = [
-    "BEFORE",
     "FINE_TUNING_RATE",
     "LEARNING_RATES",
+    "UNRECORDED_STEPS",
     "StepDone",
     "TrainingState",
     "continue_training",

@@ -19,7 +19,7 @@ from napari_redenoise.objectives import Sample
 Losses = Callable[[Prediction, Sample], tuple[Tensor, Tensor]]
 """Of a prediction and its sample: the loss to tell, detached, and the one to minimise."""
 
-BEFORE = 3
+UNRECORDED_STEPS = 3
 """Steps that are made as usual before one is recorded: libraries choose their kernels in these."""
 
 
@@ -100,7 +100,7 @@ class Step:
             self._free()
 
     def _make(self, sample: Sample, progress: float) -> Tensor:
-        if self._records and self._can_record(sample) and self._made >= BEFORE:
+        if self._records and self._can_record(sample) and self._made >= UNRECORDED_STEPS:
             if self._recorded is None:
                 self._recorded = self._record(sample, progress)
             if self._recorded is not None and self._recorded.fits(sample):
