@@ -14,7 +14,7 @@ from napari_redenoise.training import (
     LEARNING_RATES,
     TrainingState,
     continue_training,
-    rate_factor,
+    learning_rate_factor,
     start,
     train,
 )
@@ -50,7 +50,7 @@ def weights(module: torch.nn.Module) -> torch.Tensor:
 
 def test_the_rate_warms_up_stays_and_falls_to_zero() -> None:
     config = TrainingConfig(steps=400, warmup_steps=30)
-    factors = np.array([rate_factor(step, config) for step in range(400)])
+    factors = np.array([learning_rate_factor(step, config) for step in range(400)])
     np.testing.assert_allclose(factors[:30], np.arange(1, 31) / 30)
     np.testing.assert_array_equal(factors[30:200], 1)
     # The middle of the cosine, its end, and no way up.
@@ -62,7 +62,7 @@ def test_the_rate_warms_up_stays_and_falls_to_zero() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_the_rate_is_positive_without_warm_up_however_short_the_run(steps: int) -> None:
     config = TrainingConfig(steps=steps, warmup_steps=0)
-    assert all(0 < rate_factor(step, config) <= 1 for step in range(steps))
+    assert all(0 < learning_rate_factor(step, config) <= 1 for step in range(steps))
 
 
 def test_every_step_is_one_event(tiny: Config) -> None:
@@ -71,7 +71,7 @@ def test_every_step_is_one_event(tiny: Config) -> None:
     assert [event.step for event in events] == [1, 2, 3, 4, 5]
     assert {event.steps for event in events} == {5}
     assert [event.loss for event in events] == state.losses
-    expected = [1e-2 * rate_factor(step, config.training) for step in range(5)]
+    expected = [1e-2 * learning_rate_factor(step, config.training) for step in range(5)]
     np.testing.assert_allclose([event.learning_rate for event in events], expected)
     assert all(event.seconds > 0 for event in events)
 
@@ -138,7 +138,7 @@ def test_a_stopped_training_goes_on_where_it_was(tiny: Config) -> None:
     assert state.step == len(state.losses) == 20
     assert not torch.equal(weights(state.network), kept)
     # The rate it began with is the base of the schedule, and not the one it had at the stop.
-    expected = LEARNING_RATES["adarenet"] * rate_factor(10, TrainingConfig(steps=20))
+    expected = LEARNING_RATES["adarenet"] * learning_rate_factor(10, TrainingConfig(steps=20))
     assert second[0].learning_rate == pytest.approx(expected)
 
 

@@ -7,7 +7,7 @@ from napari_redenoise.training._loop import (
     TrainingState,
     continue_training,
     ema_decay,
-    rate_factor,
+    learning_rate_factor,
     start,
     train,
 )
@@ -21,7 +21,7 @@ __all__ = [
     "TrainingState",
     "continue_training",
     "ema_decay",
-    "rate_factor",
+    "learning_rate_factor",
     "start",
     "train",
 ]

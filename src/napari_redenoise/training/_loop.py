@@ -162,7 +162,7 @@ def train(
 ) -> Iterator[StepDone]:
     """Train from ``state.step`` to ``config.total_steps``.
 
-    The learning rate follows a schedule over the steps from ``state.began`` on, see `rate_factor`.
+    The learning rate follows a schedule over the steps from ``state.began`` on, see `learning_rate_factor`.
     Where memory does not suffice for the patches of a step, half of them are taken from then on.
 
     Parameters
@@ -200,7 +200,7 @@ def train(
         if state.step >= config.total_steps:
             return
         began = time.perf_counter()
-        rate = base_rate * rate_factor(state.step - state.began, schedule)
+        rate = base_rate * learning_rate_factor(state.step - state.began, schedule)
         sample = objective(noisy, state.generator)
         wanted = _count(sample, state.patches)
         main = step(sample, rate, (state.step + 1) / config.total_steps)
@@ -244,7 +244,7 @@ def ema_decay(step: int, config: TrainingConfig) -> float:
     return min(config.ema_decay, step / (step + 9))
 
 
-def rate_factor(step: int, config: TrainingConfig) -> float:
+def learning_rate_factor(step: int, config: TrainingConfig) -> float:
     """Linear warm-up, constant to half of the steps, then a cosine to zero.
 
     The warm-up takes at most a quarter of a short run.
