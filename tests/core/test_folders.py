@@ -299,15 +299,15 @@ def test_the_schedule_is_part_of_a_state_and_absent_from_older_ones(
     path = tmp_path / "state.safetensors"
     first, second = run_of(small, images), run_of(small, images)
     next(first.events())
-    first.state.began = 1
+    first.state.schedule_start = 1
     first.save_state(path)
     second.resume(path)
-    assert (second.state.step, second.state.began) == (1, 1)
+    assert (second.state.step, second.state.schedule_start) == (1, 1)
     with safe_open(path, framework="pt") as file:
-        header = {name: text for name, text in file.metadata().items() if name != "began"}
+        header = {name: text for name, text in file.metadata().items() if name != "schedule_start"}
     save_file(load_file(path), path, header)
     second.resume(path)
-    assert (second.state.step, second.state.began) == (1, 0)
+    assert (second.state.step, second.state.schedule_start) == (1, 0)
 
 
 def test_a_field_that_an_older_state_lacks_had_the_effect_of_its_default(

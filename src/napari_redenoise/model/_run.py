@@ -107,7 +107,7 @@ class TrainingRun:
         finally:
             session.is_training = False
             self._rest()
-            if state.step == state.began:
+            if state.step == state.schedule_start:
                 session.judge = None
         if not stops():
             judgement = session.settle(stops)
@@ -136,7 +136,7 @@ class TrainingRun:
             planes = self._material.planes
             return self._session.preview_with(network, planes, window, step, stops)
 
-        shows_at_once = self._is_fine_tuning or self._state.began
+        shows_at_once = self._is_fine_tuning or self._state.schedule_start
         first = 0 if shows_at_once else FIRST_STEP
         return Previews(network, denoise, self._controls.view, stops, first=first)
 
@@ -216,7 +216,7 @@ class TrainingRun:
             session.history.keep(self._snapshot())
 
     def _rest(self) -> None:
-        if self._state.step > self._state.began:
+        if self._state.step > self._state.schedule_start:
             self._session.history.rest(self._snapshot())
 
     def _snapshot(self) -> Snapshot:

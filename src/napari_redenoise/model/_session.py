@@ -232,7 +232,7 @@ class Session:
 
     def resume(self, plan: TrainingPlan, state: TrainingState, here: Snapshot) -> None:
         """Train on from a snapshot; later ones are dropped."""
-        state.began = here.step
+        state.schedule_start = here.step
         self.plan, self.state, self._network = plan, state, state.average
         self.history.resume(here)
 

@@ -40,7 +40,7 @@ def save_state(path: str | Path, state: TrainingState, settings: str) -> Path:
     header = {
         "format": FORMAT,
         "step": str(state.step),
-        "began": str(state.began),
+        "schedule_start": str(state.schedule_start),
         "settings": settings,
     }
     size = sum(value.nbytes for value in tensors.values())
@@ -92,7 +92,7 @@ def load_state(
             _restore(state, tensors)
             state.step = int(header["step"])
             # Files that lack it were written when there was one schedule only.
-            state.began = int(header.get("began", 0))
+            state.schedule_start = int(header.get("schedule_start", 0))
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ModelFileError(f"{path} does not fit its own settings: {error}") from error
     if different:

@@ -55,7 +55,7 @@ class TrainingState:
     """Everything that training changes.
 
     ``average`` is the exponential moving average of the network's weights, to predict with.
-    ``rate`` is the learning rate, ``began`` the step at which its present schedule began.
+    ``rate`` is the learning rate, ``schedule_start`` the step at which its present schedule began.
     ``patches`` is the most patches per step that fit the memory, where that has been found out.
     """
 
@@ -65,7 +65,7 @@ class TrainingState:
     rate: float
     step: int = 0
     losses: list[float] = field(default_factory=list)
-    began: int = 0
+    schedule_start: int = 0
     patches: int | None = None
 
     @cached_property
@@ -119,7 +119,7 @@ def continue_training(
     network = build_network(config.network, torch.Generator(), torch.float32)
     network.load_state_dict(weights)
     state = _state(config, network, generator, device)
-    state.step = state.began = step
+    state.step = state.schedule_start = step
     return state
 
 
@@ -162,7 +162,7 @@ def train(
 ) -> Iterator[StepDone]:
     """Train from ``state.step`` to ``config.total_steps``.
 
-    The learning rate follows a schedule over the steps from ``state.began`` on, see `learning_rate_factor`.
+    The learning rate follows a schedule over the steps from ``state.schedule_start`` on, see `learning_rate_factor`.
     Where memory does not suffice for the patches of a step, half of them are taken from then on.
 
     Parameters
@@ -194,13 +194,13 @@ def train(
         return losses(prediction, sample, config)
 
     step = Step(state.network, state.optimiser, dtype, all_losses, config.clip_norm, state.patches)
-    schedule = config.model_copy(update={"steps": config.total_steps - state.began})
+    schedule = config.model_copy(update={"steps": config.total_steps - state.schedule_start})
     state.network.train()
     for noisy in batches:
         if state.step >= config.total_steps:
             return
         began = time.perf_counter()
-        rate = base_rate * learning_rate_factor(state.step - state.began, schedule)
+        rate = base_rate * learning_rate_factor(state.step - state.schedule_start, schedule)
         sample = objective(noisy, state.generator)
         wanted = _count(sample, state.patches)
         main = step(sample, rate, (state.step + 1) / config.total_steps)
