@@ -3,7 +3,7 @@
 from napari_redenoise.recipes._added_noise import noise_config
 from napari_redenoise.recipes._evaluation import ImageDone, evaluate, scaled
 from napari_redenoise.recipes._folder_training import EpochDone, FolderTraining
-from napari_redenoise.recipes._state_file import load_state, save_state
+from napari_redenoise.recipes._checkpoint_file import load_state, save_state
 from napari_redenoise.recipes.pretraining import SIDE, Pretraining, Recipe
 
 __all__ = [

@@ -27,7 +27,7 @@ from napari_redenoise.recipes._added_noise import Image, noise_config, with_nois
 from napari_redenoise.recipes._evaluation import denoise_image, scaled
 from napari_redenoise.recipes._folder_batches import FolderBatch, FolderBatches
 from napari_redenoise.recipes._prefetch import ahead, default_workers
-from napari_redenoise.recipes._state_file import load_state, save_state
+from napari_redenoise.recipes._checkpoint_file import load_state, save_state
 from napari_redenoise.training import StepDone, start, train
 
 _MEASURED = 64

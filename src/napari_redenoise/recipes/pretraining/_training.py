@@ -23,7 +23,7 @@ from napari_redenoise.io import load_model, save_model
 from napari_redenoise.nn import DenoisingNetwork, SingleBranch
 from napari_redenoise.objectives import Sample
 from napari_redenoise.recipes._prefetch import ahead
-from napari_redenoise.recipes._state_file import load_state, save_state
+from napari_redenoise.recipes._checkpoint_file import load_state, save_state
 from napari_redenoise.recipes.pretraining._lights import Lights
 from napari_redenoise.recipes.pretraining._photographs import LICENCES
 from napari_redenoise.recipes.pretraining._recipe import SIDE, gains, one_batch
