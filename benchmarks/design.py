@@ -95,7 +95,7 @@ def trained(name: str) -> Path:
     kept = time.monotonic()
     for _ in training.events():
         if time.monotonic() - kept > KEEP_EVERY:
-            training.save_state(state)
+            training.save_checkpoint(state)
             kept = time.monotonic()
     training.save(path)
     state.unlink(missing_ok=True)

@@ -229,7 +229,7 @@ def test_a_resumed_training_ends_as_one_that_was_not_interrupted(
     for event in first.events():
         if isinstance(event, StepDone) and event.step == stop:
             break
-    first.save_state(tmp_path / "state.safetensors")
+    first.save_checkpoint(tmp_path / "state.safetensors")
     second = run_of(small, images)
     second.resume(tmp_path / "state.safetensors")
     rest = [event.loss for event in second.events() if isinstance(event, StepDone)]
@@ -252,7 +252,7 @@ def test_more_epochs_extend_a_finished_run_by_the_schedule_of_the_longer_one(
     long = steps_of(run_of(small, images, epochs=5))
     short = run_of(small, images, epochs=2)
     assert steps_of(short)[-1].learning_rate < long[5].learning_rate
-    short.save_state(path)
+    short.save_checkpoint(path)
     extended = run_of(small, images, epochs=5)
     extended.resume(path)
     added = steps_of(extended)
@@ -266,12 +266,12 @@ def test_an_extended_run_is_resumed_like_any_other(
 ) -> None:
     first = run_of(small, images, epochs=1)
     list(first.events())
-    first.save_state(tmp_path / "first.safetensors")
+    first.save_checkpoint(tmp_path / "first.safetensors")
     whole = run_of(small, images, epochs=3)
     whole.resume(tmp_path / "first.safetensors")
     for event in whole.events():
         if isinstance(event, StepDone) and event.step == 5:
-            whole.save_state(tmp_path / "second.safetensors")
+            whole.save_checkpoint(tmp_path / "second.safetensors")
     again = run_of(small, images, epochs=3)
     again.resume(tmp_path / "second.safetensors")
     list(again.events())
@@ -286,7 +286,7 @@ def test_a_run_is_not_made_shorter_nor_otherwise_changed_by_extending_it(
     small: Config, images: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "state.safetensors"
-    run_of(small, images, epochs=2).save_state(path)
+    run_of(small, images, epochs=2).save_checkpoint(path)
     with pytest.raises(ModelFileError, match=r"other settings .*folder\.epochs"):
         run_of(small, images, epochs=1).resume(path)
     with pytest.raises(ModelFileError, match=r"other settings \(folder\.noise_param\)"):
@@ -300,7 +300,7 @@ def test_the_schedule_is_part_of_a_state_and_absent_from_older_ones(
     first, second = run_of(small, images), run_of(small, images)
     next(first.events())
     first.state.schedule_start = 1
-    first.save_state(path)
+    first.save_checkpoint(path)
     second.resume(path)
     assert (second.state.step, second.state.schedule_start) == (1, 1)
     with safe_open(path, framework="pt") as file:
@@ -314,7 +314,7 @@ def test_a_field_that_an_older_state_lacks_had_the_effect_of_its_default(
     small: Config, images: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "state.safetensors"
-    run_of(small, images).save_state(path)
+    run_of(small, images).save_checkpoint(path)
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
     settings = json.loads(header["settings"])
@@ -326,7 +326,7 @@ def test_a_field_that_an_older_state_lacks_had_the_effect_of_its_default(
 def test_a_state_of_other_settings_is_refused_by_their_names(
     small: Config, images: Path, tmp_path: Path
 ) -> None:
-    run_of(small, images).save_state(tmp_path / "state.safetensors")
+    run_of(small, images).save_checkpoint(tmp_path / "state.safetensors")
     other = run_of(small.replace({"training.loss": "l1"}), images, noise_param=30)
     with pytest.raises(ModelFileError, match=r"config\.training\.loss, folder\.noise_param"):
         other.resume(tmp_path / "state.safetensors")

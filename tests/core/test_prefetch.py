@@ -126,7 +126,7 @@ def test_a_run_may_be_resumed_with_other_workers(
     for event in first.events():
         if isinstance(event, StepDone) and event.step == 4:
             break
-    first.save_state(tmp_path / "state.safetensors")
+    first.save_checkpoint(tmp_path / "state.safetensors")
     second.resume(tmp_path / "state.safetensors")
     list(second.events())
     assert second.state.losses == whole.state.losses

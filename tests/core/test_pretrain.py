@@ -244,7 +244,7 @@ def test_pretraining_goes_on_as_if_it_had_not_been_interrupted(config: Config, t
     for event in first.events():
         if event.step == 2:
             break
-    first.save_state(tmp_path / "state")
+    first.save_checkpoint(tmp_path / "state")
     second = Pretraining(config, RECIPE, "cpu")
     second.resume(tmp_path / "state")
     assert [event.loss for event in second.events()] == losses[2:]

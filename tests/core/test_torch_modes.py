@@ -99,7 +99,7 @@ def test_a_training_on_folders_is_resumed_where_gradients_are_off(
     with mode():
         begun = training()
         next(iter(begun.events()))
-        begun.save_state(tmp_path / "state.safetensors")
+        begun.save_checkpoint(tmp_path / "state.safetensors")
         resumed = training()
         resumed.resume(tmp_path / "state.safetensors")
     list(resumed.events())

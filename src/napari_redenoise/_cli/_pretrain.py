@@ -86,13 +86,13 @@ def _run(training: Pretraining, state: Path) -> None:
             if event.note is not None:
                 typer.echo(event.note, err=True)
             if time.monotonic() - kept > KEEP_EVERY:
-                training.save_state(state)
+                training.save_checkpoint(state)
                 recent = training.state.losses[-500:]
                 tqdm.write(f"step {event.step}: loss {sum(recent) / len(recent):.4f}")
                 kept = time.monotonic()
             if asked_to_stop.is_set():
                 break
     if training.state.step < total:
-        training.save_state(state)
+        training.save_checkpoint(state)
         typer.echo(f"stopped at step {training.state.step}; go on with --resume", err=True)
         raise typer.Exit(asked_to_stop.exit_code)

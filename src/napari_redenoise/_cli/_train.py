@@ -214,7 +214,7 @@ def _run(
                 plot_statistics(folder)
             if asked_to_stop.is_set():
                 break
-    training.save_state(folder / STATE)
+    training.save_checkpoint(folder / STATE)
 
 
 def _sentence(event: EpochDone) -> str:
@@ -235,7 +235,7 @@ def _keep(training: FolderTraining, event: EpochDone, folder: Path, *, one_model
     training.save_model(folder / name, overwrite=True)
     row = {column: f"{getattr(event, column):.6g}" for column in COLUMNS}
     _write_statistics(folder, [*_statistics(folder), row])
-    training.save_state(folder / STATE)
+    training.save_checkpoint(folder / STATE)
 
 
 def _numbers(epochs: int) -> list[str]:

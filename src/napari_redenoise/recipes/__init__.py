@@ -1,9 +1,9 @@
 """Trainings that are not of one image: on folders as in the paper, and of pretrained weights."""
 
 from napari_redenoise.recipes._added_noise import noise_config
+from napari_redenoise.recipes._checkpoint_file import load_state, save_checkpoint
 from napari_redenoise.recipes._evaluation import ImageDone, evaluate, scaled
 from napari_redenoise.recipes._folder_training import EpochDone, FolderTraining
-from napari_redenoise.recipes._checkpoint_file import load_state, save_state
 from napari_redenoise.recipes.pretraining import SIDE, Pretraining, Recipe
 
 __all__ = [
@@ -16,6 +16,6 @@ __all__ = [
     "evaluate",
     "load_state",
     "noise_config",
-    "save_state",
+    "save_checkpoint",
     "scaled",
 ]

@@ -19,7 +19,7 @@ from napari_redenoise.training import TrainingState
 FORMAT = "napari-redenoise-state/1"
 
 
-def save_state(path: str | Path, state: TrainingState, settings: str) -> Path:
+def save_checkpoint(path: str | Path, state: TrainingState, settings: str) -> Path:
     """Write weights, their average, the optimiser, the random generator and the losses.
 
     Parameters
@@ -58,7 +58,7 @@ def save_state(path: str | Path, state: TrainingState, settings: str) -> Path:
 def load_state(
     path: str | Path, state: TrainingState, settings: str, may_grow: Collection[str] = ()
 ) -> None:
-    """Bring a freshly started training to where `save_state` left it.
+    """Bring a freshly started training to where `save_checkpoint` left it.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def load_state(
     state : TrainingState
         Changed in place.
     settings : str
-        As `save_state` had them.
+        As `save_checkpoint` had them.
     may_grow : collection of str
         Dotted names of settings that may be larger now.
 

@@ -24,10 +24,10 @@ from napari_redenoise.metrics import psnr
 from napari_redenoise.model import TrainingPlan, make_objective
 from napari_redenoise.objectives import R2R, Sample, Supervised
 from napari_redenoise.recipes._added_noise import Image, noise_config, with_noise
+from napari_redenoise.recipes._checkpoint_file import load_state, save_checkpoint
 from napari_redenoise.recipes._evaluation import denoise_image, scaled
 from napari_redenoise.recipes._folder_batches import FolderBatch, FolderBatches
 from napari_redenoise.recipes._prefetch import ahead, default_workers
-from napari_redenoise.recipes._checkpoint_file import load_state, save_state
 from napari_redenoise.training import StepDone, start, train
 
 _MEASURED = 64
@@ -147,7 +147,7 @@ class FolderTraining:
         return json.dumps({**self._settings(self.config), "images": names})
 
     def resume(self, path: str | Path) -> None:
-        """Continue from a checkpoint that `save_state` wrote.
+        """Continue from a checkpoint that `save_checkpoint` wrote.
 
         With as many epochs as it was made with the run ends as if it had not been interrupted.
         With more the run is extended: from here on the learning rate is that of a run of so many
@@ -165,7 +165,7 @@ class FolderTraining:
         """
         load_state(path, self.state, self.settings, may_grow=_OF_EPOCHS)
 
-    def save_state(self, path: str | Path) -> Path:
+    def save_checkpoint(self, path: str | Path) -> Path:
         """Write a checkpoint with all that `resume` needs; an older one is replaced.
 
         Parameters
@@ -181,7 +181,7 @@ class FolderTraining:
         OutputError
             When it cannot be written.
         """
-        return save_state(path, self.state, self.settings)
+        return save_checkpoint(path, self.state, self.settings)
 
     def save_model(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the averaged network as a model file, for grey levels as the files hold them.

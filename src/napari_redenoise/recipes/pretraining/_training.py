@@ -22,8 +22,8 @@ from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import load_model, save_model
 from napari_redenoise.nn import DenoisingNetwork, SingleBranch
 from napari_redenoise.objectives import Sample
+from napari_redenoise.recipes._checkpoint_file import load_state, save_checkpoint
 from napari_redenoise.recipes._prefetch import ahead
-from napari_redenoise.recipes._checkpoint_file import load_state, save_state
 from napari_redenoise.recipes.pretraining._lights import Lights
 from napari_redenoise.recipes.pretraining._photographs import LICENCES
 from napari_redenoise.recipes.pretraining._recipe import SIDE, gains, one_batch
@@ -134,12 +134,12 @@ class Pretraining:
         self._began_with = {"began_with": {"part": found, **past}}
 
     def resume(self, path: str | Path) -> None:
-        """Go on from a state that `save_state` wrote."""
+        """Go on from a state that `save_checkpoint` wrote."""
         load_state(path, self.state, self.settings)
 
-    def save_state(self, path: str | Path) -> Path:
+    def save_checkpoint(self, path: str | Path) -> Path:
         """Write all that `resume` needs."""
-        return save_state(path, self.state, self.settings)
+        return save_checkpoint(path, self.state, self.settings)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the averaged network as a model file, with recipe and licences in its header.
