@@ -1,7 +1,7 @@
 """Trainings that are not of one image: on folders as in the paper, and of pretrained weights."""
 
 from napari_redenoise.recipes._added_noise import noise_config
-from napari_redenoise.recipes._checkpoint_file import load_state, save_checkpoint
+from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_checkpoint
 from napari_redenoise.recipes._evaluation import ImageDone, evaluate, scaled
 from napari_redenoise.recipes._folder_training import EpochDone, FolderTraining
 from napari_redenoise.recipes.pretraining import SIDE, Pretraining, Recipe
@@ -14,7 +14,7 @@ __all__ = [
     "Pretraining",
     "Recipe",
     "evaluate",
-    "load_state",
+    "load_checkpoint",
     "noise_config",
     "save_checkpoint",
     "scaled",

@@ -28,7 +28,7 @@ def save_checkpoint(path: str | Path, state: TrainingState, settings: str) -> Pa
         Replaced if it exists.
     state : TrainingState
     settings : str
-        What the training was started with; `load_state` compares it.
+        What the training was started with; `load_checkpoint` compares it.
     """
     path = Path(path)
     tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
@@ -55,7 +55,7 @@ def save_checkpoint(path: str | Path, state: TrainingState, settings: str) -> Pa
 
 
 @torch.inference_mode(mode=False)
-def load_state(
+def load_checkpoint(
     path: str | Path, state: TrainingState, settings: str, may_grow: Collection[str] = ()
 ) -> None:
     """Bring a freshly started training to where `save_checkpoint` left it.

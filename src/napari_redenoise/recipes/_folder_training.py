@@ -24,7 +24,7 @@ from napari_redenoise.metrics import psnr
 from napari_redenoise.model import TrainingPlan, make_objective
 from napari_redenoise.objectives import R2R, Sample, Supervised
 from napari_redenoise.recipes._added_noise import Image, noise_config, with_noise
-from napari_redenoise.recipes._checkpoint_file import load_state, save_checkpoint
+from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_checkpoint
 from napari_redenoise.recipes._evaluation import denoise_image, scaled
 from napari_redenoise.recipes._folder_batches import FolderBatch, FolderBatches
 from napari_redenoise.recipes._prefetch import ahead, default_workers
@@ -163,7 +163,7 @@ class FolderTraining:
             When the file is missing or damaged, or its training was started with other settings,
             more epochs among them.
         """
-        load_state(path, self.state, self.settings, may_grow=_OF_EPOCHS)
+        load_checkpoint(path, self.state, self.settings, may_grow=_OF_EPOCHS)
 
     def save_checkpoint(self, path: str | Path) -> Path:
         """Write a checkpoint with all that `resume` needs; an older one is replaced.

@@ -22,7 +22,7 @@ from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import load_model, save_model
 from napari_redenoise.nn import DenoisingNetwork, SingleBranch
 from napari_redenoise.objectives import Sample
-from napari_redenoise.recipes._checkpoint_file import load_state, save_checkpoint
+from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_checkpoint
 from napari_redenoise.recipes._prefetch import ahead
 from napari_redenoise.recipes.pretraining._lights import Lights
 from napari_redenoise.recipes.pretraining._photographs import LICENCES
@@ -135,7 +135,7 @@ class Pretraining:
 
     def resume(self, path: str | Path) -> None:
         """Go on from a state that `save_checkpoint` wrote."""
-        load_state(path, self.state, self.settings)
+        load_checkpoint(path, self.state, self.settings)
 
     def save_checkpoint(self, path: str | Path) -> Path:
         """Write all that `resume` needs."""
