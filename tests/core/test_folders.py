@@ -24,7 +24,6 @@ from napari_redenoise.recipes import (
     FolderTraining,
     evaluate,
     noise_config,
-    scaled,
 )
 from napari_redenoise.recipes._evaluation import denoise_image
 from napari_redenoise.training import StepDone
@@ -587,7 +586,7 @@ def test_a_model_denoises_files_like_those_it_was_trained_on(tmp_path: Path) -> 
     assert done.exit_code == 0, done.output
     network, config, normalisation, *_ = load_model(model)
     assert normalisation.mean == pytest.approx((257 * np.mean([scene(0), scene(1)]),), rel=1e-4)
-    of_training = scaled(normalisation, 1 / 257)
+    of_training = scale_normalisation(normalisation, 1 / 257)
     seen = scene(0)[None].astype(np.float32)
     once, mirrored = (
         denoise_image(network, image, config, of_training)[0] for image in (seen, seen[..., ::-1])
@@ -612,7 +611,7 @@ def test_a_model_of_unknown_grey_scale_is_evaluated_only_with_a_range(
     training = run_of(small, images)
     eight, sixteen = tmp_path / "8.safetensors", tmp_path / "16.safetensors"
     training.save_model(eight)
-    units = scaled(training.normalisation, 257)
+    units = scale_normalisation(training.normalisation, 257)
     save_model(sixteen, training.state.average, training.config, units, {"steps": 0})
 
     def scores(model: Path, *more: object) -> list[str]:

@@ -19,7 +19,7 @@ from napari_redenoise.data import FULL_SCALE, ImageFolder
 from napari_redenoise.devices import get_device
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import check_folder, load_model, refuse_existing, write_atomically
-from napari_redenoise.recipes import ImageDone, evaluate, noise_config, scaled
+from napari_redenoise.recipes import ImageDone, evaluate, noise_config, scale_normalisation
 
 TABLE = "table.csv"
 
@@ -51,7 +51,7 @@ def evaluate_model(
     channels = config.network.channels
     images = ImageFolder.open(test_dir, test_size, channels, subfolders=subfolders)
     white = _white(model, provenance, grey_range)
-    normalisation = scaled(normalisation, FULL_SCALE / white)
+    normalisation = scale_normalisation(normalisation, FULL_SCALE / white)
     montages = _montage_names(images)
     if out is not None:
         refuse_among_images(out, test_dir, subfolders=subfolders)

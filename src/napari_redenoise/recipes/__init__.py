@@ -2,7 +2,7 @@
 
 from napari_redenoise.recipes._added_noise import noise_config
 from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_checkpoint
-from napari_redenoise.recipes._evaluation import ImageDone, evaluate, scaled
+from napari_redenoise.recipes._evaluation import ImageDone, evaluate, scale_normalisation
 from napari_redenoise.recipes._folder_training import EpochDone, FolderTraining
 from napari_redenoise.recipes.pretraining import SIDE, Pretraining, Recipe
 
@@ -17,5 +17,5 @@ __all__ = [
     "load_checkpoint",
     "noise_config",
     "save_checkpoint",
-    "scaled",
+    "scale_normalisation",
 ]

@@ -107,7 +107,7 @@ def denoise_image(
     return denoised
 
 
-def scaled(normalisation: Normalisation, factor: float) -> Normalisation:
+def scale_normalisation(normalisation: Normalisation, factor: float) -> Normalisation:
     """The same for grey levels that are so many times as large."""
     return Normalisation(
         tuple(factor * mean for mean in normalisation.mean),

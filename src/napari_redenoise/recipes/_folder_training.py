@@ -25,7 +25,7 @@ from napari_redenoise.model import TrainingPlan, make_objective
 from napari_redenoise.objectives import R2R, Sample, Supervised
 from napari_redenoise.recipes._added_noise import Image, noise_config, with_noise
 from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_checkpoint
-from napari_redenoise.recipes._evaluation import denoise_image, scaled
+from napari_redenoise.recipes._evaluation import denoise_image, scale_normalisation
 from napari_redenoise.recipes._folder_batches import FolderBatch, FolderBatches
 from napari_redenoise.recipes._prefetch import ahead, default_workers
 from napari_redenoise.training import StepDone, start, train
@@ -209,7 +209,7 @@ class FolderTraining:
         if config.objective.noise is not None:
             noise = config.objective.noise.scaled(factor)
             config = config.replace({"objective.noise": noise.model_dump()})
-        network, normalisation = self.state.average, scaled(self.normalisation, factor)
+        network, normalisation = self.state.average, scale_normalisation(self.normalisation, factor)
         plan = TrainingPlan(asked, config)
         return save_model(
             path,
