@@ -18,7 +18,7 @@ def noise_config(kind: NoiseKind, level: float) -> NoiseConfig:
     return NoiseConfig(gain=(gain,), read_noise=(read_noise,))
 
 
-def with_noise(clean: Image, noise: NoiseConfig, rng: np.random.Generator) -> Image:
+def add_noise(clean: Image, noise: NoiseConfig, rng: np.random.Generator) -> Image:
     """A clean image as a camera with this noise records it."""
     (gain,), (read_noise,) = noise.gain, noise.read_noise
     if gain == 0:

@@ -16,7 +16,7 @@ from napari_redenoise.inference import predict, tile_sizes
 from napari_redenoise.metrics import psnr, ssim
 from napari_redenoise.model import draws_of, make_objective, shows_draws
 from napari_redenoise.nn import DenoisingNetwork
-from napari_redenoise.recipes._added_noise import Image, with_noise
+from napari_redenoise.recipes._added_noise import Image, add_noise
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def evaluate(
     if config.objective.kind == "r2r":
         config = config.replace({"objective.noise": noise.model_dump()})
     for number, clean in images.readable():
-        noisy = with_noise(clean, noise, np.random.default_rng([seed, number]))
+        noisy = add_noise(clean, noise, np.random.default_rng([seed, number]))
         denoised = denoise_image(network, noisy, config, normalisation)
         yield ImageDone(
             images.paths[number],

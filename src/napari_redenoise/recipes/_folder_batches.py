@@ -17,7 +17,7 @@ from napari_redenoise.data import ImageFolder, Normalisation, Window
 from napari_redenoise.errors import InputError
 from napari_redenoise.model import figures
 from napari_redenoise.objectives import NoiseFigures
-from napari_redenoise.recipes._added_noise import Image, noise_config, with_noise
+from napari_redenoise.recipes._added_noise import Image, add_noise, noise_config
 
 _LEAST_LEVEL = 1e-3
 """Of noise; R2R divides by it."""
@@ -98,9 +98,9 @@ class FolderBatches:
         )
 
     def _shots(self, clean: Image, noise: NoiseConfig, rng: np.random.Generator) -> list[Image]:
-        shots = [with_noise(clean, noise, rng)]
+        shots = [add_noise(clean, noise, rng)]
         if self.is_paired:
-            second = clean if self.folder.clean_targets else with_noise(clean, noise, rng)
+            second = clean if self.folder.clean_targets else add_noise(clean, noise, rng)
             shots.append(second)
         return shots
 

@@ -23,7 +23,7 @@ from napari_redenoise.io import save_model
 from napari_redenoise.metrics import psnr
 from napari_redenoise.model import TrainingPlan, make_objective
 from napari_redenoise.objectives import R2R, Sample, Supervised
-from napari_redenoise.recipes._added_noise import Image, noise_config, with_noise
+from napari_redenoise.recipes._added_noise import Image, add_noise, noise_config
 from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_checkpoint
 from napari_redenoise.recipes._evaluation import denoise_image, scale_normalisation
 from napari_redenoise.recipes._folder_batches import FolderBatch, FolderBatches
@@ -286,7 +286,7 @@ class FolderTraining:
         side, seed = self.config.training.patch_side, self.config.training.seed
         for number, image in self.validation.readable():
             clean = _middle(image, side)
-            noisy = with_noise(clean, noise, np.random.default_rng([seed, number]))
+            noisy = add_noise(clean, noise, np.random.default_rng([seed, number]))
             denoised = denoise_image(
                 self.state.average, noisy, self.config, self.normalisation, dtype
             )
