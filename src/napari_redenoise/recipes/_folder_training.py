@@ -27,7 +27,7 @@ from napari_redenoise.recipes._added_noise import Image, add_noise, noise_config
 from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_checkpoint
 from napari_redenoise.recipes._evaluation import denoise_image, scale_normalisation
 from napari_redenoise.recipes._folder_batches import FolderBatch, FolderBatches
-from napari_redenoise.recipes._prefetch import ahead, default_workers
+from napari_redenoise.recipes._prefetch import default_workers, prefetch
 from napari_redenoise.training import StepDone, start, train
 
 _MEASURED = 64
@@ -305,7 +305,7 @@ class FolderTraining:
         ------
         FolderBatch
         """
-        return ahead(self._make_batch, itertools.count(self.state.step), self.workers)
+        return prefetch(self._make_batch, itertools.count(self.state.step), self.workers)
 
     def _objective(self) -> Callable[[FolderBatch, torch.Generator], Sample]:
         config = self.config.objective

@@ -22,7 +22,7 @@ def default_workers() -> int:
     return min(MOST_WORKERS, cores - 1)
 
 
-def ahead(
+def prefetch(
     make: Callable[[Key], Batch], keys: Iterable[Key], workers: int
 ) -> Generator[Batch, None, None]:
     """Make batches in other threads, and give them in the order of their keys.

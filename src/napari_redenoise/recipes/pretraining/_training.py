@@ -23,7 +23,7 @@ from napari_redenoise.io import load_model, save_model
 from napari_redenoise.nn import DenoisingNetwork, SingleBranch
 from napari_redenoise.objectives import Sample
 from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_checkpoint
-from napari_redenoise.recipes._prefetch import ahead
+from napari_redenoise.recipes._prefetch import prefetch
 from napari_redenoise.recipes.pretraining._lights import Lights
 from napari_redenoise.recipes.pretraining._photographs import LICENCES
 from napari_redenoise.recipes.pretraining._recipe import SIDE, gains, one_batch
@@ -197,7 +197,7 @@ class Pretraining:
                 # Not in a thread: two teams of torch's threads in one process delay each other.
                 yield from map(make, steps)
             else:
-                yield from ahead(make, steps, workers=1)
+                yield from prefetch(make, steps, workers=1)
         finally:
             lights.close()
 
