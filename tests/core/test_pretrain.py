@@ -25,7 +25,7 @@ from napari_redenoise.recipes.pretraining import (
 )
 from napari_redenoise.recipes.pretraining._lights import Lights
 from napari_redenoise.recipes.pretraining._photographs import picture, planes
-from napari_redenoise.recipes.pretraining._recipe import gains, one_batch
+from napari_redenoise.recipes.pretraining._recipe import gains, make_batch
 from napari_redenoise.recipes.pretraining._scenes import through_optics
 
 RECIPE = Recipe(scenes=4, pictures=0.5)
@@ -186,10 +186,10 @@ def test_scenes_follow_from_their_numbers_whoever_draws_them() -> None:
 
 def test_a_batch_is_noisy_patches_with_their_clean_targets() -> None:
     lights = Lights(3, SIDE, 0.5, 0, CPU).first(3)
-    batch = one_batch(lights, rng(), batch_size=64, patch=32)
+    batch = make_batch(lights, rng(), batch_size=64, patch=32)
     assert batch.input.shape == batch.target.shape == batch.mask.shape == (64, 1, 32, 32)
     assert torch.isfinite(batch.input).all()
-    again = one_batch(lights, rng(), batch_size=64, patch=32)
+    again = make_batch(lights, rng(), batch_size=64, patch=32)
     assert torch.equal(batch.input, again.input)
     # Noise has no mean and its neighbours have little in common; the target explains the rest.
     error = batch.input - batch.target
@@ -203,7 +203,7 @@ def test_patches_are_mirrored_and_turned_unless_told_otherwise() -> None:
 
     def slopes(*, flips: bool) -> list[float]:
         batches = (
-            one_batch(ramp, np.random.default_rng(seed), batch_size=8, patch=32, flips=flips)
+            make_batch(ramp, np.random.default_rng(seed), batch_size=8, patch=32, flips=flips)
             for seed in range(8)
         )
         return [float(batch.target.diff(dim=-1).mean()) for batch in batches]

@@ -18,7 +18,7 @@ _FLOOR = 0.02
 """Share of the noise's variance below which it is not worth removing more of it."""
 
 
-def one_batch(
+def make_batch(
     lights: Tensor, rng: np.random.Generator, *, batch_size: int, patch: int, flips: bool = True
 ) -> Sample:
     """Draw a batch: of every example one scene or two, a camera and one patch.

@@ -26,7 +26,7 @@ from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_chec
 from napari_redenoise.recipes._prefetch import prefetch
 from napari_redenoise.recipes.pretraining._lights import Lights
 from napari_redenoise.recipes.pretraining._photographs import LICENCES
-from napari_redenoise.recipes.pretraining._recipe import SIDE, gains, one_batch
+from napari_redenoise.recipes.pretraining._recipe import SIDE, gains, make_batch
 from napari_redenoise.training import StepDone, start, train
 
 
@@ -183,7 +183,7 @@ class Pretraining:
         )
 
         def make(step: int) -> Sample:
-            return one_batch(
+            return make_batch(
                 lights.first(FIRST + step * training.patches_per_step // recipe.shown),
                 np.random.default_rng([training.seed, step]),
                 batch_size=training.patches_per_step,
