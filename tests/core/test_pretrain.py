@@ -25,7 +25,7 @@ from napari_redenoise.recipes.pretraining import (
 )
 from napari_redenoise.recipes.pretraining._lights import Lights
 from napari_redenoise.recipes.pretraining._photographs import picture, planes
-from napari_redenoise.recipes.pretraining._recipe import gains, make_batch
+from napari_redenoise.recipes.pretraining._recipe import gain_loss, make_batch
 from napari_redenoise.recipes.pretraining._scenes import through_optics
 
 RECIPE = Recipe(scenes=4, pictures=0.5)
@@ -220,7 +220,7 @@ def test_the_loss_is_the_gain_over_the_noise_in_any_unit() -> None:
     sample = Sample(scale * (target + noise), scale * target, torch.ones_like(target))
     # A tenth of the noise is left: a hundredth of its variance, or 20 dB, beside the floor.
     prediction = Prediction(scale * (target + 0.1 * noise), scale * target, sample.input)
-    main, total = gains(prediction, sample, TrainingConfig(branch_weight=0.5))
+    main, total = gain_loss(prediction, sample, TrainingConfig(branch_weight=0.5))
     assert float(main) == pytest.approx(np.log(0.01 + 0.02), abs=1e-3)
     branches = np.log(0.02) + np.log(1.02)
     assert float(total - main) == pytest.approx(0.5 * branches, abs=1e-3)

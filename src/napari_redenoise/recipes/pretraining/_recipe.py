@@ -54,7 +54,9 @@ def make_batch(
     return Sample(noisy, clean, torch.ones_like(noisy))
 
 
-def gains(prediction: Prediction, sample: Sample, config: TrainingConfig) -> tuple[Tensor, Tensor]:
+def gain_loss(
+    prediction: Prediction, sample: Sample, config: TrainingConfig
+) -> tuple[Tensor, Tensor]:
     """Loss of the output, and the total with both branches.
 
     The logarithm of the remaining squared error over that of the noise, averaged over patches:

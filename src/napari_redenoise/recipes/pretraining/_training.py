@@ -26,7 +26,7 @@ from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_chec
 from napari_redenoise.recipes._prefetch import prefetch
 from napari_redenoise.recipes.pretraining._lights import Lights
 from napari_redenoise.recipes.pretraining._photographs import LICENCES
-from napari_redenoise.recipes.pretraining._recipe import SIDE, gains, make_batch
+from napari_redenoise.recipes.pretraining._recipe import SIDE, gain_loss, make_batch
 from napari_redenoise.training import StepDone, start, train
 
 
@@ -172,7 +172,7 @@ class Pretraining:
         """Train from where the state is to the last step."""
         training = self.config.training
         dtype = training_dtype(self.device, training.precision)
-        yield from train(self.state, self._batches(), _as_it_is, training, dtype, gains)
+        yield from train(self.state, self._batches(), _as_it_is, training, dtype, gain_loss)
 
     def _batches(self) -> Iterator[Sample]:
         """Batches numbered by step, of scenes that are drawn beside the training."""
