@@ -20,8 +20,8 @@ from napari_redenoise.recipes.pretraining import (
     Pretraining,
     Recipe,
     camera,
+    record_scenes,
     scene,
-    shoot,
 )
 from napari_redenoise.recipes.pretraining._lights import Lights
 from napari_redenoise.recipes.pretraining._photographs import picture, planes
@@ -84,7 +84,7 @@ def seen_by(seen_by: Camera, beside: Camera | None = None) -> np.ndarray:
     """A picture (400, 400) of even light 0.5, taken beside that of another camera."""
     cameras = [beside or Camera(photons=3.0, excess=True), seen_by]
     light = torch.full((2, 400, 400), 0.5)
-    return shoot(cameras, light, torch.Generator().manual_seed(0)).noisy[1].numpy()
+    return record_scenes(cameras, light, torch.Generator().manual_seed(0)).noisy[1].numpy()
 
 
 def test_the_plain_camera_is_a_photon_counter() -> None:
@@ -130,11 +130,11 @@ def test_hot_pixels_quantisation_and_clipping() -> None:
 
 def test_nothing_is_expected_beyond_the_ends_of_a_camera_that_clips() -> None:
     light = torch.linspace(0, 1, 10000).reshape(1, 100, 100)
-    shot = shoot([Camera(100.0, clipped=(0.1, 0.2))], light, torch.Generator())
+    shot = record_scenes([Camera(100.0, clipped=(0.1, 0.2))], light, torch.Generator())
     assert float(shot.expected.max()) == float(shot.noisy.max())
     assert float(shot.expected.min()) == float(shot.noisy.min())
     assert float(shot.expected.max()) == pytest.approx(80, abs=5)
-    shot = shoot([Camera(1.0)], light, torch.Generator())
+    shot = record_scenes([Camera(1.0)], light, torch.Generator())
     torch.testing.assert_close(shot.expected, light)
 
 
@@ -148,7 +148,7 @@ def test_uneven_read_noise_has_the_same_variance_and_heavy_tails() -> None:
 def test_what_is_expected_is_without_noise() -> None:
     light = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(1))
     cameras = [Camera(photons=10.0, background=3.0), Camera(photons=200.0, read_noise=4.0)]
-    expected = shoot(cameras, light, torch.Generator()).expected
+    expected = record_scenes(cameras, light, torch.Generator()).expected
     torch.testing.assert_close(expected[0], 10 * light[0] + 3)
     torch.testing.assert_close(expected[1], 200 * light[1])
 

@@ -1,6 +1,6 @@
 """The warm start: what the shipped weights were trained on, and how."""
 
-from napari_redenoise.recipes.pretraining._cameras import Camera, camera, shoot
+from napari_redenoise.recipes.pretraining._cameras import Camera, camera, record_scenes
 from napari_redenoise.recipes.pretraining._photographs import LICENCES
 from napari_redenoise.recipes.pretraining._recipe import SIDE
 from napari_redenoise.recipes.pretraining._scenes import STRUCTURES, scene
@@ -14,6 +14,6 @@ __all__ = [
     "Pretraining",
     "Recipe",
     "camera",
+    "record_scenes",
     "scene",
-    "shoot",
 ]

@@ -72,7 +72,7 @@ class Shots(NamedTuple):
     expected: Tensor
 
 
-def shoot(cameras: Sequence[Camera], light: Tensor, generator: torch.Generator) -> Shots:
+def record_scenes(cameras: Sequence[Camera], light: Tensor, generator: torch.Generator) -> Shots:
     """Take a picture of every scene with the camera of its number.
 
     Parameters
