@@ -19,7 +19,7 @@ from napari_redenoise.recipes.pretraining import (
     Camera,
     Pretraining,
     Recipe,
-    camera,
+    draw_camera,
     record_scenes,
     scene,
 )
@@ -154,7 +154,7 @@ def test_what_is_expected_is_without_noise() -> None:
 
 
 def test_cameras_cover_the_range_and_every_flaw() -> None:
-    drawn = [camera(rng(seed)) for seed in range(2000)]
+    drawn = [draw_camera(rng(seed)) for seed in range(2000)]
     photons = np.log([one.photons for one in drawn])
     bright = photons > np.log(300)
     assert np.exp(photons.min()) < 2.1

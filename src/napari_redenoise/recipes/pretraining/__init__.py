@@ -1,6 +1,6 @@
 """The warm start: what the shipped weights were trained on, and how."""
 
-from napari_redenoise.recipes.pretraining._cameras import Camera, camera, record_scenes
+from napari_redenoise.recipes.pretraining._cameras import Camera, draw_camera, record_scenes
 from napari_redenoise.recipes.pretraining._photographs import LICENCES
 from napari_redenoise.recipes.pretraining._recipe import SIDE
 from napari_redenoise.recipes.pretraining._scenes import STRUCTURES, scene
@@ -13,7 +13,7 @@ __all__ = [
     "Camera",
     "Pretraining",
     "Recipe",
-    "camera",
+    "draw_camera",
     "record_scenes",
     "scene",
 ]

@@ -142,7 +142,7 @@ def _clipped(seen: Tensor, expected: Tensor, cameras: Sequence[Camera]) -> Shots
     return Shots(torch.clamp(seen, low, high), expected)
 
 
-def camera(rng: np.random.Generator) -> Camera:
+def draw_camera(rng: np.random.Generator) -> Camera:
     """Draw a camera: most have white noise, every flaw occurs in some."""
 
     def sometimes(share: float, low: float, high: float) -> float:

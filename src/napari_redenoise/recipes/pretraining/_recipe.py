@@ -9,7 +9,7 @@ from torch import Tensor
 from napari_redenoise.config import TrainingConfig
 from napari_redenoise.nn import Prediction
 from napari_redenoise.objectives import Sample
-from napari_redenoise.recipes.pretraining._cameras import camera, record_scenes
+from napari_redenoise.recipes.pretraining._cameras import draw_camera, record_scenes
 
 SIDE = 192
 """Side of a scene; the mean and deviation of its whole noisy picture normalise the patch."""
@@ -36,7 +36,7 @@ def make_batch(
     """
     generator = torch.Generator(lights.device).manual_seed(int(rng.integers(2**62)))
     light = _composed(lights, rng, batch_size)
-    noisy, clean = record_scenes([camera(rng) for _ in range(batch_size)], light, generator)
+    noisy, clean = record_scenes([draw_camera(rng) for _ in range(batch_size)], light, generator)
     std, mean = (value[:, None, None] for value in torch.std_mean(noisy, (1, 2)))
     std = std.clamp(min=1e-9)
     # A user's image is larger, and a part of it often darker and of less contrast than the whole.
