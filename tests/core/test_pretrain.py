@@ -20,8 +20,8 @@ from napari_redenoise.recipes.pretraining import (
     Pretraining,
     Recipe,
     draw_camera,
+    draw_scene,
     record_scenes,
-    scene,
 )
 from napari_redenoise.recipes.pretraining._lights import Lights
 from napari_redenoise.recipes.pretraining._photographs import picture, planes
@@ -48,12 +48,12 @@ def test_structures_are_light_with_contrast(name: str) -> None:
 
 def test_scenes_are_on_one_grey_scale_and_follow_from_their_seed() -> None:
     for seed in range(12):
-        made = scene(96, rng(seed))
+        made = draw_scene(96, rng(seed))
         assert made.dtype == np.float32
         assert made.min() >= 0
         assert np.percentile(made, 99.8) == pytest.approx(1.0, abs=0.02)
-        np.testing.assert_array_equal(made, scene(96, rng(seed)))
-    assert (scene(96, rng(0)) != scene(96, rng(1))).any()
+        np.testing.assert_array_equal(made, draw_scene(96, rng(seed)))
+    assert (draw_scene(96, rng(0)) != draw_scene(96, rng(1))).any()
 
 
 def test_some_optics_leave_details_as_fine_as_pixels() -> None:

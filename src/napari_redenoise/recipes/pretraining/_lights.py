@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from napari_redenoise.recipes.pretraining._photographs import picture
-from napari_redenoise.recipes.pretraining._scenes import Scene, scene
+from napari_redenoise.recipes.pretraining._scenes import Scene, draw_scene
 
 _CHUNK = 32
 """Pictures that a process draws at a time; so few that it is not worth starting one."""
@@ -23,7 +23,7 @@ _CHUNK = 32
 def light(number: int, side: int, pictures: float, seed: int) -> Scene:
     """The scene of a number: procedural, or a part of a picture of scikit-image."""
     rng = np.random.default_rng([seed, number])
-    return picture(side, rng) if rng.random() < pictures else scene(side, rng)
+    return picture(side, rng) if rng.random() < pictures else draw_scene(side, rng)
 
 
 class Lights:
