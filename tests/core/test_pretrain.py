@@ -23,7 +23,7 @@ from napari_redenoise.recipes.pretraining import (
     draw_scene,
     record_scenes,
 )
-from napari_redenoise.recipes.pretraining._lights import Lights
+from napari_redenoise.recipes.pretraining._clean_scenes import Lights
 from napari_redenoise.recipes.pretraining._photographs import picture, planes
 from napari_redenoise.recipes.pretraining._recipe import gain_loss, make_batch
 from napari_redenoise.recipes.pretraining._scenes import through_optics
