@@ -23,7 +23,7 @@ from napari_redenoise.recipes.pretraining import (
     draw_scene,
     record_scenes,
 )
-from napari_redenoise.recipes.pretraining._clean_scenes import Lights
+from napari_redenoise.recipes.pretraining._clean_scenes import CleanScenes
 from napari_redenoise.recipes.pretraining._photographs import picture, planes
 from napari_redenoise.recipes.pretraining._recipe import gain_loss, make_batch
 from napari_redenoise.recipes.pretraining._scenes import through_optics
@@ -171,8 +171,8 @@ def test_cameras_cover_the_range_and_every_flaw() -> None:
 
 
 def test_scenes_follow_from_their_numbers_whoever_draws_them() -> None:
-    alone = Lights(3, 48, 0.5, 7, CPU)
-    many = Lights(70, 48, 0.5, 7, CPU)
+    alone = CleanScenes(3, 48, 0.5, 7, CPU)
+    many = CleanScenes(70, 48, 0.5, 7, CPU)
     try:
         assert torch.equal(many.first(3), alone.first(3))
         assert len(alone.first(100)) == 3
@@ -185,7 +185,7 @@ def test_scenes_follow_from_their_numbers_whoever_draws_them() -> None:
 
 
 def test_a_batch_is_noisy_patches_with_their_clean_targets() -> None:
-    lights = Lights(3, SIDE, 0.5, 0, CPU).first(3)
+    lights = CleanScenes(3, SIDE, 0.5, 0, CPU).first(3)
     batch = make_batch(lights, rng(), batch_size=64, patch=32)
     assert batch.input.shape == batch.target.shape == batch.mask.shape == (64, 1, 32, 32)
     assert torch.isfinite(batch.input).all()

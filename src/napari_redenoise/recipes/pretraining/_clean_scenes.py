@@ -26,7 +26,7 @@ def light(number: int, side: int, pictures: float, seed: int) -> Scene:
     return picture(side, rng) if rng.random() < pictures else draw_scene(side, rng)
 
 
-class Lights:
+class CleanScenes:
     """A growing collection of clean pictures; what a number is, follows from the seed alone.
 
     Parameters

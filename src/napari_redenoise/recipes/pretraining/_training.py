@@ -24,7 +24,7 @@ from napari_redenoise.nn import DenoisingNetwork, SingleBranch
 from napari_redenoise.objectives import Sample
 from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_checkpoint
 from napari_redenoise.recipes._prefetch import prefetch
-from napari_redenoise.recipes.pretraining._clean_scenes import Lights
+from napari_redenoise.recipes.pretraining._clean_scenes import CleanScenes
 from napari_redenoise.recipes.pretraining._photographs import LICENCES
 from napari_redenoise.recipes.pretraining._recipe import SIDE, gain_loss, make_batch
 from napari_redenoise.training import StepDone, start, train
@@ -178,7 +178,7 @@ class Pretraining:
         """Batches numbered by step, of scenes that are drawn beside the training."""
         training, recipe = self.config.training, self.recipe
         needed = FIRST + training.total_steps * training.patches_per_step // recipe.shown
-        lights = Lights(
+        lights = CleanScenes(
             min(recipe.scenes, needed), SIDE, recipe.pictures, training.seed, self.device
         )
 
