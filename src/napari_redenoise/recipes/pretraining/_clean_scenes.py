@@ -20,7 +20,7 @@ _CHUNK = 32
 """Pictures that a process draws at a time; so few that it is not worth starting one."""
 
 
-def light(number: int, side: int, pictures: float, seed: int) -> Scene:
+def clean_scene(number: int, side: int, pictures: float, seed: int) -> Scene:
     """The scene of a number: procedural, or a part of a picture of scikit-image."""
     rng = np.random.default_rng([seed, number])
     return picture(side, rng) if rng.random() < pictures else draw_scene(side, rng)
@@ -89,5 +89,5 @@ def _leave_to_the_parent() -> None:
 
 
 def _chunk(numbers: range, side: int, pictures: float, seed: int) -> np.ndarray:
-    drawn = np.stack([light(number, side, pictures, seed) for number in numbers])
+    drawn = np.stack([clean_scene(number, side, pictures, seed) for number in numbers])
     return np.minimum(drawn, np.finfo(np.float16).max).astype(np.float16)
