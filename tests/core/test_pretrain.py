@@ -24,7 +24,7 @@ from napari_redenoise.recipes.pretraining import (
     record_scenes,
 )
 from napari_redenoise.recipes.pretraining._clean_scenes import CleanScenes
-from napari_redenoise.recipes.pretraining._photographs import picture, planes
+from napari_redenoise.recipes.pretraining._photographs import crop_photograph, planes
 from napari_redenoise.recipes.pretraining._recipe import gain_loss, make_batch
 from napari_redenoise.recipes.pretraining._scenes import through_optics
 
@@ -74,7 +74,7 @@ def test_every_picture_is_in_the_wheel_of_scikit_image_and_has_a_licence() -> No
 
 def test_parts_of_pictures_are_light_of_the_size_of_a_scene() -> None:
     for seed in range(30):
-        part = picture(SIDE, rng(seed))
+        part = crop_photograph(SIDE, rng(seed))
         assert part.shape == (SIDE, SIDE)
         assert np.isfinite(part).all()
         assert part.min() >= 0

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_redenoise.recipes.pretraining._photographs import picture
+from napari_redenoise.recipes.pretraining._photographs import crop_photograph
 from napari_redenoise.recipes.pretraining._scenes import Scene, draw_scene
 
 _CHUNK = 32
@@ -23,7 +23,7 @@ _CHUNK = 32
 def clean_scene(number: int, side: int, pictures: float, seed: int) -> Scene:
     """The scene of a number: procedural, or a part of a picture of scikit-image."""
     rng = np.random.default_rng([seed, number])
-    return picture(side, rng) if rng.random() < pictures else draw_scene(side, rng)
+    return crop_photograph(side, rng) if rng.random() < pictures else draw_scene(side, rng)
 
 
 class CleanScenes:

@@ -44,7 +44,7 @@ def planes() -> tuple[npt.NDArray[np.float32], ...]:
     return tuple(found)
 
 
-def picture(side: int, rng: np.random.Generator) -> Scene:
+def crop_photograph(side: int, rng: np.random.Generator) -> Scene:
     """A part of a picture, binned, with another gamma, slightly blurred, sometimes inverted."""
     plane = planes()[int(rng.integers(len(planes())))]
     binning = int(min(rng.integers(1, 4), min(plane.shape) // side))

@@ -17,7 +17,7 @@ Scene = npt.NDArray[np.float32]
 Drawing = Callable[[int, np.random.Generator], npt.NDArray[np.float64]]
 
 
-def scene(side: int, rng: np.random.Generator) -> Scene:
+def draw_scene(side: int, rng: np.random.Generator) -> Scene:
     """One to three kinds of structure on a smooth background, through a random optics."""
     names = list(STRUCTURES)
     light: npt.NDArray[np.float64] = np.zeros((side, side))
