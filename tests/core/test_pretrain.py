@@ -24,7 +24,7 @@ from napari_redenoise.recipes.pretraining import (
     record_scenes,
 )
 from napari_redenoise.recipes.pretraining._clean_scenes import CleanScenes
-from napari_redenoise.recipes.pretraining._photographs import crop_photograph, planes
+from napari_redenoise.recipes.pretraining._photographs import crop_photograph, photograph_planes
 from napari_redenoise.recipes.pretraining._recipe import gain_loss, make_batch
 from napari_redenoise.recipes.pretraining._scenes import through_optics
 
@@ -69,7 +69,7 @@ def test_every_picture_is_in_the_wheel_of_scikit_image_and_has_a_licence() -> No
     folder = files("skimage") / "data"
     assert all((folder / name).is_file() for name in LICENCES)
     assert all(said.startswith(("CC0", "public domain")) for said in LICENCES.values())
-    assert len(planes()) > len(LICENCES)  # colours are planes of their own
+    assert len(photograph_planes()) > len(LICENCES)  # colours are planes of their own
 
 
 def test_parts_of_pictures_are_light_of_the_size_of_a_scene() -> None:

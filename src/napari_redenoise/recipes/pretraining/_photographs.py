@@ -34,7 +34,7 @@ LICENCES = {
 
 
 @cache
-def planes() -> tuple[npt.NDArray[np.float32], ...]:
+def photograph_planes() -> tuple[npt.NDArray[np.float32], ...]:
     """Every picture as grey planes in 0..1; colours are planes of their own."""
     found = []
     for name in LICENCES:
@@ -46,7 +46,7 @@ def planes() -> tuple[npt.NDArray[np.float32], ...]:
 
 def crop_photograph(side: int, rng: np.random.Generator) -> Scene:
     """A part of a picture, binned, with another gamma, slightly blurred, sometimes inverted."""
-    plane = planes()[int(rng.integers(len(planes())))]
+    plane = photograph_planes()[int(rng.integers(len(photograph_planes())))]
     binning = int(min(rng.integers(1, 4), min(plane.shape) // side))
     binning = max(binning, 1)
     height, width = (min(side * binning, size) for size in plane.shape)
