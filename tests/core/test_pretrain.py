@@ -259,7 +259,7 @@ def test_the_header_says_what_the_weights_were_trained_on(config: Config, tmp_pa
     assert provenance["recipe"] == {
         "scenes": 4,
         "pictures": 0.5,
-        "shown": 8,
+        "examples_per_scene": 8,
         "kept": 0.0,
         "flips": True,
     }

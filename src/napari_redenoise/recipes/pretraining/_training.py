@@ -40,7 +40,7 @@ class Recipe:
         Clean scenes at most; the training begins with `FIRST` of them.
     pictures : float
         Share of them that are cut from pictures of scikit-image.
-    shown : int
+    examples_per_scene : int
         How many examples are made for each new scene; it stays among the scenes drawn from.
     kept : float
         Share of the weights that the training began with in those that are written: a short
@@ -51,7 +51,7 @@ class Recipe:
 
     scenes: int = 100_000
     pictures: float = 0.3
-    shown: int = 8
+    examples_per_scene: int = 8
     kept: float = 0.0
     flips: bool = True
 
@@ -177,14 +177,16 @@ class Pretraining:
     def _batches(self) -> Iterator[Sample]:
         """Batches numbered by step, of scenes that are drawn beside the training."""
         training, recipe = self.config.training, self.recipe
-        needed = FIRST + training.total_steps * training.patches_per_step // recipe.shown
+        needed = (
+            FIRST + training.total_steps * training.patches_per_step // recipe.examples_per_scene
+        )
         lights = CleanScenes(
             min(recipe.scenes, needed), SIDE, recipe.pictures, training.seed, self.device
         )
 
         def make(step: int) -> Sample:
             return make_batch(
-                lights.first(FIRST + step * training.patches_per_step // recipe.shown),
+                lights.first(FIRST + step * training.patches_per_step // recipe.examples_per_scene),
                 np.random.default_rng([training.seed, step]),
                 batch_size=training.patches_per_step,
                 patch=training.patch_side,
