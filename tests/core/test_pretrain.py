@@ -260,7 +260,7 @@ def test_the_header_says_what_the_weights_were_trained_on(config: Config, tmp_pa
         "scenes": 4,
         "pictures": 0.5,
         "examples_per_scene": 8,
-        "kept": 0.0,
+        "kept_share": 0.0,
         "flips": True,
     }
     assert provenance["pictures"]["scikit-image camera.png"].startswith("CC0")
@@ -301,7 +301,7 @@ def test_a_training_goes_on_with_the_weights_of_another(config: Config, tmp_path
 def test_a_share_of_the_weights_it_began_with_is_kept(config: Config, tmp_path) -> None:
     first = Pretraining(config, RECIPE, "cpu")
     path = first.save(tmp_path / "first.safetensors")
-    second = Pretraining(config, Recipe(scenes=4, pictures=0.5, kept=0.25), "cpu")
+    second = Pretraining(config, Recipe(scenes=4, pictures=0.5, kept_share=0.25), "cpu")
     second.begin_with(path)
     list(second.events())
     before, after = load_model(path)[0].state_dict(), second.state.average.state_dict()

@@ -65,7 +65,7 @@ def pretrain(
             "training.ema_decay": 0.999,
         }
     )
-    recipe = Recipe(scenes=scenes, pictures=pictures, kept=keep)
+    recipe = Recipe(scenes=scenes, pictures=pictures, kept_share=keep)
     training = Pretraining(config, recipe, device)
     if begin_with is not None:
         training.begin_with(begin_with)

@@ -42,7 +42,7 @@ class Recipe:
         Share of them that are cut from pictures of scikit-image.
     examples_per_scene : int
         How many examples are made for each new scene; it stays among the scenes drawn from.
-    kept : float
+    kept_share : float
         Share of the weights that the training began with in those that are written: a short
         training on few examples mends one thing and wears off others.
     flips : bool
@@ -52,7 +52,7 @@ class Recipe:
     scenes: int = 100_000
     pictures: float = 0.3
     examples_per_scene: int = 8
-    kept: float = 0.0
+    kept_share: float = 0.0
     flips: bool = True
 
 
@@ -86,7 +86,7 @@ class Pretraining:
         ConfigError
             When a share of weights is to be kept and there are none.
         """
-        if self.recipe.kept and self._beginning is None:
+        if self.recipe.kept_share and self._beginning is None:
             raise ConfigError(
                 "there is nothing to keep a share of: begin with a model of the same network, or "
                 "leave the share out"
@@ -160,12 +160,12 @@ class Pretraining:
 
     def _result(self) -> DenoisingNetwork:
         """The averaged network, with the share of the beginning that is kept."""
-        if self._beginning is None or not self.recipe.kept:
+        if self._beginning is None or not self.recipe.kept_share:
             return self.state.average
         network = copy.deepcopy(self.state.average)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
-                parameter.lerp_(self._beginning[name].to(parameter), self.recipe.kept)
+                parameter.lerp_(self._beginning[name].to(parameter), self.recipe.kept_share)
         return network
 
     def events(self) -> Iterator[StepDone]:
