@@ -387,7 +387,7 @@ def test_the_command_line_of_the_paper_trains_and_its_models_are_evaluated(
         "loss.png",
         "psnr.png",
         "statistics.csv",
-        "training-state.safetensors",
+        "training-checkpoint.safetensors",
     }
     with (folder / "statistics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -476,7 +476,7 @@ def test_ckpt_overwrite_keeps_the_last_model_alone(images: Path, tmp_path: Path)
     folder = tmp_path / "run"
     assert train_into(folder, images, "--ckpt-overwrite").exit_code == 0
     models = [path.name for path in folder.glob("*.safetensors")]
-    assert sorted(models) == ["model.safetensors", "training-state.safetensors"]
+    assert sorted(models) == ["model.safetensors", "training-checkpoint.safetensors"]
 
 
 def test_a_folder_that_holds_a_training_is_not_written_to(images: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from napari_redenoise.io import check_folder, write_atomically
 from napari_redenoise.recipes import EpochDone, FolderTraining
 from napari_redenoise.training import StepDone
 
-STATE = "training-state.safetensors"
+CHECKPOINT = "training-checkpoint.safetensors"
 MODEL = "model.safetensors"
 STATISTICS = "statistics.csv"
 PLOTS = {"loss": "loss.png", "psnr": "psnr.png"}
@@ -146,15 +146,15 @@ def train(
 
 def _prepare(training: FolderTraining, folder: Path, *, resume: bool) -> None:
     """Refuse to mix two trainings in one folder."""
-    check_folder(folder / STATE)
+    check_folder(folder / CHECKPOINT)
     if resume:
-        training.resume(folder / STATE)
+        training.resume(folder / CHECKPOINT)
         finished = training.state.step // training.steps_per_epoch
         _write_statistics(
             folder, [row for row in _statistics(folder) if row["epoch"] in _numbers(finished)]
         )
         return
-    names = (STATE, STATISTICS, MODEL, *PLOTS.values())
+    names = (CHECKPOINT, STATISTICS, MODEL, *PLOTS.values())
     if any((folder / name).exists() for name in names) or any(folder.glob("epoch-*.safetensors")):
         raise OutputError(
             f"{folder} holds a training already: choose another folder, or add --resume to "
@@ -214,7 +214,7 @@ def _run(
                 plot_statistics(folder)
             if asked_to_stop.is_set():
                 break
-    training.save_checkpoint(folder / STATE)
+    training.save_checkpoint(folder / CHECKPOINT)
 
 
 def _sentence(event: EpochDone) -> str:
@@ -235,7 +235,7 @@ def _keep(training: FolderTraining, event: EpochDone, folder: Path, *, one_model
     training.save_model(folder / name, overwrite=True)
     row = {column: f"{getattr(event, column):.6g}" for column in COLUMNS}
     _write_statistics(folder, [*_statistics(folder), row])
-    training.save_checkpoint(folder / STATE)
+    training.save_checkpoint(folder / CHECKPOINT)
 
 
 def _numbers(epochs: int) -> list[str]:

@@ -16,7 +16,7 @@ from napari_redenoise.errors import ModelFileError
 from napari_redenoise.io import write_atomically
 from napari_redenoise.training import TrainingState
 
-FORMAT = "napari-redenoise-state/1"
+FORMAT = "napari-redenoise-checkpoint/1"
 
 
 def save_checkpoint(path: str | Path, state: TrainingState, settings: str) -> Path:
