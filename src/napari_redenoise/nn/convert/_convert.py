@@ -33,7 +33,7 @@ from napari_redenoise.nn.convert._representations import (
 from napari_redenoise.nn.convert._roles import (
     Role,
     argument,
-    fractional,
+    is_fractional,
     padding_of,
     samples_centred,
     square,
@@ -220,7 +220,7 @@ class _Conversion:
         """Lift what has to be lifted and exchange the layer."""
         for source in self.plan.lifted(node):
             self._insert_lift(node, source)
-        if fractional(node, self.plan.module(node)):
+        if is_fractional(node, self.plan.module(node)):
             self._centre(node)
         if spec is None:
             return

@@ -203,7 +203,7 @@ def _crops_alike(node: fx.Node) -> bool:
     return isinstance(start, int) and isinstance(stop, int) and start == -stop > 0
 
 
-def fractional(node: fx.Node, module: nn.Module | None) -> bool:
+def is_fractional(node: fx.Node, module: nn.Module | None) -> bool:
     """Whether a map is resampled by a factor that does not give whole sizes for all images."""
     factor: Any
     if isinstance(module, nn.Upsample):
