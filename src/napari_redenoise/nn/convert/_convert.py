@@ -34,8 +34,8 @@ from napari_redenoise.nn.convert._roles import (
     Role,
     argument,
     is_fractional,
+    is_sampling_centred,
     padding_of,
-    samples_centred,
     square,
 )
 from napari_redenoise.nn.convert._shuffles import merge_shuffles
@@ -290,8 +290,8 @@ class _Conversion:
         if keeps and self.kernel_size is not None:
             found["kernel_size"] = self.kernel_size
             found["padding"] = dilation * (self.kernel_size - 1) // 2
-        elif self.widen and not samples_centred(kernel, stride, padding, dilation):
-            if not samples_centred(kernel + 1, stride, padding, dilation):
+        elif self.widen and not is_sampling_centred(kernel, stride, padding, dilation):
+            if not is_sampling_centred(kernel + 1, stride, padding, dilation):
                 raise Unknown(
                     "samples off centre on multiples of its stride: choose a padding with which "
                     "(2 * padding - kernel_size) is a multiple of the stride"

@@ -258,7 +258,7 @@ def _function_refusal(node: fx.Node) -> str | None:
     return None
 
 
-def samples_centred(size: int, stride: int, padding: int, dilation: int = 1) -> bool:
+def is_sampling_centred(size: int, stride: int, padding: int, dilation: int = 1) -> bool:
     """Whether windows lie symmetrically on images whose sides are multiples of the stride."""
     return (2 * padding - dilation * (size - 1) - 1) % stride == 0
 
@@ -286,7 +286,7 @@ def _pool_refusal(kernel: Any, stride: Any, padding: Any, dilation: Any) -> str 
                                    dilation)]  # fmt: skip
     if None in options:
         return "treats rows and columns differently: give one number for both"
-    if not samples_centred(*options):  # type: ignore[arg-type]
+    if not is_sampling_centred(*options):  # type: ignore[arg-type]
         return (
             "its windows do not lie symmetrically on even sizes: take a kernel that is the stride, "
             "without padding"
