@@ -37,7 +37,7 @@ def free_name(traced: fx.GraphModule, name: str) -> str:
     return free
 
 
-def sole_user(traced: fx.GraphModule, node: fx.Node) -> bool:
+def is_only_caller(traced: fx.GraphModule, node: fx.Node) -> bool:
     """Whether no other node calls the same layer."""
     calls = [other for other in traced.graph.nodes if other.target == node.target]
     return len(calls) == 1

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from napari_redenoise.nn.convert._graph import sole_user
+from napari_redenoise.nn.convert._graph import is_only_caller
 from napari_redenoise.nn.convert._roles import (
     POINTWISE,
     SHUFFLES,
@@ -72,7 +72,7 @@ def _merged(
     traced: fx.GraphModule, node: fx.Node | None, up: bool, factor: int
 ) -> nn.Module | None:
     """Convolution that does what one and a shuffle do, without weights, if there is one."""
-    if node is None or node.op != "call_module" or not sole_user(traced, node):
+    if node is None or node.op != "call_module" or not is_only_caller(traced, node):
         return None
     layer: Any = traced.get_submodule(str(node.target))
     # Weights that are computed from others make another type of it, or have hooks.
