@@ -150,7 +150,7 @@ def function_role(node: fx.Node, features: int) -> Role:
         return Role.DROP_PIXELS
     if name in {"mean", "amax", "amin"}:
         return _reduction_role(node)
-    if name == "getitem" and _crops_alike(node):
+    if name == "getitem" and _is_symmetric_crop(node):
         return Role.KEEP
     known = name in _POINTWISE_NAMES | _SAMPLER_NAMES and features == 1
     return Role.KEEP if known else Role.UNKNOWN
@@ -192,7 +192,7 @@ def _spatial_index(node: fx.Node) -> tuple[Any, Any] | None:
     return parts[2], parts[3]
 
 
-def _crops_alike(node: fx.Node) -> bool:
+def _is_symmetric_crop(node: fx.Node) -> bool:
     """Whether an index takes the same number of pixels off all four sides, and nothing else."""
     cut = _spatial_index(node)
     if cut is None or cut[0] != cut[1] or not isinstance(cut[0], slice):
