@@ -98,7 +98,7 @@ def _is_known(
     if name_of(node) == "layer_norm":
         return order[-1] == 1 and _is_over_last(argument(node, 1, "normalized_shape"))
     values = [known[source] for source in node.all_input_nodes if source in known]
-    return name_of(node) in COMBINATIONS and all(_suits(value, order) for value in values)
+    return name_of(node) in COMBINATIONS and all(_is_per_channel(value, order) for value in values)
 
 
 def _is_known_layer(layer: nn.Module, order: Axes) -> bool:
@@ -113,7 +113,7 @@ def _is_over_last(shape: Any) -> bool:
     return isinstance(shape, int) or (isinstance(shape, (tuple, list)) and len(shape) == 1)
 
 
-def _suits(value: Tensor, order: Axes) -> bool:
+def _is_per_channel(value: Tensor, order: Axes) -> bool:
     """Whether numbers that are combined with a map are one, or one per channel."""
     return value.numel() == 1 or _usual_shape(value, order)[1] == value.numel()
 
