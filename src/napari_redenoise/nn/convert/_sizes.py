@@ -104,7 +104,7 @@ def _reason(node: fx.Node, upright: _Call | None, rotated: _Call | None) -> str 
     if upright is None or rotated is None:
         return UNKNOWN_SIZE
     name = name_of(node)
-    if name == "pad" and not (_pads_evenly(upright) and _pads_evenly(rotated)):
+    if name == "pad" and not (_is_even_padding(upright) and _is_even_padding(rotated)):
         return UNEVEN_PAD
     if name not in SIZED_NAMES:
         return None if upright.numbers == rotated.numbers else OF_ONE_SIDE
@@ -117,7 +117,7 @@ def _reason(node: fx.Node, upright: _Call | None, rotated: _Call | None) -> str 
     return None
 
 
-def _pads_evenly(call: _Call) -> bool:
+def _is_even_padding(call: _Call) -> bool:
     widths = argument(call, 1, "pad")
     return len(widths) == 4 and widths[0] == widths[1] and widths[2] == widths[3]
 
