@@ -348,7 +348,7 @@ def _unknown(node: fx.Node, module: nn.Module | None) -> str:
         )
     if isinstance(module, (nn.PixelShuffle, nn.PixelUnshuffle)) or name in SHUFFLES:
         return SHUFFLED
-    if name in _CUTS and _cuts_pixels(node):
+    if name in _CUTS and _is_spatial_cut(node):
         return f"cuts rows and columns, not alike on all sides: {_CROP}"
     if name in _CUTS:
         return "cuts channels, perhaps within a field: use a convolution for each part"
@@ -362,7 +362,7 @@ def _unknown(node: fx.Node, module: nn.Module | None) -> str:
     )
 
 
-def _cuts_pixels(node: fx.Node) -> bool:
+def _is_spatial_cut(node: fx.Node) -> bool:
     """Whether an operation takes a part of the rows or columns, and no channels apart."""
     name = name_of(node)
     if name == "getitem":
