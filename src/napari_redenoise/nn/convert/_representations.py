@@ -151,15 +151,15 @@ class Plan:
         if node.op == "output":
             return Role.OUTPUT
         if node.op == "get_attr":
-            return Role.UNKNOWN if self._meets_maps(node) else Role.NUMBER
+            return Role.UNKNOWN if self._is_combined_with_maps(node) else Role.NUMBER
         if node in self.constants:
             return Role.NUMBER  # what it is computed from has been judged
         return module_role(module) if module is not None else function_role(node, features)
 
-    def _meets_maps(self, node: fx.Node) -> bool:
+    def _is_combined_with_maps(self, node: fx.Node) -> bool:
         """Whether a parameter, or what is computed from it, meets maps as more than one number."""
         return self.constants[node].numel() > 1 and any(
-            user not in self.constants or self._meets_maps(user) for user in node.users
+            user not in self.constants or self._is_combined_with_maps(user) for user in node.users
         )
 
     def _channels(
