@@ -25,8 +25,8 @@ from napari_redenoise.nn.convert._channels_last import put_channels_first
 from napari_redenoise.nn.convert._factors import make_factors_layers
 from napari_redenoise.nn.convert._graph import copy_modes, drop_unused, free_name, tensor_of
 from napari_redenoise.nn.convert._representations import (
+    NotConvertible,
     Plan,
-    Unknown,
     depthwise_multiplier,
     describe,
 )
@@ -196,7 +196,7 @@ class _Conversion:
                 module = self.plan.module(node)
                 try:
                     self._geometry(module, isinstance(module, nn.ConvTranspose2d))
-                except Unknown as reason:
+                except NotConvertible as reason:
                     self.plan.problems[node] = str(reason)
 
     def examples(self) -> dict[fx.Node, Tensor]:
@@ -212,7 +212,7 @@ class _Conversion:
         """Layer that takes the place of a node's, if any; what cannot be is noted in the plan."""
         try:
             return self._spec(node)
-        except Unknown as reason:
+        except NotConvertible as reason:
             self.plan.problems[node] = str(reason)
             return None
 
@@ -248,7 +248,7 @@ class _Conversion:
         if spec is not None and node.op == "call_module":
             first = self._made.setdefault(str(node.target), spec)
             if first != spec:
-                raise Unknown("is used for different feature maps: make a layer for each")
+                raise NotConvertible("is used for different feature maps: make a layer for each")
         return spec
 
     def _convolution(self, node: fx.Node, module: Any) -> _Spec:
@@ -259,7 +259,7 @@ class _Conversion:
         out_fields = self.plan.fields(node) if regular else module.out_channels
         groups = in_fields if depthwise_multiplier(module) else module.groups
         if in_fields % groups or out_fields % groups:
-            raise Unknown(
+            raise NotConvertible(
                 f"cuts {in_fields} -> {out_fields} fields into {groups} groups: choose a number "
                 "of groups that divides both, or keep_fields=True"
             )
@@ -272,16 +272,18 @@ class _Conversion:
     def _geometry(self, module: Any, transposed: bool) -> dict[str, Any]:
         """Kernel, stride, padding and dilation, the same on both axes."""
         if isinstance(module, LazyModuleMixin):
-            raise Unknown("has no weights yet: show the network an image first")
+            raise NotConvertible("has no weights yet: show the network an image first")
         if nn.utils.parametrize.is_parametrized(module):
-            raise Unknown(NORMALISED)
+            raise NotConvertible(NORMALISED)
         if module._forward_pre_hooks:
-            raise Unknown("has hooks, perhaps of normalised weights: remove them first")
+            raise NotConvertible("has hooks, perhaps of normalised weights: remove them first")
         names = ("kernel_size", "stride", "dilation")
         found: dict[str, Any] = {name: square(getattr(module, name)) for name in names}
         found["padding"] = padding_of(module)
         if None in found.values():
-            raise Unknown("treats rows and columns, or opposite sides, differently: let it not")
+            raise NotConvertible(
+                "treats rows and columns, or opposite sides, differently: let it not"
+            )
         kernel, stride, dilation, padding = found.values()
         keeps = stride == 1 and kernel > 1 and 2 * padding == dilation * (kernel - 1)
         if transposed:
@@ -292,7 +294,7 @@ class _Conversion:
             found["padding"] = dilation * (self.kernel_size - 1) // 2
         elif self.widen and not is_sampling_centred(kernel, stride, padding, dilation):
             if not is_sampling_centred(kernel + 1, stride, padding, dilation):
-                raise Unknown(
+                raise NotConvertible(
                     "samples off centre on multiples of its stride: choose a padding with which "
                     "(2 * padding - kernel_size) is a multiple of the stride"
                 )
@@ -304,7 +306,9 @@ class _Conversion:
         if extra == 0:
             return 0
         if extra is None or not self.widen or square(module.dilation) != 1:
-            raise Unknown("adds pixels on one side only: use kernel 2 or 4, no output padding")
+            raise NotConvertible(
+                "adds pixels on one side only: use kernel 2 or 4, no output padding"
+            )
         return extra
 
     def _norm(self, node: fx.Node, module: Any) -> _Spec:

@@ -71,7 +71,7 @@ class Plan:
 
         Raises
         ------
-        Unknown
+        NotConvertible
             When the channels of the input cannot be told, or when two feature maps whose fields
             differ are combined.
         """
@@ -83,7 +83,7 @@ class Plan:
             sum(self._share(part) * times for part, times in self.parts[other]) for other in members
         }
         if len(sums) > 1:
-            raise Unknown(
+            raise NotConvertible(
                 f"combines feature maps of {' and '.join(map(str, sorted(sums)))} fields: pass "
                 "keep_fields=True, or make channels multiples of the group's size"
             )
@@ -93,7 +93,7 @@ class Plan:
         """Channels in the network as it was."""
         channels = self.channels[node]
         if channels is None:
-            raise Unknown(
+            raise NotConvertible(
                 "takes an image whose number of channels cannot be told: begin with a convolution"
             )
         return channels
@@ -246,7 +246,7 @@ class Plan:
         return self.fields(node) if self.is_regular(node) else self.plain_channels(node)
 
 
-class Unknown(Exception):
+class NotConvertible(Exception):
     """Something about a node cannot be determined; the text says what."""
 
 
