@@ -25,8 +25,8 @@ from napari_redenoise.nn.convert._channels_last import put_channels_first
 from napari_redenoise.nn.convert._factors import make_factors_layers
 from napari_redenoise.nn.convert._graph import copy_modes, drop_unused, free_name, tensor_of
 from napari_redenoise.nn.convert._representations import (
+    ConversionPlan,
     NotConvertible,
-    Plan,
     depthwise_multiplier,
     describe,
 )
@@ -135,7 +135,7 @@ def to_equivariant(
         rewrite(traced)
         traced.graph.eliminate_dead_code()
     width = (lambda channels: channels) if keep_fields else _plain_width(group)
-    plan = Plan(traced, width)
+    plan = ConversionPlan(traced, width)
     convert = _Conversion(plan, group, kernel_size, widen, generator)
     convert.check()
     _raise_if_any(plan)
@@ -179,7 +179,7 @@ class _Spec:
 class _Conversion:
     """Finds the layer for each node, then puts it in place."""
 
-    plan: Plan
+    plan: ConversionPlan
     group: Group
     kernel_size: int | None
     widen: bool
@@ -381,7 +381,7 @@ class _Conversion:
         node.replace_input_with(source, lifted)
 
 
-def _raise_if_any(plan: Plan) -> None:
+def _raise_if_any(plan: ConversionPlan) -> None:
     if not plan.problems:
         return
     # What is computed from an input that is no image makes no sense of its own.

@@ -20,7 +20,7 @@ from napari_redenoise.nn.layers._group import Representation
 
 
 @dataclass
-class Plan:
+class ConversionPlan:
     """What is known of the nodes of a graph.
 
     ``channels`` and ``representation`` hold feature maps only; ``channels`` is the plain number
@@ -258,7 +258,7 @@ def joined(node: fx.Node) -> list[fx.Node]:
     return [part for part in parts if isinstance(part, fx.Node)]
 
 
-def describe(plan: Plan, node: fx.Node, reason: str) -> str:
+def describe(plan: ConversionPlan, node: fx.Node, reason: str) -> str:
     """Name, type, reason and remedy of a node."""
     name = str(node.target) if node.op in ("call_module", "get_attr") else node.name
     return f"{name} ({kind_of(node, plan.module(node))}) {reason}"
