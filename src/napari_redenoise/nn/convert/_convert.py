@@ -39,7 +39,7 @@ from napari_redenoise.nn.convert._roles import (
     square,
 )
 from napari_redenoise.nn.convert._shuffles import merge_shuffles
-from napari_redenoise.nn.convert._sizes import refused_sizes
+from napari_redenoise.nn.convert._sizes import size_refusals
 from napari_redenoise.nn.convert._traced import NORMALISED, traced_copy
 from napari_redenoise.nn.layers import _conv
 from napari_redenoise.nn.layers._fields import (
@@ -139,7 +139,7 @@ def to_equivariant(
     convert = _Conversion(plan, group, kernel_size, widen, generator)
     convert.check()
     _raise_if_any(plan)
-    plan.problems |= refused_sizes(traced, convert.examples(), plan.sizes())
+    plan.problems |= size_refusals(traced, convert.examples(), plan.sizes())
     _raise_if_any(plan)
     specs = {node: convert.spec(node) for node in list(plan.channels)}
     _raise_if_any(plan)

@@ -37,7 +37,7 @@ class _Call:
     after: tuple[int, int]
 
 
-def refused_sizes(
+def size_refusals(
     traced: fx.GraphModule, inputs: dict[fx.Node, Tensor], numbers: set[fx.Node]
 ) -> dict[fx.Node, str]:
     """Operations with computed sizes that are not exact, each with a reason and a remedy.
