@@ -175,7 +175,7 @@ class ConversionPlan:
             return 1
         known = [self.channels[source] for source in features]
         if role is Role.CONCATENATE:
-            parts = [self.channels.get(source) for source in joined(node)]
+            parts = [self.channels.get(source) for source in concatenated(node)]
             return None if None in parts else sum(parts)  # type: ignore[arg-type]
         return max((channels for channels in known if channels is not None), default=None)
 
@@ -222,7 +222,7 @@ class ConversionPlan:
         if not self.is_regular(node):
             return
         if role is Role.CONCATENATE:
-            self.parts[node] = [(source, 1) for source in joined(node)]
+            self.parts[node] = [(source, 1) for source in concatenated(node)]
         elif role is Role.CONVOLUTION:
             times = depthwise_multiplier(self.module(node))
             if times == 1 and self.is_regular(sources[0]):
@@ -250,7 +250,7 @@ class NotConvertible(Exception):
     """Something about a node cannot be determined; the text says what."""
 
 
-def joined(node: fx.Node) -> list[fx.Node]:
+def concatenated(node: fx.Node) -> list[fx.Node]:
     """What a concatenation joins, in order, with repetitions."""
     parts = argument(node, 0, "tensors", ())
     # All that a function has cut into parts is a single node.
