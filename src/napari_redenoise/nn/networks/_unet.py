@@ -23,7 +23,7 @@ from napari_redenoise.nn.layers._pad import pad_to_multiple
 _TAIL = (64, 32)
 
 
-class _Undrawn(nn.Conv2d):
+class _UninitialisedConv2d(nn.Conv2d):
     """Without weights of its own, which it would draw from the global generator.
 
     As `torch.nn.utils.skip_init` makes it, which loads half a second of torch for that.
@@ -70,7 +70,9 @@ class StandardLayers:
     def _conv(
         self, inputs: int, outputs: int, nonlinearity: Literal["relu", "linear"]
     ) -> nn.Conv2d:
-        conv: nn.Conv2d = _Undrawn(inputs, outputs, self.kernel_size, padding=self.kernel_size // 2)
+        conv: nn.Conv2d = _UninitialisedConv2d(
+            inputs, outputs, self.kernel_size, padding=self.kernel_size // 2
+        )
         conv.__class__ = nn.Conv2d
         nn.init.kaiming_normal_(conv.weight, nonlinearity=nonlinearity, generator=self.generator)
         if conv.bias is not None:
