@@ -91,7 +91,7 @@ class FourierConv2d(nn.Module):
         """
         with torch.no_grad():
             energy = (self.damping**2 * (self.basis**2).sum(2).mean(0)).sum()
-            std = gain / torch.sqrt(self.in_channels / self.groups * energy * self._passed())
+            std = gain / torch.sqrt(self.in_channels / self.groups * energy * self._moment_gain())
             self.weight.normal_(generator=generator).mul_(self.damping * std)
             if self.bias is not None:
                 self.bias.zero_()
@@ -142,7 +142,7 @@ class FourierConv2d(nn.Module):
             f"kernel_size={self.kernel_size}, {numbers} weights" + "".join(changed)
         )
 
-    def _passed(self) -> float:
+    def _moment_gain(self) -> float:
         """Second moment of the output over what the energy of the filters promises."""
         return correlation_gain(self.kernel_size, self.group)
 
@@ -168,7 +168,7 @@ class FourierConvTranspose2d(FourierConv2d):
         shape = (self.groups, self.out_channels // self.groups, -1, k, k)
         return self.filters().reshape(shape).transpose(1, 2).flatten(0, 1)
 
-    def _passed(self) -> float:
+    def _moment_gain(self) -> float:
         # An output pixel meets one tap in stride^2, which lie apart.
         return 1 / self.stride**2
 
