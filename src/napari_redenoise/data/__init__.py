@@ -3,7 +3,7 @@
 from napari_redenoise.data._array_like import as_array
 from napari_redenoise.data._bad_pixels import is_missing, mask_missing
 from napari_redenoise.data._image_folder import FULL_SCALE, ImageFolder, Window
-from napari_redenoise.data._lazy import LazyArray
+from napari_redenoise.data._lazy_array import LazyArray
 from napari_redenoise.data._noisy_pairs import NeighbouringFrames, Shots, TwoImages
 from napari_redenoise.data._normalisation import (
     NetworkInput,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_redenoise.data._bad_pixels import mask_missing
-from napari_redenoise.data._lazy import LazyArray
+from napari_redenoise.data._lazy_array import LazyArray
 from napari_redenoise.data._planes import Planes
 
 BLOCK = 2048

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from napari_redenoise.config import NetworkConfig
 from napari_redenoise.nn.layers._group import parse_group
-from napari_redenoise.nn.layers._pad import pad_to_multiple
+from napari_redenoise.nn.layers._padding import pad_to_multiple
 from napari_redenoise.nn.networks._reference import ReferenceLayers, reset_small_network, reset_unet
 from napari_redenoise.nn.networks._unet import EquivariantLayers, StandardLayers, UNet
 

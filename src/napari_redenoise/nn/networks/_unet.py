@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from napari_redenoise.nn.layers._conv import GroupConv2d, LiftingConv2d, ProjectionConv2d, lift
 from napari_redenoise.nn.layers._group import Group
-from napari_redenoise.nn.layers._pad import pad_to_multiple
+from napari_redenoise.nn.layers._padding import pad_to_multiple
 
 _TAIL = (64, 32)
 
