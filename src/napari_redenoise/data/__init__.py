@@ -14,7 +14,7 @@ from napari_redenoise.data._normalisation import (
 )
 from napari_redenoise.data._patches import Patches, Pool, load_pool, patches
 from napari_redenoise.data._planes import SMALLEST_SIDE, ArrayLike, Planes, default_axes
-from napari_redenoise.data._subsets import middle_window, some_pixels
+from napari_redenoise.data._bounded_reading import middle_window, some_pixels
 
 __all__ = [
     "FULL_SCALE",

@@ -18,7 +18,7 @@ from napari_redenoise.data._bad_pixels import (
     neighbour_median,
 )
 from napari_redenoise.data._planes import Planes
-from napari_redenoise.data._subsets import middle_window
+from napari_redenoise.data._bounded_reading import middle_window
 from napari_redenoise.errors import InputError
 
 _SHOWN = 40.0

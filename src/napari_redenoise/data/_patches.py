@@ -21,7 +21,7 @@ from napari_redenoise.data._patch_positions import (
     centred_corners,
     nearest_corners,
 )
-from napari_redenoise.data._subsets import BLOCK
+from napari_redenoise.data._bounded_reading import BLOCK
 from napari_redenoise.errors import InputError
 
 MOST_PIXELS = 32 * 2**20
