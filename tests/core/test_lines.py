@@ -7,7 +7,7 @@ from scipy import ndimage
 from torch import nn
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise.data import Planes, some_pixels
+from napari_redenoise.data import Planes, representative_subset
 from napari_redenoise.inference import Interrupted, TileDone
 from napari_redenoise.model import _line_correction, _prediction, measure_noise
 from napari_redenoise.model._line_correction import correct_lines
@@ -188,7 +188,7 @@ def test_some_pixels_of_a_stack_are_read_where_they_are() -> None:
     stack = np.arange(3 * 4 * 20 * 24, dtype=np.uint16).reshape(3, 4, 20, 24)
     region = stack % 2 == 0
     planes = Planes(stack, "TZYX", region)
-    some = some_pixels(planes, 3 * 20 * 24)
+    some = representative_subset(planes, 3 * 20 * 24)
     assert some.array.shape == (3, 1, 20, 24)
     assert some.array.dtype == np.uint16
     window = (slice(2, 9), slice(4, 6))
@@ -197,9 +197,9 @@ def test_some_pixels_of_a_stack_are_read_where_they_are() -> None:
         np.testing.assert_array_equal(
             some.inside((number,), *window), planes.inside(sample, *window)
         )
-    assert some_pixels(planes, 12 * 20 * 24) is planes
+    assert representative_subset(planes, 12 * 20 * 24) is planes
     # Of one that is larger than what is read, the middle.
-    one = some_pixels(Planes(stack, "TZYX"), 1, side=16)
+    one = representative_subset(Planes(stack, "TZYX"), 1, side=16)
     np.testing.assert_array_equal(
         one.read((0,), slice(1, 5), slice(0, 7)), stack[1, 1, 3:7, 4:11][None]
     )
@@ -208,16 +208,16 @@ def test_some_pixels_of_a_stack_are_read_where_they_are() -> None:
 def test_pixels_are_taken_where_there_is_something_to_learn() -> None:
     stack = np.zeros((9, 40, 48))
     stack[6:] = np.random.default_rng(0).normal(size=(3, 40, 48))
-    some = some_pixels(Planes(stack, "TYX"), 40 * 48)
+    some = representative_subset(Planes(stack, "TYX"), 40 * 48)
     np.testing.assert_array_equal(whole(some, (0,))[0], stack[6])
     region = np.zeros(stack.shape, bool)
     region[8, 30:34, 2:4] = True
-    some = some_pixels(Planes(stack, "TYX", region), 3 * 40 * 48, side=20)
+    some = representative_subset(Planes(stack, "TYX", region), 3 * 40 * 48, side=20)
     assert some.array.shape == (1, 1, 20, 20)
     np.testing.assert_array_equal(whole(some, (0,))[0], stack[8, 20:40, 0:20])
     assert some.inside((0,), slice(0, 20), slice(0, 20)).sum() == 8
     nowhere = Planes(np.zeros((9, 40, 48)), "TYX")
-    assert some_pixels(nowhere, 40 * 48) is nowhere
+    assert representative_subset(nowhere, 40 * 48) is nowhere
 
 
 def test_borders_that_were_filled_neither_count_nor_change() -> None:

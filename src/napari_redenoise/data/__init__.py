@@ -2,6 +2,7 @@
 
 from napari_redenoise.data._array_like import as_array
 from napari_redenoise.data._bad_pixels import is_missing, mask_missing
+from napari_redenoise.data._bounded_reading import middle_window, representative_subset
 from napari_redenoise.data._image_folder import FULL_SCALE, ImageFolder, Window
 from napari_redenoise.data._lazy_array import LazyArray
 from napari_redenoise.data._noisy_pairs import NeighbouringFrames, Shots, TwoImages
@@ -14,7 +15,6 @@ from napari_redenoise.data._normalisation import (
 )
 from napari_redenoise.data._patches import Patches, Pool, load_pool, patches
 from napari_redenoise.data._planes import SMALLEST_SIDE, ArrayLike, Planes, default_axes
-from napari_redenoise.data._bounded_reading import middle_window, some_pixels
 
 __all__ = [
     "FULL_SCALE",
@@ -40,6 +40,6 @@ __all__ = [
     "measure",
     "middle_window",
     "patches",
+    "representative_subset",
     "result_dtype",
-    "some_pixels",
 ]

@@ -37,7 +37,7 @@ def middle_window(planes: Planes, sample: Sample, side: int = BLOCK) -> tuple[sl
     return rows, columns
 
 
-def some_pixels(planes: Planes, most_pixels: int, side: int = BLOCK) -> Planes:
+def representative_subset(planes: Planes, most_pixels: int, side: int = BLOCK) -> Planes:
     """As many samples of a stack as have so many pixels, at least one, spread over all.
 
     Of each the same window of at most so many pixels a side: the middle of the plane, or of the

@@ -17,8 +17,8 @@ from napari_redenoise.data._bad_pixels import (
     mask_missing,
     neighbour_median,
 )
-from napari_redenoise.data._planes import Planes
 from napari_redenoise.data._bounded_reading import middle_window
+from napari_redenoise.data._planes import Planes
 from napari_redenoise.errors import InputError
 
 _SHOWN = 40.0

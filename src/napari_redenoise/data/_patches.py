@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from napari_redenoise.data._bad_pixels import mask_missing
+from napari_redenoise.data._bounded_reading import BLOCK
 from napari_redenoise.data._noisy_pairs import Shots
 from napari_redenoise.data._normalisation import NetworkInput, Normalisation, measure
 from napari_redenoise.data._patch_positions import (
@@ -21,7 +22,6 @@ from napari_redenoise.data._patch_positions import (
     centred_corners,
     nearest_corners,
 )
-from napari_redenoise.data._bounded_reading import BLOCK
 from napari_redenoise.errors import InputError
 
 MOST_PIXELS = 32 * 2**20

@@ -21,7 +21,7 @@ from napari_redenoise.data import (
     TwoImages,
     as_array,
     default_axes,
-    some_pixels,
+    representative_subset,
 )
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.inference import Draws
@@ -109,7 +109,7 @@ class Material:
         if (lines, whole) not in self._corrected:
 
             def correct(planes: Planes) -> Planes:
-                some = planes if whole else some_pixels(planes, MOST_CORRECTED)
+                some = planes if whole else representative_subset(planes, MOST_CORRECTED)
                 return correct_lines(some, lines, device, should_stop)
 
             target = None if self.target is None else correct(self.target)

@@ -9,7 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_redenoise.data import Planes, mask_missing, measure, middle_window, some_pixels
+from napari_redenoise.data import (
+    Planes,
+    mask_missing,
+    measure,
+    middle_window,
+    representative_subset,
+)
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import predict_window
@@ -133,7 +139,7 @@ def _pretrained(plane: Plane) -> npt.NDArray[Any]:
 
 def _window(planes: Planes) -> Plane | None:
     """The middle (rows, columns) of a plane that can be normalised."""
-    some = some_pixels(planes, _SIDE**2, _SIDE)
+    some = representative_subset(planes, _SIDE**2, _SIDE)
     samples = list(some.indices())
     middle = len(samples) // 2
     for number in sorted(range(len(samples)), key=lambda number: abs(number - middle))[:_TRIED]:

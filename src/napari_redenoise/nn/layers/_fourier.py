@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.nn.layers._basis import filter_basis
-from napari_redenoise.nn.layers._group import Group, Representation
 from napari_redenoise.nn.layers._correlation_gain import correlation_gain
+from napari_redenoise.nn.layers._group import Group, Representation
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
