@@ -24,6 +24,7 @@ from napari_redenoise.recipes import (
     FolderTraining,
     evaluate,
     noise_config,
+    scale_normalisation,
 )
 from napari_redenoise.recipes._evaluation import denoise_image
 from napari_redenoise.training import StepDone

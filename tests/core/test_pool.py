@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_redenoise.data import Normalisation, Planes, Pool, load_pool, patches
-from napari_redenoise.data import _patches as pool_module
+from napari_redenoise.data import Normalisation, Planes, Pool, _bounded_reading, load_pool, patches
 from napari_redenoise.errors import InputError
 
 
@@ -123,7 +122,7 @@ def test_the_image_is_bit_identical_afterwards(noisy: np.ndarray) -> None:
 
 
 def test_a_large_image_is_read_in_part_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "BLOCK", 32)
+    monkeypatch.setattr(_bounded_reading, "BLOCK", 32)
     image = Counting(np.random.default_rng(0).integers(0, 99, (5, 100, 130)).astype(np.uint8))
     pool = load_pool(Planes(image, "TYX"), generator(), most_pixels=4000)
     largest = max(block.numel() for block in pool.blocks)
@@ -133,7 +132,7 @@ def test_a_large_image_is_read_in_part_only(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_small_image_is_read_once_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "BLOCK", 32)
+    monkeypatch.setattr(_bounded_reading, "BLOCK", 32)
     array = np.random.default_rng(0).permutation(100 * 70).reshape(100, 70)
     image = Counting(array)
     pool = load_pool(Planes(image, "YX"), generator(), Normalisation((0.0,), (1024.0,)))
@@ -148,7 +147,7 @@ def test_one_block_is_read_even_if_it_is_more_than_allowed(noisy: np.ndarray) ->
 
 
 def test_blocks_are_chosen_by_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "BLOCK", 32)
+    monkeypatch.setattr(_bounded_reading, "BLOCK", 32)
     planes = Planes(np.random.default_rng(0).normal(size=(200, 200)), "YX")
     given = Normalisation((0.0,), (1.0,))
     first, again, other = (

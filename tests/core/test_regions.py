@@ -12,10 +12,10 @@ from napari_redenoise.data import (
     Normalisation,
     Planes,
     TwoImages,
+    _bounded_reading,
     load_pool,
     patches,
 )
-from napari_redenoise.data import _patches as pool_module
 from napari_redenoise.errors import ConfigError, InputError
 
 # A power of two, by which grey levels stay exact; none is so far from the mean that it is cut off.
@@ -53,7 +53,7 @@ class Counting:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "BLOCK", 32)
+    monkeypatch.setattr(_bounded_reading, "BLOCK", 32)
 
 
 @pytest.mark.parametrize("pairs", [False, True])

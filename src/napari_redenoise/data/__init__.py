@@ -2,7 +2,7 @@
 
 from napari_redenoise.data._array_like import as_array
 from napari_redenoise.data._bad_pixels import is_missing, mask_missing
-from napari_redenoise.data._bounded_reading import middle_window, representative_subset
+from napari_redenoise.data._bounded_reading import read_middle, representative_subset
 from napari_redenoise.data._image_folder import FULL_SCALE, ImageFolder, Window
 from napari_redenoise.data._lazy_array import LazyArray
 from napari_redenoise.data._noisy_pairs import NeighbouringFrames, Shots, TwoImages
@@ -38,8 +38,8 @@ __all__ = [
     "load_pool",
     "mask_missing",
     "measure",
-    "middle_window",
     "patches",
+    "read_middle",
     "representative_subset",
     "result_dtype",
 ]

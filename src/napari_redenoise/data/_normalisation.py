@@ -14,10 +14,9 @@ from napari_redenoise.data._bad_pixels import (
     fill_missing,
     is_missing,
     is_outlier,
-    mask_missing,
     neighbour_median,
 )
-from napari_redenoise.data._bounded_reading import middle_window
+from napari_redenoise.data._bounded_reading import read_middle
 from napari_redenoise.data._planes import Planes
 from napari_redenoise.errors import InputError
 
@@ -167,9 +166,8 @@ def result_dtype(planes: Planes) -> npt.DTypeLike:
     dtype = np.dtype(planes.array.dtype)
     if np.can_cast(dtype, np.float32):
         return np.float32
-    sample = tuple(size // 2 for size in planes.sample_shape)
     try:
-        return measure([mask_missing(planes.read(sample, *middle_window(planes, sample)))]).dtype
+        return measure([read_middle(planes)]).dtype
     except InputError:
         return np.float32
 
@@ -185,8 +183,7 @@ def check_scale(planes: Planes, normalisation: Normalisation) -> None:
     InputError
         For example for 16 bits and a model that was trained on 8.
     """
-    sample = tuple(size // 2 for size in planes.sample_shape)
-    window = mask_missing(planes.read(sample, *middle_window(planes, sample))).astype(np.float64)
+    window = read_middle(planes).astype(np.float64)
     for channel, mean, std in zip(window, normalisation.mean, normalisation.std, strict=True):
         finite = channel[np.isfinite(channel)]
         if not finite.size or finite.min() == finite.max():

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from napari_redenoise.data._bad_pixels import mask_missing
-from napari_redenoise.data._bounded_reading import BLOCK
+from napari_redenoise.data._bounded_reading import read_random_blocks
 from napari_redenoise.data._noisy_pairs import Shots
 from napari_redenoise.data._normalisation import NetworkInput, Normalisation, measure
 from napari_redenoise.data._patch_positions import (
@@ -94,26 +94,7 @@ def load_pool(
         learned from.
     """
     images = images if isinstance(images, Sequence) else (images,)
-    windows = [
-        (shots, sample, rows, columns)
-        for shots in images
-        for sample in shots.indices()
-        for rows in _blocks(shots.height)
-        for columns in _blocks(shots.width)
-    ]
-    raw: list[np.ndarray] = []
-    masks: list[np.ndarray | None] = []
-    pixels = 0
-    for number in torch.randperm(len(windows), generator=generator).tolist():
-        if raw and (pixels >= most_pixels or (should_stop is not None and should_stop())):
-            break
-        shots, *window = windows[number]
-        mask = shots.inside(*window)
-        if mask is not None and not mask.any():
-            continue
-        raw.append(shots.read(*window))
-        masks.append(mask)
-        pixels += raw[-1].size
+    raw, masks = read_random_blocks(images, generator, most_pixels, should_stop)
     if not raw:
         raise InputError(
             "no pixel to learn from lies inside the region: draw it on the image (for the "
@@ -260,10 +241,3 @@ def _corners(pool: Pool, side: int) -> list[Corners]:
         for inside in pool.inside
         if inside is not None
     ]
-
-
-def _blocks(size: int) -> list[slice]:
-    """Cut an axis into equal blocks of at most `BLOCK`."""
-    count = -(-size // BLOCK)
-    edges = np.linspace(0, size, count + 1).astype(int).tolist()
-    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]

@@ -17,7 +17,7 @@ from napari_redenoise.data import (
     is_missing,
     mask_missing,
     measure,
-    middle_window,
+    read_middle,
 )
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import InputError
@@ -131,7 +131,7 @@ def _normalisation(plane: npt.NDArray[Any]) -> Normalisation | None:
     """By the middle of a plane; None where that holds one value only, or no numbers."""
     planes = Planes(plane, "YX")
     try:
-        return measure([mask_missing(planes.read((), *middle_window(planes, ())))])
+        return measure([read_middle(planes)])
     except InputError:
         return None
 

@@ -13,7 +13,7 @@ from napari_redenoise.data import (
     Planes,
     mask_missing,
     measure,
-    middle_window,
+    read_middle,
     representative_subset,
 )
 from napari_redenoise.devices import training_dtype
@@ -143,8 +143,7 @@ def _window(planes: Planes) -> Plane | None:
     samples = list(some.indices())
     middle = len(samples) // 2
     for number in sorted(range(len(samples)), key=lambda number: abs(number - middle))[:_TRIED]:
-        window = middle_window(some, samples[number], _SIDE)
-        noisy = mask_missing(some.read(samples[number], *window)).astype(np.float64)
+        noisy = read_middle(some, samples[number], _SIDE).astype(np.float64)
         try:
             measure([noisy])
         except InputError:
