@@ -106,7 +106,7 @@ def zeros(*shape: int, dtype: Any = np.uint8) -> np.ndarray:
         (zeros(0, 20, 20), "TYX", "holds no pixels: choose another"),
         (zeros(20, 15), "YX", r"at least 16 x 16 pixels, got 20 x 15 .*: check the axes"),
         (zeros(20, 30, 3), "CYX", r"at least 16 x 16 pixels, got 30 x 3 .*: check the axes"),
-        (zeros(17, 20, 20), "CYX", "at most 16 channels, got 17 .*say so in the axes"),
+        (zeros(17, 20, 20), "CYX", "at most 16 channels, got 17 .*name that axis T or Z"),
     ],
 )
 def test_what_cannot_be_denoised_is_refused_with_a_remedy(array, axes, message) -> None:

@@ -80,7 +80,7 @@ def test_a_given_normalisation_is_used_instead_of_the_images_own(noisy: np.ndarr
 @pytest.mark.parametrize("value", [0, 7, 0.1, 1e-30, 1e30])
 @pytest.mark.parametrize("shape", [(33, 47), (256, 256)])
 def test_a_constant_image_is_refused(value: float, shape) -> None:
-    with pytest.raises(InputError, match="same value: there is nothing to denoise"):
+    with pytest.raises(InputError, match="same value, so there is nothing to denoise"):
         load_pool(Planes(np.full(shape, value), "YX"), generator())
 
 

@@ -191,14 +191,14 @@ def test_of_neighbouring_frames_pixels_count_that_are_inside_in_both() -> None:
     normalisation = load_pool(NeighbouringFrames(Planes(stack, "TYX", region)), generator())
     assert normalisation.normalisation.mean[0] == pytest.approx(stack[1:3, 10:30].mean())
     region[2] = False
-    with pytest.raises(InputError, match=r"no pixel to learn from .* neighbouring frames .* both"):
+    with pytest.raises(InputError, match=r"region holds no pixels: .* Noise2Noise on consecutive frames"):
         load_pool(NeighbouringFrames(Planes(stack, "TYX", region)), generator())
 
 
 @pytest.mark.parametrize(
     ("region", "words"),
     [
-        (np.zeros((70, 54), bool), r"no pixel to learn from lies inside the region: draw"),
+        (np.zeros((70, 54), bool), r"the training region holds no pixels: draw"),
         (np.ones((54, 70), bool), r"region of shape \(70, 54\), got \(54, 70\): draw it on this"),
         (np.ones((1, 70, 54), bool), r"got \(1, 70, 54\): draw it"),
         (np.ones((70, 54)), r"bool or integers, got float64: compare it with a threshold"),

@@ -1,4 +1,4 @@
-"""Axes, normalisation, pairs of shots and patches."""
+"""Axes, normalisation, bad pixels, noisy pairs and patches."""
 
 from napari_redenoise.data._array_like import as_array
 from napari_redenoise.data._bad_pixels import is_missing, mask_missing
