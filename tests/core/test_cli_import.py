@@ -143,7 +143,9 @@ def test_a_name_that_is_no_model_s_is_refused_as_elsewhere(redenoise, checkpoint
     ):
         status, _, said = redenoise(*command)
         assert status == 1
-        assert f"expected a name ending in .safetensors for the model, got {name}" in said
+        assert (
+            f"the model cannot be written as {name}: give a name that ends in .safetensors" in said
+        )
     assert {path.name for path in tmp_path.iterdir()} == {"authors.pt", "noisy.tif"}
 
 
@@ -170,7 +172,7 @@ def older_tar(path):
 FILES = {
     "missing": (lambda path: None, "there is no checkpoint"),
     "folder": (lambda path: path.mkdir(), "there is no checkpoint"),
-    "empty": (lambda path: path.write_bytes(b""), "cannot be read as a file of torch.save"),
+    "empty": (lambda path: path.write_bytes(b""), "cannot be read as a torch.save file"),
     "text": (lambda path: path.write_text("not weights"), "cannot be read"),
     "damaged": (damaged, "cannot be read"),
     "pickle": (lambda path: path.write_bytes(pickle.dumps(Bomb())), "cannot be read"),

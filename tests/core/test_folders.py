@@ -92,7 +92,7 @@ def test_colour_and_grey_follow_the_first_image(tmp_path: Path) -> None:
 
 
 def test_folders_that_cannot_be_read_are_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="there is no folder"):
         ImageFolder.open(tmp_path / "none", 3)
     with pytest.raises(InputError, match="holds no images"):
         ImageFolder.open(tmp_path, 3)

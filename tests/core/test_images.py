@@ -286,7 +286,9 @@ def test_an_existing_result_is_refused_and_left_intact(result: Path) -> None:
 
 
 def test_a_result_that_is_no_tiff_by_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"ending in \.tif for the result, got image\.png"):
+    with pytest.raises(
+        OutputError, match=r"cannot be written as image\.png: give a name that ends in \.tif"
+    ):
         check_output(tmp_path / "image.png")
 
 

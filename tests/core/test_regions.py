@@ -191,7 +191,9 @@ def test_of_neighbouring_frames_pixels_count_that_are_inside_in_both() -> None:
     normalisation = load_pool(NeighbouringFrames(Planes(stack, "TYX", region)), generator())
     assert normalisation.normalisation.mean[0] == pytest.approx(stack[1:3, 10:30].mean())
     region[2] = False
-    with pytest.raises(InputError, match=r"region holds no pixels: .* Noise2Noise on consecutive frames"):
+    with pytest.raises(
+        InputError, match=r"region holds no pixels: .* Noise2Noise on consecutive frames"
+    ):
         load_pool(NeighbouringFrames(Planes(stack, "TYX", region)), generator())
 
 

@@ -304,7 +304,7 @@ def test_results_that_outgrow_the_disk_are_said_in_words(tmp_path, monkeypatch, 
     image = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
     model = Redenoiser(tiny, "cpu").fit(image)
     outputs = model.session.allocate(image)
-    with no_file_beyond(2**12), pytest.raises(OutputError, match="no room is left"):
+    with no_file_beyond(2**12), pytest.raises(OutputError, match="is full, which holds results"):
         list(model.predict_events(image, outputs=outputs))
 
 
@@ -344,7 +344,7 @@ def other_run(tmp_path):
 def tidy(folder: Path, monkeypatch) -> list[str]:
     """What is left after the next run has begun."""
     monkeypatch.setattr(_result_arrays, "_cache", folder)
-    _result_arrays._tidy.cache_clear()
+    _result_arrays._remove_leftovers.cache_clear()
     check_folder(folder / "out.tif")
     result_array(Planes(PLANE, "YX"))
     return names(folder)

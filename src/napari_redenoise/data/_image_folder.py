@@ -201,7 +201,7 @@ def _usable(
 def _listed(folder: Path, *, subfolders: bool) -> list[Path]:
     """Files with an image suffix, without hidden files and folders."""
     if not folder.is_dir():
-        raise InputError(f"the folder {folder} does not exist: check the name")
+        raise InputError(f"there is no folder {folder}: check the name")
     try:
         inside = list(folder.rglob("*") if subfolders else folder.iterdir())
     except OSError as error:

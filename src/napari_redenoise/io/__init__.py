@@ -1,4 +1,4 @@
-"""Files: images, models, and where results lie."""
+"""Files of images and models, and arrays for results."""
 
 from napari_redenoise.io._authors_checkpoint import load_authors_model
 from napari_redenoise.io._images import (
