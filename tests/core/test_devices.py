@@ -48,10 +48,10 @@ def test_what_fails_its_trial_is_passed_over_and_the_reason_is_kept(machine) -> 
         assert get_device() == torch.device("cpu")
     assert tried == ["cuda:0", "cuda:1", "mps"]
     assert refused_devices() == {
-        "cuda:0": "the installed torch has no code for this card: install a build of torch that "
-        "supports it",
-        "cuda:1": "its driver does not suit the installed torch: update the driver, or install "
-        "the build of torch that suits it",
+        "cuda:0": "the installed torch does not support this GPU: install a build of torch that "
+        "does",
+        "cuda:1": "its driver does not match the installed torch: update the driver, or install "
+        "a matching build of torch",
         "mps": "a trial step fails (The operator 'aten::x' is not implemented for the MPS device): "
         "update torch and the driver",
     }
@@ -68,7 +68,7 @@ def test_memory_in_use_is_a_reason_until_it_is_free(machine) -> None:
     errors, tried = machine
     errors["cuda:0"] = FULL
     assert get_device() == torch.device("cuda:1")
-    assert refused_devices() == {"cuda:0": "its memory is in use: close other programs that use it"}
+    assert refused_devices() == {"cuda:0": "its memory is full: close other programs that use it"}
     del errors["cuda:0"]
     assert get_device() == torch.device("cuda:0")
     assert refused_devices() == {}
@@ -108,8 +108,8 @@ def test_the_command_line_says_what_cannot_be_used(machine, redenoise, noisy, tm
     status, _, said = redenoise("denoise", image, out, "--steps", 0)
     assert status == 0
     assert (
-        "cuda:0 cannot be used, the installed torch has no code for this card: install a build of "
-        "torch that supports it; computing on cpu\n"
+        "cuda:0 cannot be used, the installed torch does not support this GPU: install a build of "
+        "torch that does; computing on cpu\n"
     ) in said
     assert np.isfinite(tifffile.imread(out)).all()
     status, _, said = redenoise("denoise", image, out, "--overwrite", "--device", "cuda:1")

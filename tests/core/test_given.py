@@ -69,7 +69,7 @@ def test_a_tensor_on_the_processor_is_not_copied(counts: np.ndarray) -> None:
     assert np.shares_memory(as_array(torch.from_numpy(counts)), counts)
 
 
-UNKNOWN = "axis of unknown length, its shape is .*: call its compute_chunk_sizes"
+UNKNOWN = "axis of unknown length .shape .*: call its compute_chunk_sizes"
 NO_NUMBERS = "is not an array of numbers: give a numpy array"
 PIXELS = "integer or floating-point pixels, got .*: convert the image"
 AXES = "2 to 5 axes, got 0: choose another"

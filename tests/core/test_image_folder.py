@@ -288,7 +288,7 @@ def test_a_training_whose_images_are_all_gone_says_so(small: Config, good: Path)
     training.images._cache._images.clear()
     for path in good.iterdir():
         path.unlink()
-    with pytest.raises(InputError, match=r"not one image in .* can be read any more"):
+    with pytest.raises(InputError, match=r"no image in .* can be read any more"):
         list(training.events())
 
 

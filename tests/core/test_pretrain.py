@@ -228,7 +228,7 @@ def test_the_loss_is_the_gain_over_the_noise_in_any_unit() -> None:
 
 def test_a_share_of_nothing_is_refused(tmp_path) -> None:
     line = f"pretrain {tmp_path / 'm.safetensors'} --steps 1 --scenes 2 --keep 0.5"
-    with pytest.raises(ConfigError, match="nothing to keep a share of"):
+    with pytest.raises(ConfigError, match="keeps a share of initial weights and has none"):
         CliRunner().invoke(app, line.split(), catch_exceptions=False)
 
 

@@ -65,7 +65,7 @@ def test_steps_are_made_of_half_the_patches_where_memory_does_not_suffice(
     assert state.patches == 2
     assert [event.note for event in events[1:]] == [None] * 4
     assert events[0].note == (
-        "the memory of cpu does not suffice for 8 patches per step: training continues with 2, "
+        "the memory of cpu is too small for 8 patches per step, training continues with 2: "
         "for more choose smaller patches"
     )
 

@@ -16,12 +16,12 @@ from napari_redenoise.inference._tiles import Span, Tile, tiles
 from napari_redenoise.nn import DenoisingNetwork, Prediction, reflect_indices
 
 Draws = Callable[[Tensor], Sequence[Tensor]]
-"""Of a normalised picture (1, channels, Y, X): what the network is shown of it."""
+"""Returns the network inputs for a normalised image (1, channels, Y, X)."""
 
 
 @dataclass(frozen=True)
 class TileDone:
-    """One tile has been written; ``tile`` counts from 1 over all samples."""
+    """A tile has been written; ``tile`` counts from 1 over all samples."""
 
     tile: int
     tiles: int
@@ -48,40 +48,40 @@ def predict(
     network : DenoisingNetwork
         In evaluation mode.
     planes : Planes
-        The noisy image; only ever read.
+        The noisy image; never modified.
     normalisation : Normalisation
     outputs : dict
-        By name of a field of `Prediction`: arrays of the image's shape, for ``mask`` without the
-        channel axis. Grey levels are those of the image.
+        Arrays by field name of `Prediction`, of the image's shape and grey scale. The array of
+        ``mask`` lacks the channel axis.
     tile, halo : int
-        Pixels. Tiled and whole prediction agree when the halo is at least the receptive radius.
+        Pixels. Tiled and whole predictions agree if the halo is at least the receptive radius.
     dtype : torch.dtype
         ``torch.bfloat16`` computes under autocast.
     samples : list of tuple, optional
         Sample indices to predict; default all.
     draws : Draws, optional
-        What the network is shown instead of the picture itself; the predictions are averaged.
+        Network inputs in place of the image; the predictions are averaged.
     tta : bool
-        Average over mirror images, too, see `predict_window`.
+        Test-time augmentation by flips, see `predict_window`.
 
     Yields
     ------
     TileDone
         After every tile.
     """
-    cuts = tiles(planes.height, planes.width, tile, halo, network.stride)
+    layout = tiles(planes.height, planes.width, tile, halo, network.stride)
     chosen = list(planes.indices()) if samples is None else samples
     done = 0
     for sample in chosen:
-        for cut in cuts:
-            window = _read(planes, sample, cut)
+        for place in layout:
+            window = _read(planes, sample, place)
             prediction = predict_window(network, window, normalisation, dtype, draws, tta=tta)
             for name, target in outputs.items():
-                part = getattr(prediction, name)[:, cut.rows.crop, cut.columns.crop]
-                rows, columns = cut.rows.write, cut.columns.write
+                part = getattr(prediction, name)[:, place.rows.crop, place.columns.crop]
+                rows, columns = place.rows.write, place.columns.write
                 planes.write(target, sample, rows, columns, part, channels=name != "mask")
             done += 1
-            yield TileDone(done, len(cuts) * len(chosen), sample)
+            yield TileDone(done, len(layout) * len(chosen), sample)
 
 
 def predict_window(
@@ -93,25 +93,41 @@ def predict_window(
     *,
     tta: bool = False,
 ) -> _Arrays:
-    """Denoise one picture of shape (channels, Y, X), in grey levels in and out.
+    """Denoise one window of shape (channels, Y, X), in grey levels.
 
-    ``mirrored`` averages over mirror images: of several draws, every second one is mirrored; of
-    one picture, it and its mirror image are shown. Both branches learn mirrored patches, but only
-    turning is built into one of them. Pixels without a measurement come out as they are: see
-    `NetworkInput`.
+    Missing pixels keep their value, see `NetworkInput`.
+
+    Parameters
+    ----------
+    network : DenoisingNetwork
+        In evaluation mode.
+    window : array of shape (channels, Y, X)
+    normalisation : Normalisation
+    dtype : torch.dtype
+        ``torch.bfloat16`` computes under autocast.
+    draws : Draws, optional
+        Network inputs in place of the window; the predictions are averaged.
+    tta : bool
+        Average over flips: of the window and its flip, or with every second draw flipped. Flips
+        are part of the training and not built into the network, unlike rotations.
+
+    Returns
+    -------
+    denoised, standard, equivariant, mask
+        Attributes; arrays (channels, Y, X) in grey levels, or None.
     """
     device = next(network.parameters()).device
-    seen = NetworkInput.of(window, normalisation)
-    image = torch.from_numpy(seen.image)[None]
-    shown = [image] if draws is None else draws(image)
-    if tta and len(shown) == 1:
-        shown = [*shown, *shown]
+    prepared = NetworkInput.of(window, normalisation)
+    image = torch.from_numpy(prepared.image)[None]
+    inputs = [image] if draws is None else draws(image)
+    if tta and len(inputs) == 1:
+        inputs = [*inputs, *inputs]
 
-    def predicted(number: int, picture: Tensor) -> Prediction:
+    def predicted(number: int, noisy: Tensor) -> Prediction:
         is_flipped = tta and number % 2 == 1
-        picture = picture.to(device)
-        picture = picture.flip(-1) if is_flipped else picture
-        prediction: Prediction = network(picture.contiguous(memory_format=torch.channels_last))
+        noisy = noisy.to(device)
+        noisy = noisy.flip(-1) if is_flipped else noisy
+        prediction: Prediction = network(noisy.contiguous(memory_format=torch.channels_last))
         if not is_flipped:
             return prediction
         others = (None if part is None else part.flip(-1) for part in prediction[1:])
@@ -121,18 +137,18 @@ def predict_window(
         torch.inference_mode(),
         torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
     ):
-        prediction = _mean(itertools.starmap(predicted, enumerate(shown)))
+        prediction = _mean(itertools.starmap(predicted, enumerate(inputs)))
     arrays = _to_arrays(prediction, normalisation)
     for part in (arrays.denoised, arrays.standard, arrays.equivariant):
         if part is not None:
-            # What was not shown is as it was, and where nothing was measured nothing is invented.
-            part += seen.clipped.astype(part.dtype)
-            part[seen.missing] = window[seen.missing]
+            # Clipped grey levels are added back, and missing pixels keep their value.
+            part += prepared.clipped.astype(part.dtype)
+            part[prepared.missing] = window[prepared.missing]
     return arrays
 
 
 def _mean(predictions: Iterable[Prediction]) -> Prediction:
-    """Mean of predictions, field by field, in float32."""
+    """Mean of every field of the predictions, in float32."""
     total: list[Tensor | None] = []
     count = 0
     for prediction in predictions:
@@ -151,7 +167,7 @@ def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
 
 @dataclass(frozen=True)
 class _Arrays:
-    """A `Prediction` of one picture as arrays (channels, Y, X) in grey levels."""
+    """A `Prediction` of one window as arrays (channels, Y, X) in grey levels."""
 
     denoised: np.ndarray
     standard: np.ndarray | None
@@ -175,16 +191,16 @@ def _to_arrays(prediction: Prediction, normalisation: Normalisation) -> _Arrays:
     )
 
 
-def _read(planes: Planes, sample: tuple[int, ...], cut: Tile) -> np.ndarray:
-    """Read a tile; what lies beyond the image is its reflection."""
-    row_index, rows = _source(cut.rows, planes.height)
-    column_index, columns = _source(cut.columns, planes.width)
+def _read(planes: Planes, sample: tuple[int, ...], place: Tile) -> np.ndarray:
+    """Read a tile, padded by reflection beyond the image."""
+    row_index, rows = _source(place.rows, planes.height)
+    column_index, columns = _source(place.columns, planes.width)
     window = planes.read(sample, rows, columns)
     return window[:, row_index[:, None], column_index[None, :]]
 
 
 def _source(span: Span, size: int) -> tuple[np.ndarray, slice]:
-    """Pixels to read for a span, and how to pick the span's pixels from them."""
+    """Pixels to read for a span, and the index of the span's pixels in them."""
     index = reflect_indices(*span.read, size)
     first, last = int(index.min()), int(index.max()) + 1
     return index - first, slice(first, last)

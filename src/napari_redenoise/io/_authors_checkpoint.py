@@ -60,7 +60,8 @@ def load_authors_model(
     """
     if not (math.isfinite(grey_range) and grey_range > 0):
         raise ConfigError(
-            f"the grey range {grey_range} is not positive: give the grey level of white, such as 255"
+            f"the grey range {grey_range} is not positive: give the grey level of white, for "
+            "example 255"
         )
     path = Path(path)
     checkpoint = _read(path)

@@ -1,4 +1,4 @@
-"""Trainings that are not of one image: on folders as in the paper, and of pretrained weights."""
+"""Training on folders as in the paper, and pretraining."""
 
 from napari_redenoise.recipes._added_noise import noise_config
 from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_checkpoint

@@ -1,4 +1,4 @@
-"""Models on clean images with added noise: what they denoise, and how well."""
+"""Evaluation of models on clean images with added noise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from napari_redenoise.recipes._added_noise import Image, add_noise
 
 @dataclass(frozen=True)
 class ImageDone:
-    """One image has been evaluated; all images (channels, Y, X), grey levels 0 to 255."""
+    """An image has been evaluated; all images are (channels, Y, X), grey levels 0 to 255."""
 
     path: Path
     clean: Image
@@ -41,7 +41,7 @@ def evaluate(
     noise: NoiseConfig,
     seed: int = 0,
 ) -> Iterator[ImageDone]:
-    """Add noise to clean images, denoise them, and compare.
+    """Add noise to clean images, denoise them, and compare the results.
 
     Parameters
     ----------
@@ -51,16 +51,20 @@ def evaluate(
     normalisation : Normalisation
         For grey levels from 0 to 255.
     images : ImageFolder
-        Those that cannot be read are left out.
+        Images that cannot be read are skipped.
     noise : NoiseConfig
-        In grey levels from 0 to 255, the same for all images.
+        For grey levels from 0 to 255, the same for all images.
     seed : int
-        Of the noise; every image draws its own.
+        Of the noise; every image has its own generator.
+
+    Yields
+    ------
+    ImageDone
 
     Raises
     ------
     InputError
-        When not one of the images can be read.
+        When none of the images can be read.
     """
     if config.objective.kind == "r2r":
         config = config.replace({"objective.noise": noise.model_dump()})
@@ -85,7 +89,7 @@ def denoise_image(
     normalisation: Normalisation,
     dtype: torch.dtype = torch.float32,
 ) -> Image:
-    """Denoise (channels, Y, X), averaged over draws where the objective has them."""
+    """Denoise (channels, Y, X), averaged over draws if the objective has them."""
     draws = None
     if shows_draws(config):
         objective = make_objective(config.objective, normalisation)
@@ -108,7 +112,17 @@ def denoise_image(
 
 
 def scale_normalisation(normalisation: Normalisation, factor: float) -> Normalisation:
-    """The same for grey levels that are so many times as large."""
+    """Multiply a normalisation by a factor of the grey levels.
+
+    Parameters
+    ----------
+    normalisation : Normalisation
+    factor : float
+
+    Returns
+    -------
+    Normalisation
+    """
     return Normalisation(
         tuple(factor * mean for mean in normalisation.mean),
         tuple(factor * std for std in normalisation.std),

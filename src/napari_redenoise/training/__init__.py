@@ -1,4 +1,4 @@
-"""Training as a generator of events, over a state that can be stopped and resumed."""
+"""Training as a generator of events, which can be stopped and resumed."""
 
 from napari_redenoise.training._loop import (
     FINE_TUNING_RATE,

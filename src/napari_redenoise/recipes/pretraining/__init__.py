@@ -1,4 +1,4 @@
-"""The warm start: what the shipped weights were trained on, and how."""
+"""Pretraining on synthetic noise over clean scenes."""
 
 from napari_redenoise.recipes.pretraining._cameras import Camera, draw_camera, record_scenes
 from napari_redenoise.recipes.pretraining._photographs import LICENCES
