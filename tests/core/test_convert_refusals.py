@@ -49,7 +49,7 @@ def test_everything_that_cannot_be_converted_is_named_with_a_remedy() -> None:
         "pad (pad)": "pad all four by the same",
         "softmax (softmax)": "use convolutions",
         "shuffle (PixelShuffle)": "ConvTranspose2d",
-        "interpolate (interpolate)": "whole factor",
+        "interpolate (interpolate)": "integer factor",
     }
     for name, remedy in expected.items():
         (found,) = [problem for problem in problems if problem.startswith(name)]
@@ -67,15 +67,15 @@ def test_everything_that_cannot_be_converted_is_named_with_a_remedy() -> None:
         (nn.Conv2d(8, 8, 3, padding=1, groups=4), "keep_fields=True"),
         (nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 3, padding=1)), "normalisation"),
         (nn.utils.spectral_norm(nn.Conv2d(8, 8, 3, padding=1)), "hooks"),
-        (nn.LazyConv2d(8, 3, padding=1), "show the network an image first"),
+        (nn.LazyConv2d(8, 3, padding=1), "run the network on an image first"),
         (nn.ConvTranspose2d(8, 8, 3, stride=2, output_padding=1, dilation=2), "one side only"),
         (nn.InstanceNorm2d(8, track_running_stats=True), "track_running_stats=False"),
         (nn.ZeroPad2d((1, 0, 1, 0)), "pad all four"),
         (nn.Upsample(scale_factor=(2, 3)), "one factor"),
         (nn.Upsample(size=(16, 32)), "one size"),
-        (nn.Upsample(size=24), "whole factor"),
-        (nn.Upsample(size=(24, 24), mode="nearest-exact"), "whole factor"),
-        (nn.Upsample(scale_factor=0.5, mode="nearest-exact"), "whole factor"),
+        (nn.Upsample(size=24), "integer factor"),
+        (nn.Upsample(size=(24, 24), mode="nearest-exact"), "integer factor"),
+        (nn.Upsample(scale_factor=0.5, mode="nearest-exact"), "integer factor"),
         (nn.AdaptiveAvgPool2d((2, 4)), "one size"),
         (nn.AdaptiveMaxPool2d((None, 4)), "one size"),
         (nn.MaxPool2d((2, 3)), "one number"),

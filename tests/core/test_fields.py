@@ -156,7 +156,7 @@ def test_affine_has_a_factor_and_an_offset_per_field() -> None:
     ("make", "words"),
     [
         (lambda group: GroupPool(group, "min"), "give 'max' or 'mean'"),
-        (lambda group: FieldGroupNorm(group, 3, 4), "cannot be cut into 3"),
+        (lambda group: FieldGroupNorm(group, 3, 4), "cannot be divided into 3"),
         (lambda group: FieldDropout2d(group, 1.5), "between 0 and 1"),
     ],
 )

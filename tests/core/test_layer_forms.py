@@ -173,7 +173,7 @@ def test_a_layer_says_its_options(form) -> None:
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"groups": 3}, "cannot be cut into 3"), ({"padding_mode": "wrap"}, "give one of")],
+    [({"groups": 3}, "cannot be divided into 3"), ({"padding_mode": "wrap"}, "give one of")],
 )
 def test_options_that_make_no_sense_are_refused(options, words: str) -> None:
     with pytest.raises(ConfigError, match=words):

@@ -291,7 +291,7 @@ def test_a_checkpoint_is_read_without_the_global_generator_and_is_not_changed() 
         ({"unet._block1.0.weight": torch.ones(8, 99, 3, 3)}, "channels is not supported"),
         (
             {"unet_f._block1.2.filter": torch.ones(8, 8, 3, 3)},
-            "_block1.2.filter of the checkpoint does not follow from the weights beside it: save",
+            "_block1.2.filter of the checkpoint does not match its weights: save",
         ),
         ({"unet_f._block1.2.filter": torch.ones(8, 8, 3)}, r"_block1.2.filter .* has shape"),
         ({"unet_f._block1.2.bias": torch.full((1, 8, 1, 1), torch.nan)}, "bias .* not follow"),

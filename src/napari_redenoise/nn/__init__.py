@@ -1,4 +1,4 @@
-"""Networks: groups, Fourier-series convolutions, U-Nets and AdaReNet. Pure torch."""
+"""Networks in pure torch: groups, Fourier-series convolutions, U-Nets and AdaReNet."""
 
 from napari_redenoise.nn._deployed_network import DeployedNetwork
 from napari_redenoise.nn._plain_layers import export

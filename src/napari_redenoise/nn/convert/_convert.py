@@ -1,4 +1,4 @@
-"""A network of one's own, made rotation-equivariant.
+"""Conversion of a network to its rotation-equivariant counterpart.
 
 References
 ----------
@@ -73,61 +73,59 @@ def to_equivariant(
     widen: bool = True,
     generator: torch.Generator | None = None,
 ) -> fx.GraphModule:
-    """Make the rotation-equivariant counterpart of an image-to-image network.
+    """Convert an image-to-image network to its rotation-equivariant counterpart.
 
-    The network is traced, and the representation of every feature map is followed from the image
-    to the output: the first convolutions lift, the inner ones are group convolutions, and those
-    whose results leave the network, or are broadcast over channels, project. Norms, dropout and
-    learned slopes act on whole fields; images that meet feature maps, added or concatenated, are
-    lifted.
+    The network is traced, and representations are propagated from the image to the output. The
+    first convolutions lift, inner ones are group convolutions, and those whose results are
+    outputs, or are broadcast over channels, project. Norms, dropout and learned slopes act on whole
+    fields. Images that are added to feature maps, or concatenated with them, are lifted.
 
     Parameters
     ----------
     module : Module
-        Takes images (B, C, H, W), traceable by `torch.fx`; left as it is. May hold Conv2d,
+        Takes images (B, C, H, W), traceable by `torch.fx`; not modified. Supported are Conv2d,
         ConvTranspose2d, BatchNorm2d, InstanceNorm2d, GroupNorm, Dropout2d, PReLU, pointwise
         functions, pooling, upsampling, symmetric padding and cropping, sums, products, powers
-        and concatenations; learned factors per channel; LayerNorm and Linear over the channels,
-        between ``permute(0, 2, 3, 1)`` and its inverse; PixelShuffle behind a convolution,
-        PixelUnshuffle before one. Other inputs of its forward have default values, which they
-        keep, or are images that a convolution takes.
+        and concatenations, and learned factors per channel. LayerNorm and Linear over the channels
+        are supported between ``permute(0, 2, 3, 1)`` and its inverse, PixelShuffle after a
+        convolution, and PixelUnshuffle before one. Other inputs of its forward keep their default
+        values, or are images that a convolution takes.
     group : Group
     kernel_size : int, optional
-        Odd size for the convolutions that keep the size of their image, 1 x 1 excepted; default
-        their own. Filters of 5 pixels rotate better by 45 degrees than those of 3.
+        Odd size for convolutions that keep the size of their image, except 1 x 1; default their
+        own. Filters of 5 pixels rotate better by 45 degrees than those of 3.
     keep_fields : bool
-        Give every feature map of C channels C fields. By default it gets
+        Whether a feature map of C channels gets C fields. By default it gets
         ``max(1, round(C / len(group)))``: about the same plain channels, with about
         ``1 / len(group)`` of the weights.
     widen : bool
-        Widen, by one pixel, strided convolutions that would sample even sizes off centre, and
-        transposed ones with output padding: results keep their size. Without it the former are
-        exact on other sizes only (see `_conv`), and the latter refused.
+        Whether to widen by one pixel strided convolutions that sample even sizes off centre, and
+        transposed ones with output padding. Results keep their size. Otherwise the former are
+        exact on other sizes only (see `_conv`), and the latter are refused.
     generator : torch.Generator, optional
-        Draws the weights; default torch's own.
+        For the weights; default that of torch.
 
     Returns
     -------
     GraphModule
-        In the same mode, dtype and device. Exactly equivariant under the rotations by multiples
-        of 90 degrees (and flips) of the group on sizes that are multiples of the total stride.
+        With the same mode, dtype and device. On sizes that are multiples of the total stride it is
+        exactly equivariant under the rotations by multiples of 90 degrees (and flips) of the group.
 
     Raises
     ------
     ConversionError
-        Naming everything that has no equivariant counterpart, with a reason and a remedy.
+        When parts have no equivariant counterpart; names each with a reason and a remedy.
     ConfigError
         When ``kernel_size`` is not an odd number.
 
     Notes
     -----
-    Weights are fresh, and learned statistics forgotten: filters of another family cannot take
-    over what ordinary ones have learned. Functional dropout becomes a layer that follows
-    ``train()`` and ``eval()``. Sizes computed from the image, as for upsampling or padding to the
-    size of a skip connection, are kept as they are, when they are exact on multiples of 128
-    pixels. A factor computed from one side of the image is exact on square images only.
-    Resampling by a fraction computes its positions from the sizes of both images
-    (``recompute_scale_factor``), so that what is rounded off a size shifts nothing.
+    Weights and statistics are reset, since learned filters cannot be converted. Functional dropout
+    becomes a layer that follows ``train()`` and ``eval()``. Sizes computed from the image, for
+    example for upsampling to the size of a skip connection, are kept if they are exact on multiples
+    of 128 pixels. A factor computed from one side of the image is exact on square images only.
+    Resampling by a fraction computes positions from both sizes (``recompute_scale_factor``), so
+    rounding does not shift the image.
     """
     _check_size(kernel_size)
     traced = traced_copy(module)
@@ -157,7 +155,7 @@ def _check_size(kernel_size: int | None) -> None:
         return
     if not isinstance(kernel_size, Integral) or kernel_size < 1 or kernel_size % 2 == 0:
         raise ConfigError(
-            f"expected an odd kernel_size, for which images keep their size, got {kernel_size}: "
+            f"kernel_size {kernel_size} is not an odd number, so images would not keep their size: "
             "give 3, 5, 7, ..."
         )
 
@@ -168,7 +166,7 @@ def _plain_width(group: Group) -> Callable[[int], int]:
 
 @dataclass(frozen=True)
 class _Spec:
-    """A layer to be made; equal for layers that can be shared."""
+    """Specification of a layer; equal for layers that can be shared."""
 
     make: Callable[..., nn.Module]
     arguments: tuple[Any, ...]
@@ -177,7 +175,7 @@ class _Spec:
 
 @dataclass
 class _Conversion:
-    """Finds the layer for each node, then puts it in place."""
+    """Specifies the layer of each node, then replaces it."""
 
     plan: ConversionPlan
     group: Group
@@ -190,7 +188,7 @@ class _Conversion:
         self._like = tensor_of(self.plan.traced)
 
     def check(self) -> None:
-        """Note the convolutions that cannot be converted whatever their maps are."""
+        """Record convolutions that cannot be converted for any feature map."""
         for node, role in self.plan.roles.items():
             if role is Role.CONVOLUTION:
                 module = self.plan.module(node)
@@ -200,7 +198,7 @@ class _Conversion:
                     self.plan.problems[node] = str(reason)
 
     def examples(self) -> dict[fx.Node, Tensor]:
-        """A small image for every input."""
+        """A small example image for every input."""
         inputs = [node for node, role in self.plan.roles.items() if role is Role.INPUT]
         dtype = torch.get_default_dtype() if self._like is None else self._like.dtype
         return {
@@ -209,7 +207,7 @@ class _Conversion:
         }
 
     def spec(self, node: fx.Node) -> _Spec | None:
-        """Layer that takes the place of a node's, if any; what cannot be is noted in the plan."""
+        """The layer that replaces that of a node, if any; problems are recorded in the plan."""
         try:
             return self._spec(node)
         except NotConvertible as reason:
@@ -217,7 +215,7 @@ class _Conversion:
             return None
 
     def apply(self, node: fx.Node, spec: _Spec | None) -> None:
-        """Lift what has to be lifted and exchange the layer."""
+        """Lift inputs where necessary and replace the layer."""
         for source in self.plan.lifted(node):
             self._insert_lift(node, source)
         if is_fractional(node, self.plan.module(node)):
@@ -260,7 +258,7 @@ class _Conversion:
         groups = in_fields if depthwise_multiplier(module) else module.groups
         if in_fields % groups or out_fields % groups:
             raise NotConvertible(
-                f"cuts {in_fields} -> {out_fields} fields into {groups} groups: choose a number "
+                f"divides {in_fields} -> {out_fields} fields into {groups} groups: choose a number "
                 "of groups that divides both, or keep_fields=True"
             )
         form = _FORMS[transposed, self.plan.is_regular(source) or not regular, regular]
@@ -272,17 +270,17 @@ class _Conversion:
     def _geometry(self, module: Any, transposed: bool) -> dict[str, Any]:
         """Kernel, stride, padding and dilation, the same on both axes."""
         if isinstance(module, LazyModuleMixin):
-            raise NotConvertible("has no weights yet: show the network an image first")
+            raise NotConvertible("has no weights yet: run the network on an image first")
         if nn.utils.parametrize.is_parametrized(module):
             raise NotConvertible(NORMALISED)
         if module._forward_pre_hooks:
-            raise NotConvertible("has hooks, perhaps of normalised weights: remove them first")
+            raise NotConvertible("has hooks, possibly of normalised weights: remove them first")
         names = ("kernel_size", "stride", "dilation")
         found: dict[str, Any] = {name: square(getattr(module, name)) for name in names}
         found["padding"] = padding_of(module)
         if None in found.values():
             raise NotConvertible(
-                "treats rows and columns, or opposite sides, differently: let it not"
+                "treats rows and columns, or opposite sides, differently: use equal numbers"
             )
         kernel, stride, dilation, padding = found.values()
         keeps = stride == 1 and kernel > 1 and 2 * padding == dilation * (kernel - 1)
@@ -348,7 +346,7 @@ class _Conversion:
 
     def _replace(self, target: str, spec: _Spec) -> None:
         if self._made.pop(target, None) is None:
-            return  # shared, and replaced already
+            return  # A shared layer that has been replaced.
         old = self.plan.traced.get_submodule(target)
         like = tensor_of(old)
         like = self._like if like is None else like
@@ -365,7 +363,7 @@ class _Conversion:
         traced.graph.erase_node(node)
 
     def _centre(self, node: fx.Node) -> None:
-        """Sample between the borders of both images, and not from the upper left corner on."""
+        """Align the resampling with the borders of both images, not with the upper left corner."""
         module = self.plan.module(node)
         if isinstance(module, nn.Upsample):
             module.recompute_scale_factor = True
@@ -384,7 +382,7 @@ class _Conversion:
 def _raise_if_any(plan: ConversionPlan) -> None:
     if not plan.problems:
         return
-    # What is computed from an input that is no image makes no sense of its own.
+    # Problems of other nodes follow from an input that is not an image.
     inputs = {node: why for node, why in plan.problems.items() if node.op == "placeholder"}
     raise ConversionError(
         tuple(describe(plan, node, why) for node, why in (inputs or plan.problems).items())

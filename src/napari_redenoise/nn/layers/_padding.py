@@ -1,4 +1,4 @@
-"""Symmetric reflection padding: the same rule for a network and for the tiles of an image."""
+"""Symmetric reflection padding, shared by networks and tiles."""
 
 from __future__ import annotations
 
@@ -9,17 +9,35 @@ from torch import Tensor
 
 
 def padding(size: int, multiple: int) -> tuple[int, int]:
-    """Pixels before and after an axis that make its size a multiple.
+    """Padding before and after an axis up to a multiple of a size.
 
-    Even sizes get the same on both sides, without which a rotation of the image would shift it
-    against the pooling grid and the network would not be equivariant.
+    Even sizes are padded symmetrically. Otherwise a rotation of the image would shift it relative
+    to the pooling grid, and the network would not be equivariant.
+
+    Parameters
+    ----------
+    size, multiple : int
+
+    Returns
+    -------
+    before, after : int
+        Pixels.
     """
     total = -size % multiple
     return total // 2, total - total // 2
 
 
 def reflect_indices(start: int, stop: int, size: int) -> npt.NDArray[np.int64]:
-    """Indices ``start..stop`` of an axis continued by reflection about its end pixels."""
+    """Indices ``start..stop`` of an axis that is padded by reflection about its end pixels.
+
+    Parameters
+    ----------
+    start, stop, size : int
+
+    Returns
+    -------
+    array of int
+    """
     index = np.arange(start, stop)
     if size == 1:
         return np.zeros_like(index)
@@ -29,7 +47,19 @@ def reflect_indices(start: int, stop: int, size: int) -> npt.NDArray[np.int64]:
 
 
 def pad_to_multiple(x: Tensor, multiple: int) -> tuple[Tensor, tuple[slice, slice]]:
-    """Pad the last two axes; also returns the slices that crop a result back."""
+    """Pad the last two axes by reflection to a multiple of a size.
+
+    Parameters
+    ----------
+    x : Tensor
+    multiple : int
+
+    Returns
+    -------
+    padded : Tensor
+    crop : tuple of slice
+        Rows and columns of the input in the result.
+    """
     slices = []
     for axis in (-2, -1):
         size = x.shape[axis]
