@@ -125,7 +125,7 @@ def test_the_assertion_fails_for_a_cyclic_layer_under_reflection() -> None:
     assert not torch.allclose(*sizes, rtol=1e-2)
 
 
-def test_the_assertion_fails_for_a_layer_with_a_wrong_orientation() -> None:
+def test_the_assertion_fails_for_a_wrong_orientation() -> None:
     group = CyclicGroup(4)
     made = layer("group", group)
     made.relative.copy_(torch.from_numpy(group.product.ravel()))  # g h in the place of g^-1 h

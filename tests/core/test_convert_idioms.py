@@ -260,7 +260,7 @@ def test_an_idiom_that_was_converted_can_be_exported_and_trained(kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", IDIOMS)
-def test_the_network_means_the_same_before_it_is_made_equivariant(kind: str) -> None:
+def test_the_rewritten_network_computes_the_same(kind: str) -> None:
     """With convolutions whose weights are all one, which merging and exchanging axes keep."""
     network = IDIOMS[kind]().eval()
     traced = traced_copy(network)

@@ -35,12 +35,12 @@ class Mixture(nn.Module):
         return self.last(functional.interpolate(x, scale_factor=1.5))
 
 
-def test_everything_that_cannot_be_converted_is_named_with_a_remedy() -> None:
+def test_all_unconvertible_parts_are_named_with_a_remedy() -> None:
     with pytest.raises(ConversionError) as caught:
         to_equivariant(Mixture(), parse_group("C4"))
     problems = caught.value.problems
     expected = {
-        "position (parameter)": "leave it out",
+        "position (parameter)": "remove it",
         "tall (Conv2d)": "rows and columns",
         "pool (MaxPool2d)": "without padding",
         "chunk (chunk)": "a convolution for each part",

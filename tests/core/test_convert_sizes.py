@@ -158,7 +158,7 @@ def test_a_refused_resampling_is_not_equivariant_indeed() -> None:
     assert (interpolate(x.rot90(1, (2, 3)), size=(8, 8)) - smaller.rot90(1, (2, 3))).norm() > 1
 
 
-def test_a_network_for_images_of_one_size_is_converted_where_no_size_is_computed() -> None:
+def test_a_network_for_one_size_is_converted() -> None:
     class OneSize(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -41,7 +41,7 @@ def test_the_fastest_device_is_tried_once_and_taken(machine, name) -> None:
     assert refused_devices() == {}
 
 
-def test_what_fails_its_trial_is_passed_over_and_the_reason_is_kept(machine) -> None:
+def test_a_device_that_fails_its_trial_is_skipped_with_a_reason(machine) -> None:
     errors, tried = machine
     errors |= {"cuda:0": TOO_OLD, "cuda:1": OLD_DRIVER, "mps": MISSING}
     for _ in range(2):
@@ -93,7 +93,7 @@ def test_the_trial_is_a_step_that_works_where_training_does() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_a_device_that_torch_cannot_reach_fails_its_trial_in_words() -> None:
+def test_an_unreachable_device_fails_its_trial_with_a_reason() -> None:
     reason = devices._trial("cuda:0")
     assert reason is not None
     assert ": " in reason
@@ -122,7 +122,7 @@ CAPABILITIES = {"cuda:0": (7, 5), "cuda:1": (8, 0), "cuda:2": (6, 1), "cuda:3": 
 
 
 @pytest.mark.parametrize("name", CAPABILITIES)
-def test_bfloat16_is_taken_where_the_device_itself_computes_in_it(monkeypatch, name: str) -> None:
+def test_bfloat16_is_used_on_devices_that_support_it(monkeypatch, name: str) -> None:
     monkeypatch.setattr(
         torch.cuda, "get_device_capability", lambda device: CAPABILITIES[str(device)]
     )

@@ -245,7 +245,7 @@ def steps_of(training: FolderTraining) -> list[StepDone]:
     return [event for event in training.events() if isinstance(event, StepDone)]
 
 
-def test_more_epochs_extend_a_finished_run_by_the_schedule_of_the_longer_one(
+def test_more_epochs_extend_a_run_by_the_longer_schedule(
     small: Config, images: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "state.safetensors"
@@ -282,7 +282,7 @@ def test_an_extended_run_is_resumed_like_any_other(
         )
 
 
-def test_a_run_is_not_made_shorter_nor_otherwise_changed_by_extending_it(
+def test_a_resumed_run_cannot_be_shortened_or_changed(
     small: Config, images: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "state.safetensors"
@@ -293,7 +293,7 @@ def test_a_run_is_not_made_shorter_nor_otherwise_changed_by_extending_it(
         run_of(small, images, epochs=3, noise_param=20).resume(path)
 
 
-def test_the_schedule_is_part_of_a_state_and_absent_from_older_ones(
+def test_a_checkpoint_may_lack_the_start_of_its_schedule(
     small: Config, images: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "state.safetensors"
@@ -310,7 +310,7 @@ def test_the_schedule_is_part_of_a_state_and_absent_from_older_ones(
     assert (second.state.step, second.state.schedule_start) == (1, 0)
 
 
-def test_a_field_that_an_older_state_lacks_had_the_effect_of_its_default(
+def test_a_missing_field_of_a_checkpoint_has_its_default(
     small: Config, images: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "state.safetensors"
@@ -367,9 +367,7 @@ def train_into(folder: Path, images: Path, *more: str):
     return invoke("train", "--train-dir", images, "--ckpt-save-path", folder, *RUN, *more)
 
 
-def test_the_command_line_of_the_paper_trains_and_its_models_are_evaluated(
-    images: Path, tmp_path: Path
-) -> None:
+def test_the_command_of_the_paper_trains_and_evaluates(images: Path, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     # Word for word, apart from the folders and the sizes.
     line = (
@@ -422,9 +420,7 @@ def last_of(folder: Path) -> tuple[Config, dict, list[dict[str, str]]]:
         return config, provenance, list(csv.DictReader(file))
 
 
-def test_the_learning_rate_of_the_command_line_is_the_one_of_the_steps(
-    images: Path, tmp_path: Path
-) -> None:
+def test_the_command_line_sets_the_learning_rate(images: Path, tmp_path: Path) -> None:
     rates, losses = {}, {}
     for rate in ("1e-5", "1e-3"):
         done = train_into(tmp_path / rate, images, "--learning-rate", rate)
@@ -438,9 +434,7 @@ def test_the_learning_rate_of_the_command_line_is_the_one_of_the_steps(
     assert losses["1e-3"] != losses["1e-5"]
 
 
-def test_the_loss_of_the_command_line_is_the_one_that_is_minimised(
-    images: Path, tmp_path: Path
-) -> None:
+def test_the_command_line_sets_the_loss(images: Path, tmp_path: Path) -> None:
     first = {}
     for kind in ("l1", "l2"):
         # So low a rate leaves the network as it began: only the measure of the error differs.
@@ -605,7 +599,7 @@ def test_a_model_denoises_files_like_those_it_was_trained_on(tmp_path: Path) -> 
     assert float(lines[-1].split()[2]) > 5
 
 
-def test_a_model_of_unknown_grey_scale_is_evaluated_only_with_a_range(
+def test_a_model_of_unknown_grey_scale_needs_a_range(
     small: Config, images: Path, tmp_path: Path
 ) -> None:
     """As `denoise --save-model` leaves it: nothing is said of what would be white."""
@@ -656,7 +650,7 @@ def test_a_model_of_r2r_draws_the_noise_of_the_files_grey_levels(tmp_path, tiny:
     np.testing.assert_allclose(model.predict(image).denoised, expected[0], rtol=1e-3)
 
 
-def test_a_model_of_r2r_measures_the_noise_of_an_image_that_it_is_trained_on(
+def test_an_r2r_model_measures_the_noise_of_a_new_image(
     images: Path, tmp_path: Path, tiny: Config
 ) -> None:
     training = run_of(tiny.replace({"objective.kind": "r2r"}), images)
@@ -668,7 +662,7 @@ def test_a_model_of_r2r_measures_the_noise_of_an_image_that_it_is_trained_on(
     assert model.session.plan.config.objective.noise.gain == pytest.approx((3.0,), rel=0.15)
 
 
-def test_images_too_small_and_models_of_other_channels_are_refused(tmp_path, small) -> None:
+def test_small_images_and_other_channels_are_refused(tmp_path, small) -> None:
     skimage.io.imsave(tmp_path / "a.png", scene(0, (48, 12)), check_contrast=False)
     with pytest.raises(InputError, match=r"a\.png has 48 x 12 pixels"):
         ImageFolder.open(tmp_path, 1)
@@ -677,9 +671,7 @@ def test_images_too_small_and_models_of_other_channels_are_refused(tmp_path, sma
         ImageFolder.open(tmp_path, 1, channels=2)
 
 
-def test_without_cuda_the_command_of_the_paper_says_so_and_device_insists(
-    images: Path, tmp_path: Path
-) -> None:
+def test_without_cuda_the_command_of_the_paper_says_so(images: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
     assert "no CUDA device: training without" in train_into(tmp_path / "a", images, "--cuda").output
@@ -702,9 +694,7 @@ def test_the_clean_images_are_never_written_over(images: Path, tmp_path: Path) -
     assert {path: path.read_bytes() for path in images.iterdir()} == before
 
 
-def test_images_that_differ_in_their_ending_alone_have_montages_of_their_own(
-    images: Path, tmp_path: Path
-) -> None:
+def test_images_that_differ_in_suffix_have_their_own_montages(images: Path, tmp_path: Path) -> None:
     skimage.io.imsave(images / "0.tif", scene(9), check_contrast=False)
     assert train_into(tmp_path / "run", images).exit_code == 0
     model, out = tmp_path / "run" / "epoch-002.safetensors", tmp_path / "evaluation"

@@ -55,7 +55,7 @@ def test_exact_elements_are_those_whose_matrix_holds_integers(group: Group) -> N
 
 
 @pytest.mark.parametrize("name", ["C4", "C8", "D4", "D12"])
-def test_exact_elements_move_a_picture_as_their_matrix_moves_its_coordinates(name: str) -> None:
+def test_exact_elements_move_pixels_as_their_matrix_does(name: str) -> None:
     group = parse_group(name)
     y, x = np.mgrid[-2:3, -2:3]
     picture = np.random.default_rng(0).normal(size=(5, 5))
@@ -82,5 +82,5 @@ def test_an_unknown_name_is_refused_with_examples(name: str) -> None:
 
 
 def test_a_group_without_elements_is_refused() -> None:
-    with pytest.raises(ConfigError, match="at least one rotation, got order 0"):
+    with pytest.raises(ConfigError, match="order of a group is at least 1, got 0: give"):
         CyclicGroup(0)

@@ -156,7 +156,7 @@ def test_a_mask_is_written_without_channels(result: Path, axes: str, shape) -> N
 
 
 @pytest.mark.parametrize("axes", ["XYZ", "YXT", "CTYX", "YXZC"])
-def test_unusual_orders_of_axes_are_written_in_an_order_that_is_named(result, axes: str) -> None:
+def test_unusual_orders_of_axes_are_written_with_their_names(result, axes: str) -> None:
     sizes = {"X": 30, "Y": 20, "Z": 3, "T": 4, "C": 2}
     array = pixels(*(sizes[axis] for axis in axes), dtype=np.float32)
     image = read_image(write_tiff(result, array, ImageFile(array, axes)))
@@ -166,7 +166,7 @@ def test_unusual_orders_of_axes_are_written_in_an_order_that_is_named(result, ax
 
 
 @pytest.mark.parametrize("axes", ["TYX", "ZYX", "STZYX", "PZYX"])
-def test_dtypes_and_axes_that_imagej_lacks_are_written_all_the_same(result, axes: str) -> None:
+def test_dtypes_and_axes_unknown_to_imagej_are_written(result, axes: str) -> None:
     shape = {"S": 2, "P": 2, "T": 3, "Z": 4, "Y": 20, "X": 30}
     array = pixels(*(shape[axis] for axis in axes), dtype=np.float64)
     image = read_image(write_tiff(result, array, ImageFile(array, axes)))

@@ -191,7 +191,7 @@ def test_lift_is_a_layer_too() -> None:
 
 @pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 5, 7])
 @pytest.mark.parametrize("name", ["C1", "C2", "C4", "D1", "D2", "D4"])
-def test_groups_of_the_grid_have_the_span_of_an_ordinary_convolution(kernel_size, name) -> None:
+def test_grid_groups_span_all_filters_of_a_convolution(kernel_size, name) -> None:
     basis, damping = filter_basis(kernel_size, parse_group(name))
     pixels = basis[0].reshape(kernel_size**2, -1)
     # Every kernel can be had, all equally easily: the functions are orthogonal on the grid.
@@ -278,6 +278,6 @@ def error_at_45_degrees(kernel_size: int) -> float:
     return float(np.median(errors))
 
 
-def test_turns_of_45_degrees_hold_approximately_with_kernels_of_five() -> None:
+def test_5_pixel_kernels_rotate_approximately_by_45_degrees() -> None:
     assert error_at_45_degrees(5) < 0.1
     assert error_at_45_degrees(5) < error_at_45_degrees(3) / 3

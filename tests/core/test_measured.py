@@ -37,7 +37,7 @@ def with_gaps(dtype) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32, np.float64])
-def test_gaps_borders_and_saturated_blobs_are_missing_and_nothing_else(dtype) -> None:
+def test_gaps_borders_and_saturated_blobs_are_missing(dtype) -> None:
     image, gaps = with_gaps(dtype)
     np.testing.assert_array_equal(is_missing(image), gaps)
 
@@ -113,7 +113,7 @@ def test_a_dead_pixel_is_an_outlier_and_a_small_spot_is_none() -> None:
     assert found.tolist() == [[50, 50]]
 
 
-def test_measured_leaves_a_whole_image_as_it_is_and_marks_what_is_missing() -> None:
+def test_mask_missing_changes_missing_pixels_only() -> None:
     image = noise(40, 40)
     assert mask_missing(image) is image
     image[:6] = 0
@@ -132,7 +132,7 @@ def test_gaps_are_filled_by_reflection() -> None:
     assert (fill_missing(plane, np.ones((10, 10), bool)) == 0).all()
 
 
-def test_what_a_network_is_shown_has_no_gap_no_hot_pixel_and_no_extreme() -> None:
+def test_network_input_has_no_gaps_hot_pixels_or_extremes() -> None:
     image = noise(64, 64, dtype=np.float64)
     image[:8], image[30, 30] = np.nan, 1e9
     image[50:53, 50:53] += 1e6 + rng(0).normal(0, 9, (3, 3))
@@ -186,7 +186,7 @@ def test_a_result_has_the_grey_levels_of_a_large_offset(tiny: Config, noisy) -> 
     np.testing.assert_allclose(lifted - 1e9, plain, atol=2e-3)
 
 
-def test_a_blank_channel_does_not_keep_the_other_from_being_measured(tiny: Config, noisy) -> None:
+def test_a_blank_channel_does_not_affect_the_other(tiny: Config, noisy) -> None:
     image = np.stack([noisy, np.zeros_like(noisy)])
     reports = measure_noise(image, "CYX")
     alone = measure_noise(noisy)

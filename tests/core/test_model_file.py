@@ -61,7 +61,7 @@ def test_the_header_holds_the_configuration_as_json(path: Path, config: Config) 
     assert header["format"] == "napari-redenoise/1"
 
 
-def test_a_file_with_another_basis_of_the_same_filters_predicts_the_same(
+def test_another_basis_of_the_same_filters_predicts_the_same(
     path: Path, network: DenoisingNetwork
 ) -> None:
     # Another machine's decomposition may turn the functions inside their span.

@@ -46,7 +46,7 @@ def test_reading_gives_channels_rows_and_columns_of_a_sample(axes: str) -> None:
 
 @every_axes
 @pytest.mark.parametrize("kind", ["numpy", "dask", "zarr"])
-def test_what_is_read_and_written_window_by_window_is_the_same_array(axes: str, kind: str) -> None:
+def test_reading_and_writing_windows_copies_the_array(axes: str, kind: str) -> None:
     array = picture(axes)
     before = array.copy()
     source = {"numpy": array, "dask": da.from_array(array, chunks=7), "zarr": stored(array)}[kind]

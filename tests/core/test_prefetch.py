@@ -49,7 +49,7 @@ def test_several_are_made_at_once() -> None:
     assert list(prefetch(lambda _: together.wait() >= 0, range(6), 3)) == [True] * 6
 
 
-def test_an_endless_stream_ends_with_its_reader_and_leaves_no_thread() -> None:
+def test_an_endless_stream_ends_with_its_reader() -> None:
     stream = prefetch(lambda key: key, itertools.count(), 2)
     assert [next(stream), next(stream)] == [0, 1]
     assert len(workers_alive()) > 0
@@ -172,7 +172,7 @@ def test_ctrl_c_ends_the_command_soon_with_a_checkpoint(images: Path, tmp_path: 
 
 
 def test_fewer_workers_than_none_are_refused(small: Config, images: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be -1 workers: give 0 or more"):
+    with pytest.raises(ConfigError, match="number of workers is -1: give 0 or more"):
         run_of(small, images, -1)
 
 

@@ -65,14 +65,14 @@ def test_some_optics_leave_details_as_fine_as_pixels() -> None:
     assert np.median(kept) < 0.16
 
 
-def test_every_picture_is_in_the_wheel_of_scikit_image_and_has_a_licence() -> None:
+def test_every_photograph_of_scikit_image_has_a_licence() -> None:
     folder = files("skimage") / "data"
     assert all((folder / name).is_file() for name in LICENCES)
     assert all(said.startswith(("CC0", "public domain")) for said in LICENCES.values())
     assert len(photograph_planes()) > len(LICENCES)  # colours are planes of their own
 
 
-def test_parts_of_pictures_are_light_of_the_size_of_a_scene() -> None:
+def test_crops_of_photographs_have_the_size_of_a_scene() -> None:
     for seed in range(30):
         part = crop_photograph(SIDE, rng(seed))
         assert part.shape == (SIDE, SIDE)
@@ -128,7 +128,7 @@ def test_hot_pixels_quantisation_and_clipping() -> None:
     assert (ends == ends.max()).mean() == pytest.approx(0.02, rel=0.02)
 
 
-def test_nothing_is_expected_beyond_the_ends_of_a_camera_that_clips() -> None:
+def test_expected_values_of_a_clipping_camera_are_clipped() -> None:
     light = torch.linspace(0, 1, 10000).reshape(1, 100, 100)
     shot = record_scenes([Camera(100.0, clipped=(0.1, 0.2))], light, torch.Generator())
     assert float(shot.expected.max()) == float(shot.noisy.max())

@@ -18,7 +18,7 @@ def scoring(bench_data: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_a_short_training_on_one_real_image_removes_most_of_its_noise(
+def test_a_short_training_removes_most_noise_of_a_real_image(
     bench_data: Path, scoring: ModuleType
 ) -> None:
     pairs = scoring.pairs("fmd_dev", root=bench_data)

@@ -128,7 +128,7 @@ def test_a_region_at_the_border_is_learned_from_within_the_image() -> None:
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_centres_that_the_border_allows_go_before_those_that_it_does_not() -> None:
+def test_centres_away_from_the_border_are_preferred() -> None:
     region = np.zeros((32, 64), bool)
     region[0, 5] = region[20, 45] = True
     pool = load_pool(Planes(numbers(32, 64), "YX", region), generator(), UNIT)
@@ -184,7 +184,7 @@ def test_of_pairs_both_shots_count_inside_the_region() -> None:
     assert load_pool(shots, generator()).normalisation.mean[0] == pytest.approx(both.mean())
 
 
-def test_of_neighbouring_frames_pixels_count_that_are_inside_in_both() -> None:
+def test_pairs_of_frames_use_pixels_inside_in_both() -> None:
     stack = np.random.default_rng(0).normal(5, 2, (4, 40, 40))
     region = np.zeros(stack.shape, bool)
     region[1, 5:30], region[2, 10:35] = True, True
@@ -220,9 +220,7 @@ def test_a_region_of_one_value_is_refused_in_words(tiny: Config, noisy) -> None:
         Redenoiser(tiny, "cpu").fit(image, mask=disc(70, 54))
 
 
-def test_a_region_of_everything_changes_nothing_but_where_the_corners_are_drawn(
-    tiny: Config, noisy
-) -> None:
+def test_a_region_of_the_whole_image_changes_the_corners_only(tiny: Config, noisy) -> None:
     plain = Redenoiser(tiny, "cpu").fit(noisy)
     model = Redenoiser(tiny, "cpu").fit(noisy, mask=np.ones(noisy.shape, int).tolist())
     assert model.session.normalisation == plain.session.normalisation
@@ -232,9 +230,7 @@ def test_a_region_of_everything_changes_nothing_but_where_the_corners_are_drawn(
 
 
 @pytest.mark.parametrize("kind", ["noise2self", "noise2noise", "neighbor2neighbor"])
-def test_what_lies_outside_of_the_region_and_its_patches_is_not_learned_from(
-    tiny: Config, kind: str
-) -> None:
+def test_pixels_far_outside_the_region_do_not_matter(tiny: Config, kind: str) -> None:
     stack = np.random.default_rng(0).poisson(40.0, (3, 96, 96)).astype(np.float32)
     region = np.zeros((96, 96), bool)
     region[30:50, 30:50] = True

@@ -248,7 +248,7 @@ def test_a_folder_is_no_name_for_a_file(tmp_path, overwrite) -> None:
         write_tiff(tmp_path / "out.tif", PLANE, ImageFile(PLANE, "YX"), overwrite=overwrite)
 
 
-def test_a_name_that_the_folder_does_not_take_is_refused_beforehand(tmp_path) -> None:
+def test_a_name_that_the_folder_rejects_is_refused_early(tmp_path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         check_folder(tmp_path / f"{'a' * 300}.tif")
     assert names(tmp_path) == []
@@ -287,7 +287,7 @@ def no_file_beyond(size: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_file_that_finds_no_room_says_what_it_needs_and_leaves_nothing(tmp_path, tiny, noisy):
+def test_a_file_that_does_not_fit_leaves_nothing(tmp_path, tiny, noisy):
     model = Redenoiser(tiny, "cpu").fit(noisy)
     image = np.zeros((512, 512), np.float32)
     with no_file_beyond(2**14):
@@ -361,9 +361,7 @@ def test_what_a_killed_run_has_left_is_removed_by_the_next(tmp_path, other_run, 
     assert tidy(tmp_path, monkeypatch) == []
 
 
-def test_what_another_computer_or_an_unknown_program_has_left_stays(
-    tmp_path, other_run, monkeypatch
-):
+def test_leftovers_of_other_computers_and_programs_stay(tmp_path, other_run, monkeypatch):
     other_run.kill()
     other_run.wait()
     (tmp_path / "napari-redenoise-unknown").mkdir()
@@ -374,7 +372,7 @@ def test_what_another_computer_or_an_unknown_program_has_left_stays(
     assert tidy(tmp_path, monkeypatch) == ["napari-redenoise-unknown"]
 
 
-def test_folders_of_this_process_stay_for_as_long_as_they_are_used(tmp_path, monkeypatch) -> None:
+def test_folders_of_this_process_stay_while_in_use(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(_result_arrays, "_cache", tmp_path)
     monkeypatch.setattr(_result_arrays, "MOST_BYTES_IN_MEMORY", 0)
     result = result_array(Planes(PLANE, "YX"))

@@ -53,7 +53,7 @@ def memory(monkeypatch) -> Callable[[int], list[int]]:
 
 
 @pytest.mark.parametrize("objective", [Noise2Self(4), Neighbor2Neighbor()])
-def test_steps_are_made_of_half_the_patches_where_memory_does_not_suffice(
+def test_patches_are_halved_when_memory_is_insufficient(
     tiny: Config, memory, objective: Objective
 ) -> None:
     config = tiny.replace({"training.steps": 5})
@@ -66,7 +66,7 @@ def test_steps_are_made_of_half_the_patches_where_memory_does_not_suffice(
     assert [event.note for event in events[1:]] == [None] * 4
     assert events[0].note == (
         "the memory of cpu is too small for 8 patches per step, training continues with 2: "
-        "for more choose smaller patches"
+        "choose smaller patches for more of them"
     )
 
 
@@ -85,7 +85,7 @@ def test_every_step_is_made_once_on_the_first_of_the_patches(tiny: Config, memor
     assert {float(one["step"]) for one in moments.values()} == {4.0}
 
 
-def test_memory_that_ends_later_leaves_the_steps_before_as_they_were(tiny: Config, memory) -> None:
+def test_memory_that_ends_later_keeps_earlier_steps(tiny: Config, memory) -> None:
     config = tiny.replace({"training.steps": 4})
     state = start(config, CPU)
     events = train(state, batches(4, 4), Noise2Self(4), config.training)
@@ -230,9 +230,7 @@ def test_errors_that_are_not_of_torch_are_not_hidden(tiny: Config, recorded) -> 
         trained(tiny.replace({"training.steps": 9}), batches(9, 2), Noise2Self(4))
 
 
-def test_after_memory_has_ended_steps_of_the_new_size_are_recorded(
-    tiny: Config, recorded, memory
-) -> None:
+def test_smaller_steps_are_recorded_after_memory_has_ended(tiny: Config, recorded, memory) -> None:
     config = tiny.replace({"training.steps": 12})
     recorder = recorded(Recorder)
     memory(4)

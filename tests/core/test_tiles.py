@@ -60,7 +60,7 @@ def test_an_axis_that_fits_is_one_tile() -> None:
 
 
 @pytest.mark.parametrize(("tile", "halo", "stride"), [(320, 160, 32), (64, 33, 4), (100, 48, 8)])
-def test_a_tile_without_room_between_its_halos_is_refused_with_a_size(tile, halo, stride) -> None:
+def test_a_tile_smaller_than_its_halos_is_refused(tile, halo, stride) -> None:
     with pytest.raises(ConfigError, match=f"tile of {tile} pixels leaves no room") as caught:
         spans(2000, tile, halo, stride)
     advised = int(str(caught.value).split("at least ")[1].split()[0])
@@ -124,7 +124,7 @@ def test_tiled_and_whole_prediction_agree(kind: str, levels: int, tile: int, siz
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_mirrored_prediction_is_the_mean_of_both_and_does_not_know_left_from_right(kind) -> None:
+def test_tta_is_the_mean_over_flips_and_symmetric(kind) -> None:
     config = NetworkConfig(kind=kind, levels=2, encoder_width=16, decoder_width=16)
     made, array = network(config), image(64, 96)[None]
     once = predict_window(made, array, UNITS)
@@ -152,7 +152,7 @@ def test_mirrored_tiles_agree_with_the_mirrored_whole(tile: int, size) -> None:
     assert np.abs(tiled["denoised"] - whole).max() <= 1e-4 * whole.std()
 
 
-def test_of_several_draws_every_second_is_mirrored_and_there_are_not_more_of_them() -> None:
+def test_tta_flips_every_second_draw() -> None:
     made = network(NetworkConfig(kind="standard", levels=1, encoder_width=4, decoder_width=4))
     seen = []
     made.register_forward_pre_hook(lambda module, args: seen.append(args[0].clone()))
@@ -171,7 +171,7 @@ def test_without_a_halo_the_tiles_show() -> None:
     assert np.abs(tiled["denoised"] - whole).max() > 0.1 * whole.std()
 
 
-def test_tiled_and_whole_prediction_agree_for_the_default_equivariant_network() -> None:
+def test_tiled_and_whole_prediction_agree_for_the_default_unet() -> None:
     config = NetworkConfig(kind="equivariant")
     made, array = network(config), image(611, 437)
     whole = predict_window(made, array[None], UNITS).denoised[0]
@@ -202,7 +202,7 @@ def test_only_the_samples_asked_for_are_predicted() -> None:
     assert np.isfinite(outputs["denoised"]).all((1, 2)).tolist() == [False, True, False]
 
 
-def test_a_forward_pass_can_be_left_in_the_middle_and_only_within_the_context() -> None:
+def test_a_forward_pass_can_be_interrupted_in_its_context() -> None:
     config = NetworkConfig(kind="equivariant", levels=2, encoder_width=8, decoder_width=8)
     made, calls = network(config), []
 

@@ -86,7 +86,7 @@ def test_shipped_weights_are_adapted_where_gradients_are_off(noisy, mode: Callab
 
 
 @modes
-def test_a_training_on_folders_is_resumed_where_gradients_are_off(
+def test_folder_training_resumes_with_gradients_disabled(
     tiny: Config, noisy, tmp_path, mode: Callable
 ) -> None:
     for name in ("a", "b"):

@@ -60,7 +60,7 @@ def test_the_rate_warms_up_stays_and_falls_to_zero() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-def test_the_rate_is_positive_without_warm_up_however_short_the_run(steps: int) -> None:
+def test_the_learning_rate_of_short_runs_is_positive(steps: int) -> None:
     config = TrainingConfig(steps=steps, warmup_steps=0)
     assert all(0 < learning_rate_factor(step, config) <= 1 for step in range(steps))
 
@@ -122,7 +122,7 @@ def test_the_average_is_the_exponential_mean_of_the_weights(tiny: Config) -> Non
     assert not torch.allclose(weights(state.network), weights(state.average), atol=1e-5)
 
 
-def test_the_average_is_in_evaluation_mode_and_the_network_in_training(tiny: Config) -> None:
+def test_the_average_is_in_evaluation_mode(tiny: Config) -> None:
     state, _ = run(tiny)
     assert not any(module.training for module in state.average.modules())
     assert all(module.training for module in state.network.modules())
@@ -202,7 +202,7 @@ def gradient(module: torch.nn.Module) -> torch.Tensor:
     return torch.cat([parameter.grad.flatten() for parameter in module.parameters()])
 
 
-def test_the_branches_weigh_in_the_gradient_and_not_in_the_reported_loss(tiny: Config) -> None:
+def test_branches_affect_the_gradient_not_the_reported_loss(tiny: Config) -> None:
     state = start(tiny, CPU)
     noisy = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(1))
     network = copy.deepcopy(state.network)

@@ -29,5 +29,5 @@ def test_a_run_says_at_its_end_that_memory_did_not_suffice(qtbot, noisy, monkeyp
     assert "Done: 4 training steps" in said[0]
     assert said[0].endswith(
         "The memory of cpu is too small for 2 patches per step, training continues with 1: "
-        "for more choose smaller patches."
+        "choose smaller patches for more of them."
     )

@@ -52,7 +52,7 @@ def default_axes(ndim: int) -> str:
     """
     if not 2 <= ndim <= 5:
         raise InputError(
-            f"the image has {ndim} axes, expected 2 to 5: choose another layer or slice it"
+            f"expected an image of 2 to 5 axes, got {ndim}: choose another layer or slice it"
         )
     return "STZYX"[5 - ndim :]
 

@@ -342,7 +342,8 @@ def _unknown(node: fx.Node, module: nn.Module | None) -> str:
     if isinstance(module, (nn.Flatten, nn.ChannelShuffle)) or name in _MOVES:
         return (
             "moves channels or pixels, which would mix orientations: keep (B, C, H, W), or use "
-            "only LayerNorm, Linear and pointwise functions between permute(0, 2, 3, 1) and its inverse"
+            "only LayerNorm, Linear and pointwise functions between permute(0, 2, 3, 1) and its "
+            "inverse"
         )
     if isinstance(module, (nn.PixelShuffle, nn.PixelUnshuffle)) or name in SHUFFLES:
         return SHUFFLED
