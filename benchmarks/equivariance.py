@@ -171,10 +171,10 @@ def features() -> str:
     command = [sys.executable, str(ROOT / "examples" / "feature_maps.py"), str(FEATURE_MAPS)]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     lines = [line.partition(": error ") for line in said.splitlines()]
-    shown = [(name.replace("turned", "rotated"), error) for name, _, error in lines if error]
+    seed_0 = [(name, error) for name, _, error in lines if error]
     found = features_over_seeds()
     draw_seeds(found)
-    return f"{table(['seed 0', 'error'], shown)}\n\n{tabulated_seeds(found)}"
+    return f"{table(['seed 0', 'error'], seed_0)}\n\n{tabulated_seeds(found)}"
 
 
 def record(panel: str, curves: Curves) -> None:

@@ -34,8 +34,8 @@ def golden_basis(layers: dict[str, np.ndarray], case: str) -> np.ndarray:
 def test_a_quarter_turn_of_the_group_turns_the_kernel_by_rot90(make, kernel_size, group) -> None:
     functions = make(kernel_size, group)
     for g in range(group.order):
-        turned = functions[(g + group.order // 4) % group.order]
-        np.testing.assert_allclose(turned, np.rot90(functions[g]), atol=1e-12)
+        rotated = functions[(g + group.order // 4) % group.order]
+        np.testing.assert_allclose(rotated, np.rot90(functions[g]), atol=1e-12)
 
 
 @every_size

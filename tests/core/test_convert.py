@@ -232,8 +232,8 @@ def test_the_result_is_equivariant_and_the_original_is_not(
     made = converted(kind, name).eval()
     assert made(x).dtype == dtype
     assert_equivariant(made, x, group)
-    turn = group.exact_elements[1]
-    assert equivariance_error(plain(kind).eval(), x, group, turn) > 0.02
+    rotation = group.exact_elements[1]
+    assert equivariance_error(plain(kind).eval(), x, group, rotation) > 0.02
 
 
 @each_network

@@ -17,8 +17,8 @@ CUDA = torch.device("cuda")
 def noisy(side: int = 160) -> np.ndarray:
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:side, :side] / side
-    light = 40 * (1 + np.sin(20 * rows) * np.cos(14 * columns))
-    return rng.poisson(light).astype(np.float32)
+    expected = 40 * (1 + np.sin(20 * rows) * np.cos(14 * columns))
+    return rng.poisson(expected).astype(np.float32)
 
 
 def batches(count: int, side: int = 32, batch: int = 4):

@@ -583,10 +583,10 @@ def test_a_model_denoises_files_like_those_it_was_trained_on(tmp_path: Path) -> 
     assert normalisation.mean == pytest.approx((257 * np.mean([scene(0), scene(1)]),), rel=1e-4)
     of_training = scale_normalisation(normalisation, 1 / 257)
     seen = scene(0)[None].astype(np.float32)
-    once, mirrored = (
+    once, flipped = (
         denoise_image(network, image, config, of_training)[0] for image in (seen, seen[..., ::-1])
     )
-    expected = 257 * (once + mirrored[..., ::-1]) / 2
+    expected = 257 * (once + flipped[..., ::-1]) / 2
     np.testing.assert_allclose(skimage.io.imread(out), expected, rtol=1e-3)
     # The same image of 8 bits is another grey scale.
     skimage.io.imsave(tmp_path / "8.png", scene(0), check_contrast=False)
@@ -656,8 +656,8 @@ def test_an_r2r_model_measures_the_noise_of_a_new_image(
     training = run_of(tiny.replace({"objective.kind": "r2r"}), images)
     path = training.save_model(tmp_path / "model.safetensors")
     assert load_model(path)[1].objective.noise.gain == (0.0,)
-    light = np.tile(np.linspace(0, 80, 96), (96, 1))
-    noisy = poisson_gaussian(light, np.random.default_rng(0), gain=3.0, offset=100.0)
+    photons = np.tile(np.linspace(0, 80, 96), (96, 1))
+    noisy = poisson_gaussian(photons, np.random.default_rng(0), gain=3.0, offset=100.0)
     model = Redenoiser.load(path, "cpu").fit(noisy)
     assert model.session.plan.config.objective.noise.gain == pytest.approx((3.0,), rel=0.15)
 

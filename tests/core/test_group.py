@@ -58,13 +58,13 @@ def test_exact_elements_are_those_whose_matrix_holds_integers(group: Group) -> N
 def test_exact_elements_move_pixels_as_their_matrix_does(name: str) -> None:
     group = parse_group(name)
     y, x = np.mgrid[-2:3, -2:3]
-    picture = np.random.default_rng(0).normal(size=(5, 5))
+    pixels = np.random.default_rng(0).normal(size=(5, 5))
     for g in group.exact_elements:
         # (g f)(p) = f(M_g p), looked up pixel by pixel.
         column, row = np.round(np.einsum("ij,jyx->iyx", group.coordinate_maps[g], [x, y]))
-        expected = picture[row.astype(int) + 2, column.astype(int) + 2]
-        mirrored = np.fliplr(picture) if group.is_reflection(g) else picture
-        np.testing.assert_array_equal(np.rot90(mirrored, group.quarter_turns(g)), expected)
+        expected = pixels[row.astype(int) + 2, column.astype(int) + 2]
+        flipped = np.fliplr(pixels) if group.is_reflection(g) else pixels
+        np.testing.assert_array_equal(np.rot90(flipped, group.quarter_turns(g)), expected)
 
 
 @pytest.mark.parametrize(

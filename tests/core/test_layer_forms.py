@@ -249,14 +249,14 @@ def test_networks_of_every_group_are_equivariant(name: str) -> None:
 
 
 def error_at_45_degrees(kernel_size: int) -> float:
-    """Median relative error of small C8 networks on a smooth picture turned without resampling."""
+    """Median relative error of small C8 networks on a smooth image rotated without resampling."""
     generator = np.random.default_rng(0)
     places, widths = generator.uniform(-18, 18, (40, 2)), generator.uniform(2, 4, 40)
     heights = generator.normal(size=40)
     y, x = np.mgrid[-32:33, -32:33].astype(float)
     u, v = (x - y) / np.sqrt(2), (x + y) / np.sqrt(2)
 
-    def picture(x: np.ndarray, y: np.ndarray) -> torch.Tensor:
+    def sampled(x: np.ndarray, y: np.ndarray) -> torch.Tensor:
         squared = (x[..., None] - places[:, 0]) ** 2 + (y[..., None] - places[:, 1]) ** 2
         return torch.tensor(np.exp(-squared / 2 / widths**2) @ heights)[None, None].float()
 
@@ -271,7 +271,7 @@ def error_at_45_degrees(kernel_size: int) -> float:
             ProjectionConv2d(group, 8, 1, kernel_size, draw),
         )
         with torch.no_grad():
-            before, after = (network(picture(*at))[0, 0].numpy() for at in ((x, y), (u, v)))
+            before, after = (network(sampled(*at))[0, 0].numpy() for at in ((x, y), (u, v)))
         expected = ndimage.map_coordinates(before, [v + 32, u + 32], order=5, mode="nearest")
         disc = x**2 + y**2 < 20**2
         errors.append(np.linalg.norm((after - expected)[disc]) / np.linalg.norm(expected[disc]))

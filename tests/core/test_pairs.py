@@ -70,9 +70,9 @@ def test_both_shots_are_normalised_alike_over_both() -> None:
 def test_patches_are_turned_in_the_allowed_ways_only() -> None:
     block = numbers(1, 24, 24)
     pool = load_pool(Planes(block[0], "YX"), generator(), most_pixels=10**6)
-    turns = Noise2Void(mask_shape=("111",)).turns
+    orientations = Noise2Void(mask_shape=("111",)).turns
     along_x = 0.0
-    for patch in next(patches(pool, 8, 100, generator(), turns)).noisy:
+    for patch in next(patches(pool, 8, 100, generator(), orientations)).noisy:
         step = (patch[0, 0, 1] - patch[0, 0, 0]).abs()
         along_x = max(along_x, float(step))
     # Neighbours along x differ by one grey level, those along y by 24.

@@ -172,11 +172,11 @@ def test_patches_are_as_large_as_the_smallest_image_allows() -> None:
 def test_all_eight_orientations_and_all_positions_occur() -> None:
     block = np.arange(20.0).reshape(1, 4, 5)
     orientations = {
-        tuple(np.rot90(flipped, turns).ravel())
+        tuple(np.rot90(flipped, rotations).ravel())
         for left in (0, 1)
         for window in [block[0, :, left : left + 4]]
         for flipped in (window, window[:, ::-1])
-        for turns in range(4)
+        for rotations in range(4)
     }
     assert len(orientations) == 16
     batch = next(patches(pool_of(block), 4, 400, generator())).noisy

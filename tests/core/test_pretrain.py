@@ -80,28 +80,28 @@ def test_crops_of_photographs_have_the_size_of_a_scene() -> None:
         assert part.min() >= 0
 
 
-def seen_by(seen_by: Camera, beside: Camera | None = None) -> np.ndarray:
-    """A picture (400, 400) of even light 0.5, taken beside that of another camera."""
-    cameras = [beside or Camera(photons=3.0, excess=True), seen_by]
-    light = torch.full((2, 400, 400), 0.5)
-    return record_scenes(cameras, light, torch.Generator().manual_seed(0)).noisy[1].numpy()
+def recorded_by(camera: Camera, other: Camera | None = None) -> np.ndarray:
+    """An image (400, 400) of intensity 0.5, recorded together with that of another camera."""
+    cameras = [other or Camera(photons=3.0, excess=True), camera]
+    scenes = torch.full((2, 400, 400), 0.5)
+    return record_scenes(cameras, scenes, torch.Generator().manual_seed(0)).noisy[1].numpy()
 
 
 def test_the_plain_camera_is_a_photon_counter() -> None:
-    seen = seen_by(Camera(photons=40.0, background=5.0))
+    seen = recorded_by(Camera(photons=40.0, background=5.0))
     assert seen.mean() == pytest.approx(25.0, abs=0.1)
     assert seen.var() == pytest.approx(25.0, rel=0.02)
     assert (seen == np.rint(seen)).all()
 
 
 def test_a_multiplier_doubles_the_variance_of_the_photons() -> None:
-    seen = seen_by(Camera(photons=40.0, excess=True))
+    seen = recorded_by(Camera(photons=40.0, excess=True))
     assert seen.mean() == pytest.approx(20.0, abs=0.1)
     assert seen.var() == pytest.approx(40.0, rel=0.02)
 
 
 def test_noises_add_their_variances() -> None:
-    seen = seen_by(Camera(photons=20.0, read_noise=3.0, rows=2.0, columns=1.0))
+    seen = recorded_by(Camera(photons=20.0, read_noise=3.0, rows=2.0, columns=1.0))
     # Offsets of 400 rows and columns: standard error 7 % of their variances.
     assert seen.var() == pytest.approx(10 + 9 + 4 + 1, rel=0.05)
     assert seen.mean(1).var() == pytest.approx(4 + 20 / 400, rel=0.3)
@@ -110,7 +110,7 @@ def test_noises_add_their_variances() -> None:
 
 @pytest.mark.parametrize("smear", [(0.0, 0.4), (0.4, 0.0), (0.3, 0.2)])
 def test_smeared_noise_keeps_its_variance_and_is_correlated(smear) -> None:
-    seen = seen_by(Camera(photons=200.0, smear=smear)) - 100.0
+    seen = recorded_by(Camera(photons=200.0, smear=smear)) - 100.0
     assert seen.var() == pytest.approx(100.0, rel=0.03)
     for axis, share in enumerate(smear):
         neighbours = (seen * np.roll(seen, 1, axis)).mean() / seen.var()
@@ -119,38 +119,38 @@ def test_smeared_noise_keeps_its_variance_and_is_correlated(smear) -> None:
 
 
 def test_hot_pixels_quantisation_and_clipping() -> None:
-    hot = seen_by(Camera(photons=20.0, hot=0.01))
+    hot = recorded_by(Camera(photons=20.0, hot=0.01))
     assert (hot > 35).mean() == pytest.approx(0.01 * np.exp(-20 / 60), rel=0.3)
-    steps = seen_by(Camera(photons=200.0, step=8.0))
+    steps = recorded_by(Camera(photons=200.0, step=8.0))
     np.testing.assert_allclose(steps / 8, np.rint(steps / 8))
-    ends = seen_by(Camera(photons=200.0, read_noise=1.0, clipped=(0.01, 0.02)))
+    ends = recorded_by(Camera(photons=200.0, read_noise=1.0, clipped=(0.01, 0.02)))
     assert (ends == ends.min()).mean() == pytest.approx(0.01, rel=0.02)
     assert (ends == ends.max()).mean() == pytest.approx(0.02, rel=0.02)
 
 
 def test_expected_values_of_a_clipping_camera_are_clipped() -> None:
-    light = torch.linspace(0, 1, 10000).reshape(1, 100, 100)
-    shot = record_scenes([Camera(100.0, clipped=(0.1, 0.2))], light, torch.Generator())
+    scenes = torch.linspace(0, 1, 10000).reshape(1, 100, 100)
+    shot = record_scenes([Camera(100.0, clipped=(0.1, 0.2))], scenes, torch.Generator())
     assert float(shot.expected.max()) == float(shot.noisy.max())
     assert float(shot.expected.min()) == float(shot.noisy.min())
     assert float(shot.expected.max()) == pytest.approx(80, abs=5)
-    shot = record_scenes([Camera(1.0)], light, torch.Generator())
-    torch.testing.assert_close(shot.expected, light)
+    shot = record_scenes([Camera(1.0)], scenes, torch.Generator())
+    torch.testing.assert_close(shot.expected, scenes)
 
 
 def test_uneven_read_noise_has_the_same_variance_and_heavy_tails() -> None:
-    seen = seen_by(Camera(photons=0.01, read_noise=5.0, uneven=0.5))
+    seen = recorded_by(Camera(photons=0.01, read_noise=5.0, uneven=0.5))
     assert seen.var() == pytest.approx(25.0, rel=0.05)
     # Kurtosis of a scale mixture: 3 exp(4 uneven^2).
     assert (seen**4).mean() / seen.var() ** 2 == pytest.approx(3 * np.exp(1.0), rel=0.25)
 
 
 def test_what_is_expected_is_without_noise() -> None:
-    light = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(1))
+    scenes = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(1))
     cameras = [Camera(photons=10.0, background=3.0), Camera(photons=200.0, read_noise=4.0)]
-    expected = record_scenes(cameras, light, torch.Generator()).expected
-    torch.testing.assert_close(expected[0], 10 * light[0] + 3)
-    torch.testing.assert_close(expected[1], 200 * light[1])
+    expected = record_scenes(cameras, scenes, torch.Generator()).expected
+    torch.testing.assert_close(expected[0], 10 * scenes[0] + 3)
+    torch.testing.assert_close(expected[1], 200 * scenes[1])
 
 
 def test_cameras_cover_the_range_and_every_flaw() -> None:
@@ -218,7 +218,7 @@ def test_the_loss_is_the_gain_over_the_noise_in_any_unit() -> None:
     noise = torch.randn(2, 1, 16, 16, generator=generator)
     scale = torch.tensor([1.0, 100.0])[:, None, None, None]
     sample = Sample(scale * (target + noise), scale * target, torch.ones_like(target))
-    # A tenth of the noise is left: a hundredth of its variance, or 20 dB, beside the floor.
+    # A tenth of the noise is left: a hundredth of its variance, or 20 dB, plus the floor.
     prediction = Prediction(scale * (target + 0.1 * noise), scale * target, sample.input)
     main, total = gain_loss(prediction, sample, TrainingConfig(branch_weight=0.5))
     assert float(main) == pytest.approx(np.log(0.01 + 0.02), abs=1e-3)

@@ -33,7 +33,7 @@ OUTPUTS = ("denoised", "standard", "equivariant", "mask")
 
 
 def published_filter(weights: torch.Tensor, basis: torch.Tensor, *, out: bool) -> torch.Tensor:
-    """Plain filters: orientation g sees h through filter h - g of the n, turned by g."""
+    """Plain filters: orientation g sees h through filter h - g of the n, rotated by g."""
     n = basis.shape[2]
     fields, inputs, seen, _ = weights.shape
     rows = []

@@ -65,7 +65,7 @@ def test_without_a_region_the_random_numbers_are_drawn_as_ever(pairs: bool) -> N
     drawn, expected = generator(3), generator(3)
     pool = load_pool(shots, drawn, UNIT, most_pixels=6000)
     batch = STD * next(patches(pool, 16, 4, drawn)).noisy
-    # Said anew, in the order in which version 0.1 drew: blocks, then area, corner and turn.
+    # The order of draws is that of version 0.1: blocks, then area, corner and orientation.
     edges = {"y": [0, 23, 46, 70], "x": [0, 30, 60, 90]}
     blocks = [
         (t, slice(*edges["y"][i : i + 2]), slice(*edges["x"][j : j + 2]))
@@ -86,13 +86,13 @@ def test_without_a_region_the_random_numbers_are_drawn_as_ever(pairs: bool) -> N
         strict=True,
     ):
         block = chosen[number]
-        top, left, turn = (
+        top, left, orientation = (
             int(torch.randint(high, (), generator=expected))
             for high in (block.shape[1] - 15, block.shape[2] - 15, 8)
         )
         window = block[:, top : top + 16, left : left + 16]
-        window = window[..., ::-1] if turn >= 4 else window
-        np.testing.assert_array_equal(patch.numpy(), np.rot90(window, turn % 4, (1, 2)))
+        window = window[..., ::-1] if orientation >= 4 else window
+        np.testing.assert_array_equal(patch.numpy(), np.rot90(window, orientation % 4, (1, 2)))
     assert torch.equal(drawn.get_state(), expected.get_state())
 
 
@@ -234,13 +234,13 @@ def test_pixels_far_outside_the_region_do_not_matter(tiny: Config, kind: str) ->
     stack = np.random.default_rng(0).poisson(40.0, (3, 96, 96)).astype(np.float32)
     region = np.zeros((96, 96), bool)
     region[30:50, 30:50] = True
-    spoilt = stack.copy()
+    changed = stack.copy()
     # Patches of 32 (or twice as large) reach 32 pixels further at most.
-    spoilt[:, 85:], spoilt[..., 85:] = 1e6, np.nan
+    changed[:, 85:], changed[..., 85:] = 1e6, np.nan
     config = tiny.replace({"objective.kind": kind, "training.patch_size": 16})
     losses = [
         [event.loss for event in Redenoiser(config, "cpu").fit_events(image, mask=region)]
-        for image in (stack, spoilt)
+        for image in (stack, changed)
     ]
     assert losses[0] == losses[1]
 

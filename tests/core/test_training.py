@@ -24,16 +24,16 @@ CPU = torch.device("cpu")
 N2S = usable_alone(Noise2Self(4))
 
 
-def picture() -> np.ndarray:
-    """A smooth picture with noise of a third of its contrast."""
+def noisy_image() -> np.ndarray:
+    """A smooth image with noise of a third of its contrast."""
     random = np.random.default_rng(0)
     clean = ndimage.gaussian_filter(random.normal(size=(96, 96)), 4)
     return clean / clean.std() + 0.33 * random.normal(size=clean.shape)
 
 
 def advance(state: TrainingState, config: Config) -> list:
-    """Train to the configured number of steps on the picture."""
-    pool = load_pool(Planes(picture(), "YX"), state.generator)
+    """Train to the configured number of steps on the noisy image."""
+    pool = load_pool(Planes(noisy_image(), "YX"), state.generator)
     training = config.training
     batches = patches(pool, training.patch_side, training.patches_per_step, state.generator)
     return list(train(state, batches, N2S, training))
@@ -81,7 +81,7 @@ def test_the_loss_falls_towards_the_variance_of_the_noise(tiny: Config, kind: st
     config = tiny.replace({"network.kind": kind, "training.steps": 60, "training.warmup_steps": 5})
     _, events = run(config)
     losses = [event.loss for event in events]
-    noise = 0.33**2 / picture().var()
+    noise = 0.33**2 / noisy_image().var()
     assert np.mean(losses[:5]) > 2 * np.mean(losses[-10:])
     assert 0.7 * noise < np.mean(losses[-10:]) < 4 * noise
 
@@ -110,7 +110,7 @@ def test_the_global_generator_is_left_alone(tiny: Config) -> None:
 def test_the_average_is_the_exponential_mean_of_the_weights(tiny: Config) -> None:
     config = tiny.replace({"training.steps": 6, "training.ema_decay": 0.3})
     state = start(config, CPU)
-    pool = load_pool(Planes(picture(), "YX"), state.generator)
+    pool = load_pool(Planes(noisy_image(), "YX"), state.generator)
     batches = patches(pool, 32, 2, state.generator)
     expected = weights(state.network).double()
     # The decay of step s is s / (s + 9), and no more than the configured one.
@@ -178,7 +178,7 @@ def test_a_finished_training_does_nothing_more(tiny: Config) -> None:
 
 def test_leaving_at_an_event_keeps_the_steps_made(tiny: Config) -> None:
     state = start(tiny, CPU)
-    pool = load_pool(Planes(picture(), "YX"), state.generator)
+    pool = load_pool(Planes(noisy_image(), "YX"), state.generator)
     events = train(state, patches(pool, 32, 2, state.generator), N2S, tiny.training)
     next(events)
     events.close()
@@ -234,7 +234,7 @@ def test_bfloat16_trains_to_nearly_the_same_loss(tiny: Config) -> None:
     losses = {}
     for dtype in (torch.float32, torch.bfloat16):
         state = start(config, CPU)
-        pool = load_pool(Planes(picture(), "YX"), state.generator)
+        pool = load_pool(Planes(noisy_image(), "YX"), state.generator)
         batches = patches(pool, 32, 2, state.generator)
         events = list(train(state, batches, N2S, config.training, dtype))
         losses[dtype] = np.array([event.loss for event in events])
