@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from _decided import images, scored
+from _plan_decisions import images, scored
 from _report import append, machine, publish, rows, table
 
 from napari_redenoise import Config, Redenoiser

@@ -1,4 +1,4 @@
-"""How exact tiling and rotation are: differences from the whole picture, errors by size."""
+"""How exact tiling and rotation are: differences from the whole image, errors by size."""
 
 import statistics
 
@@ -53,7 +53,7 @@ def tiling() -> str:
     return table(
         [
             "network",
-            "picture",
+            "image",
             "tiles",
             "tiled − whole, largest",
             "bfloat16 − float32, largest",

@@ -19,7 +19,7 @@ from napari_redenoise.config import Config
 NAME = "responsiveness"
 TICK_MS = 20
 SAMPLES = {
-    "one picture, 512 × 512": "noisy_cells",
+    "one image, 512 × 512": "noisy_cells",
     "time series, 10 × 256 × 256": "noisy_time_series",
 }
 STEPS = 60

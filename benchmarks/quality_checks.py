@@ -8,7 +8,7 @@ from napari_redenoise import TrustReport, assess
 from napari_redenoise.assessment import TrustCheck
 from napari_redenoise.noise import NoiseReport, estimate_noise
 
-NAME = "trust"
+NAME = "quality_checks"
 PAGE = ROOT / "docs" / "quality-checks.md"
 DATASETS = ("w2s_dev", "fmd_dev", "hagen_dev")
 MARKS = ("good", "caution", "bad", "unknown")
@@ -16,7 +16,7 @@ SHIFTED = 0.02
 
 
 def main() -> None:
-    """Judge every result of every picture, and write the tables."""
+    """Judge every result of every image, and write the tables."""
     rule = scoring()
     found: dict[str, list[tuple[float, TrustReport]]] = {}
     references = []
@@ -30,7 +30,7 @@ def main() -> None:
     titles = [check.name for check in made(found["reference"][0][1])]
     header = ["taken for the result", "PSNR, dB", "worst mark", *titles]
     publish(NAME, table(header, (summary(*entry) for entry in found.items())), PAGE)
-    header = ["picture", "noise, grey levels", *titles]
+    header = ["image", "noise, grey levels", *titles]
     publish(f"{NAME}_references", table(header, references), PAGE, NAME)
     publish(f"{NAME}_machine", f"{machine()}.", PAGE, NAME)
 
