@@ -82,7 +82,7 @@ def test_crops_of_photographs_have_the_size_of_a_scene() -> None:
 
 def recorded_by(camera: Camera, other: Camera | None = None) -> np.ndarray:
     """An image (400, 400) of intensity 0.5, recorded together with that of another camera."""
-    cameras = [other or Camera(photons=3.0, excess=True), camera]
+    cameras = [other or Camera(photons=3.0, has_excess_noise=True), camera]
     scenes = torch.full((2, 400, 400), 0.5)
     return record_scenes(cameras, scenes, torch.Generator().manual_seed(0)).noisy[1].numpy()
 
@@ -95,7 +95,7 @@ def test_the_plain_camera_is_a_photon_counter() -> None:
 
 
 def test_a_multiplier_doubles_the_variance_of_the_photons() -> None:
-    seen = recorded_by(Camera(photons=40.0, excess=True))
+    seen = recorded_by(Camera(photons=40.0, has_excess_noise=True))
     assert seen.mean() == pytest.approx(20.0, abs=0.1)
     assert seen.var() == pytest.approx(40.0, rel=0.02)
 

@@ -33,7 +33,7 @@ class Camera:
         Expected photons at intensity 1.
     background : float
         Expected photons of the background.
-    excess : bool
+    has_excess_noise : bool
         Whether an electron multiplier doubles the variance of the photon noise.
     read_noise : float
         Standard deviation of Gaussian noise.
@@ -53,7 +53,7 @@ class Camera:
 
     photons: float
     background: float = 0.0
-    excess: bool = False
+    has_excess_noise: bool = False
     read_noise: float = 0.0
     uneven: float = 0.0
     rows: float = 0.0
@@ -96,7 +96,7 @@ def record_scenes(cameras: Sequence[Camera], light: Tensor, generator: torch.Gen
     height, width = light.shape[1:]
     expected = each([c.photons for c in cameras]) * light + each([c.background for c in cameras])
     seen = torch.poisson(expected, generator)
-    multiplied = [number for number, camera in enumerate(cameras) if camera.excess]
+    multiplied = [number for number, camera in enumerate(cameras) if camera.has_excess_noise]
     if multiplied:
         # The output for k electrons is gamma distributed (Hirsch et al. 2013).
         electrons = seen[multiplied]
@@ -172,7 +172,7 @@ def draw_camera(rng: np.random.Generator) -> Camera:
     return Camera(
         photons=photons,
         background=background,
-        excess=bool(rng.random() < 0.2),
+        has_excess_noise=bool(rng.random() < 0.2),
         read_noise=read_noise,
         uneven=sometimes(0.3, 0.0, 0.7),
         rows=sigma * sometimes(0.06, 0.05, 0.6),
