@@ -95,7 +95,7 @@ def organelles(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     longest = int(np.exp(rng.uniform(np.log(3), np.log(50))))
     lengths = rng.integers(1, longest + 1, count)
     bend = float(np.exp(rng.uniform(np.log(0.005), np.log(0.1))))
-    light = _lines(side, rng, lengths, np.pi, bend, 0.3, clustered=rng.random() < 0.5)
+    light = _lines(side, rng, lengths, np.pi, bend, 0.3, is_clustered=rng.random() < 0.5)
     width = float(np.exp(rng.uniform(np.log(1.0), np.log(4.0))))
     light = ndimage.gaussian_filter(light, width) * width
     # Saturates, so that crossing points of a line are not brighter.
@@ -272,7 +272,7 @@ def _lines(
     bend: float,
     unevenness: float,
     *,
-    clustered: bool = False,
+    is_clustered: bool = False,
 ) -> npt.NDArray[np.float64]:
     """Curved lines of given lengths, one point per pixel of length.
 
@@ -283,7 +283,7 @@ def _lines(
     count, longest = len(lengths), int(lengths.max())
     curvature = ndimage.gaussian_filter1d(rng.normal(0, bend * 8, (count, longest)), 8, axis=1)
     start = rng.uniform(-0.2, 1.2, (2, count)) * side
-    if clustered:
+    if is_clustered:
         centres = rng.uniform(0, side, (2, max(2, count // 30)))
         chosen = centres[:, rng.integers(centres.shape[1], size=count)]
         start = chosen + rng.normal(0, rng.uniform(8, 40), (2, count))
