@@ -84,7 +84,7 @@ def test_what_treats_sides_differently_is_named(kind: str) -> None:
 
 
 def test_a_second_map_is_refused_where_only_its_dtype_is_meant() -> None:
-    with pytest.raises(ConversionError, match="give it a number or a dtype") as caught:
+    with pytest.raises(ConversionError, match="give a number or dtype") as caught:
         to_equivariant(Between(lambda y, x: y.type_as(x)), parse_group("C4"))
     (problem,) = caught.value.problems
     assert problem.startswith("type_as (type_as)")

@@ -156,7 +156,7 @@ def test_weights_that_torch_cannot_copy_are_named() -> None:
 
 @pytest.mark.parametrize("size", [4, 0, -1, 3.5, "3"])
 def test_a_kernel_that_is_not_odd_is_refused(size) -> None:
-    with pytest.raises(ConfigError, match=f"odd kernel_size.*got {size}: give 3"):
+    with pytest.raises(ConfigError, match=f"kernel_size {size} is not an odd number.*: give 3"):
         to_equivariant(nn.Conv2d(1, 1, 3, padding=1), parse_group("C4"), kernel_size=size)
 
 

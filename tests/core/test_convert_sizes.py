@@ -102,9 +102,9 @@ REFUSED = {
         lambda y: functional.adaptive_avg_pool2d(y, (y.shape[2], y.shape[2])),
         "one size for both",
     ),
-    "divided by a side": (lambda y: y / y.shape[2], "both sides alike"),
-    "a power of a side": (lambda y: torch.relu(y) ** (1 / y.size(3)), "both sides alike"),
-    "clipped at a side": (lambda y: y.clamp(max=y.shape[2] / 10), "both sides alike"),
+    "divided by a side": (lambda y: y / y.shape[2], "both sides in the same way"),
+    "a power of a side": (lambda y: torch.relu(y) ** (1 / y.size(3)), "both sides in the same way"),
+    "clipped at a side": (lambda y: y.clamp(max=y.shape[2] / 10), "both sides in the same way"),
     "padded below and right": (
         lambda y: functional.pad(y, [0, y.shape[3] // 4, 0, y.shape[2] // 4]),
         "all four",

@@ -157,7 +157,7 @@ def test_affine_has_a_factor_and_an_offset_per_field() -> None:
     [
         (lambda group: GroupPool(group, "min"), "give 'max' or 'mean'"),
         (lambda group: FieldGroupNorm(group, 3, 4), "cannot be divided into 3"),
-        (lambda group: FieldDropout2d(group, 1.5), "between 0 and 1"),
+        (lambda group: FieldDropout2d(group, 1.5), "out of range: give one from 0 to 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make, words: str) -> None:
