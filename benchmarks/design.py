@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_redenoise import Config
 from napari_redenoise.data import measure
-from napari_redenoise.inference import predict_window
+from napari_redenoise.inference import predict_tile
 from napari_redenoise.io import load_model
 from napari_redenoise.nn import export
 from napari_redenoise.recipes.pretraining import Pretraining, Recipe
@@ -115,7 +115,7 @@ def scores(network, pairs) -> dict[str, str]:
     rule, found = scoring(), {name: [] for name in SETS}
     for pair in pairs:
         image = pair.noisy[None].astype("float32")
-        denoised = predict_window(network, image, measure([image]), torch.bfloat16).denoised[0]
+        denoised = predict_tile(network, image, measure([image]), torch.bfloat16).denoised[0]
         found[pair.dataset].append(rule.score(denoised, pair))
     return {name: f"{statistics.mean(values):.3f}" for name, values in found.items()}
 

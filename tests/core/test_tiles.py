@@ -15,7 +15,7 @@ from napari_redenoise.inference import (
     Interrupted,
     interruptible,
     predict,
-    predict_window,
+    predict_tile,
     spans,
     tiles,
 )
@@ -113,7 +113,7 @@ def test_tiled_and_whole_prediction_agree(kind: str, levels: int, tile: int, siz
     made, array = network(config), image(*size)
     before = array.copy()
     names = ["denoised", "mask", "standard", "equivariant"] if kind == "adarenet" else ["denoised"]
-    whole = predict_window(made, array[None], UNITS)
+    whole = predict_tile(made, array[None], UNITS)
     radius = receptive_radius(config)
     tiled = in_tiles(made, array, "YX", names, tile=tile, halo=radius)
     for name in names:
@@ -127,15 +127,15 @@ def test_tiled_and_whole_prediction_agree(kind: str, levels: int, tile: int, siz
 def test_tta_is_the_mean_over_flips_and_symmetric(kind) -> None:
     config = NetworkConfig(kind=kind, levels=2, encoder_width=16, decoder_width=16)
     made, array = network(config), image(64, 96)[None]
-    once = predict_window(made, array, UNITS)
-    other = predict_window(made, array[..., ::-1], UNITS)
-    both = predict_window(made, array, UNITS, tta=True)
+    once = predict_tile(made, array, UNITS)
+    other = predict_tile(made, array[..., ::-1], UNITS)
+    both = predict_tile(made, array, UNITS, tta=True)
     names = ["denoised", "mask", "standard", "equivariant"] if kind == "adarenet" else ["denoised"]
     for name in names:
         one, two = getattr(once, name), getattr(other, name)[..., ::-1]
         assert np.abs(one - two).max() > 1e-3 * one.std()
         np.testing.assert_allclose(getattr(both, name), (one + two) / 2, rtol=1e-4, atol=1e-4)
-    again = predict_window(made, array[..., ::-1], UNITS, tta=True).denoised
+    again = predict_tile(made, array[..., ::-1], UNITS, tta=True).denoised
     np.testing.assert_allclose(again[..., ::-1], both.denoised, rtol=1e-5)
 
 
@@ -145,7 +145,7 @@ def test_mirrored_tiles_agree_with_the_mirrored_whole(tile: int, size) -> None:
     made, array = network(config), image(*size)
     rows, columns = (padding(side, made.stride) for side in size)
     padded = np.pad(array, (rows, columns), "reflect")
-    whole = predict_window(made, padded[None], UNITS, tta=True).denoised[0]
+    whole = predict_tile(made, padded[None], UNITS, tta=True).denoised[0]
     whole = whole[rows[0] :, columns[0] :][: size[0], : size[1]]
     halo = receptive_radius(config)
     tiled = in_tiles(made, array, "YX", ["denoised"], tile=tile, halo=halo, tta=True)
@@ -157,7 +157,7 @@ def test_tta_flips_every_second_draw() -> None:
     seen = []
     made.register_forward_pre_hook(lambda module, args: seen.append(args[0].clone()))
     draws = [torch.arange(64.0).reshape(1, 1, 8, 8) + number for number in range(4)]
-    predict_window(made, image(1, 8, 8), UNITS, draws=lambda _: draws, tta=True)
+    predict_tile(made, image(1, 8, 8), UNITS, draws=lambda _: draws, tta=True)
     shown = [draws[0], draws[1].flip(-1), draws[2], draws[3].flip(-1)]
     assert len(seen) == 4
     assert all(map(torch.equal, seen, shown))
@@ -166,7 +166,7 @@ def test_tta_flips_every_second_draw() -> None:
 def test_without_a_halo_the_tiles_show() -> None:
     config = NetworkConfig(kind="equivariant", levels=2, encoder_width=16, decoder_width=16)
     made, array = network(config), image(203, 161)
-    whole = predict_window(made, array[None], UNITS).denoised[0]
+    whole = predict_tile(made, array[None], UNITS).denoised[0]
     tiled = in_tiles(made, array, "YX", ["denoised"], tile=96, halo=0)
     assert np.abs(tiled["denoised"] - whole).max() > 0.1 * whole.std()
 
@@ -174,7 +174,7 @@ def test_without_a_halo_the_tiles_show() -> None:
 def test_tiled_and_whole_prediction_agree_for_the_default_unet() -> None:
     config = NetworkConfig(kind="equivariant")
     made, array = network(config), image(611, 437)
-    whole = predict_window(made, array[None], UNITS).denoised[0]
+    whole = predict_tile(made, array[None], UNITS).denoised[0]
     halo = receptive_radius(config)
     tiled = in_tiles(made, array, "YX", ["denoised"], tile=512, halo=halo)["denoised"]
     assert np.abs(tiled - whole).max() <= 1e-4 * whole.std()
@@ -183,7 +183,7 @@ def test_tiled_and_whole_prediction_agree_for_the_default_unet() -> None:
 def test_every_sample_and_channel_is_predicted_in_its_place() -> None:
     config = NetworkConfig(kind="adarenet", channels=3, levels=2, encoder_width=8, decoder_width=8)
     made, array = network(config), image(2, 40, 3, 52)
-    expected = [predict_window(made, sample.transpose(1, 0, 2), UNITS) for sample in array]
+    expected = [predict_tile(made, sample.transpose(1, 0, 2), UNITS) for sample in array]
     outputs = in_tiles(made, array, "TYCX", ["denoised", "mask"], tile=64, halo=0)
     for number, arrays in enumerate(expected):
         np.testing.assert_allclose(

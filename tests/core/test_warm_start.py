@@ -6,7 +6,7 @@ from skimage import data
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Normalisation
 from napari_redenoise.errors import ConfigError
-from napari_redenoise.inference import predict_window
+from napari_redenoise.inference import predict_tile
 from napari_redenoise.io import load_model, save_model
 from napari_redenoise.model import _material, _pretrained
 from napari_redenoise.model._previews import PreviewDone, Window
@@ -57,7 +57,7 @@ def test_no_steps_leave_the_shipped_weights_as_they_are(warm, shipped, noisy) ->
     model = Redenoiser(warm.replace({"training.steps": 0}), "cpu").fit(noisy)
     assert model.config.training.start == "pretrained"
     assert model.session.provenance["steps"] == 0
-    expected = predict_window(shipped, noisy[None], model.session.normalisation).denoised[0]
+    expected = predict_tile(shipped, noisy[None], model.session.normalisation).denoised[0]
     once = model.predict(noisy, tta=False, draws=0, correct_lines=False).denoised
     np.testing.assert_allclose(once, expected, rtol=1e-4, atol=1e-2)
 
@@ -102,7 +102,7 @@ def test_the_branches_of_adarenet_are_the_weights_of_networks_with_one(
     config = whole.replace({"network.kind": kind, "training.steps": 0})
     model = Redenoiser(config, "cpu").fit(noisy)
     assert model.config.training.start == "pretrained"
-    parts = predict_window(load_model(path)[0], noisy[None], model.session.normalisation)
+    parts = predict_tile(load_model(path)[0], noisy[None], model.session.normalisation)
     expected = getattr(parts, kind)[0]
     once = model.predict(noisy, tta=False, draws=0, correct_lines=False).denoised
     np.testing.assert_allclose(once, expected, rtol=1e-4, atol=1e-2)

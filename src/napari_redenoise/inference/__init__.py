@@ -1,7 +1,7 @@
 """Prediction of images of any size, tile by tile."""
 
 from napari_redenoise.inference._interruption import Interrupted, interruptible
-from napari_redenoise.inference._predict import Draws, TileDone, predict, predict_window
+from napari_redenoise.inference._predict import Draws, TileDone, predict, predict_tile
 from napari_redenoise.inference._tiles import Span, Tile, spans, tile_sizes, tiles
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "TileDone",
     "interruptible",
     "predict",
-    "predict_window",
+    "predict_tile",
     "spans",
     "tile_sizes",
     "tiles",

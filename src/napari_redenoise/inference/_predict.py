@@ -62,7 +62,7 @@ def predict(
     draws : Draws, optional
         Network inputs in place of the image; the predictions are averaged.
     tta : bool
-        Test-time augmentation by flips, see `predict_window`.
+        Test-time augmentation by flips, see `predict_tile`.
 
     Yields
     ------
@@ -75,7 +75,7 @@ def predict(
     for sample in chosen:
         for place in layout:
             window = _read(planes, sample, place)
-            prediction = predict_window(network, window, normalisation, dtype, draws, tta=tta)
+            prediction = predict_tile(network, window, normalisation, dtype, draws, tta=tta)
             for name, target in outputs.items():
                 part = getattr(prediction, name)[:, place.rows.crop, place.columns.crop]
                 rows, columns = place.rows.write, place.columns.write
@@ -84,7 +84,7 @@ def predict(
             yield TileDone(done, len(layout) * len(chosen), sample)
 
 
-def predict_window(
+def predict_tile(
     network: DenoisingNetwork,
     window: np.ndarray,
     normalisation: Normalisation,

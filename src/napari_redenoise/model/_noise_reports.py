@@ -18,7 +18,7 @@ from napari_redenoise.data import (
 )
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import InputError
-from napari_redenoise.inference import predict_window
+from napari_redenoise.inference import predict_tile
 from napari_redenoise.model._pretrained import pretrained_denoiser
 from napari_redenoise.noise import (
     NoiseReport,
@@ -134,7 +134,7 @@ def _pretrained(plane: Plane) -> npt.NDArray[Any]:
     """Denoise a plane by the pretrained network as it is."""
     network, dtype = pretrained_denoiser(_DEVICE), training_dtype(_DEVICE, "auto")
     window = plane[None]
-    return np.asarray(predict_window(network, window, measure([window]), dtype).denoised[0])
+    return np.asarray(predict_tile(network, window, measure([window]), dtype).denoised[0])
 
 
 def _window(planes: Planes) -> Plane | None:

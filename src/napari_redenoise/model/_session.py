@@ -11,7 +11,7 @@ import torch
 from napari_redenoise.data import SMALLEST_SIDE, ArrayLike, Normalisation, Planes
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import ConfigError, InputError
-from napari_redenoise.inference import Draws, predict_window
+from napari_redenoise.inference import Draws, predict_tile
 from napari_redenoise.model._judge import Judge
 from napari_redenoise.model._judgement import Judgement
 from napari_redenoise.model._line_correction import correct_lines
@@ -221,7 +221,7 @@ class Session:
             # Of the window alone: a whole plane would take too long.
             seen = correct_lines(Planes(pixels, "CYX"), plan.lines, self.device, should_stop)
             pixels = seen.read((), slice(None), slice(None))
-        arrays = predict_window(network, pixels, normalisation, dtype, self.draws(1))
+        arrays = predict_tile(network, pixels, normalisation, dtype, self.draws(1))
         return PreviewDone(step, window, arrays.denoised, arrays.mask)
 
     def begin(self, plan: TrainingPlan, state: TrainingState, normalisation: Normalisation) -> None:

@@ -10,7 +10,7 @@ import torch
 from napari_redenoise.config import DEFAULT_STEPS, Config, NoiseConfig
 from napari_redenoise.data import ArrayLike, Normalisation, Planes, Pool, patches
 from napari_redenoise.devices import training_dtype
-from napari_redenoise.inference import Tile, predict_window, tile_sizes, tiles
+from napari_redenoise.inference import Tile, predict_tile, tile_sizes, tiles
 from napari_redenoise.model._material import (
     as_planes,
     draws_of,
@@ -106,5 +106,5 @@ def _speed(config: Config, device: torch.device) -> tuple[float, float]:
     per_step = min(step.seconds for step in steps)
     draws = draws_of(objective, config.objective.draws if shows_draws(config) else 1, 0)
     began = time.perf_counter()
-    predict_window(state.average, noise[:channels].numpy(), normalisation, draws=draws)
+    predict_tile(state.average, noise[:channels].numpy(), normalisation, draws=draws)
     return per_step, (time.perf_counter() - began) / TRIAL_SIDE**2
