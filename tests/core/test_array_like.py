@@ -143,7 +143,7 @@ def test_masks_in_a_list_are_not_forgotten(counts: np.ndarray) -> None:
         np.testing.assert_array_equal(np.isnan(window), counts < limit)
 
 
-def test_masked_junk_is_neither_learned_from_nor_shown(tiny, counts: np.ndarray) -> None:
+def test_masked_pixels_affect_neither_training_nor_result(tiny, counts: np.ndarray) -> None:
     image = np.ma.masked_array(counts, np.zeros(counts.shape, bool))
     image[3:9, 3:9] = 1e6
     image[3:9, 3:9] = np.ma.masked

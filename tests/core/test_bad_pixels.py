@@ -159,7 +159,7 @@ def test_the_normalisation_hardly_knows_of_hot_pixels(value) -> None:
     assert after.std[0] == pytest.approx(before.std[0], rel=1.0)
 
 
-def test_black_frames_are_not_learned_from() -> None:
+def test_black_frames_are_excluded_from_training() -> None:
     movie = np.zeros((5, 64, 64), np.uint16)
     movie[2] = noise(64, 64)
     pool = load_pool(Planes(movie, "TYX"), generator())

@@ -113,7 +113,7 @@ class Sampled(nn.Module):
 
 
 @pytest.mark.parametrize("kind", SAMPLINGS)
-def test_shapes_that_do_not_turn_are_named_in_functions_too(kind: str) -> None:
+def test_shapes_that_do_not_rotate_are_named_in_functions(kind: str) -> None:
     for size in ((2, 4), [16, 32], lambda x: (x.shape[2], 16)):
         with pytest.raises(ConversionError, match="one size") as caught:
             to_equivariant(Sampled(kind, size), parse_group("C4"))
@@ -122,7 +122,7 @@ def test_shapes_that_do_not_turn_are_named_in_functions_too(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SAMPLINGS)
-def test_sizes_that_turn_with_the_image_are_converted_and_exact(kind: str) -> None:
+def test_sizes_that_rotate_with_the_image_are_converted(kind: str) -> None:
     for size in (8, (8, 8), lambda x: x.shape[2:], lambda x: (x.shape[2] // 2, x.shape[3] // 2)):
         made = to_equivariant(Sampled(kind, size), parse_group("C4"))
         x = torch.randn(1, 1, 16, 32, generator=torch.Generator().manual_seed(0))

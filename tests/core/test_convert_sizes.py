@@ -172,7 +172,7 @@ def test_a_network_for_one_size_is_converted() -> None:
     check(OneSize(), "C4", (16, 16))
 
 
-def test_a_size_that_cannot_be_told_is_refused() -> None:
+def test_an_unknown_size_is_refused() -> None:
     class OneSize(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -91,7 +91,7 @@ def test_colour_and_grey_follow_the_first_image(tmp_path: Path) -> None:
     np.testing.assert_allclose(grey[0], expected, atol=1e-3)
 
 
-def test_folders_that_cannot_be_read_are_refused_in_words(tmp_path: Path) -> None:
+def test_folders_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no folder"):
         ImageFolder.open(tmp_path / "none", 3)
     with pytest.raises(InputError, match="holds no images"):
@@ -323,7 +323,7 @@ def test_a_missing_field_of_a_checkpoint_has_its_default(
     run_of(small, images).resume(path)
 
 
-def test_a_state_of_other_settings_is_refused_by_their_names(
+def test_a_checkpoint_of_other_settings_is_refused(
     small: Config, images: Path, tmp_path: Path
 ) -> None:
     run_of(small, images).save_checkpoint(tmp_path / "state.safetensors")
@@ -483,7 +483,7 @@ def test_a_folder_that_holds_a_training_is_not_written_to(images: Path, tmp_path
 
 
 @pytest.mark.parametrize("when", ["step", "last step", "validation"])
-def test_an_interrupted_command_goes_on_with_resume(
+def test_an_interrupted_command_is_resumed(
     images: Path, tmp_path: Path, monkeypatch, when: str
 ) -> None:
     """Ctrl-C within a step or a validation: both are finished first, and nothing is lost."""
@@ -561,7 +561,7 @@ def test_a_model_of_an_earlier_training_is_kept(images: Path, tmp_path: Path) ->
         (("--group", "E5"), "group"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_in_words(images, tmp_path, options, words) -> None:
+def test_settings_that_cannot_be_are_refused(images, tmp_path, options, words) -> None:
     done = train_into(tmp_path / "run", images, *options)
     assert isinstance(done.exception, ConfigError)
     assert words in str(done.exception)

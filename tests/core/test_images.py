@@ -121,7 +121,7 @@ def test_resolution_in_inches_or_centimetres_keeps_its_unit(source: Path, result
 
 @pytest.mark.parametrize("shape", [(20, 30, 3), (4, 20, 30, 3)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_colour_pictures_stay_colour_pictures(source, result, shape, dtype) -> None:
+def test_colour_images_stay_colour_images(source, result, shape, dtype) -> None:
     array = pixels(*shape, dtype=np.uint8)
     tifffile.imwrite(source, array, photometric="rgb")
     image = read_image(source)
@@ -137,7 +137,7 @@ def test_colour_pictures_stay_colour_pictures(source, result, shape, dtype) -> N
         assert file.pages[0].photometric == tifffile.PHOTOMETRIC.RGB
 
 
-def test_planar_colour_pictures_have_channels(source: Path) -> None:
+def test_planar_colour_images_have_channels(source: Path) -> None:
     array = pixels(3, 20, 30, dtype=np.uint8)
     tifffile.imwrite(source, array, photometric="rgb", planarconfig="separate")
     image = read_image(source)

@@ -216,7 +216,7 @@ def test_no_basis_is_degenerate_in_any_orientation(kernel_size: int, name: str) 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_kernel_of_two_holds_three_functions_that_turn_exactly(name: str) -> None:
+def test_a_kernel_of_two_has_three_functions_that_rotate_exactly(name: str) -> None:
     basis, damping = filter_basis(2, parse_group(name))
     assert sum(weight > 0.999 for weight in damping) >= 3
     # A constant, and the linear ramps x and y, whose energy is the same in every orientation.

@@ -14,7 +14,7 @@ def test_reflected_indices_are_those_of_numpy(size: int, before: int, after: int
     np.testing.assert_array_equal(reflect_indices(-before, size + after, size), expected)
 
 
-def test_reflected_can_start_inside() -> None:
+def test_reflected_indices_can_start_inside() -> None:
     np.testing.assert_array_equal(reflect_indices(3, 8, 6), [3, 4, 5, 4, 3])
 
 

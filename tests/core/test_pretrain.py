@@ -37,7 +37,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
-def test_structures_are_light_with_contrast(name: str) -> None:
+def test_structures_are_non_negative_with_contrast(name: str) -> None:
     for seed in range(5):
         drawn = STRUCTURES[name](96, rng(seed))
         assert drawn.shape == (96, 96)
@@ -109,7 +109,7 @@ def test_noises_add_their_variances() -> None:
 
 
 @pytest.mark.parametrize("smear", [(0.0, 0.4), (0.4, 0.0), (0.3, 0.2)])
-def test_smeared_noise_keeps_its_variance_and_is_correlated(smear) -> None:
+def test_correlated_noise_keeps_its_variance(smear) -> None:
     seen = recorded_by(Camera(photons=200.0, smear=smear)) - 100.0
     assert seen.var() == pytest.approx(100.0, rel=0.03)
     for axis, share in enumerate(smear):
@@ -145,7 +145,7 @@ def test_uneven_read_noise_has_the_same_variance_and_heavy_tails() -> None:
     assert (seen**4).mean() / seen.var() ** 2 == pytest.approx(3 * np.exp(1.0), rel=0.25)
 
 
-def test_what_is_expected_is_without_noise() -> None:
+def test_expected_values_have_no_noise() -> None:
     scenes = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(1))
     cameras = [Camera(photons=10.0, background=3.0), Camera(photons=200.0, read_noise=4.0)]
     expected = record_scenes(cameras, scenes, torch.Generator()).expected
@@ -198,7 +198,7 @@ def test_a_batch_is_noisy_patches_with_their_clean_targets() -> None:
     assert float((error * batch.target).mean()) == pytest.approx(0, abs=0.03)
 
 
-def test_patches_are_mirrored_and_turned_unless_told_otherwise() -> None:
+def test_patches_are_flipped_and_rotated_by_default() -> None:
     ramp = torch.linspace(0.1, 1, 64).expand(2, 64, 64)
 
     def slopes(*, flips: bool) -> list[float]:
@@ -237,7 +237,7 @@ def config(tiny: Config) -> Config:
     return tiny.replace({"training.steps": 4, "network.group": "D4"})
 
 
-def test_pretraining_goes_on_as_if_it_had_not_been_interrupted(config: Config, tmp_path) -> None:
+def test_a_resumed_pretraining_equals_an_uninterrupted_one(config: Config, tmp_path) -> None:
     whole = Pretraining(config, RECIPE, "cpu")
     losses = [event.loss for event in whole.events()]
     first = Pretraining(config, RECIPE, "cpu")
@@ -267,7 +267,7 @@ def test_the_header_says_what_the_weights_were_trained_on(config: Config, tmp_pa
     assert provenance["steps"] == 4
 
 
-def test_adarenet_begins_with_a_branch_that_was_trained_alone(config: Config, tmp_path) -> None:
+def test_adarenet_starts_with_a_pretrained_branch(config: Config, tmp_path) -> None:
     alone = Pretraining(config.replace({"network.kind": "equivariant"}), RECIPE, "cpu")
     list(alone.events())
     path = alone.save(tmp_path / "alone.safetensors")
@@ -285,7 +285,7 @@ def test_adarenet_begins_with_a_branch_that_was_trained_alone(config: Config, tm
     assert provenance["began_with"]["part"] == "branch"
 
 
-def test_a_training_goes_on_with_the_weights_of_another(config: Config, tmp_path) -> None:
+def test_a_training_continues_with_the_weights_of_another(config: Config, tmp_path) -> None:
     first = Pretraining(config, RECIPE, "cpu")
     list(first.events())
     path = first.save(tmp_path / "first.safetensors")

@@ -405,7 +405,7 @@ def test_fresh_reference_weights_come_from_the_seed_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_correction_of_the_reference_only_adds_light() -> None:
+def test_the_correction_of_the_reference_only_adds() -> None:
     for made, lowest in ((fresh(encoder_width=8, decoder_width=16), 0.0), (ours(), -1e9)):
         prediction = made(5 * noise(64, 64))
         share = prediction.mask
@@ -468,7 +468,7 @@ def test_a_configuration_from_before_has_the_default_variant() -> None:
     assert Config.from_json('{"network": {"kind": "adarenet"}}').network.variant == "default"
 
 
-def test_training_goes_on_from_an_imported_network() -> None:
+def test_training_continues_from_an_imported_network() -> None:
     state = adarenet()
     config = Config(network=authors_config(state)).replace({"training.steps": 12})
     training = start(config, torch.device("cpu"))

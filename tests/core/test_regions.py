@@ -119,7 +119,7 @@ def test_blocks_are_visited_in_proportion_to_the_centres_in_them() -> None:
     assert float(right) == pytest.approx(0.75, abs=0.035)
 
 
-def test_a_region_at_the_border_is_learned_from_within_the_image() -> None:
+def test_patches_of_a_region_at_the_border_stay_inside() -> None:
     region = np.zeros((40, 40), bool)
     region[:2, 37:] = True
     pool = load_pool(Planes(numbers(40, 40), "YX", region), generator(), UNIT)
@@ -206,14 +206,14 @@ def test_pairs_of_frames_use_pixels_inside_in_both() -> None:
         (np.ones((70, 54)), r"bool or integers, got float64: compare it with a threshold"),
     ],
 )
-def test_a_region_that_does_not_fit_is_refused_in_words(tiny: Config, noisy, region, words) -> None:
+def test_a_region_that_does_not_fit_is_refused(tiny: Config, noisy, region, words) -> None:
     model = Redenoiser(tiny, "cpu")
     with pytest.raises(InputError, match=words):
         model.fit(noisy, mask=region)
     assert not model.session.is_trained
 
 
-def test_a_region_of_one_value_is_refused_in_words(tiny: Config, noisy) -> None:
+def test_a_region_of_one_value_is_refused(tiny: Config, noisy) -> None:
     image = noisy.astype(np.float32)
     image[disc(70, 54)] = 7
     with pytest.raises(InputError, match=r"of the region has the same value.*another region"):
@@ -281,7 +281,7 @@ def test_stacks_are_paired_each_with_its_own_frames(tiny: Config) -> None:
     )
 
 
-def test_other_images_that_do_not_fit_are_refused_in_words(tiny: Config, noisy) -> None:
+def test_other_images_that_do_not_fit_are_refused(tiny: Config, noisy) -> None:
     model = Redenoiser(tiny, "cpu")
     with pytest.raises(ConfigError, match="belongs to one image: leave it out"):
         model.plan(noisy, mask=np.ones(noisy.shape, bool), images=[noisy])

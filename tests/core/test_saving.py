@@ -153,7 +153,7 @@ def test_a_header_that_is_refused_does_not_cost_the_result(tmp_path, monkeypatch
     )
 
 
-def test_what_no_tiff_holds_is_refused_in_words(tmp_path) -> None:
+def test_what_no_tiff_holds_is_refused(tmp_path) -> None:
     array = PLANE.astype(np.longdouble)
     with pytest.raises(OutputError, match="cannot be written as TIFF"):
         lost_metadata(array, ImageFile(PLANE, "YX"))
@@ -298,7 +298,7 @@ def test_a_file_that_does_not_fit_leaves_nothing(tmp_path, tiny, noisy):
     assert names(tmp_path) == []
 
 
-def test_results_that_outgrow_the_disk_are_said_in_words(tmp_path, monkeypatch, tiny) -> None:
+def test_results_that_outgrow_the_disk_are_reported(tmp_path, monkeypatch, tiny) -> None:
     monkeypatch.setattr(_result_arrays, "MOST_BYTES_IN_MEMORY", 0)
     monkeypatch.setattr(_result_arrays, "_cache", tmp_path)
     image = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)

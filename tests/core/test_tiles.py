@@ -140,7 +140,7 @@ def test_tta_is_the_mean_over_flips_and_symmetric(kind) -> None:
 
 
 @pytest.mark.parametrize(("tile", "size"), [(96, (203, 161)), (96, (64, 301)), (96, (50, 95))])
-def test_mirrored_tiles_agree_with_the_mirrored_whole(tile: int, size) -> None:
+def test_tiled_and_whole_prediction_with_tta_agree(tile: int, size) -> None:
     config = NetworkConfig(levels=2, encoder_width=16, decoder_width=16)
     made, array = network(config), image(*size)
     rows, columns = (padding(side, made.stride) for side in size)

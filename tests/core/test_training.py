@@ -129,7 +129,7 @@ def test_the_average_is_in_evaluation_mode(tiny: Config) -> None:
     assert not any(parameter.requires_grad for parameter in state.average.parameters())
 
 
-def test_a_stopped_training_goes_on_where_it_was(tiny: Config) -> None:
+def test_a_stopped_training_can_be_continued(tiny: Config) -> None:
     state = start(tiny, CPU)
     first = advance(state, tiny.replace({"training.steps": 10}))
     kept = weights(state.network)
@@ -154,7 +154,7 @@ def test_a_schedule_may_begin_at_any_step(tiny: Config) -> None:
     np.testing.assert_allclose([event.learning_rate / 1e-3 for event in second], expected)
 
 
-def test_going_on_begins_with_the_weights_that_are_given(tiny: Config) -> None:
+def test_a_continued_training_starts_with_the_given_weights(tiny: Config) -> None:
     before, _ = run(tiny)
     config = tiny.replace({"training.steps": 5})
     state = continue_training(config, before.average.state_dict(), 3, CPU)
