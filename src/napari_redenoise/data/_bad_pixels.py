@@ -33,8 +33,8 @@ _COMMON = 0.5
 where most pixels count no photon."""
 
 _ENCLOSED, _FAR, _ISOLATED = 0.75, 65, 5e-4
-"""An area with many isolated other pixels is no constant area: the least share of the area in the
-5 x 5 pixels around one, the side of a square, and the largest share of such pixels within it."""
+"""An area with many isolated other pixels is no constant area. An isolated pixel has at least this
+share of the area in the 5 x 5 pixels around it. The limit is a share in a square of this side."""
 
 _RANGES, _USUAL = 2.0, (99.5, 4.0)
 """Distance of an outlier from all its neighbours but one: this many times their range, plus this
@@ -86,8 +86,8 @@ def is_outlier(window: npt.NDArray[Any], missing: Mask) -> Mask:
     Notes
     -----
     Optics do not form spots of one or two pixels. Of the eight neighbours one may be an outlier
-    itself. The pixel exceeds the other seven by more than twice their range, plus four times the
-    99.5th percentile of the absolute differences from the neighbours' mean.
+    itself. The distance to the other seven is more than twice their range plus a margin. The margin
+    is four times the 99.5th percentile of absolute differences from the neighbours' mean.
     """
     found = np.zeros(window.shape, bool)
     for index in np.ndindex(window.shape[:-2]):
@@ -160,7 +160,7 @@ def _is_constant(plane: npt.NDArray[Any]) -> Mask:
     flat |= _lines(rows, columns, 0) | _lines(columns, rows, 1)
     if not flat.any() or flat.all():
         return flat
-    # Each value on its own: a gap may lie beside a saturated blob.
+    # Each value on its own: a gap may touch a saturated blob.
     others = _mean(~flat, _AROUND)
     levels, counts = np.unique(plane[flat], return_counts=True)
     constant = np.zeros_like(flat)

@@ -83,13 +83,13 @@ def to_equivariant(
     Parameters
     ----------
     module : Module
-        Takes images (B, C, H, W), traceable by `torch.fx`; not modified. Supported are Conv2d,
-        ConvTranspose2d, BatchNorm2d, InstanceNorm2d, GroupNorm, Dropout2d, PReLU, pointwise
-        functions, pooling, upsampling, symmetric padding and cropping, sums, products, powers
-        and concatenations, and learned factors per channel. LayerNorm and Linear over the channels
-        are supported between ``permute(0, 2, 3, 1)`` and its inverse, PixelShuffle after a
-        convolution, and PixelUnshuffle before one. Other inputs of its forward keep their default
-        values, or are images that a convolution takes.
+        Takes images (B, C, H, W), traceable by `torch.fx`; not modified. Supported layers are
+        Conv2d, ConvTranspose2d, BatchNorm2d, InstanceNorm2d, GroupNorm, Dropout2d, PReLU, pooling
+        and upsampling. Supported functions are pointwise ones, symmetric padding and cropping,
+        sums, products, powers, concatenations, and learned factors per channel. LayerNorm and
+        Linear over the channels are supported between ``permute(0, 2, 3, 1)`` and its inverse,
+        PixelShuffle after a convolution, and PixelUnshuffle before one. Other inputs of its forward
+        keep their default values, or are images that a convolution takes.
     group : Group
     kernel_size : int, optional
         Odd size for convolutions that keep the size of their image, except 1 x 1; default their
@@ -108,8 +108,9 @@ def to_equivariant(
     Returns
     -------
     GraphModule
-        With the same mode, dtype and device. On sizes that are multiples of the total stride it is
-        exactly equivariant under the rotations by multiples of 90 degrees (and flips) of the group.
+        With the same mode, dtype and device. It is exactly equivariant under the rotations by
+        multiples of 90 degrees (and flips) of the group. Sizes must be multiples of the total
+        stride.
 
     Raises
     ------
@@ -121,12 +122,11 @@ def to_equivariant(
     Notes
     -----
     Weights and statistics are reset, since learned filters cannot be converted. Functional dropout
-    becomes a layer that follows ``train()`` and ``eval()``. Sizes computed from the image, for
-    example for upsampling to the size of a skip connection, are kept if they are exact on multiples
-    of 128 pixels. A factor computed from one side of the image is exact on square images only.
-    Resampling by a fraction computes positions from both sizes (``recompute_scale_factor``), so
-    rounding does not shift the image.
-    """
+    becomes a layer that follows ``train()`` and ``eval()``. Sizes computed from the image, such as
+    that of a skip connection, are kept if they are exact on multiples of 128 pixels. A factor
+    computed from one side of the image is exact on square images only. Resampling by a fraction
+    computes positions from both sizes (``recompute_scale_factor``), so rounding does not shift the
+    image."""
     _check_size(kernel_size)
     traced = traced_copy(module)
     for rewrite in (put_channels_first, make_factors_layers, merge_shuffles):

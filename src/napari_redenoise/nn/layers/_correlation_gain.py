@@ -37,10 +37,10 @@ def correlation_gain(kernel_size: int, group: Group) -> float:
     -----
     He et al. assume independent taps, for which correlations of the input do not matter. Taps of a
     damped basis are correlated if the group has rotations that do not preserve the grid (C3, C8,
-    ...), and so are features after a ReLU. With kernel 5 and C8 a layer passes twice the energy of
-    its filters, and twenty layers a million times. The autocorrelation of the features is computed
-    through twenty layers of infinite width with white noise as input. The result is the geometric
-    mean of their gains. It is 1 if all rotations preserve the grid.
+    ...). Features after a ReLU are correlated, too. With kernel 5 and C8 a layer passes twice the
+    energy of its filters, and twenty layers a million times. The autocorrelation of the features is
+    computed through twenty layers of infinite width with white noise as input. The result is the
+    geometric mean of their gains. It is 1 if all rotations preserve the grid.
     """
     spectrum = _power_spectrum(kernel_size, group)
     features = np.zeros_like(spectrum)

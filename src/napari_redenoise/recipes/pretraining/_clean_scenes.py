@@ -1,4 +1,4 @@
-"""Numbered clean scenes, drawn by processes that run beside the training."""
+"""Numbered clean scenes, drawn by processes parallel to the training."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ class Pretraining:
         yield from train(self.state, self._batches(), _unchanged, training, dtype, gain_loss)
 
     def _batches(self) -> Iterator[Sample]:
-        """Batches by step, from scenes that are drawn beside the training."""
+        """Batches by step, from scenes that are drawn in parallel."""
         training, recipe = self.config.training, self.recipe
         needed = (
             FIRST + training.total_steps * training.patches_per_step // recipe.examples_per_scene
