@@ -126,7 +126,8 @@ def to_equivariant(
     that of a skip connection, are kept if they are exact on multiples of 128 pixels. A factor
     computed from one side of the image is exact on square images only. Resampling by a fraction
     computes positions from both sizes (``recompute_scale_factor``), so rounding does not shift the
-    image."""
+    image.
+    """
     _check_size(kernel_size)
     traced = traced_copy(module)
     for rewrite in (put_channels_first, make_factors_layers, merge_shuffles):
