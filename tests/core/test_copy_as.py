@@ -11,9 +11,9 @@ import pytest
 import tifffile
 import torch
 
+import napari_redenoise
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.io import read_image
-from napari_redenoise.model import _reproduce
 from napari_redenoise.model._reproduce import as_command, as_python
 
 RUNS = {
@@ -130,12 +130,12 @@ def test_the_command_makes_the_same_result(run, redenoise):
 def test_the_script_runs_by_itself(tiny, noisy, tmp_path):
     tifffile.imwrite(tmp_path / "image.tif", noisy)
     (tmp_path / "run.py").write_text(as_python(tiny, None, "YX", device="cpu", out="a.tif"))
-    package = Path(_reproduce.__file__).parents[1]
+    source = Path(napari_redenoise.__file__).parents[1]
     # Another number of threads adds in another order, and training multiplies the rounding.
     threads = str(torch.get_num_threads())
     environment = {
         **os.environ,
-        "PYTHONPATH": str(package),
+        "PYTHONPATH": str(source),
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
     }

@@ -641,7 +641,8 @@ def test_a_model_of_r2r_draws_the_noise_of_the_files_grey_levels(tmp_path, tiny:
     noise = model.session.plan.config.objective.noise
     assert (noise.gain, noise.offset, noise.read_noise) == ((5140.0,), (0.0,), (5140.0,))
     assert training.config.objective.noise.read_noise == (20.0,)
-    assert model.session.provenance["config"] == model.config.model_dump(mode="json")
+    planned = model.session.plan.config.model_dump(mode="json")
+    assert model.session.provenance["config"] == planned
     # In the training's own grey levels the same photons are drawn.
     seen = scene(0)[None].astype(np.float32)
     expected = 257 * denoise_image(

@@ -145,9 +145,9 @@ def test_a_stopped_training_can_be_continued(tiny: Config) -> None:
 def test_a_schedule_may_begin_at_any_step(tiny: Config) -> None:
     changes = {"training.learning_rate": 1e-3, "training.warmup_steps": 2}
     state = start(tiny.replace(changes), CPU)
-    advance(state, tiny.replace(changes, **{"training.steps": 5}))
+    advance(state, tiny.replace({**changes, "training.steps": 5}))
     state.schedule_start = 5
-    second = advance(state, tiny.replace(changes, **{"training.steps": 13}))
+    second = advance(state, tiny.replace({**changes, "training.steps": 13}))
     assert [(event.step, event.steps) for event in second] == [(n, 13) for n in range(6, 14)]
     # Two steps of warm-up, two more to the half, and half a cosine over four.
     expected = [0.5, 1, 1, 1, 1, (2 + 2**0.5) / 4, 0.5, (2 - 2**0.5) / 4]
