@@ -163,7 +163,16 @@ def test_cameras_cover_the_range_and_every_flaw() -> None:
     assert bright.mean() == pytest.approx(0.15, abs=0.03)
     assert np.exp(photons[bright].mean()) == pytest.approx(np.sqrt(300 * 30_000), rel=0.3)
     assert np.exp(photons.max()) <= 30_000
-    for flaw in ("background", "has_excess_noise", "read_noise", "uneven", "rows", "columns", "hot", "step"):
+    for flaw in (
+        "background",
+        "has_excess_noise",
+        "read_noise",
+        "uneven",
+        "rows",
+        "columns",
+        "hot",
+        "step",
+    ):
         share = np.mean([bool(getattr(one, flaw)) for one in drawn])
         assert 0.02 < share < 0.98, flaw
     assert any(one.smear[0] and one.smear[1] for one in drawn)
