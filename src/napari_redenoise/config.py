@@ -6,11 +6,12 @@ file is reported and not ignored.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from napari_redenoise.errors import ConfigError
 
@@ -47,11 +48,44 @@ class _Frozen(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            where, what = _first(error)
-            raise ConfigError(f"{where}: {what}" if where else what) from error
+            raise ConfigError(": ".join(filter(None, _first(error)))) from error
 
     # Sections of a whole are validated as parts of it: the error tells the whole path.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+
+class JsonDataclass:
+    """Base of dataclasses that are stored as JSON without the loss of a digit."""
+
+    __pydantic_config__ = ConfigDict(ser_json_inf_nan="strings")
+
+    def as_json(self) -> dict[str, Any]:
+        """Convert to plain values; infinite numbers and NaN become words.
+
+        Returns
+        -------
+        dict
+        """
+        return dict(json.loads(TypeAdapter(type(self)).dump_json(self)))
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Make an object from what `as_json` returned.
+
+        Parameters
+        ----------
+        values : mapping
+
+        Returns
+        -------
+        object of this class
+
+        Raises
+        ------
+        ValueError
+            When a value is missing or has the wrong type.
+        """
+        return TypeAdapter(cls).validate_python(values)
 
 
 class NetworkConfig(_Frozen):

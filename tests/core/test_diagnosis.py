@@ -152,8 +152,8 @@ def test_r2r_draws_from_the_residual_where_that_tells_the_noise() -> None:
 
 def test_noise_whose_growth_is_not_known_is_not_drawn_from() -> None:
     flat = replace(WHITE, model=NoiseModel(0.0, 100.0, 10.0), slope=0.0, gain_error=10.0)
-    assert not flat.gain_is_known
-    with pytest.raises(InputError, match=r"cannot be told.*noise2self"):
+    assert not flat.is_gain_known
+    with pytest.raises(InputError, match=r"cannot be measured.*noise2self"):
         sampling_noise([flat])
     with pytest.raises(InputError, match="no noise was found"):
         sampling_noise([without_noise()])

@@ -126,7 +126,7 @@ def test_r2r_on_an_image_without_noise_is_refused_in_words() -> None:
 
 def test_r2r_never_guesses_that_noise_is_gaussian() -> None:
     even = np.random.default_rng(0).poisson(20.0, (64, 64))
-    with pytest.raises(InputError, match=r"cannot be told.*noise2self"):
+    with pytest.raises(InputError, match=r"cannot be measured.*noise2self"):
         resolve(ObjectiveConfig(kind="r2r"), Planes(even, "YX"))
 
 
@@ -168,7 +168,7 @@ def test_no_photon_noise_is_resolved_to_gaussian_noise(case: tuple[int, ...]) ->
             try:
                 objective = resolve(ObjectiveConfig(kind="r2r"), Planes(image, "YX"))
             except InputError as refused:
-                assert "cannot be told" in str(refused)  # noqa: PT017
+                assert "cannot be measured" in str(refused)  # noqa: PT017
             else:
                 assert objective.noise.gain[0] > 0.5 * gain
 
@@ -200,7 +200,7 @@ def test_auto_adapts_by_r2r_where_the_noise_is_known(photons) -> None:
     even = Planes(np.random.default_rng(0).normal(100, 5, photons.shape), "YX")
     assert resolve(ObjectiveConfig(kind="auto"), even).kind == "noise2self"
     # But who asked for R2R is not given something else.
-    with pytest.raises(InputError, match="cannot be told from this image"):
+    with pytest.raises(InputError, match="cannot be measured in this image"):
         resolve(ObjectiveConfig(kind="r2r"), even)
     # With the shipped network it can be told.
     noise = resolve(ObjectiveConfig(kind="r2r"), even, adapting=True).noise
@@ -348,7 +348,7 @@ def test_structure_that_seems_to_be_correlated_noise_is_seen_through(rough) -> N
     assert diagnosed(replace(report, residual=None)).objective == "noise2void"
     assert diagnose([report], fine_tuning=False).objective == "noise2void"
     texts = " ".join(finding.text for finding in describe(report))
-    assert "white (independent from pixel to pixel), and is taken for the noise" in texts
+    assert "white (independent from pixel to pixel), so it is the noise" in texts
     assert "Correlated" not in texts
     objective = resolve(ObjectiveConfig(), planes, adapting=True)
     assert objective.noise.gain == (0.0,)
@@ -374,7 +374,7 @@ def test_white_noise_of_unknown_growth_in_an_even_picture_is_drawn_from() -> Non
     (report,) = noise_reports(Planes(noisy, "YX"))
     residual = pretrained_residual(Planes(noisy, "YX"), report)
     unknown = replace(report, gain_error=1e3, residual=residual)
-    assert not unknown.gain_is_known
+    assert not unknown.is_gain_known
     assert diagnosed(unknown).objective == "r2r"
     model = noise_model(unknown)
     assert model.gain == 0
@@ -409,7 +409,7 @@ def test_correlation_of_the_residual_beyond_that_of_the_noise_is_structure() -> 
     assert noise_model(unknown) == least
     texts = " ".join(finding.text for finding in describe(unknown))
     assert "would remove structure with the noise" in texts
-    assert "taken for 3.00 grey levels RMS" in texts
+    assert "estimated at 3.00 grey levels RMS" in texts
     # Never more than was measured.
     more = replace(unknown.residual, noise=NoiseModel(0.0, 0.0, 7.0))
     assert noise_model(replace(unknown, residual=more)) == unknown.model
