@@ -121,7 +121,7 @@ def test_noise2void_takes_the_median_of_the_pixels_that_are_not_hidden() -> None
     ],
 )
 def test_patches_are_only_turned_in_ways_that_leave_the_shape_as_it_is(shape, expected) -> None:
-    turns = Noise2Void(mask_shape=shape).turns
+    turns = Noise2Void(mask_shape=shape).symmetries
     drawing = np.array([[cell == "1" for cell in row] for row in shape])
     assert len(turns) == len(set(turns)) == expected
     for mirrored, quarters in turns:

@@ -70,7 +70,7 @@ def test_both_shots_are_normalised_alike_over_both() -> None:
 def test_patches_are_turned_in_the_allowed_ways_only() -> None:
     block = numbers(1, 24, 24)
     pool = load_pool(Planes(block[0], "YX"), generator(), most_pixels=10**6)
-    turns = Noise2Void(mask_shape=("111",)).turns
+    turns = Noise2Void(mask_shape=("111",)).symmetries
     along_x = 0.0
     for patch in next(patches(pool, 8, 100, generator(), turns)).noisy:
         step = (patch[0, 0, 1] - patch[0, 0, 0]).abs()

@@ -205,7 +205,7 @@ class TrainingRun:
         objective = make_objective(plan.config.objective, pool.normalisation)
         side = training.patch_side * objective.scale
         count = training.patches_per_step
-        batches = patches(pool, side, count, state.generator, objective.turns)
+        batches = patches(pool, side, count, state.generator, objective.symmetries)
         return train(state, batches, usable_alone(objective), training, self._dtype)
 
     def _made(self, step: StepDone) -> None:

@@ -1,4 +1,4 @@
-"""Self-supervised objectives: each turns noisy patches into an input, a target and a mask."""
+"""Self-supervised objectives: each converts noisy patches to an input, a target and a mask."""
 
 from napari_redenoise.config import ObjectiveConfig
 from napari_redenoise.errors import ConfigError
@@ -32,10 +32,14 @@ def build_objective(config: ObjectiveConfig, noise: NoiseFigures | None = None) 
     noise : NoiseFigures, optional
         The configured noise in the units of the patches, which R2R needs.
 
+    Returns
+    -------
+    Objective
+
     Raises
     ------
     ConfigError
-        When R2R is not told the noise.
+        When R2R has no noise.
     """
     match config.kind:
         case "noise2void":
@@ -48,6 +52,6 @@ def build_objective(config: ObjectiveConfig, noise: NoiseFigures | None = None) 
             return Neighbor2Neighbor(config.regularisation)
         case "r2r":
             if noise is None:
-                raise ConfigError("R2R draws from the noise: give its gain, offset and read noise")
+                raise ConfigError("R2R has no noise to draw: give gain, offset and read noise")
             return R2R(noise, config.recorruption)
     return Noise2Self(config.spacing)
