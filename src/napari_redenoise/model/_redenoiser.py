@@ -262,7 +262,7 @@ class Redenoiser:
     ) -> TrainingRun:
         """A training of what was learned already."""
         session = self.session
-        past, normalisation = session.settled(), session.normalised()
+        past, normalisation = session.trained_plan(), session.normalised()
         if steps is None or steps < 1:
             raise ConfigError("training is resumed for a number of steps: give at least 1")
         session.check_channels(material.planes)
@@ -373,7 +373,7 @@ class Redenoiser:
         network, normalisation = session.network(), session.normalised()
         if session.is_loaded:
             check_scale(planes, normalisation)
-        plan = session.settled()
+        plan = session.trained_plan()
         count = plan.config.objective.draws if draws is None else draws
         tiling = self.config.tiling
         yield from predict_planes(
@@ -412,7 +412,7 @@ class Redenoiser:
         """
         session = self.session
         session.settle()
-        plan = session.settled()
+        plan = session.trained_plan()
         return save_model(
             path,
             session.network(),

@@ -88,9 +88,9 @@ class TrainingRun:
     ) -> None:
         self._session, self._material, self._pool = session, material, pool
         self._state, self._controls, self._plan = state, controls, plan
-        config = session.settled().config
+        config = session.trained_plan().config
         self._dtype = training_dtype(session.device, config.training.precision)
-        self._is_fine_tuning = session.settled().is_fine_tuning
+        self._is_fine_tuning = session.trained_plan().is_fine_tuning
         self._before = session.provenance.get("seconds", 0.0)
         self._began, self._paused = 0.0, 0.0
 
@@ -223,7 +223,7 @@ class TrainingRun:
         return Snapshot.of(self._state.average, self._state.losses, self._session.provenance)
 
     def _provenance(self, step: StepDone | None, seconds: float) -> dict[str, Any]:
-        plan, planes = self._session.settled(), self._material.planes
+        plan, planes = self._session.trained_plan(), self._material.planes
         return {
             "version": napari_redenoise.__version__,
             "asked": plan.asked.model_dump(mode="json"),

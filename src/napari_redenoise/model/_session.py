@@ -96,7 +96,7 @@ class Session:
         if self.state is not None and self.state.step == step:
             self._network = self.state.average
         else:
-            self._network = snapshot.network(self.settled().config.network, self.device)
+            self._network = snapshot.network(self.trained_plan().config.network, self.device)
         self.provenance = dict(snapshot.provenance)
 
     @torch.inference_mode(mode=False)  # The copy can be trained, whatever the caller is in.
@@ -169,7 +169,7 @@ class Session:
         denoised : array-like, optional
             Takes the denoised image, instead of a new array.
         """
-        kind = self.settled().config.network.kind
+        kind = self.trained_plan().config.network.kind
         return allocate(self.planes(image, axes), kind, branches=branches, denoised=denoised)
 
     def preview(
@@ -195,7 +195,7 @@ class Session:
         planes = self.planes(image, axes)
         if step is None:
             return self.preview_with(self.network(), planes, window, self.step)
-        network = self.settled().config.network
+        network = self.trained_plan().config.network
         with self.history.shown(step, network, self.device) as shown:
             return self.preview_with(shown, planes, window, step)
 
@@ -214,7 +214,7 @@ class Session:
         Interrupted
             When stopped.
         """
-        plan, normalisation = self.settled(), self.normalised()
+        plan, normalisation = self.trained_plan(), self.normalised()
         dtype = training_dtype(self.device, plan.config.training.precision)
         pixels = planes.read(window.sample, window.rows, window.columns)
         if min(pixels.shape[1:]) >= SMALLEST_SIDE and plan.lines != "none":
@@ -260,7 +260,7 @@ class Session:
             raise ConfigError(_UNTRAINED)
         return self._network.eval()
 
-    def settled(self) -> TrainingPlan:
+    def trained_plan(self) -> TrainingPlan:
         """The plan of what was learned; errors as of `network`."""
         if self.plan is None:
             raise ConfigError(_UNTRAINED)
@@ -297,7 +297,7 @@ class Session:
 
     def draws(self, count: int) -> Draws | None:
         """What the network is shown of an image, where that is not the image itself."""
-        config = self.settled().config
+        config = self.trained_plan().config
         if not shows_draws(config):
             return None
         objective = make_objective(config.objective, self.normalised())
@@ -319,7 +319,7 @@ class Session:
     def _between(self, tuned: DenoisingNetwork, share: float) -> DenoisingNetwork:
         """A network so far on the way from the pretrained weights to the fine-tuned ones."""
         network = copy.deepcopy(tuned)
-        weights = pretrained_weights(self.settled().config.network)
+        weights = pretrained_weights(self.trained_plan().config.network)
         with torch.no_grad():
             for name, value in network.named_parameters():
                 pretrained = weights[name].to(value)
