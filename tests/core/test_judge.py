@@ -301,7 +301,7 @@ def test_a_share_lies_between_both_networks(warm: Config, noisy, monkeypatch) ->
     model.session.judge = Judge(pool_of(torch.zeros(1, 32, 32)), 1, 0)
     half = Judgement(8, 0.5, 1.0, {})
     monkeypatch.setattr(Judge, "judge", lambda *_: half)
-    assert model.session.settle() == half
+    assert model.session.apply_judgement() == half
     weights = _pretrained.pretrained_weights(warm.network)
     tuned = dict(model.session.state.average.named_parameters())
     for name, value in model.session.network().named_parameters():

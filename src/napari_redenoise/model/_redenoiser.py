@@ -369,7 +369,7 @@ class Redenoiser:
         """
         session = self.session
         planes = session.planes(image, axes)
-        session.settle(should_stop)
+        session.apply_judgement(should_stop)
         network, normalisation = session.network(), session.normalised()
         if session.is_loaded:
             check_scale(planes, normalisation)
@@ -411,7 +411,7 @@ class Redenoiser:
             When the file exists and ``overwrite`` is not set, or has another ending.
         """
         session = self.session
-        session.settle()
+        session.apply_judgement()
         plan = session.trained_plan()
         return save_model(
             path,

@@ -110,7 +110,7 @@ class TrainingRun:
             if state.step == state.began:
                 session.judge = None
         if not stops():
-            judgement = session.settle(stops)
+            judgement = session.apply_judgement(stops)
             if judgement is not None:
                 yield judgement
 

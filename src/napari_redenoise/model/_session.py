@@ -119,7 +119,7 @@ class Session:
         return twin
 
     @torch.inference_mode(mode=False)
-    def settle(self, should_stop: Callable[[], bool] | None = None) -> Judgement | None:
+    def apply_judgement(self, should_stop: Callable[[], bool] | None = None) -> Judgement | None:
         """Take as much of a fine-tuning as improves the result.
 
         After a training that was stopped this is left to whoever uses the model next, since it
