@@ -262,7 +262,7 @@ class Redenoiser:
     ) -> TrainingRun:
         """A training of what was learned already."""
         session = self.session
-        past, normalisation = session.trained_plan(), session.normalised()
+        past, normalisation = session.trained_plan(), session.trained_normalisation()
         if steps is None or steps < 1:
             raise ConfigError("training is resumed for a number of steps: give at least 1")
         session.check_channels(material.planes)
@@ -370,7 +370,7 @@ class Redenoiser:
         session = self.session
         planes = session.planes(image, axes)
         session.apply_judgement(should_stop)
-        network, normalisation = session.network(), session.normalised()
+        network, normalisation = session.network(), session.trained_normalisation()
         if session.is_loaded:
             check_scale(planes, normalisation)
         plan = session.trained_plan()
@@ -417,7 +417,7 @@ class Redenoiser:
             path,
             session.network(),
             plan.config,
-            session.normalised(),
+            session.trained_normalisation(),
             session.provenance,
             plan=plan.as_json(),
             overwrite=overwrite,

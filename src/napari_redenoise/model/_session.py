@@ -214,7 +214,7 @@ class Session:
         Interrupted
             When stopped.
         """
-        plan, normalisation = self.trained_plan(), self.normalised()
+        plan, normalisation = self.trained_plan(), self.trained_normalisation()
         dtype = training_dtype(self.device, plan.config.training.precision)
         pixels = planes.read(window.sample, window.rows, window.columns)
         if min(pixels.shape[1:]) >= SMALLEST_SIDE and plan.lines != "none":
@@ -266,7 +266,7 @@ class Session:
             raise ConfigError(_UNTRAINED)
         return self.plan
 
-    def normalised(self) -> Normalisation:
+    def trained_normalisation(self) -> Normalisation:
         """The normalisation of what was learned; errors as of `network`."""
         if self.normalisation is None:
             raise ConfigError(_UNTRAINED)
@@ -300,7 +300,7 @@ class Session:
         config = self.trained_plan().config
         if not shows_draws(config):
             return None
-        objective = make_objective(config.objective, self.normalised())
+        objective = make_objective(config.objective, self.trained_normalisation())
         return draws_of(objective, count, config.training.seed)
 
     def here(self) -> Snapshot:
