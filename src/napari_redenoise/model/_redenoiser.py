@@ -268,7 +268,7 @@ class Redenoiser:
         session.check_channels(material.planes)
         if session.is_loaded:
             check_scale(material.planes, normalisation)
-        here = session.here()
+        here = session.current_snapshot()
         last = here.step + steps
         plan = given or make_plan(
             self.config,

@@ -303,7 +303,7 @@ class Session:
         objective = make_objective(config.objective, self.trained_normalisation())
         return draws_of(objective, count, config.training.seed)
 
-    def here(self) -> Snapshot:
+    def current_snapshot(self) -> Snapshot:
         """What the model is now, from which a training is resumed."""
         for snapshot in self.snapshots:
             if snapshot.step == self.step:
