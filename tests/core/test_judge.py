@@ -12,7 +12,7 @@ from napari_redenoise.io import load_model, save_model
 from napari_redenoise.model import _pretrained
 from napari_redenoise.model._judge import Judge, estimate, noise_by_level, probe
 from napari_redenoise.model._judgement import Estimate, Judgement, judgement_in_words, share_of
-from napari_redenoise.model._material import usable_alone
+from napari_redenoise.model._training_images import usable_alone
 from napari_redenoise.nn import Prediction, build_network
 from napari_redenoise.objectives import (
     R2R,

@@ -10,7 +10,7 @@ from napari_redenoise import Config, Redenoiser
 from napari_redenoise.config import NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
-from napari_redenoise.model import ChannelStack, Material, measure_noise, noise_reports
+from napari_redenoise.model import ChannelStack, TrainingImages, measure_noise, noise_reports
 from napari_redenoise.model._noise_reports import pretrained_residual
 from napari_redenoise.model._plan import make_plan
 from napari_redenoise.noise import (
@@ -39,7 +39,7 @@ def resolve(
     """The objective of the plan of a run, begun with pretrained or with random weights."""
     start = "pretrained" if adapting else "random"
     config = Config(objective=objective, training={"start": start})
-    return make_plan(config, Material(planes), torch.device("cpu")).config.objective
+    return make_plan(config, TrainingImages(planes), torch.device("cpu")).config.objective
 
 
 @pytest.fixture(scope="module")
@@ -540,11 +540,11 @@ def test_the_noise_is_measured_again_without_line_offsets(photons, kind, monkeyp
     noisy = Planes(camera(photons) + rows, "YX")
     seen = []
 
-    def corrected(material: Material, lines: str, *_: object) -> Material:
+    def corrected(material: TrainingImages, lines: str, *_: object) -> TrainingImages:
         seen.append(lines)
-        return Material(straight)
+        return TrainingImages(straight)
 
-    monkeypatch.setattr(Material, "corrected", corrected)
+    monkeypatch.setattr(TrainingImages, "corrected", corrected)
     found = resolve(asked, noisy, adapting=True)
     assert (seen, found.lines) == (["rows"], "rows")
     assert found.noise == resolve(asked, straight, adapting=True).noise

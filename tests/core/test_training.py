@@ -8,7 +8,7 @@ from scipy import ndimage
 from napari_redenoise import Config
 from napari_redenoise.config import TrainingConfig
 from napari_redenoise.data import Planes, load_pool, patches
-from napari_redenoise.model._material import usable_alone
+from napari_redenoise.model._training_images import usable_alone
 from napari_redenoise.objectives import Noise2Self, Sample
 from napari_redenoise.training import (
     LEARNING_RATES,

@@ -8,7 +8,7 @@ from napari_redenoise.data import Normalisation
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.inference import predict_window
 from napari_redenoise.io import load_model, save_model
-from napari_redenoise.model import _material, _pretrained
+from napari_redenoise.model import _pretrained, _training_images
 from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.nn import build_network
 from napari_redenoise.nn.testing import equivariance_error
@@ -146,9 +146,9 @@ def test_the_noise_is_measured_only_after_the_first_preview(
     warm, shipped, noisy, monkeypatch
 ) -> None:
     measured = []
-    real = _material.noise_reports
+    real = _training_images.noise_reports
     monkeypatch.setattr(
-        _material, "noise_reports", lambda *a, **k: measured.append(1) or real(*a, **k)
+        _training_images, "noise_reports", lambda *a, **k: measured.append(1) or real(*a, **k)
     )
     window = Window((), slice(0, 40), slice(0, 40))
     model = Redenoiser(warm.replace({"objective.kind": "auto"}), "cpu")

@@ -2,14 +2,6 @@
 
 from napari_redenoise.inference import TileDone
 from napari_redenoise.model._judgement import Judgement, judgement_in_words
-from napari_redenoise.model._material import (
-    Material,
-    draws_of,
-    figures,
-    make_objective,
-    shows_draws,
-    usable_alone,
-)
 from napari_redenoise.model._noise_reports import ChannelStack, noise_reports
 from napari_redenoise.model._one_call import denoise, measure_noise
 from napari_redenoise.model._plan import LINES_IN_WORDS, TrainingPlan
@@ -23,6 +15,14 @@ from napari_redenoise.model._run import TrainingEvent
 from napari_redenoise.model._session import Session
 from napari_redenoise.model._snapshots import Snapshot
 from napari_redenoise.model._timing import estimate_seconds, steps_within
+from napari_redenoise.model._training_images import (
+    TrainingImages,
+    draws_of,
+    figures,
+    make_objective,
+    shows_draws,
+    usable_alone,
+)
 from napari_redenoise.training import StepDone
 
 Event = StepDone | PreviewDone | Judgement | TileDone
@@ -34,7 +34,7 @@ __all__ = [
     "ChannelStack",
     "Event",
     "Judgement",
-    "Material",
+    "TrainingImages",
     "PreviewDone",
     "Redenoiser",
     "Result",

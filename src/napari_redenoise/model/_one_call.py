@@ -6,9 +6,9 @@ import numpy as np
 
 from napari_redenoise.config import Config
 from napari_redenoise.data import ArrayLike
-from napari_redenoise.model._material import as_planes
 from napari_redenoise.model._noise_reports import noise_reports
 from napari_redenoise.model._redenoiser import Redenoiser
+from napari_redenoise.model._training_images import as_planes
 from napari_redenoise.noise import NoiseReport
 
 

@@ -10,8 +10,8 @@ import torch
 
 from napari_redenoise.config import Config, Lines, ObjectiveConfig, Start
 from napari_redenoise.errors import InputError
-from napari_redenoise.model._material import Material
 from napari_redenoise.model._pretrained import resolve_start
+from napari_redenoise.model._training_images import TrainingImages
 from napari_redenoise.noise import (
     Diagnosis,
     NoiseReport,
@@ -177,7 +177,7 @@ class TrainingPlan:
 
 def make_plan(
     asked: Config,
-    material: Material,
+    material: TrainingImages,
     device: torch.device,
     should_stop: Callable[[], bool] | None = None,
     *,
@@ -192,7 +192,7 @@ def make_plan(
     Parameters
     ----------
     asked : Config
-    material : Material
+    material : TrainingImages
         What is trained on.
     device : torch.device
         Where line offsets are found.
@@ -245,7 +245,7 @@ def make_plan(
 
 
 def _reports(
-    material: Material, *, ask_denoiser: bool, always: bool = False
+    material: TrainingImages, *, ask_denoiser: bool, always: bool = False
 ) -> tuple[NoiseReport, ...]:
     """Of every channel; none where the noise cannot be measured."""
     try:

@@ -14,13 +14,13 @@ from napari_redenoise.devices import get_device, memory_in_words
 from napari_redenoise.errors import ConfigError, ModelFileError
 from napari_redenoise.inference import Interrupted, TileDone
 from napari_redenoise.io import load_model, save_model
-from napari_redenoise.model._material import Material
 from napari_redenoise.model._plan import TrainingPlan, make_plan
 from napari_redenoise.model._prediction import Result, predict_planes
 from napari_redenoise.model._pretrained import pretrained_weights, resolve_start
 from napari_redenoise.model._previews import Window
 from napari_redenoise.model._run import Controls, TrainingEvent, TrainingRun
 from napari_redenoise.model._session import Session
+from napari_redenoise.model._training_images import TrainingImages
 from napari_redenoise.noise import NoiseReport
 from napari_redenoise.training import go_on, start
 
@@ -111,7 +111,7 @@ class Redenoiser:
         Interrupted
             When stopped.
         """
-        material = Material.of(image, axes, target, mask, images)
+        material = TrainingImages.of(image, axes, target, mask, images)
         material.shots(self.config.objective)
         return make_plan(self.config, material, self.device, should_stop, reports=reports)
 
@@ -224,7 +224,7 @@ class Redenoiser:
         DeviceError
             When the device's memory does not suffice.
         """
-        material = Material.of(image, axes, target, mask, images)
+        material = TrainingImages.of(image, axes, target, mask, images)
         controls = Controls.of(view, should_stop, should_pause)
         begin = self._resumed if resume else self._begun
         with memory_in_words(self.device):
@@ -235,7 +235,11 @@ class Redenoiser:
             yield from run.events()
 
     def _begun(
-        self, material: Material, controls: Controls, given: TrainingPlan | None, steps: int | None
+        self,
+        material: TrainingImages,
+        controls: Controls,
+        given: TrainingPlan | None,
+        steps: int | None,
     ) -> TrainingRun:
         """A training of fresh or pretrained weights."""
         asked = self.config if steps is None else self.config.replace({"training.steps": steps})
@@ -258,7 +262,11 @@ class Redenoiser:
         return TrainingRun(self.session, material, pool, state, controls, planned)
 
     def _resumed(
-        self, material: Material, controls: Controls, given: TrainingPlan | None, steps: int | None
+        self,
+        material: TrainingImages,
+        controls: Controls,
+        given: TrainingPlan | None,
+        steps: int | None,
     ) -> TrainingRun:
         """A training of what was learned already."""
         session = self.session

@@ -15,12 +15,17 @@ from napari_redenoise.devices import training_dtype
 from napari_redenoise.inference import Interrupted
 from napari_redenoise.model._judge import Judge
 from napari_redenoise.model._judgement import Judgement
-from napari_redenoise.model._material import Material, figures, make_objective, usable_alone
 from napari_redenoise.model._plan import TrainingPlan
 from napari_redenoise.model._pretrained import pretrained_network
 from napari_redenoise.model._previews import FIRST_STEP, PreviewDone, Previews, Window
 from napari_redenoise.model._session import Session
 from napari_redenoise.model._snapshots import Snapshot
+from napari_redenoise.model._training_images import (
+    TrainingImages,
+    figures,
+    make_objective,
+    usable_alone,
+)
 from napari_redenoise.training import StepDone, TrainingState, train
 
 POLL_SECONDS = 0.05
@@ -68,7 +73,7 @@ class TrainingRun:
     ----------
     session : Session
         Its plan, if not the one given, says how training begins.
-    material : Material
+    material : TrainingImages
     pool : Pool
         What is trained on where no line offsets are corrected.
     state : TrainingState
@@ -80,13 +85,13 @@ class TrainingRun:
     def __init__(
         self,
         session: Session,
-        material: Material,
+        material: TrainingImages,
         pool: Pool,
         state: TrainingState,
         controls: Controls,
         plan: Planned,
     ) -> None:
-        self._session, self._material, self._pool = session, material, pool
+        self._session, self._training_images, self._pool = session, material, pool
         self._state, self._controls, self._plan = state, controls, plan
         config = session.trained_plan().config
         self._dtype = training_dtype(session.device, config.training.precision)
@@ -133,7 +138,7 @@ class TrainingRun:
         network, stops = self._state.average, self._controls.stops
 
         def denoise(window: Window, step: int) -> PreviewDone:
-            planes = self._material.planes
+            planes = self._training_images.planes
             return self._session.preview_with(network, planes, window, step, stops)
 
         shows_at_once = self._is_fine_tuning or self._state.began
@@ -179,7 +184,9 @@ class TrainingRun:
             return self._pool
         stops, objective = self._controls.stops, plan.config.objective
         whole = objective.kind == "noise2noise"
-        material = self._material.corrected(plan.lines, self._session.device, stops, whole=whole)
+        material = self._training_images.corrected(
+            plan.lines, self._session.device, stops, whole=whole
+        )
         shots = material.shots(objective)
         generator, normalisation = self._state.generator, self._pool.normalisation
         return load_pool(shots, generator, normalisation, should_stop=stops)
@@ -223,7 +230,7 @@ class TrainingRun:
         return Snapshot.of(self._state.average, self._state.losses, self._session.provenance)
 
     def _provenance(self, step: StepDone | None, seconds: float) -> dict[str, Any]:
-        plan, planes = self._session.trained_plan(), self._material.planes
+        plan, planes = self._session.trained_plan(), self._training_images.planes
         return {
             "version": napari_redenoise.__version__,
             "asked": plan.asked.model_dump(mode="json"),
@@ -231,7 +238,7 @@ class TrainingRun:
             "axes": planes.axes,
             "shape": [int(size) for size in planes.array.shape],
             "region": planes.region is not None,
-            "images": 1 + len(self._material.images),
+            "images": 1 + len(self._training_images.images),
             "steps": step.step if step else 0,
             "loss": step.loss if step else None,
             "batch_size": step.patches if step else None,

@@ -15,12 +15,12 @@ from napari_redenoise.inference import Draws, predict_window
 from napari_redenoise.model._judge import Judge
 from napari_redenoise.model._judgement import Judgement
 from napari_redenoise.model._line_correction import correct_lines
-from napari_redenoise.model._material import as_planes, draws_of, make_objective, shows_draws
 from napari_redenoise.model._plan import TrainingPlan
 from napari_redenoise.model._prediction import allocate
 from napari_redenoise.model._pretrained import pretrained_weights
 from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.model._snapshots import Snapshot, Snapshots
+from napari_redenoise.model._training_images import as_planes, draws_of, make_objective, shows_draws
 from napari_redenoise.nn import DenoisingNetwork
 from napari_redenoise.training import TrainingState
 

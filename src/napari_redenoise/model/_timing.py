@@ -11,14 +11,14 @@ from napari_redenoise.config import DEFAULT_STEPS, Config, NoiseConfig
 from napari_redenoise.data import ArrayLike, Normalisation, Planes, Pool, patches
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.inference import Tile, predict_window, tile_sizes, tiles
-from napari_redenoise.model._material import (
+from napari_redenoise.model._pretrained import resolve_start
+from napari_redenoise.model._training_images import (
     as_planes,
     draws_of,
     make_objective,
     shows_draws,
     usable_alone,
 )
-from napari_redenoise.model._pretrained import resolve_start
 from napari_redenoise.nn import total_stride
 from napari_redenoise.training import BEFORE, start, train
 

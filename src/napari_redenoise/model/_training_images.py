@@ -35,7 +35,7 @@ MOST_CORRECTED = 2**20
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingImages:
     """Images to train on.
 
     Attributes
@@ -51,7 +51,7 @@ class Material:
     planes: Planes
     target: Planes | None = None
     images: tuple[Planes, ...] = ()
-    _corrected: dict[tuple[Lines, bool], Material] = field(
+    _corrected: dict[tuple[Lines, bool], TrainingImages] = field(
         default_factory=dict, compare=False, repr=False
     )
 
@@ -63,7 +63,7 @@ class Material:
         target: ArrayLike | None = None,
         mask: ArrayLike | None = None,
         images: Sequence[ArrayLike] = (),
-    ) -> Material:
+    ) -> TrainingImages:
         """Check what was given, without reading a pixel; see `Redenoiser.fit_events`.
 
         Raises
@@ -95,7 +95,7 @@ class Material:
         should_stop: Callable[[], bool] | None = None,
         *,
         whole: bool = False,
-    ) -> Material:
+    ) -> TrainingImages:
         """The same after a line correction, found once.
 
         Of as many pixels as that is worth, or of the ``whole``: Noise2Noise needs frames that
@@ -114,7 +114,7 @@ class Material:
 
             target = None if self.target is None else correct(self.target)
             images = tuple(map(correct, self.images))
-            self._corrected[lines, whole] = Material(correct(self.planes), target, images)
+            self._corrected[lines, whole] = TrainingImages(correct(self.planes), target, images)
         return self._corrected[lines, whole]
 
     def noise(self, *, ask_denoiser: bool = True, always: bool = False) -> tuple[NoiseReport, ...]:
