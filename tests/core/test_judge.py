@@ -20,7 +20,7 @@ from napari_redenoise.objectives import (
     Noise2Noise,
     Noise2Self,
     Noise2Void,
-    NoiseFigures,
+    PatchNoise,
 )
 
 UNIT = Normalisation((0.0,), (1.0,))
@@ -30,7 +30,7 @@ OBJECTIVES = {
     "noise2void": Noise2Void(),
     "bar": Noise2Void(mask_shape=("11111",)),
     "noise2noise": Noise2Noise(),
-    "r2r": R2R(NoiseFigures((0.0,), (0.0,), (0.5,))),
+    "r2r": R2R(PatchNoise((0.0,), (0.0,), (0.5,))),
     "neighbor2neighbor": Neighbor2Neighbor(),
 }
 
@@ -121,7 +121,7 @@ def test_structure_that_the_pretrained_network_takes_for_noise_may_come_back() -
     # As fine as the pixels: nothing but the strength of the noise tells it from noise.
     texture = torch.rand(1, 384, 384, generator=generator(4))
     noisy = texture + 0.03 * torch.randn(texture.shape, generator=generator(5))
-    known = NoiseFigures((0.0,), (0.0,), (0.03,))
+    known = PatchNoise((0.0,), (0.0,), (0.03,))
     shares = []
     for noise in (None, known):
         judge = Judge(pool_of(noisy), 1, 0, noise=noise)

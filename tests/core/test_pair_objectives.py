@@ -9,7 +9,7 @@ from napari_redenoise.objectives import (
     R2R,
     Neighbor2Neighbor,
     Noise2Noise,
-    NoiseFigures,
+    PatchNoise,
     Supervised,
     build_objective,
     masked_loss,
@@ -135,14 +135,14 @@ def test_the_best_filter_for_neighbor2neighbor_is_the_best_for_the_clean_picture
 
 
 NOISES = {
-    "Gaussian": NoiseFigures((0.0,), (0.0,), (0.7,)),
-    "photons": NoiseFigures((0.15,), (-4.0,), (0.0,)),
-    "photons and read noise": NoiseFigures((0.1,), (-4.0,), (0.5,)),
+    "Gaussian": PatchNoise((0.0,), (0.0,), (0.7,)),
+    "photons": PatchNoise((0.15,), (-4.0,), (0.0,)),
+    "photons and read noise": PatchNoise((0.1,), (-4.0,), (0.5,)),
 }
 every_noise = pytest.mark.parametrize("figures", NOISES.values(), ids=NOISES)
 
 
-def shot(clean: torch.Tensor, figures: NoiseFigures, seed: int = 0) -> torch.Tensor:
+def shot(clean: torch.Tensor, figures: PatchNoise, seed: int = 0) -> torch.Tensor:
     """What a camera with these figures sees of a scene."""
     (gain,), (offset,), (read_noise,) = figures.gain, figures.offset, figures.read_noise
     light = clean
@@ -154,7 +154,7 @@ def shot(clean: torch.Tensor, figures: NoiseFigures, seed: int = 0) -> torch.Ten
 @every_noise
 @pytest.mark.parametrize("recorruption", [0.5, 1.0])
 def test_r2r_makes_two_pictures_without_bias_whose_noises_are_uncorrelated(
-    figures: NoiseFigures, recorruption: float
+    figures: PatchNoise, recorruption: float
 ) -> None:
     for level in (-1.0, 0.0, 3.0):
         scene = torch.full((8, 1, 256, 256), level)
@@ -177,7 +177,7 @@ def test_r2r_makes_two_pictures_without_bias_whose_noises_are_uncorrelated(
 @pytest.mark.parametrize("read_noise", [1.0, 1.6])
 def test_in_the_dark_the_noises_of_r2r_have_little_in_common(photons, read_noise) -> None:
     """Where read noise takes counts below zero, of which no photon can be taken."""
-    figures = NoiseFigures((1.0,), (0.0,), (read_noise,))
+    figures = PatchNoise((1.0,), (0.0,), (read_noise,))
     scene = torch.full((8, 1, 256, 256), photons)
     sample = R2R(figures)(shot(scene, figures), generator(9))
     source, target = ((part - photons).double() for part in (sample.input, sample.target))
@@ -187,7 +187,7 @@ def test_in_the_dark_the_noises_of_r2r_have_little_in_common(photons, read_noise
 
 
 @every_noise
-def test_r2r_divides_the_picture_and_loses_nothing(figures: NoiseFigures) -> None:
+def test_r2r_divides_the_picture_and_loses_nothing(figures: PatchNoise) -> None:
     noisy = noise(2, 1, 32, 32)
     sample = R2R(figures, 0.5)(noisy, generator())
     torch.testing.assert_close(0.8 * sample.input + 0.2 * sample.target, noisy)
@@ -234,7 +234,7 @@ def test_what_the_input_of_r2r_tells_of_the_noise_of_the_target_is_little(
     The target's noise as a function of the input's, by classes of the latter: what a network could
     learn of it, as a share of the variance of the picture's noise.
     """
-    figures = NoiseFigures((1.0,), (0.0,), (read_noise,))
+    figures = PatchNoise((1.0,), (0.0,), (read_noise,))
     scene = torch.full((8, 1, 256, 256), photons)
     sample = R2R(figures)(shot(scene, figures), generator(9))
     source, target = ((part - photons).double().flatten() for part in (sample.input, sample.target))
@@ -246,7 +246,7 @@ def test_what_the_input_of_r2r_tells_of_the_noise_of_the_target_is_little(
 @pytest.mark.parametrize("photons", [0.05, 0.5, 2.0, 10.0, 50.0])
 @pytest.mark.parametrize("read_noise", [0.0, 2.0])
 def test_r2r_leaves_out_few_pixels_of_noise_that_is_as_it_says(photons, read_noise) -> None:
-    figures = NoiseFigures((1.0,), (0.0,), (read_noise,))
+    figures = PatchNoise((1.0,), (0.0,), (read_noise,))
     noisy = shot(torch.full((8, 1, 256, 256), photons), figures)
     compared = R2R(figures)(noisy, generator()).mask
     assert compared.shape == (8, 1, 256, 256)
@@ -275,12 +275,12 @@ def test_r2r_leaves_out_single_pixels_that_the_noise_does_not_explain(figures) -
 @pytest.mark.parametrize(
     ("figures", "compares"),
     [
-        (NoiseFigures((0.01,), (0.0,), (1.0,)), False),
-        (NoiseFigures((0.01,), (-100.0,), (0.0,)), True),
+        (PatchNoise((0.01,), (0.0,), (1.0,)), False),
+        (PatchNoise((0.01,), (-100.0,), (0.0,)), True),
         # No camera that counts photons.
-        (NoiseFigures((0.0,), (0.0,), (1.0,)), True),
+        (PatchNoise((0.0,), (0.0,), (1.0,)), True),
         # Light of the darkest region is among the read noise.
-        (NoiseFigures((0.01,), (0.0,), (1.0,), (1.0,)), True),
+        (PatchNoise((0.01,), (0.0,), (1.0,), (1.0,)), True),
     ],
 )
 def test_r2r_leaves_out_the_long_tails_of_the_read_noise_of_cameras(figures, compares) -> None:
@@ -300,7 +300,7 @@ def test_draws_for_a_prediction_are_the_inputs_of_training() -> None:
 
 
 def test_channels_have_their_own_noise() -> None:
-    figures = NoiseFigures((0.3, 0.0), (-3.0, 0.0), (0.0, 0.5))
+    figures = PatchNoise((0.3, 0.0), (-3.0, 0.0), (0.0, 0.5))
     noisy = torch.zeros(4, 2, 128, 128)
     sample = R2R(figures)(noisy, generator())
     assert float(sample.input[:, 1].std()) == pytest.approx(0.5 * 0.5, rel=0.03)

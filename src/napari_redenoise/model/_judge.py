@@ -21,7 +21,7 @@ from napari_redenoise.data import Pool
 from napari_redenoise.inference import Interrupted, interruptible
 from napari_redenoise.model._judgement import Estimate, Judgement, share_of
 from napari_redenoise.nn import DenoisingNetwork
-from napari_redenoise.objectives import NoiseFigures, neighbour_mean
+from napari_redenoise.objectives import PatchNoise, neighbour_mean
 
 SIDE, MOST_WINDOWS = 128, 9
 CELL = 32
@@ -70,7 +70,7 @@ class Judge:
         Chooses windows and pixels.
     dtype : torch.dtype
         ``torch.bfloat16`` computes the networks under autocast.
-    noise : NoiseFigures, optional
+    noise : PatchNoise, optional
         Of white noise, where the pretrained network does not know the structure of the image: what
         it takes away is not the noise then, and hidden pixels cannot be predicted.
 
@@ -86,7 +86,7 @@ class Judge:
         channels: int,
         seed: int,
         dtype: torch.dtype = torch.float32,
-        noise: NoiseFigures | None = None,
+        noise: PatchNoise | None = None,
     ) -> None:
         self._noise = noise
         self._generator = torch.Generator().manual_seed(seed)

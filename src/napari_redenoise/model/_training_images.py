@@ -28,7 +28,7 @@ from napari_redenoise.inference import Draws
 from napari_redenoise.model._line_correction import correct_lines
 from napari_redenoise.model._noise_reports import noise_reports
 from napari_redenoise.noise import NoiseReport
-from napari_redenoise.objectives import NoiseFigures, Objective, Sample, build_objective
+from napari_redenoise.objectives import Objective, PatchNoise, Sample, build_objective
 
 MOST_CORRECTED = 2**20
 """Pixels that are trained on after a line correction, which takes a few predictions."""
@@ -186,7 +186,7 @@ def usable_alone(objective: Objective) -> Callable[[Patches, torch.Generator], S
     return compared
 
 
-def figures(noise: NoiseConfig, normalisation: Normalisation) -> NoiseFigures:
+def figures(noise: NoiseConfig, normalisation: Normalisation) -> PatchNoise:
     """Noise in grey levels, turned into the units of normalised patches."""
     mean, std = (np.asarray(values) for values in (normalisation.mean, normalisation.std))
 
@@ -201,7 +201,7 @@ def figures(noise: NoiseConfig, normalisation: Normalisation) -> NoiseFigures:
     gain, offset, read_noise, skewed = map(
         per_channel, (noise.gain, noise.offset, noise.read_noise, noise.skewed)
     )
-    return NoiseFigures(
+    return PatchNoise(
         tuple((gain / std).tolist()),
         tuple(((offset - mean) / std).tolist()),
         tuple((read_noise / std).tolist()),

@@ -4,7 +4,7 @@ from napari_redenoise.config import ObjectiveConfig
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.objectives._blind_spot import Noise2Self, Noise2Void, neighbour_mean
 from napari_redenoise.objectives._noisy_pairs import Neighbor2Neighbor, Noise2Noise, Supervised
-from napari_redenoise.objectives._recorruption import R2R, NoiseFigures
+from napari_redenoise.objectives._recorruption import R2R, PatchNoise
 from napari_redenoise.objectives._sample import Objective, Sample, masked_loss
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "Noise2Noise",
     "Noise2Self",
     "Noise2Void",
-    "NoiseFigures",
+    "PatchNoise",
     "Objective",
     "Sample",
     "Supervised",
@@ -23,13 +23,13 @@ __all__ = [
 ]
 
 
-def build_objective(config: ObjectiveConfig, noise: NoiseFigures | None = None) -> Objective:
+def build_objective(config: ObjectiveConfig, noise: PatchNoise | None = None) -> Objective:
     """Make the objective that a configuration names.
 
     Parameters
     ----------
     config : ObjectiveConfig
-    noise : NoiseFigures, optional
+    noise : PatchNoise, optional
         The configured noise in the units of the patches, which R2R needs.
 
     Returns

@@ -27,7 +27,7 @@ Figure = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
-class NoiseFigures:
+class PatchNoise:
     """Noise in the units of the patches: ``variance(m) = gain * (m - offset) + read_noise**2``.
 
     One value per channel, or per patch and channel. ``skewed`` is the share of the read noise's
@@ -53,7 +53,7 @@ class NoiseFigures:
         return (gain * (level - offset).clamp(min=0) + read_noise**2).sqrt()
 
     @classmethod
-    def of_patches(cls, patches: Sequence[NoiseFigures]) -> NoiseFigures:
+    def of_patches(cls, patches: Sequence[PatchNoise]) -> PatchNoise:
         """Combine the noise of patches, one value per channel each."""
         gain, offset, read_noise = (
             tuple(getattr(patch, name) for patch in patches)
@@ -68,7 +68,7 @@ class R2R(Objective):
 
     Parameters
     ----------
-    noise : NoiseFigures
+    noise : PatchNoise
     recorruption : float
         The ``a`` of the paper; the share ``alpha = a**2 / (1 + a**2)`` of the photons becomes the
         target.
@@ -102,7 +102,7 @@ class R2R(Objective):
     Learning Beyond Gaussian Noise", CVPR 2025.
     """
 
-    noise: NoiseFigures
+    noise: PatchNoise
     recorruption: float = 0.5
 
     def __call__(self, noisy: Tensor, generator: torch.Generator) -> Sample:

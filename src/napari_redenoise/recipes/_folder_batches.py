@@ -16,7 +16,7 @@ from napari_redenoise.config import FolderConfig, NoiseConfig
 from napari_redenoise.data import ImageFolder, Normalisation, Window
 from napari_redenoise.errors import InputError
 from napari_redenoise.model import figures
-from napari_redenoise.objectives import NoiseFigures
+from napari_redenoise.objectives import PatchNoise
 from napari_redenoise.recipes._added_noise import Image, noise_config, with_noise
 
 _LEAST_LEVEL = 1e-3
@@ -27,7 +27,7 @@ class FolderBatch(NamedTuple):
     """Noisy crops (B, shots * channels, H, W), normalised, and the noise that was added."""
 
     noisy: Tensor
-    noise: NoiseFigures
+    noise: PatchNoise
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class FolderBatches:
             noise = noise_config(self.folder.noise_type, level)
             crops.append(self.normalisation.apply(np.concatenate(self._shots(clean, noise, rng))))
             noises.append(figures(noise, self.normalisation))
-        return FolderBatch(self._stacked(crops), NoiseFigures.of_patches(noises))
+        return FolderBatch(self._stacked(crops), PatchNoise.of_patches(noises))
 
     def _crop(self, number: int, rng: np.random.Generator) -> Image:
         """Of an image, or of the next one that can be read."""
