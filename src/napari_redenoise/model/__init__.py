@@ -18,8 +18,8 @@ from napari_redenoise.model._timing import estimate_seconds, steps_within
 from napari_redenoise.model._training_images import (
     TrainingImages,
     draws_of,
-    figures,
     make_objective,
+    normalise_noise,
     shows_draws,
     usable_alone,
 )
@@ -50,7 +50,7 @@ __all__ = [
     "denoise",
     "draws_of",
     "estimate_seconds",
-    "figures",
+    "normalise_noise",
     "is_fine_tuned",
     "judgement_in_words",
     "make_objective",

@@ -22,8 +22,8 @@ from napari_redenoise.model._session import Session
 from napari_redenoise.model._snapshots import Snapshot
 from napari_redenoise.model._training_images import (
     TrainingImages,
-    figures,
     make_objective,
+    normalise_noise,
     usable_alone,
 )
 from napari_redenoise.training import StepDone, TrainingState, train
@@ -201,7 +201,7 @@ class TrainingRun:
             config.network.channels,
             config.training.seed,
             self._dtype,
-            None if known or noise is None else figures(noise, pool.normalisation),
+            None if known or noise is None else normalise_noise(noise, pool.normalisation),
         )
         network = pretrained_network(config.network).to(self._session.device)
         judge.begin(network.requires_grad_(False), self._controls.stops)

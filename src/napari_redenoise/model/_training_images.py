@@ -166,7 +166,7 @@ def make_objective(config: ObjectiveConfig, normalisation: Normalisation) -> Obj
     ConfigError
         When R2R does not know the noise, or not that of every channel.
     """
-    noise = None if config.noise is None else figures(config.noise, normalisation)
+    noise = None if config.noise is None else normalise_noise(config.noise, normalisation)
     return build_objective(config, noise)
 
 
@@ -186,7 +186,7 @@ def usable_alone(objective: Objective) -> Callable[[Patches, torch.Generator], S
     return compared
 
 
-def figures(noise: NoiseConfig, normalisation: Normalisation) -> PatchNoise:
+def normalise_noise(noise: NoiseConfig, normalisation: Normalisation) -> PatchNoise:
     """Noise in grey levels, turned into the units of normalised patches."""
     mean, std = (np.asarray(values) for values in (normalisation.mean, normalisation.std))
 
