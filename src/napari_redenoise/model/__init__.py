@@ -17,7 +17,7 @@ from napari_redenoise.model._snapshots import Snapshot
 from napari_redenoise.model._timing import estimate_seconds, steps_within
 from napari_redenoise.model._training_images import (
     TrainingImages,
-    draws_of,
+    make_draws,
     make_objective,
     normalise_noise,
     shows_draws,
@@ -48,7 +48,7 @@ __all__ = [
     "as_command",
     "as_python",
     "denoise",
-    "draws_of",
+    "make_draws",
     "estimate_seconds",
     "normalise_noise",
     "is_fine_tuned",

@@ -20,7 +20,12 @@ from napari_redenoise.model._prediction import allocate
 from napari_redenoise.model._pretrained import pretrained_weights
 from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.model._snapshots import Snapshot, Snapshots
-from napari_redenoise.model._training_images import as_planes, draws_of, make_objective, shows_draws
+from napari_redenoise.model._training_images import (
+    as_planes,
+    make_draws,
+    make_objective,
+    shows_draws,
+)
 from napari_redenoise.nn import DenoisingNetwork
 from napari_redenoise.training import TrainingState
 
@@ -301,7 +306,7 @@ class Session:
         if not shows_draws(config):
             return None
         objective = make_objective(config.objective, self.trained_normalisation())
-        return draws_of(objective, count, config.training.seed)
+        return make_draws(objective, count, config.training.seed)
 
     def current_snapshot(self) -> Snapshot:
         """What the model is now, from which a training is resumed."""

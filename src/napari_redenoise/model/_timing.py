@@ -14,7 +14,7 @@ from napari_redenoise.inference import Tile, predict_window, tile_sizes, tiles
 from napari_redenoise.model._pretrained import resolve_start
 from napari_redenoise.model._training_images import (
     as_planes,
-    draws_of,
+    make_draws,
     make_objective,
     shows_draws,
     usable_alone,
@@ -104,7 +104,7 @@ def _speed(config: Config, device: torch.device) -> tuple[float, float]:
     steps = train(state, batches, usable_alone(objective), training, dtype)
     # The first steps also pay for the preparation of kernels and memory.
     per_step = min(step.seconds for step in steps)
-    draws = draws_of(objective, config.objective.draws if shows_draws(config) else 1, 0)
+    draws = make_draws(objective, config.objective.draws if shows_draws(config) else 1, 0)
     began = time.perf_counter()
     predict_window(state.average, noise[:channels].numpy(), normalisation, draws=draws)
     return per_step, (time.perf_counter() - began) / TRIAL_SIDE**2

@@ -218,7 +218,7 @@ def shows_draws(config: Config) -> bool:
     return config.objective.kind == "r2r" and config.training.start == "random"
 
 
-def draws_of(objective: Objective, count: int, seed: int) -> Draws:
+def make_draws(objective: Objective, count: int, seed: int) -> Draws:
     """What the network is shown of a picture: several recorrupted ones, from a seed."""
     generator = torch.Generator().manual_seed(seed)
 
