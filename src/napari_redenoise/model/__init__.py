@@ -20,7 +20,7 @@ from napari_redenoise.model._training_images import (
     make_draws,
     make_objective,
     normalise_noise,
-    shows_draws,
+    should_recorrupt,
     usable_alone,
 )
 from napari_redenoise.training import StepDone
@@ -57,7 +57,7 @@ __all__ = [
     "measure_noise",
     "noise_reports",
     "resolve_start",
-    "shows_draws",
+    "should_recorrupt",
     "steps_within",
     "usable_alone",
 ]

@@ -24,7 +24,7 @@ from napari_redenoise.model._training_images import (
     as_planes,
     make_draws,
     make_objective,
-    shows_draws,
+    should_recorrupt,
 )
 from napari_redenoise.nn import DenoisingNetwork
 from napari_redenoise.training import TrainingState
@@ -303,7 +303,7 @@ class Session:
     def draws(self, count: int) -> Draws | None:
         """What the network is shown of an image, where that is not the image itself."""
         config = self.trained_plan().config
-        if not shows_draws(config):
+        if not should_recorrupt(config):
             return None
         objective = make_objective(config.objective, self.trained_normalisation())
         return make_draws(objective, count, config.training.seed)

@@ -16,7 +16,7 @@ from napari_redenoise.model._training_images import (
     as_planes,
     make_draws,
     make_objective,
-    shows_draws,
+    should_recorrupt,
     usable_alone,
 )
 from napari_redenoise.nn import total_stride
@@ -76,7 +76,7 @@ def _seconds(config: Config, planes: Planes, device: torch.device) -> tuple[floa
     tile, halo, _ = tile_sizes(network, config.tiling)
     cuts = tiles(planes.height, planes.width, tile, halo, total_stride(network))
     pixels = sum(_area(cut) for cut in cuts) * len(planes)
-    if config.tiling.mirrors(planes.pixels) and not shows_draws(config):
+    if config.tiling.mirrors(planes.pixels) and not should_recorrupt(config):
         # Of several draws, some are mirrored; there are not more of them.
         pixels *= 2
     return per_step, pixels * per_pixel
@@ -104,7 +104,7 @@ def _speed(config: Config, device: torch.device) -> tuple[float, float]:
     steps = train(state, batches, usable_alone(objective), training, dtype)
     # The first steps also pay for the preparation of kernels and memory.
     per_step = min(step.seconds for step in steps)
-    draws = make_draws(objective, config.objective.draws if shows_draws(config) else 1, 0)
+    draws = make_draws(objective, config.objective.draws if should_recorrupt(config) else 1, 0)
     began = time.perf_counter()
     predict_window(state.average, noise[:channels].numpy(), normalisation, draws=draws)
     return per_step, (time.perf_counter() - began) / TRIAL_SIDE**2

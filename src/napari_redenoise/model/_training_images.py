@@ -209,7 +209,7 @@ def normalise_noise(noise: NoiseConfig, normalisation: Normalisation) -> PatchNo
     )
 
 
-def shows_draws(config: Config) -> bool:
+def should_recorrupt(config: Config) -> bool:
     """Whether a network is shown recorrupted pictures when it denoises, and not the picture itself.
 
     One that was trained by R2R from random weights knows nothing else. One that began with shipped
