@@ -12,7 +12,7 @@ from napari_redenoise.io import load_model, save_model
 from napari_redenoise.model import _pretrained
 from napari_redenoise.model._judge import Judge, estimate, noise_by_level, probe
 from napari_redenoise.model._judgement import Estimate, Judgement, judgement_in_words, share_of
-from napari_redenoise.model._training_images import usable_alone
+from napari_redenoise.model._training_images import compare_usable
 from napari_redenoise.nn import Prediction, build_network
 from napari_redenoise.objectives import (
     R2R,
@@ -163,7 +163,7 @@ def test_pixels_that_are_held_out_are_not_compared(objective) -> None:
     # Every pixel tells whether it is held out.
     marked = pool_of(torch.cat([held[None].float()] * objective.shots), usable=(~held,))
     for _, batch in zip(range(5), patches(marked, 64, 4, generator()), strict=False):
-        sample = usable_alone(objective)(batch, generator())
+        sample = compare_usable(objective)(batch, generator())
         marks = batch.noisy[:, :1]
         if objective.scale > 1:
             marks = nn.functional.max_pool2d(marks, objective.scale)

@@ -17,11 +17,11 @@ from napari_redenoise.model._snapshots import Snapshot
 from napari_redenoise.model._timing import estimate_seconds, steps_within
 from napari_redenoise.model._training_images import (
     TrainingImages,
+    compare_usable,
     make_draws,
     make_objective,
     normalise_noise,
     should_recorrupt,
-    usable_alone,
 )
 from napari_redenoise.training import StepDone
 
@@ -59,5 +59,5 @@ __all__ = [
     "resolve_start",
     "should_recorrupt",
     "steps_within",
-    "usable_alone",
+    "compare_usable",
 ]

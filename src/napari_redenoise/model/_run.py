@@ -22,9 +22,9 @@ from napari_redenoise.model._session import Session
 from napari_redenoise.model._snapshots import Snapshot
 from napari_redenoise.model._training_images import (
     TrainingImages,
+    compare_usable,
     make_objective,
     normalise_noise,
-    usable_alone,
 )
 from napari_redenoise.training import StepDone, TrainingState, train
 
@@ -213,7 +213,7 @@ class TrainingRun:
         side = training.patch_side * objective.scale
         count = training.patches_per_step
         batches = patches(pool, side, count, state.generator, objective.symmetries)
-        return train(state, batches, usable_alone(objective), training, self._dtype)
+        return train(state, batches, compare_usable(objective), training, self._dtype)
 
     def _made(self, step: StepDone) -> None:
         session = self._session

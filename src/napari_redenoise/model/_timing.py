@@ -14,10 +14,10 @@ from napari_redenoise.inference import Tile, predict_window, tile_sizes, tiles
 from napari_redenoise.model._pretrained import resolve_start
 from napari_redenoise.model._training_images import (
     as_planes,
+    compare_usable,
     make_draws,
     make_objective,
     should_recorrupt,
-    usable_alone,
 )
 from napari_redenoise.nn import total_stride
 from napari_redenoise.training import BEFORE, start, train
@@ -101,7 +101,7 @@ def _speed(config: Config, device: torch.device) -> tuple[float, float]:
     side = training.patch_side * objective.scale
     batches = patches(pool, side, training.patches_per_step, state.generator)
     dtype = training_dtype(device, training.precision)
-    steps = train(state, batches, usable_alone(objective), training, dtype)
+    steps = train(state, batches, compare_usable(objective), training, dtype)
     # The first steps also pay for the preparation of kernels and memory.
     per_step = min(step.seconds for step in steps)
     draws = make_draws(objective, config.objective.draws if should_recorrupt(config) else 1, 0)

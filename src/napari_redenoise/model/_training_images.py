@@ -170,7 +170,7 @@ def make_objective(config: ObjectiveConfig, normalisation: Normalisation) -> Obj
     return build_objective(config, noise)
 
 
-def usable_alone(objective: Objective) -> Callable[[Patches, torch.Generator], Sample]:
+def compare_usable(objective: Objective) -> Callable[[Patches, torch.Generator], Sample]:
     """The objective for patches; only their usable pixels are compared."""
 
     def compared(patches: Patches, generator: torch.Generator) -> Sample:
