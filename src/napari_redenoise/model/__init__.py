@@ -1,9 +1,9 @@
 """One model: how it is planned, trained, judged, used and kept."""
 
 from napari_redenoise.inference import TileDone
+from napari_redenoise.model._denoise import denoise, measure_noise
 from napari_redenoise.model._judgement import Judgement, judgement_in_words
 from napari_redenoise.model._noise_reports import ChannelStack, noise_reports
-from napari_redenoise.model._one_call import denoise, measure_noise
 from napari_redenoise.model._plan import LINES_IN_WORDS, TrainingPlan
 from napari_redenoise.model._prediction import Result
 from napari_redenoise.model._pretrained import is_fine_tuned, resolve_start
