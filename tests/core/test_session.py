@@ -426,7 +426,7 @@ def test_the_steps_within_a_time_take_about_that_time(
     height, width = (-(-size // 4) * 4 for size in noisy.shape[-2:])
     plane, planes = height * width, noisy.size // (noisy.shape[-2] * noisy.shape[-1])
     monkeypatch.setattr("napari_redenoise.model._timing._speed", lambda *_: (per_step, per_pixel))
-    model = of(tiny.replace({"tiling.mirrored": False}), steps=1000)
+    model = of(tiny.replace({"tiling.tta": False}), steps=1000)
     expected = estimate_seconds(model.config, noisy, None, model.device)
     assert expected == pytest.approx(1000 * per_step + planes * plane * per_pixel)
     assert steps_within(model.config, noisy, None, model.device, expected) == pytest.approx(

@@ -354,7 +354,7 @@ class Redenoiser:
             Ends the prediction, in the middle of a tile if need be.
         tta : bool, optional
             Test-time augmentation: average over the image and its mirror image. Default where
-            ``tiling.mirrored`` says so.
+            ``tiling.tta`` says so.
         draws : int, optional
             Recorrupted images to average over, for a model that was trained by R2R from random
             weights; 0 shows it the image itself. Default ``objective.draws``.
@@ -393,7 +393,7 @@ class Redenoiser:
             self.device,
             session.draws(count) if count else None,
             should_stop,
-            tta=tiling.mirrors(planes.pixels) if tta is None else tta,
+            tta=tiling.uses_tta(planes.pixels) if tta is None else tta,
             lines=plan.lines if correct_lines else "none",
         )
 

@@ -76,7 +76,7 @@ def _seconds(config: Config, planes: Planes, device: torch.device) -> tuple[floa
     tile, halo, _ = tile_sizes(network, config.tiling)
     cuts = tiles(planes.height, planes.width, tile, halo, total_stride(network))
     pixels = sum(_area(cut) for cut in cuts) * len(planes)
-    if config.tiling.mirrors(planes.pixels) and not should_recorrupt(config):
+    if config.tiling.uses_tta(planes.pixels) and not should_recorrupt(config):
         # Of several draws, some are mirrored; there are not more of them.
         pixels *= 2
     return per_step, pixels * per_pixel
