@@ -33,7 +33,7 @@ DEFAULT_STEPS = {"pretrained": 100, "random": 270}
 DEFAULT_PATCHES = {"pretrained": (4, 96), "random": (8, 64)}
 """Patches per step and their side: a network that knows images gains by seeing more around."""
 
-MAX_TTA_PIXELS = 2**22
+MAX_MIRRORED_PIXELS = 2**22
 """Pixels; 16 planes of 512 x 512. Mirror images are worth 0.03 dB: not the wait for a long stack's.
 """
 
@@ -271,13 +271,13 @@ class TilingConfig(_Frozen):
     halo: int | None = Field(
         None, ge=0, description="margin of a tile in pixels; default the receptive field's radius"
     )
-    tta: bool | None = Field(
+    mirrored: bool | None = Field(
         None, description="test-time augmentation; default up to 4 million pixels"
     )
 
-    def uses_tta(self, pixels: int) -> bool:
+    def mirrors(self, pixels: int) -> bool:
         """Whether an image of so many pixels, all planes together, is also shown mirrored."""
-        return pixels <= MAX_TTA_PIXELS if self.tta is None else self.tta
+        return pixels <= MAX_MIRRORED_PIXELS if self.mirrored is None else self.mirrored
 
 
 class FolderConfig(_Frozen):

@@ -145,7 +145,7 @@ def test_a_network_that_says_no_numbers_is_not_taken() -> None:
     wild.kernel.data[:] = math.nan
     judgement = judge.judge(wild, 1, never)
     assert judgement.share == 0
-    assert judgement.describe()["change"] is None
+    assert judgement.as_json()["change"] is None
 
 
 def test_the_same_network_changes_nothing() -> None:

@@ -98,7 +98,7 @@ def test_a_stack_is_predicted_sample_by_sample_right_after_its_correction(monkey
         order.append(("offsets", sample))
         return real(planes, sample, *rest)
 
-    def in_tiles(network, planes, *rest, mirrored, samples):
+    def in_tiles(network, planes, *rest, tta, samples):
         (sample,) = samples
         for tile in (1, 2):
             order.append(("tile", sample))

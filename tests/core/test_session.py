@@ -13,7 +13,7 @@ from napari_redenoise import Config, Redenoiser
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.model import estimate_seconds, steps_within
 from napari_redenoise.model._previews import PreviewDone, Window
-from napari_redenoise.model._snapshots import MOST_SNAPSHOTS, SMOOTHED, Snapshot, Snapshots
+from napari_redenoise.model._snapshots import MAX_SNAPSHOTS, SMOOTHED, Snapshot, Snapshots
 from napari_redenoise.training import StepDone
 
 ANY = Window((), slice(0, 32), slice(0, 40))
@@ -185,12 +185,12 @@ def test_snapshots_are_evenly_spread_over_a_run_of_any_length(length: int) -> No
     for step in range(1, length + 1):
         if snapshots.is_due(step):
             snapshots.keep(snapshot(step))
-        assert len(snapshots.all) < MOST_SNAPSHOTS
-    snapshots.rest(snapshot(length))
+        assert len(snapshots.all) < MAX_SNAPSHOTS
+    snapshots.keep_last(snapshot(length))
     steps = [kept.step for kept in snapshots.all]
     assert steps[-1] == length
-    assert len(steps) <= MOST_SNAPSHOTS
-    assert len(steps) >= min(length, MOST_SNAPSHOTS // 2)
+    assert len(steps) <= MAX_SNAPSHOTS
+    assert len(steps) >= min(length, MAX_SNAPSHOTS // 2)
     *gaps, last = np.diff([0, *steps]).tolist()
     assert len(set(gaps)) <= 1
     assert not gaps or last <= gaps[0]
@@ -358,10 +358,10 @@ def test_the_state_before_going_on_stays_among_the_snapshots(trainings) -> None:
         for step in range(begin + 1, begin + length + 1):
             if snapshots.is_due(step):
                 snapshots.keep(snapshot(step))
-        snapshots.rest(snapshot(step))
+        snapshots.keep_last(snapshot(step))
         steps = [kept.step for kept in snapshots.all]
         assert steps == sorted(set(steps))
-        assert len(steps) <= MOST_SNAPSHOTS
+        assert len(steps) <= MAX_SNAPSHOTS
         assert steps[-1] == step
         assert not begin or begin in steps
 
@@ -426,7 +426,7 @@ def test_the_steps_within_a_time_take_about_that_time(
     height, width = (-(-size // 4) * 4 for size in noisy.shape[-2:])
     plane, planes = height * width, noisy.size // (noisy.shape[-2] * noisy.shape[-1])
     monkeypatch.setattr("napari_redenoise.model._timing._speed", lambda *_: (per_step, per_pixel))
-    model = of(tiny.replace({"tiling.tta": False}), steps=1000)
+    model = of(tiny.replace({"tiling.mirrored": False}), steps=1000)
     expected = estimate_seconds(model.config, noisy, None, model.device)
     assert expected == pytest.approx(1000 * per_step + planes * plane * per_pixel)
     assert steps_within(model.config, noisy, None, model.device, expected) == pytest.approx(

@@ -114,7 +114,7 @@ def test_a_picture_is_shown_as_it_is_after_an_adaptation_by_r2r(warm, shipped) -
         .poisson(60 + 50 * np.sin(np.mgrid[:128, :128][0] / 9.0))
         .astype(np.float32)
     )
-    config = warm.replace({"objective.kind": "r2r", "tiling.tta": False})
+    config = warm.replace({"objective.kind": "r2r", "tiling.mirrored": False})
     model = Redenoiser(config, "cpu").fit(photons)
     once = model.predict(photons, tta=False, draws=0, correct_lines=False).denoised
     np.testing.assert_array_equal(model.predict(photons).denoised, once)

@@ -65,7 +65,7 @@ def load_authors_model(
     normalisation = Normalisation((0.0,) * channels, (float(grey_range),) * channels)
     provenance = {"imported_from": path.name, "grey_range": float(grey_range)}
     # It is to denoise as it did where it comes from: from the picture alone.
-    as_published = Config(network=config, tiling=TilingConfig(tta=False))
+    as_published = Config(network=config, tiling=TilingConfig(mirrored=False))
     return network, as_published, normalisation, provenance
 
 

@@ -1,4 +1,4 @@
-"""One model: how it is planned, trained, judged, used and kept."""
+"""The model: plan, training, hold-out test, prediction, snapshots and files."""
 
 from napari_redenoise.inference import TileDone
 from napari_redenoise.model._denoise import denoise, measure_noise
@@ -7,8 +7,7 @@ from napari_redenoise.model._noise_reports import ChannelStack, noise_reports
 from napari_redenoise.model._plan import LINES_IN_WORDS, TrainingPlan
 from napari_redenoise.model._prediction import Result
 from napari_redenoise.model._pretrained import is_fine_tuned, resolve_start
-from napari_redenoise.model._previews import SHARE as PREVIEW_SHARE
-from napari_redenoise.model._previews import PreviewDone, Window
+from napari_redenoise.model._previews import PREVIEW_SHARE, PreviewDone, Window
 from napari_redenoise.model._redenoiser import Redenoiser
 from napari_redenoise.model._reproduce import as_command, as_python
 from napari_redenoise.model._run import TrainingEvent
@@ -26,7 +25,7 @@ from napari_redenoise.model._training_images import (
 from napari_redenoise.training import StepDone
 
 Event = StepDone | PreviewDone | Judgement | TileDone
-"""What training and prediction tell."""
+"""Event of training or prediction."""
 
 __all__ = [
     "LINES_IN_WORDS",

@@ -1,4 +1,4 @@
-"""What a prediction gives, and the way of a whole image through it."""
+"""Prediction of a whole image, and its result."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ RESULTS = ("denoised", "mask", "standard", "equivariant")
 
 @dataclass(frozen=True)
 class Result:
-    """What `Redenoiser.predict` returns.
+    """Result of `Redenoiser.predict`.
 
     Attributes
     ----------
     denoised : ndarray, float32
-        In the grey levels and the shape of the image; float64 where float32 could not tell its
-        grey levels apart.
+        Denoised image in the grey levels and shape of the image; float64 where float32 cannot
+        resolve the grey levels.
     mask : ndarray, float32, or None
-        Fusion mask, 1 where the standard branch decides and 0 where the equivariant one does;
-        without the channel axis. ``None`` for networks of one branch.
+        Fusion mask without the channel axis: 1 is the standard branch, 0 the equivariant branch.
+        ``None`` for networks of one branch.
     standard, equivariant : ndarray, float32, or None
-        The outputs of the branches, where asked for.
+        Outputs of the branches, if requested.
     provenance : dict
-        What was run, as plain values.
+        Settings and training of the model, as plain values.
     """
 
     denoised: np.ndarray
@@ -48,10 +48,7 @@ class Result:
 def allocate(
     planes: Planes, kind: NetworkKind, *, branches: bool = False, denoised: Any = None
 ) -> dict[str, Any]:
-    """Make the arrays that a prediction fills, by name; large ones are zarr on disk.
-
-    They are float32, or float64 where that could not tell the grey levels apart.
-    """
+    """Make the arrays that a prediction fills, by name; large ones are zarr on disk."""
     names = ["denoised"]
     if kind == "adarenet":
         names += RESULTS[1:] if branches else ["mask"]
@@ -80,10 +77,8 @@ def predict_planes(
 
     Raises
     ------
-    DeviceError
-        When even the smallest tile does not fit the device's memory.
-    OutputError
-        When results that lie on disk do not fit it.
+    DeviceError, OutputError
+        As in `predict_in_tiles`.
     """
     samples = list(planes.indices())
     for number, sample in enumerate(samples):
@@ -102,7 +97,7 @@ def predict_planes(
             device,
             draws,
             should_stop,
-            mirrored=tta,
+            tta=tta,
             samples=[sample],
         ):
             yield TileDone(number * done.tiles + done.tile, len(samples) * done.tiles, sample)

@@ -1,4 +1,4 @@
-"""Previews during training: of what, and when."""
+"""Previews during training."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from napari_redenoise.inference import Interrupted, interruptible
 from napari_redenoise.nn import DenoisingNetwork
 
 FIRST_STEP = 20
-"""Before it there is nothing to see of a training from random weights."""
+"""Step of the first preview of a training from random weights."""
 
-SHARE = 0.1
-"""Share of the training time that previews of an unchanged view may take."""
+PREVIEW_SHARE = 0.1
+"""Largest share of the training time for previews of an unchanged view."""
 
-LEAST_SECONDS = 2.0
-"""Between two previews of an unchanged view: drawing them takes time, too."""
+MIN_SECONDS = 2.0
+"""Least time between two previews of an unchanged view, which also take time to draw."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of one sample: what a viewer shows."""
+    """The part of one sample that a viewer shows."""
 
     sample: tuple[int, ...]
     rows: slice
@@ -32,7 +32,7 @@ class Window:
 
 @dataclass(frozen=True)
 class PreviewDone:
-    """The averaged network has denoised a window: (channels, rows, columns), grey levels."""
+    """A denoised window (channels, rows, columns) in grey levels."""
 
     step: int
     window: Window
@@ -41,20 +41,20 @@ class PreviewDone:
 
 
 class Previews:
-    """Decides when a preview is due, so that previews never take the time that training needs.
+    """Makes previews when the view changes or enough training time has passed.
 
     Parameters
     ----------
     network : DenoisingNetwork
-        That which denoises, to interrupt it.
+        Network that denoises; interrupted on stop.
     denoise : callable
         Makes the preview of a window at a step.
     view : callable, optional
-        Says which window to preview, or None for none.
-    should_stop : callable, optional
-        Asked during a preview, which it interrupts.
+        Returns the window to preview, or None.
+    should_stop : callable
+        Interrupts a preview.
     first : int
-        The first step that is worth a preview.
+        First step with a preview.
     """
 
     def __init__(
@@ -62,20 +62,16 @@ class Previews:
         network: DenoisingNetwork,
         denoise: Callable[[Window, int], PreviewDone],
         view: Callable[[], Window | None] | None,
-        should_stop: Callable[[], bool] | None,
-        first: int = FIRST_STEP,
+        should_stop: Callable[[], bool],
+        first: int,
     ) -> None:
         self._network, self._denoise, self._view = network, denoise, view
-        self._should_stop = should_stop or (lambda: False)
-        self._first = first
+        self._should_stop, self._first = should_stop, first
         self._last_window: Window | None = None
         self._next = 0.0
 
     def due(self, step: int, *, only_changed: bool = False) -> Iterator[PreviewDone]:
-        """Yield a preview if the view has changed or enough time has passed.
-
-        ``only_changed`` is for pauses, in which an unchanged view has nothing new to show.
-        """
+        """Yield a preview if the view has changed, or enough time has passed."""
         if self._view is None or step < self._first:
             return
         window = self._view()
@@ -92,5 +88,5 @@ class Previews:
             return
         now = time.perf_counter()
         self._last_window = window
-        self._next = now + max((now - began) / SHARE, LEAST_SECONDS)
+        self._next = now + max((now - began) / PREVIEW_SHARE, MIN_SECONDS)
         yield preview

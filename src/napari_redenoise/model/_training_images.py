@@ -1,4 +1,4 @@
-"""What is learned from: shots, the objective in the units of the patches, and its draws."""
+"""The images, the objective and the R2R draws of a training."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from napari_redenoise.model._noise_reports import noise_reports
 from napari_redenoise.noise import NoiseReport
 from napari_redenoise.objectives import Objective, PatchNoise, Sample, build_objective
 
-MOST_CORRECTED = 2**20
-"""Pixels that are trained on after a line correction, which takes a few predictions."""
+MAX_CORRECTED = 2**20
+"""Pixels that are trained on after a line correction, which takes up to three predictions."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class TrainingImages:
     Attributes
     ----------
     planes : Planes
-        The image, with its training region.
+        Image with its training region.
     target : Planes or None
-        Another shot of it.
+        Another shot of the scene.
     images : tuple of Planes
         Further images.
     """
@@ -64,7 +64,7 @@ class TrainingImages:
         mask: ArrayLike | None = None,
         images: Sequence[ArrayLike] = (),
     ) -> TrainingImages:
-        """Check what was given, without reading a pixel; see `Redenoiser.fit_events`.
+        """Check the images without reading a pixel; see `Redenoiser.fit_events`.
 
         Raises
         ------
@@ -96,10 +96,10 @@ class TrainingImages:
         *,
         whole: bool = False,
     ) -> TrainingImages:
-        """The same after a line correction, found once.
+        """Correct the lines, once for every argument.
 
-        Of as many pixels as that is worth, or of the ``whole``: Noise2Noise needs frames that
-        follow each other.
+        Only some of the pixels of large images are kept, unless ``whole``: Noise2Noise needs
+        successive frames.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class TrainingImages:
         if (lines, whole) not in self._corrected:
 
             def correct(planes: Planes) -> Planes:
-                some = planes if whole else some_pixels(planes, MOST_CORRECTED)
+                some = planes if whole else some_pixels(planes, MAX_CORRECTED)
                 return correct_lines(some, lines, device, should_stop)
 
             target = None if self.target is None else correct(self.target)
@@ -122,13 +122,13 @@ class TrainingImages:
         return noise_reports(self.planes, ask_denoiser=ask_denoiser, always=always)
 
     def shots(self, config: ObjectiveConfig) -> tuple[Shots, ...]:
-        """Pairs or images to train on, of every image: see `shots_of`."""
-        first = shots_of(self.planes, self.target, config)
-        return (first, *(shots_of(planes, None, config) for planes in self.images))
+        """Make the shots of every image: see `make_shots`."""
+        first = make_shots(self.planes, self.target, config)
+        return (first, *(make_shots(planes, None, config) for planes in self.images))
 
 
 def as_planes(image: ArrayLike, axes: str | None, mask: ArrayLike | None = None) -> Planes:
-    """See what a user gives as planes; `as_array` says what that may be.
+    """Convert an image to planes; see `as_array` for what it may be.
 
     Raises
     ------
@@ -139,13 +139,13 @@ def as_planes(image: ArrayLike, axes: str | None, mask: ArrayLike | None = None)
     return Planes(image, axes or default_axes(len(image.shape)), mask)
 
 
-def shots_of(planes: Planes, target: Planes | None, config: ObjectiveConfig) -> Shots:
-    """What is trained on: one shot, or for Noise2Noise two.
+def make_shots(planes: Planes, target: Planes | None, config: ObjectiveConfig) -> Shots:
+    """Make the shots to train on: one, or two for Noise2Noise.
 
     Raises
     ------
     ConfigError
-        When a target is given to an objective that has no use for it.
+        When the objective does not use a target.
     InputError
         When Noise2Noise has no target.
     """
@@ -159,19 +159,19 @@ def shots_of(planes: Planes, target: Planes | None, config: ObjectiveConfig) -> 
 
 
 def make_objective(config: ObjectiveConfig, normalisation: Normalisation) -> Objective:
-    """Make the objective for patches that were normalised so.
+    """Make the objective for normalised patches.
 
     Raises
     ------
     ConfigError
-        When R2R does not know the noise, or not that of every channel.
+        When R2R has no noise model, or not one per channel.
     """
     noise = None if config.noise is None else normalise_noise(config.noise, normalisation)
     return build_objective(config, noise)
 
 
 def compare_usable(objective: Objective) -> Callable[[Patches, torch.Generator], Sample]:
-    """The objective for patches; only their usable pixels are compared."""
+    """Restrict the comparison of an objective to usable pixels."""
 
     def compared(patches: Patches, generator: torch.Generator) -> Sample:
         sample = objective(patches.noisy, generator)
@@ -179,7 +179,7 @@ def compare_usable(objective: Objective) -> Callable[[Patches, torch.Generator],
             return sample
         usable = patches.usable.to(sample.mask)
         if objective.scale > 1:
-            # Of a smaller picture: where all pixels that make one of it are usable.
+            # A pixel of the smaller image is usable where all of its pixels are.
             usable = -functional.max_pool2d(-usable, objective.scale)
         return sample._replace(mask=sample.mask * usable)
 
@@ -187,7 +187,7 @@ def compare_usable(objective: Objective) -> Callable[[Patches, torch.Generator],
 
 
 def normalise_noise(noise: NoiseConfig, normalisation: Normalisation) -> PatchNoise:
-    """Noise in grey levels, turned into the units of normalised patches."""
+    """Convert noise in grey levels to the units of normalised patches."""
     mean, std = (np.asarray(values) for values in (normalisation.mean, normalisation.std))
 
     def per_channel(values: tuple[float, ...]) -> npt.NDArray[np.float64]:
@@ -210,16 +210,15 @@ def normalise_noise(noise: NoiseConfig, normalisation: Normalisation) -> PatchNo
 
 
 def should_recorrupt(config: Config) -> bool:
-    """Whether a network is shown recorrupted pictures when it denoises, and not the picture itself.
+    """Whether a network denoises recorrupted images instead of the image itself.
 
-    One that was trained by R2R from random weights knows nothing else. One that began with shipped
-    weights knows pictures as they are, and knows them better so after an adaptation as well.
+    R2R from random weights trains on nothing else. Fine-tuned networks denoise the image better.
     """
     return config.objective.kind == "r2r" and config.training.start == "random"
 
 
 def make_draws(objective: Objective, count: int, seed: int) -> Draws:
-    """What the network is shown of a picture: several recorrupted ones, from a seed."""
+    """Make a function that recorrupts an image several times, from a seed."""
     generator = torch.Generator().manual_seed(seed)
 
     def draws(image: torch.Tensor) -> list[torch.Tensor]:
