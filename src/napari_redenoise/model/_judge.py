@@ -62,21 +62,15 @@ class Judge:
     Parameters
     ----------
     pool : Pool
-        Pixels of the training.
+        Pixels of the training; the attribute of this name has no hold-out pixels.
     channels : int
         Channels of one shot; only the first shot is compared.
     seed : int
-        Chooses windows and pixels.
     dtype : torch.dtype
         ``torch.bfloat16`` computes the networks under autocast.
     noise : PatchNoise, optional
         Model of white noise, where the pretrained network does not know the structure of the image.
         Its residual is not the noise then, and hidden pixels cannot be predicted.
-
-    Attributes
-    ----------
-    pool : Pool
-        The pool without the hold-out pixels.
     """
 
     def __init__(
@@ -194,17 +188,7 @@ class Judge:
 
 
 def noise_by_level(noisy: Tensor, denoised: Tensor, usable: Tensor) -> Tensor:
-    """Noise standard deviation at every pixel, by the residual at its level.
-
-    Parameters
-    ----------
-    noisy, denoised : (windows, channels, rows, columns)
-    usable : (windows, 1, rows, columns) bool
-
-    Returns
-    -------
-    Tensor
-    """
+    """Noise standard deviation at every pixel, by the residual at its level."""
     quantiles = torch.linspace(0, 1, LEVELS + 1, dtype=torch.float32)[1:-1]
     std = torch.empty_like(noisy)
     inside = usable[:, 0]
@@ -225,18 +209,7 @@ def noise_by_level(noisy: Tensor, denoised: Tensor, usable: Tensor) -> Tensor:
 
 
 def probe(residual: Tensor, std: Tensor, usable: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw noise with the local standard deviation and the correlation of a residual.
-
-    Parameters
-    ----------
-    residual, std : (windows, channels, rows, columns)
-    usable : (windows, 1, rows, columns) bool
-    generator : torch.Generator
-
-    Returns
-    -------
-    Tensor
-    """
+    """Draw noise with the local standard deviation and the correlation of a residual."""
     unit = torch.where(usable, residual / std.clamp(min=1e-12), 0.0).clamp(-4, 4)
     spectrum = _spectrum(unit - unit.mean((2, 3), keepdim=True))
     drawn = torch.fft.rfft2(_white_noise(residual.shape, generator))
@@ -264,25 +237,11 @@ def _spectrum(unit: Tensor) -> Tensor:
 
 
 def estimate(gained: Tensor, moved: Tensor, chosen: Tensor) -> Estimate:
-    """Estimate the share with the least squared error.
+    """Estimate the share with the least squared error, over chosen pixels (windows, 1, Y, X).
 
-    Parameters
-    ----------
-    gained : (windows, channels, rows, columns)
-        Estimated squared error at share 1 minus that at share 0.
-    moved : (windows, channels, rows, columns)
-        Square of the change from share 0 to share 1.
-    chosen : (windows, 1, rows, columns) bool
-        Pixels that count.
-
-    Returns
-    -------
-    Estimate
-
-    Notes
-    -----
-    At share w the squared error changes by ``A w**2 + B w``, where A is ``moved`` and ``A + B`` is
-    ``gained``. The minimum is at ``-B / (2 A)``.
+    At share w the squared error changes by ``A w**2 + B w``. A is ``moved``, the square of the
+    change from share 0 to 1, and ``A + B`` is ``gained``, the change of the squared error. The
+    minimum is at ``-B / (2 A)``.
     """
     sums, counts = (
         _cells(values * chosen) for values in (gained, chosen.expand_as(gained).float())

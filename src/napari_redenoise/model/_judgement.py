@@ -84,18 +84,6 @@ def judgement_in_words(share: float) -> str:
 def share_of(estimates: Sequence[Estimate], change: float = 0.0) -> float:
     """Choose the share of the fine-tuning by the lowest of several estimates.
 
-    Parameters
-    ----------
-    estimates : sequence of Estimate
-    change : float
-        As in `Judgement`.
-
-    Returns
-    -------
-    float
-
-    Notes
-    -----
     One standard error is added to every estimate, or the lowest of three would be too low by
     chance. The prior share is combined with it by their uncertainties. With the best share s, the
     error at w exceeds that at 0 by ``change * (w**2 - 2 w s)``, relatively. This is limited to

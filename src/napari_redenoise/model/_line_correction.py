@@ -37,15 +37,7 @@ _FAR = 64
 
 @dataclass(frozen=True)
 class CorrectedPlanes(Planes):
-    """Planes minus the offsets of their rows and columns, float32.
-
-    Parameters
-    ----------
-    array, axes, region
-        As in `Planes`.
-    offsets : mapping
-        Offsets of every channel by sample.
-    """
+    """Planes minus the offsets of their rows and columns, float32."""
 
     offsets: Mapping[Sample, tuple[Offsets, ...]] = field(
         default_factory=dict, compare=False, repr=False
@@ -73,27 +65,9 @@ def correct_lines(
     should_stop: Stop = None,
     samples: Iterable[Sample] | None = None,
 ) -> Planes:
-    """Measure the line offsets of every plane by up to three predictions each.
+    """Subtract the line offsets of every plane, measured by up to three predictions each.
 
-    Parameters
-    ----------
-    planes : Planes
-    lines : {"none", "rows", "columns", "both"}
-    device : torch.device
-    should_stop : callable, optional
-        Ends the measurement.
-    samples : iterable of tuple, optional
-        Samples that will be read; default all.
-
-    Returns
-    -------
-    Planes
-        The planes minus their offsets, whose mean is 0, so that the brightness stays.
-
-    Raises
-    ------
-    Interrupted
-        Once ``should_stop()`` is true.
+    Only the given samples can be read then. `Interrupted` is raised when stopped.
     """
     if lines == "none":
         return planes

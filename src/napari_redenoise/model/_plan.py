@@ -126,24 +126,8 @@ def make_plan(
 ) -> TrainingPlan:
     """Measure the noise where a setting depends on it, and decide all settings of a run.
 
-    The noise is measured again after a line correction.
-
-    Parameters
-    ----------
-    asked : Config
-    images : TrainingImages
-    device : torch.device
-        Device of the line correction.
-    should_stop : callable, optional
-        Ends the line correction.
-    start : {"pretrained", "random"}, optional
-        Start of the training that is resumed.
-    reports : sequence of NoiseReport, optional
-        Noise reports of the image, which is not measured then.
-
-    Returns
-    -------
-    TrainingPlan
+    The noise is measured again after a line correction. ``start`` is that of a resumed training;
+    with ``reports`` the image is not measured.
 
     Raises
     ------

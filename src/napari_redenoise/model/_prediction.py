@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_redenoise.config import Config, Lines, NetworkKind
-from napari_redenoise.data import Normalisation, Planes, result_dtype
+from napari_redenoise.config import Config, Lines
+from napari_redenoise.data import Normalisation, Planes
 from napari_redenoise.inference import Draws, Interrupted, TileDone
-from napari_redenoise.io import result_array
 from napari_redenoise.model._line_correction import correct_lines
 from napari_redenoise.model._tiled import predict_in_tiles
 from napari_redenoise.nn import DenoisingNetwork
-
-RESULTS = ("denoised", "mask", "standard", "equivariant")
 
 
 @dataclass(frozen=True)
@@ -45,21 +42,6 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-def allocate(
-    planes: Planes, kind: NetworkKind, *, branches: bool = False, denoised: Any = None
-) -> dict[str, Any]:
-    """Make the arrays that a prediction fills, by name; large ones are zarr on disk."""
-    names = ["denoised"]
-    if kind == "adarenet":
-        names += RESULTS[1:] if branches else ["mask"]
-    outputs = {} if denoised is None else {"denoised": denoised}
-    for name in names:
-        if name not in outputs:
-            dtype = np.float32 if name == "mask" else result_dtype(planes)
-            outputs[name] = result_array(planes, channels=name != "mask", dtype=dtype)
-    return outputs
-
-
 def predict_planes(
     network: DenoisingNetwork,
     planes: Planes,
@@ -73,13 +55,7 @@ def predict_planes(
     tta: bool,
     lines: Lines,
 ) -> Iterator[TileDone]:
-    """Denoise every plane into ``outputs``, each after its line correction.
-
-    Raises
-    ------
-    DeviceError, OutputError
-        As in `predict_in_tiles`.
-    """
+    """Denoise every plane into ``outputs``, each after its line correction."""
     samples = list(planes.indices())
     for number, sample in enumerate(samples):
         if number and should_stop is not None and should_stop():

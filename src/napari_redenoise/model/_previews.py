@@ -41,21 +41,7 @@ class PreviewDone:
 
 
 class Previews:
-    """Makes previews when the view changes or enough training time has passed.
-
-    Parameters
-    ----------
-    network : DenoisingNetwork
-        Network that denoises; interrupted on stop.
-    denoise : callable
-        Makes the preview of a window at a step.
-    view : callable, optional
-        Returns the window to preview, or None.
-    should_stop : callable
-        Interrupts a preview.
-    first : int
-        First step with a preview.
-    """
+    """Makes previews when the view changes or enough training time has passed."""
 
     def __init__(
         self,

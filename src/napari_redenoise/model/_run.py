@@ -42,14 +42,7 @@ def never() -> bool:
 
 @dataclass(frozen=True)
 class Controls:
-    """Callbacks of the caller, which are called between steps.
-
-    Attributes
-    ----------
-    view : callable or None
-        Returns the window to preview, or None.
-    should_stop, should_pause : callable
-    """
+    """Callbacks of the caller, called between steps; ``view`` returns the window to preview."""
 
     view: Callable[[], Window | None] | None
     should_stop: Callable[[], bool]
@@ -59,16 +52,8 @@ class Controls:
 class TrainingRun:
     """Trains the network of a session, as events.
 
-    Parameters
-    ----------
-    session : Session
-    images : TrainingImages
-    pool : Pool
-        Pixels to train on without line correction.
-    state : TrainingState
-    controls : Controls
-    decide : callable
-        Returns the plan before the first step, after the first preview.
+    ``decide`` returns the plan before the first step, but after the first preview. The pool is used
+    without line correction.
     """
 
     def __init__(

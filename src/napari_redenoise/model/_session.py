@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
+import numpy as np
 import torch
 
-from napari_redenoise.data import SMALLEST_SIDE, ArrayLike, Normalisation, Planes
+from napari_redenoise.data import SMALLEST_SIDE, ArrayLike, Normalisation, Planes, result_dtype
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.inference import Draws, predict_window
+from napari_redenoise.io import result_array
 from napari_redenoise.model._judge import Judge
 from napari_redenoise.model._judgement import Judgement
 from napari_redenoise.model._line_correction import correct_lines
 from napari_redenoise.model._plan import TrainingPlan
-from napari_redenoise.model._prediction import allocate
 from napari_redenoise.model._pretrained import pretrained_weights
 from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.model._snapshots import Snapshot, Snapshots
@@ -29,7 +30,7 @@ from napari_redenoise.model._training_images import (
 from napari_redenoise.nn import DenoisingNetwork
 from napari_redenoise.training import TrainingState
 
-T = TypeVar("T")
+_UNTRAINED = "this model has not been trained: call fit() or load() first"
 
 
 class Session:
@@ -183,8 +184,16 @@ class Session:
         -------
         dict
         """
-        kind = self.trained_plan().config.network.kind
-        return allocate(self.planes(image, axes), kind, branches=branches, denoised=denoised)
+        names = ["denoised"]
+        if self.trained_plan().config.network.kind == "adarenet":
+            names += ["mask", "standard", "equivariant"] if branches else ["mask"]
+        planes = self.planes(image, axes)
+        outputs = {} if denoised is None else {"denoised": denoised}
+        for name in names:
+            if name not in outputs:
+                dtype = np.float32 if name == "mask" else result_dtype(planes)
+                outputs[name] = result_array(planes, channels=name != "mask", dtype=dtype)
+        return outputs
 
     def preview(
         self, image: ArrayLike, axes: str | None, window: Window, *, step: int | None = None
@@ -272,17 +281,21 @@ class Session:
         ConfigError
             When nothing was trained or loaded.
         """
-        network: DenoisingNetwork = _trained(self._network)
-        network.eval()
-        return network
+        if self._network is None:
+            raise ConfigError(_UNTRAINED)
+        return self._network.eval()
 
     def trained_plan(self) -> TrainingPlan:
         """Return the plan; raise as `network` does."""
-        return _trained(self.plan)
+        if self.plan is None:
+            raise ConfigError(_UNTRAINED)
+        return self.plan
 
     def trained_normalisation(self) -> Normalisation:
         """Return the normalisation; raise as `network` does."""
-        return _trained(self.normalisation)
+        if self.normalisation is None:
+            raise ConfigError(_UNTRAINED)
+        return self.normalisation
 
     def planes(self, image: ArrayLike, axes: str | None) -> Planes:
         """Convert an image to planes; raise an InputError for another number of channels."""
@@ -336,9 +349,3 @@ class Session:
     def _refuse_during_training(self, what: str) -> None:
         if self.is_training:
             raise ConfigError(f"the model is being trained: stop it before {what}")
-
-
-def _trained(value: T | None) -> T:
-    if value is None:
-        raise ConfigError("this model has not been trained: call fit() or load() first")
-    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,10 +81,9 @@ class Snapshots:
 
     def copy(self) -> Snapshots:
         """Copy the collection, to continue separately."""
-        twin = Snapshots()
-        twin._kept, twin._last = self._kept, self._last
-        twin._spacing, twin._origin = self._spacing, self._origin
-        return twin
+        copied = copy.copy(self)
+        copied._network, copied._lock = None, Lock()
+        return copied
 
     @property
     def all(self) -> tuple[Snapshot, ...]:
@@ -94,20 +94,12 @@ class Snapshots:
         return (*kept, last)
 
     def find(self, step: int) -> Snapshot:
-        """Find the snapshot of a step.
-
-        Raises
-        ------
-        ConfigError
-            When there is none.
-        """
-        found = {snapshot.step: snapshot for snapshot in self.all}
-        if step not in found:
-            steps = ", ".join(map(str, found)) or "none"
-            raise ConfigError(
-                f"there is no snapshot of step {step}: choose one of those that were kept ({steps})"
-            )
-        return found[step]
+        """Find the snapshot of a step; raise a ConfigError if there is none."""
+        snapshots = {snapshot.step: snapshot for snapshot in self.all}
+        if step not in snapshots:
+            steps = ", ".join(map(str, snapshots)) or "none"
+            raise ConfigError(f"there is no snapshot of step {step}: choose one of these ({steps})")
+        return snapshots[step]
 
     def is_due(self, step: int) -> bool:
         """Whether to keep a snapshot of this step."""

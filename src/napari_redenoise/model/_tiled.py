@@ -37,15 +37,7 @@ def predict_in_tiles(
     dtype: torch.dtype = torch.float32,
     samples: list[tuple[int, ...]] | None = None,
 ) -> Iterator[TileDone]:
-    """Denoise every plane into ``outputs``, with smaller tiles when memory runs out.
-
-    Raises
-    ------
-    DeviceError
-        When the smallest tile does not fit the device's memory.
-    OutputError
-        When the disk is full.
-    """
+    """Denoise every plane into ``outputs``, with smaller tiles when memory runs out."""
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     tile, halo, smallest = tile_sizes(config.network, config.tiling)
     stopping = interruptible(network, should_stop) if should_stop else nullcontext()

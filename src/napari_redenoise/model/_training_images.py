@@ -128,13 +128,7 @@ class TrainingImages:
 
 
 def as_planes(image: ArrayLike, axes: str | None, mask: ArrayLike | None = None) -> Planes:
-    """Convert an image to planes; see `as_array` for what it may be.
-
-    Raises
-    ------
-    InputError
-        When array, axes and mask do not fit.
-    """
+    """Convert an image to planes; see `as_array` for what it may be."""
     image = as_array(image)
     return Planes(image, axes or default_axes(len(image.shape)), mask)
 

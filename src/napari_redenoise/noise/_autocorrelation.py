@@ -23,18 +23,8 @@ Residual = tuple[Floats, Mask]
 def measure_autocorrelation(
     planes: list[Floats], blocks: Blocks, flat: Mask, used: Mask
 ) -> Autocorrelation:
-    """Measure the autocorrelation of the noise of single images.
+    """Measure the autocorrelation in flat blocks, and line offsets in all used ones.
 
-    Parameters
-    ----------
-    planes, blocks
-    flat : array of bool
-        Blocks without structure, for the coefficients.
-    used : array of bool
-        More blocks, for the line offsets: these need long rows.
-
-    Notes
-    -----
     A high-pass filter along the *other* axis removes the signal. It keeps the correlation along
     this axis when the two are independent. The residual is divided by its local standard
     deviation, so that bright regions do not dominate.

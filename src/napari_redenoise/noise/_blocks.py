@@ -70,13 +70,7 @@ class Blocks:
 
 
 def single_image_blocks(planes: list[Floats], limits: tuple[float, float]) -> Blocks:
-    """Transform all blocks that are finite and not constant.
-
-    Raises
-    ------
-    InputError
-        When fewer than four are left.
-    """
+    """Transform all blocks that are finite and not constant."""
     step = _step(sum(plane.size for plane in planes))
     parts = []
     for number, plane in enumerate(planes):
@@ -88,15 +82,7 @@ def single_image_blocks(planes: list[Floats], limits: tuple[float, float]) -> Bl
 
 
 def repeats_blocks(windows: list[Floats], limits: tuple[float, float]) -> Blocks:
-    """Measure the variance over repeated acquisitions in blocks: it holds no structure.
-
-    ``coarse`` is 0: every block is as good as another.
-
-    Raises
-    ------
-    InputError
-        When fewer than four blocks are finite and not constant.
-    """
+    """Measure the variance over repeated acquisitions in blocks, without structure: coarse is 0."""
     frames, parts = windows[0].shape[0], []
     for number, window in enumerate(windows):
         cut, place = _cut(window, SIDE)

@@ -29,17 +29,9 @@ class Fit:
 
 
 def weighted_line(x: Floats, y: Floats, weight: Floats, instrument: Floats | None = None) -> Fit:
-    """Fit a line by weighted least squares, with an instrument if there is one.
+    """Fit a line by weighted least squares; weights are inverse variances of ``y``.
 
-    Parameters
-    ----------
-    x, y, weight : array
-        Weights are inverse variances of ``y``, for the error of the slope.
-    instrument : array, optional
-        Correlated with the true ``x`` but not with the error of ``x``.
-
-    Notes
-    -----
+    An instrument z is correlated with the true ``x`` but not with the error of ``x``.
     Errors of ``x`` flatten an ordinary line. They do not affect ``cov(z, y) / cov(z, x)``, the
     slope with an instrument z (W. A. Fuller, "Measurement Error Models", 1987, section 1.4).
     """

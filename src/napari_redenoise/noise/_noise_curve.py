@@ -107,14 +107,7 @@ def fit_line(
 ) -> Line:
     """Fit the line to blocks that are homogeneous and not clipped.
 
-    Parameters
-    ----------
-    blocks : Blocks
-    bins : list of arrays
-        From `level_bins`.
-    histogram : Histogram
-    shares : (float, float)
-        Expected energy of noise of variance 1 in the coarse and the fine part; 1 for white noise.
+    ``shares`` are the expected energies of noise of variance 1 in the coarse and the fine part.
     """
     coarse, variance = blocks.coarse / shares[0], blocks.fine / shares[1]
     flat = flat_blocks(blocks, bins)

@@ -34,13 +34,7 @@ class ArrayLike(Protocol):
 
 
 def read_planes(image: ArrayLike) -> list[Floats]:
-    """Read a plane (Y, X) or windows spread over a stack (N, Y, X), as float64.
-
-    Raises
-    ------
-    InputError
-        When planes are below 16 x 16 pixels, or constant.
-    """
+    """Read a plane (Y, X) or windows spread over a stack (N, Y, X), as float64."""
     check_image(image, (2, 3))
     stack = len(image.shape) == 3
     count = int(image.shape[0]) if stack else 1
@@ -56,13 +50,7 @@ def read_planes(image: ArrayLike) -> list[Floats]:
 
 
 def read_repeats(frames: ArrayLike) -> list[Floats]:
-    """Read windows (N, Y, X) of repeated acquisitions, as float64.
-
-    Raises
-    ------
-    InputError
-        When there are fewer than two frames, or they are below 16 x 16 pixels, or constant.
-    """
+    """Read windows (N, Y, X) of repeated acquisitions, as float64."""
     check_image(frames, (3,))
     if frames.shape[0] < 2:
         raise InputError(
@@ -82,13 +70,7 @@ def read_repeats(frames: ArrayLike) -> list[Floats]:
 
 
 def check_image(image: ArrayLike, dimensions: tuple[int, ...]) -> None:
-    """Refuse arrays without grey levels.
-
-    Raises
-    ------
-    InputError
-        For the wrong number of axes, a type without grey levels, or planes below 16 x 16.
-    """
+    """Refuse a wrong number of axes, a type without grey levels, and planes below 16 x 16."""
     shape = tuple(image.shape)
     if len(shape) not in dimensions:
         wanted = "a plane (Y, X) or a stack of planes (N, Y, X)"
