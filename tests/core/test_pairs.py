@@ -120,7 +120,7 @@ def test_every_objective_trains_every_backbone(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_objective_takes_most_of_the_noise_away(tiny: Config, kind: str) -> None:
+def test_every_objective_removes_most_of_the_noise(tiny: Config, kind: str) -> None:
     y, x = np.mgrid[:96, :96]
     clean = 60 + 40 * np.sin(y / 9) * np.cos(x / 7)
     random = np.random.default_rng(0)
@@ -163,6 +163,6 @@ def test_noise_of_the_wrong_number_of_channels_is_refused(tiny: Config, noisy) -
         ({"objective.noise": {"gain": (1.0, 2.0), "offset": (1.0, 2.0, 3.0)}}, "per channel"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused_in_words(changes, words: str) -> None:
+def test_invalid_settings_are_refused_with_a_remedy(changes, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Config().replace(changes)

@@ -77,7 +77,7 @@ def test_with_reports_the_noise_is_not_measured_again(tiny: Config, measured) ->
     assert plan.config.objective.noise.gain == pytest.approx((GAIN,), rel=0.15)
 
 
-def test_the_configuration_stays_as_it_was_asked_for(tiny: Config) -> None:
+def test_the_configuration_is_never_changed(tiny: Config) -> None:
     config = tiny.replace({"objective.kind": "auto"})
     model = Redenoiser(config, "cpu").fit(np.stack([photons(), photons(1)]), "CYX")
     assert model.config == config
@@ -118,7 +118,7 @@ def test_steps_take_the_place_of_those_of_the_configuration(tiny: Config) -> Non
     assert (model.session.step, model.config) == (2, tiny)
 
 
-def test_what_is_planned_is_said(tiny: Config) -> None:
+def test_the_plan_is_described(tiny: Config) -> None:
     auto = {"objective.kind": "auto"}
     first, *rest = Redenoiser(tiny.replace(auto), "cpu").plan(with_lines()).sentences()
     assert first == "line correction: offsets of rows are subtracted"

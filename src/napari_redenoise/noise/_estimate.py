@@ -8,10 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import special
 
-from napari_redenoise.noise._autocorrelation import (
-    measure_autocorrelation,
-    repeats_autocorrelation,
-)
+from napari_redenoise.noise._autocorrelation import measure_autocorrelation, repeats_autocorrelation
 from napari_redenoise.noise._blocks import (
     COARSE,
     FINE,
