@@ -12,12 +12,18 @@ import torch
 import napari_redenoise
 from napari_redenoise.data import Pool, load_pool, patches
 from napari_redenoise.devices import training_dtype
-from napari_redenoise.inference import Interrupted
+from napari_redenoise.inference import Interrupted, interruptible
 from napari_redenoise.model._judge import Judge
 from napari_redenoise.model._judgement import Judgement
 from napari_redenoise.model._plan import TrainingPlan
 from napari_redenoise.model._pretrained import pretrained_network
-from napari_redenoise.model._previews import FIRST_STEP, PreviewDone, Previews, Window
+from napari_redenoise.model._previews import (
+    FIRST_STEP,
+    MIN_SECONDS,
+    PREVIEW_SHARE,
+    PreviewDone,
+    Window,
+)
 from napari_redenoise.model._session import Session
 from napari_redenoise.model._snapshots import Snapshot
 from napari_redenoise.model._training_images import (
@@ -71,7 +77,8 @@ class TrainingRun:
         self._dtype = training_dtype(session.device, plan.config.training.precision)
         self._is_fine_tuning = plan.is_fine_tuning
         self._seconds_before = session.provenance.get("seconds", 0.0)
-        self._began, self._paused = 0.0, 0.0
+        self._began, self._paused, self._next_preview = 0.0, 0.0, 0.0
+        self._previewed: Window | None = None
 
     def events(self) -> Generator[TrainingEvent, None, None]:
         """Train until all steps are done or the controls stop it; then judge."""
@@ -94,31 +101,43 @@ class TrainingRun:
                 yield judgement
 
     def _steps_and_previews(self) -> Iterator[StepDone | PreviewDone]:
-        previews, controls, state = self._previews(), self._controls, self._state
         self._began = time.perf_counter()
-        yield from previews.due(state.step)
-        if (yield from self._pause(previews)):
+        yield from self._preview()
+        if (yield from self._pause()):
             return
         for done in self._steps():
             self._record(done)
             yield done
-            if controls.should_stop():
+            if self._controls.should_stop():
                 return
-            yield from previews.due(done.step)
-            if (yield from self._pause(previews)):
+            yield from self._preview()
+            if (yield from self._pause()):
                 return
 
-    def _previews(self) -> Previews:
-        network, controls = self._state.average, self._controls
+    def _preview(self, *, only_changed: bool = False) -> Iterator[PreviewDone]:
+        """Yield a preview if the view has changed, or enough time has passed."""
+        network, step, controls = self._state.average, self._state.step, self._controls
+        is_first_step_shown = self._is_fine_tuning or self._state.began
+        if controls.view is None or (step < FIRST_STEP and not is_first_step_shown):
+            return
+        window, began = controls.view(), time.perf_counter()
+        is_early = only_changed or began < self._next_preview
+        if window is None or (window == self._previewed and is_early):
+            return
+        planes, should_stop = self._images.planes, controls.should_stop
+        try:
+            with interruptible(network, should_stop):
+                preview = self._session.preview_with(network, planes, window, step, should_stop)
+        except Interrupted:
+            if not should_stop():
+                raise
+            return
+        now = time.perf_counter()
+        self._previewed = window
+        self._next_preview = now + max((now - began) / PREVIEW_SHARE, MIN_SECONDS)
+        yield preview
 
-        def denoise(window: Window, step: int) -> PreviewDone:
-            planes = self._images.planes
-            return self._session.preview_with(network, planes, window, step, controls.should_stop)
-
-        first = 0 if self._is_fine_tuning or self._state.began else FIRST_STEP
-        return Previews(network, denoise, controls.view, controls.should_stop, first)
-
-    def _pause(self, previews: Previews) -> Generator[PreviewDone, None, bool]:
+    def _pause(self) -> Generator[PreviewDone, None, bool]:
         """Preview a changed view during a pause; return whether to stop."""
         controls = self._controls
         if not controls.should_pause():
@@ -126,7 +145,7 @@ class TrainingRun:
         began = time.perf_counter()
         self._keep_last()
         while controls.should_pause() and not controls.should_stop():
-            yield from previews.due(self._state.step, only_changed=True)
+            yield from self._preview(only_changed=True)
             time.sleep(POLL_SECONDS)
         self._paused += time.perf_counter() - began
         return controls.should_stop()
