@@ -1,7 +1,7 @@
 """Self-supervised, rotation-equivariant image denoising for napari.
 
-Importing this package loads neither torch nor napari nor Qt: the public names are resolved on
-first use.
+Importing this package loads neither torch nor napari nor Qt: public names are imported on first
+use.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     )
     from napari_redenoise.recipes import FolderTraining
 
-# OpenMP's threads wait for each other by spinning; where another program computes as well, that
-# keeps the processor from whom they wait for. Read once, when torch is loaded.
+# OpenMP threads wait by spinning, which slows down other programs and the threads that they wait
+# for. The variable is read once, when torch is loaded.
 if "torch" not in sys.modules:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 try:
     __version__ = version("napari-redenoise")
-except PackageNotFoundError:  # a source tree that was never installed
+except PackageNotFoundError:  # a source tree that is not installed
     __version__ = "0+unknown"
 
 __all__ = [

@@ -59,7 +59,7 @@ def test_every_form_of_an_array_has_its_pixels(counts: np.ndarray, form: str) ->
     )
 
 
-def test_lazy_and_numpy_arrays_stay_unchanged(counts: np.ndarray) -> None:
+def test_lazy_and_other_arrays_keep_their_type(counts: np.ndarray) -> None:
     for given in (counts, FORMS["dask"](counts), FORMS["zarr"](counts)):
         assert as_array(given) is given
         assert Planes(given, "YX").array is given

@@ -186,7 +186,7 @@ def test_a_result_has_the_grey_levels_of_a_large_offset(tiny: Config, noisy) -> 
     np.testing.assert_allclose(lifted - 1e9, plain, atol=2e-3)
 
 
-def test_a_blank_channel_does_not_affect_the_other(tiny: Config, noisy) -> None:
+def test_a_blank_channel_leaves_the_others_measured(tiny: Config, noisy) -> None:
     image = np.stack([noisy, np.zeros_like(noisy)])
     reports = measure_noise(image, "CYX")
     alone = measure_noise(noisy)

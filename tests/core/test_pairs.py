@@ -70,7 +70,7 @@ def test_both_shots_are_normalised_alike_over_both() -> None:
 def test_patches_have_the_allowed_orientations_only() -> None:
     block = numbers(1, 24, 24)
     pool = load_pool(Planes(block[0], "YX"), generator(), most_pixels=10**6)
-    orientations = Noise2Void(mask_shape=("111",)).turns
+    orientations = Noise2Void(mask_shape=("111",)).symmetries
     along_x = 0.0
     for patch in next(patches(pool, 8, 100, generator(), orientations)).noisy:
         step = (patch[0, 0, 1] - patch[0, 0, 0]).abs()
@@ -163,6 +163,6 @@ def test_noise_of_the_wrong_number_of_channels_is_refused(tiny: Config, noisy) -
         ({"objective.noise": {"gain": (1.0, 2.0), "offset": (1.0, 2.0, 3.0)}}, "per channel"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(changes, words: str) -> None:
+def test_invalid_settings_are_refused_with_a_remedy(changes, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Config().replace(changes)

@@ -45,7 +45,7 @@ def test_the_header_says_what_they_were_trained_on(name: str) -> None:
     assert "seed" in provenance["config"]["training"]
 
 
-def test_the_default_network_has_a_warm_start() -> None:
+def test_the_default_network_has_pretrained_weights() -> None:
     assert has_pretrained_weights(Config().network)
 
 

@@ -8,7 +8,7 @@ from scipy import ndimage
 from napari_redenoise import Config
 from napari_redenoise.config import TrainingConfig
 from napari_redenoise.data import Planes, load_pool, patches
-from napari_redenoise.model._material import usable_alone
+from napari_redenoise.model._training_images import compare_usable
 from napari_redenoise.objectives import Noise2Self, Sample
 from napari_redenoise.training import (
     LEARNING_RATES,
@@ -21,7 +21,7 @@ from napari_redenoise.training import (
 
 CPU = torch.device("cpu")
 
-N2S = usable_alone(Noise2Self(4))
+N2S = compare_usable(Noise2Self(4))
 
 
 def noisy_image() -> np.ndarray:

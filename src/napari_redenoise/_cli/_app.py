@@ -151,7 +151,7 @@ def train_on(
                 if event.step == stop_after:
                     break
         events.close()
-    judgement = judgement or denoiser.session.settle(asked.is_set)
+    judgement = judgement or denoiser.session.apply_judgement(asked.is_set)
     if judgement is not None:
         asked.say(f"{judgement.in_words()}.")
 

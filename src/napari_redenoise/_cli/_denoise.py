@@ -26,7 +26,7 @@ from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.inference import Interrupted
 from napari_redenoise.io import ImageFile, read_image
-from napari_redenoise.model import Redenoiser, TrainingPlan, shows_draws
+from napari_redenoise.model import Redenoiser, TrainingPlan, should_recorrupt
 
 
 @app.command()
@@ -136,7 +136,7 @@ def denoise(
         for line in targets.check(denoiser, source):
             asked.say(line)
         loaded = denoiser.session.plan
-        if loaded is not None and shows_draws(loaded.config):
+        if loaded is not None and should_recorrupt(loaded.config):
             asked.say(loaded.noise_sentence())
         again = _command(image, targets, axes, device)
         delivery = Delivery(denoiser, source, targets, asked, again)

@@ -9,7 +9,7 @@ import typer
 
 from napari_redenoise._cli._app import Overwrite, app
 from napari_redenoise.io import check_folder, check_program, export_model, load_model
-from napari_redenoise.model import shows_draws
+from napari_redenoise.model import should_recorrupt
 
 
 @app.command()
@@ -25,7 +25,7 @@ def export(
     check_program(output, overwrite=overwrite)
     check_folder(output)
     network, config, normalisation, *_ = load_model(model)
-    if shows_draws(config):
+    if should_recorrupt(config):
         typer.echo(
             f"note: this model averages {config.objective.draws} draws of the noise when it "
             "denoises, and the exported network sees the picture itself: its result is a little "

@@ -188,7 +188,7 @@ class Delivery:
         if not self.asked.exit_code:
             return "not all results are written"
         session = self.denoiser.session
-        planned = session.settled().config.training.total_steps
+        planned = session.trained_plan().config.training.total_steps
         return f"stopped after {session.step} of {planned} steps"
 
     def _finished(self, denoised: Any) -> Any:

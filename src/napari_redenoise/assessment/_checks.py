@@ -142,7 +142,7 @@ def _doubt(measured: Measured, report: NoiseReport) -> str:
         return "no noise was found in the noisy image"
     if math.isnan(measured.share):
         return "nearly all pixels are clipped or missing"
-    if not report.gain_is_known:
+    if not report.is_gain_known:
         return "whether the noise grows with the light cannot be told from this image"
     if any(finding.kind in _DOUBTFUL for finding in describe(report)):
         return "the noise of this image cannot be told from its fine structure or processing"

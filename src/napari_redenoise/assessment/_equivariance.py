@@ -243,5 +243,5 @@ def _compare(
 
 
 def _labels(model: Redenoiser) -> dict[str, str]:
-    kind = model.session.settled().config.network.kind
+    kind = model.session.trained_plan().config.network.kind
     return _LABELS if kind == "adarenet" else {"denoised": f"{kind} network"}

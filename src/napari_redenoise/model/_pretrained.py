@@ -1,4 +1,4 @@
-"""Weights that come with the package, to begin with."""
+"""Pretrained weights of the package."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FOLDER = Path(str(files("napari_redenoise"))) / "weights"
 
 
 def resolve_start(config: Config) -> Config:
-    """Pretrained weights only for a network that has such; random ones for others.
+    """Change the start to random for a network without pretrained weights.
 
     Raises
     ------
     ConfigError
-        When random weights would be left as they are.
+        When random weights are not trained.
     """
     if config.training.start == "pretrained" and not has_pretrained_weights(config.network):
         config = config.replace({"training.start": "random"})
@@ -36,32 +36,32 @@ def resolve_start(config: Config) -> Config:
 
 
 def is_fine_tuned(config: Config, channels: int = 1) -> bool:
-    """Whether a run on images of so many channels begins with pretrained weights."""
+    """Whether a run on images of some channels starts from pretrained weights."""
     network = config.replace({"network.channels": channels}).network
     return config.training.start == "pretrained" and has_pretrained_weights(network)
 
 
 def weights_file(network: NetworkConfig) -> Path:
-    """Where the weights of a network would be: its own, or those of the AdaReNet it is part of."""
+    """Path of the weights of a network: its own, or those of the AdaReNet with this branch."""
     own = FOLDER / f"{network.kind}-{network.group}.safetensors"
     return own if own.is_file() else FOLDER / f"adarenet-{network.group}.safetensors"
 
 
 def has_pretrained_weights(network: NetworkConfig) -> bool:
-    """Whether weights for exactly this network come with the package."""
+    """Whether the package has weights for exactly this network."""
     path = weights_file(network)
     whole = network.model_copy(update={"kind": "adarenet"})
     return path.is_file() and _read(path)[0] in (network, whole)
 
 
 def pretrained_weights(network: NetworkConfig) -> dict[str, Tensor]:
-    """Weights and filter bases for a network that has a warm start, float32.
+    """Load pretrained weights and filter bases, float32.
 
-    AdaReNet's branches were trained to denoise by themselves, too: they are the weights of the
-    networks that have one branch only.
+    The branches of AdaReNet are trained to denoise by themselves, too: they are the weights of
+    single-branch networks.
     """
-    held, weights = _read(weights_file(network))
-    if held.kind == network.kind:
+    stored, weights = _read(weights_file(network))
+    if stored.kind == network.kind:
         return weights
     prefix = f"{network.kind}_branch."
     return {
@@ -72,20 +72,20 @@ def pretrained_weights(network: NetworkConfig) -> dict[str, Tensor]:
 
 
 def pretrained_network(network: NetworkConfig) -> DenoisingNetwork:
-    """A network with the weights that come with the package for it, to use as it is."""
-    warm = build_network(network, torch.Generator(), torch.float32)
-    warm.load_state_dict(pretrained_weights(network))
-    return warm
+    """Build a network with its pretrained weights."""
+    pretrained = build_network(network, torch.Generator(), torch.float32)
+    pretrained.load_state_dict(pretrained_weights(network))
+    return pretrained
 
 
 @lru_cache(maxsize=2)
 def pretrained_denoiser(device: torch.device) -> DenoisingNetwork:
-    """The default network as it comes with the package, to ask what it takes for noise."""
+    """The default network with its pretrained weights, in evaluation mode."""
     return pretrained_network(Config().network).to(device).eval().requires_grad_(False)
 
 
 @cache
 def _read(path: Path) -> tuple[NetworkConfig, dict[str, Tensor]]:
-    """Which network a file is for, and its weights."""
+    """Read the network configuration and the weights of a file."""
     file = load_model(path)
     return file.config.network, file.network.state_dict()

@@ -14,7 +14,7 @@ from napari_redenoise.data import FULL_SCALE, ImageFolder, Normalisation, Planes
 from napari_redenoise.devices import explain_out_of_memory
 from napari_redenoise.inference import predict, tile_sizes
 from napari_redenoise.metrics import psnr, ssim
-from napari_redenoise.model import draws_of, make_objective, shows_draws
+from napari_redenoise.model import make_draws, make_objective, should_recorrupt
 from napari_redenoise.nn import DenoisingNetwork
 from napari_redenoise.recipes._added_noise import Image, add_noise
 
@@ -91,9 +91,9 @@ def denoise_image(
 ) -> Image:
     """Denoise (channels, Y, X), averaged over draws if the objective has them."""
     draws = None
-    if shows_draws(config):
+    if should_recorrupt(config):
         objective = make_objective(config.objective, normalisation)
-        draws = draws_of(objective, config.objective.draws, config.training.seed)
+        draws = make_draws(objective, config.objective.draws, config.training.seed)
     denoised = np.empty_like(noisy)
     tile, halo, _ = tile_sizes(config.network, config.tiling)
     with explain_out_of_memory(next(network.parameters()).device):

@@ -15,8 +15,8 @@ from torch import Tensor
 from napari_redenoise.config import FolderConfig, NoiseConfig
 from napari_redenoise.data import ImageFolder, Normalisation, Window
 from napari_redenoise.errors import InputError
-from napari_redenoise.model import figures
-from napari_redenoise.objectives import NoiseFigures
+from napari_redenoise.model import normalise_noise
+from napari_redenoise.objectives import PatchNoise
 from napari_redenoise.recipes._added_noise import Image, add_noise, noise_config
 
 _LEAST_LEVEL = 1e-3
@@ -27,7 +27,7 @@ class FolderBatch(NamedTuple):
     """Normalised noisy crops (B, shots * channels, H, W), and the added noise."""
 
     noisy: Tensor
-    noise: NoiseFigures
+    noise: PatchNoise
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class FolderBatches:
             level = rng.uniform(0, self.folder.noise_param) or _LEAST_LEVEL
             noise = noise_config(self.folder.noise_type, level)
             crops.append(self.normalisation.apply(np.concatenate(self._shots(clean, noise, rng))))
-            noises.append(figures(noise, self.normalisation))
-        return FolderBatch(self._stacked(crops), NoiseFigures.of_patches(noises))
+            noises.append(normalise_noise(noise, self.normalisation))
+        return FolderBatch(self._stacked(crops), PatchNoise.of_patches(noises))
 
     def _crop(self, number: int, rng: np.random.Generator) -> Image:
         """Crop an image, or the next one that can be read."""

@@ -15,7 +15,7 @@ from napari_redenoise.config import Config
 from napari_redenoise.data import LazyArray
 from napari_redenoise.devices import get_device
 from napari_redenoise.errors import InputError
-from napari_redenoise.model import Material, Redenoiser, TrainingPlan
+from napari_redenoise.model import Redenoiser, TrainingImages, TrainingPlan
 
 
 def read(layer: Any) -> LayerImage:
@@ -51,7 +51,7 @@ def check(model: Redenoiser, source: LayerImage, target: LayerImage | None) -> N
         When the layers cannot be trained on, or not with this objective.
     """
     other = None if target is None else target.array
-    Material.of(source.array, source.axes, other).shots(model.config.objective)
+    TrainingImages.of(source.array, source.axes, other).shots(model.config.objective)
 
 
 def target_of(options: OptionsForm) -> LayerImage | None:
