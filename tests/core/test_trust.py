@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from napari_redenoise import Redenoiser, TrustReport, assess
+from napari_redenoise import QualityReport, Redenoiser, assess
 from napari_redenoise.assessment import _residual, as_denoiser
 from napari_redenoise.errors import InputError
 from napari_redenoise.model import measure_noise
@@ -85,7 +85,7 @@ def noise(truth):
 
 def test_the_truth_passes_every_check(truth, noise):
     report = assess(truth + noise, truth, reports=(GAUSSIAN,))
-    assert isinstance(report, TrustReport)
+    assert isinstance(report, QualityReport)
     assert report.mark == "good"
     found = by_name(report)
     assert all(check.mark == "good" and not check.advice for check in found.values())

@@ -7,7 +7,7 @@ from napari_redenoise.assessment._equivariance import (
     equivariance_events,
     percent,
 )
-from napari_redenoise.assessment._report import TrustReport, assess
+from napari_redenoise.assessment._report import QualityReport, assess
 from napari_redenoise.assessment._resolution import (
     Band,
     Denoiser,
@@ -34,9 +34,9 @@ __all__ = [
     "Mark",
     "Noise",
     "PixelSize",
+    "QualityReport",
     "Resolution",
     "TrustCheck",
-    "TrustReport",
     "as_denoiser",
     "assess",
     "equivariance",

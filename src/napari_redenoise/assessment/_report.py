@@ -19,7 +19,7 @@ _BY_WEIGHT: tuple[Mark, ...] = ("good", "unknown", "caution", "bad")
 
 
 @dataclass(frozen=True)
-class TrustReport:
+class QualityReport:
     """What speaks for and against a denoised image.
 
     Attributes
@@ -71,7 +71,7 @@ def assess(
     denoiser: Denoiser | None = None,
     pixel_size: PixelSize | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> TrustReport:
+) -> QualityReport:
     """Compare what was removed from a noisy image with the noise that it should have had.
 
     Parameters
@@ -97,7 +97,7 @@ def assess(
 
     Returns
     -------
-    TrustReport
+    QualityReport
 
     Raises
     ------
@@ -141,7 +141,7 @@ def assess(
     resolutions = supported(before, after, reports, denoiser, should_stop)
     last = supported_check(resolutions, pixel_size)
     omitted = frozenset((last.name,) if denoiser is None else ())
-    return TrustReport((*worst, last), omitted)
+    return QualityReport((*worst, last), omitted)
 
 
 def _worst(checks: tuple[TrustCheck, ...]) -> TrustCheck:

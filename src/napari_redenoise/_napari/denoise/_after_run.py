@@ -21,7 +21,7 @@ from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari.denoise._extra_layers import OF_VIEW, ExtraKind, extra_layers
 from napari_redenoise._napari.denoise._layer_run import PAINT_MS
 from napari_redenoise._napari.denoise._run import Job
-from napari_redenoise.assessment import TrustReport, as_denoiser, assess, pixel_size_of
+from napari_redenoise.assessment import QualityReport, as_denoiser, assess, pixel_size_of
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.io import left_out, write_tiff
@@ -72,7 +72,7 @@ class AfterRun(QObject):
         self._added: list[str] = []
         self.is_busy = False
         self.is_examined = False
-        self.report: TrustReport | None = None
+        self.report: QualityReport | None = None
         self._reports: tuple[NoiseReport, ...] | None = None
 
     @property
@@ -107,7 +107,7 @@ class AfterRun(QObject):
         source, denoised = self.job.source, self.result.data
         self._reports = reports
 
-        def examined() -> TrustReport:
+        def examined() -> QualityReport:
             return assess(
                 source.array,
                 denoised,
@@ -131,7 +131,7 @@ class AfterRun(QObject):
             finished=lambda: _garbage_collection.end(task),
         )
 
-    def _tell(self, report: TrustReport | None) -> None:
+    def _tell(self, report: QualityReport | None) -> None:
         if not self._stop.is_set():
             self.report, self.is_examined = report, True
             self.assessed.emit()

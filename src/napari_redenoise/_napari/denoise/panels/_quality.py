@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_redenoise._napari._words import wrapped
-from napari_redenoise.assessment import TrustReport
+from napari_redenoise.assessment import QualityReport
 
 MARKS = {"good": "●", "caution": "▲", "bad": "■", "unknown": "○"}
 """Told apart by their shape as well, for those who do not see the colours."""
@@ -34,7 +34,7 @@ class TrustPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.words)
         layout.addStretch()
-        self.report: TrustReport | None = None
+        self.report: QualityReport | None = None
         self.say("After a run, the result is examined here.")
 
     def say(self, sentence: str) -> None:
@@ -42,7 +42,7 @@ class TrustPanel(QWidget):
         self.report = None
         self.words.setText(sentence)
 
-    def show_report(self, report: TrustReport) -> None:
+    def show_report(self, report: QualityReport) -> None:
         """Show all checks."""
         self.report = report
         found = []
@@ -58,7 +58,7 @@ class TrustPanel(QWidget):
         )
 
 
-def summary(report: TrustReport) -> str:
+def summary(report: QualityReport) -> str:
     """The checks in one sentence."""
     doubts = [check.name.lower() for check in report.checks if check.mark in ("caution", "bad")]
     if not doubts:
