@@ -5,7 +5,7 @@ from _report import ROOT, machine, publish, scoring, table
 from scipy import ndimage
 
 from napari_redenoise import QualityReport, assess
-from napari_redenoise.assessment import TrustCheck
+from napari_redenoise.assessment import QualityCheck
 from napari_redenoise.noise import NoiseReport, estimate_noise
 
 NAME = "trust"
@@ -74,7 +74,7 @@ def summary(name: str, found: list[tuple[float, QualityReport]]) -> list[str]:
     return [name, shown, *map(counted, marks)]
 
 
-def made(report: QualityReport) -> list[TrustCheck]:
+def made(report: QualityReport) -> list[QualityCheck]:
     """The checks that need no denoiser: these results are of none."""
     return [check for check in report.checks if check.name not in report.omitted]
 

@@ -1,6 +1,6 @@
 """What speaks for and against a denoised image, without the truth."""
 
-from napari_redenoise.assessment._checks import Mark, TrustCheck, in_pixels
+from napari_redenoise.assessment._checks import Mark, QualityCheck, in_pixels
 from napari_redenoise.assessment._equivariance import (
     EquivarianceResult,
     equivariance,
@@ -34,9 +34,9 @@ __all__ = [
     "Mark",
     "Noise",
     "PixelSize",
+    "QualityCheck",
     "QualityReport",
     "Resolution",
-    "TrustCheck",
     "as_denoiser",
     "assess",
     "equivariance",

@@ -33,7 +33,7 @@ _DOUBTFUL = ("processing", "structure")
 
 
 @dataclass(frozen=True)
-class TrustCheck:
+class QualityCheck:
     """One figure and what follows from it.
 
     Attributes
@@ -59,7 +59,7 @@ class TrustCheck:
     advice: str = ""
 
 
-def checks_of(measured: Measured, report: NoiseReport) -> tuple[TrustCheck, ...]:
+def checks_of(measured: Measured, report: NoiseReport) -> tuple[QualityCheck, ...]:
     """All checks of one channel, always the same ones in the same order."""
     return (
         _brightness(measured),
@@ -70,7 +70,7 @@ def checks_of(measured: Measured, report: NoiseReport) -> tuple[TrustCheck, ...]
     )
 
 
-def _brightness(measured: Measured) -> TrustCheck:
+def _brightness(measured: Measured) -> QualityCheck:
     shift, local = measured.shift, measured.local_shift
     name = "Mean brightness"
     meaning = (
@@ -91,7 +91,7 @@ def _brightness(measured: Measured) -> TrustCheck:
     return _check(name, mark, shift, figure, meaning, advice)
 
 
-def _structure(measured: Measured, report: NoiseReport) -> TrustCheck:
+def _structure(measured: Measured, report: NoiseReport) -> QualityCheck:
     name = "Structure in what was removed"
     meaning = (
         "How much more neighbouring pixels of what was removed have in common than those of the "
@@ -117,7 +117,7 @@ def _structure(measured: Measured, report: NoiseReport) -> TrustCheck:
     return _check(name, mark, excess, figure, meaning, advice)
 
 
-def _amount(measured: Measured, report: NoiseReport) -> TrustCheck:
+def _amount(measured: Measured, report: NoiseReport) -> QualityCheck:
     name = "Amount removed"
     meaning = (
         "Mean square of what was removed over the variance that the noise of this image should "
@@ -131,7 +131,7 @@ def _amount(measured: Measured, report: NoiseReport) -> TrustCheck:
     figure = f"{100 * share:.0f} % of the noise expected (± {100 * error:.0f} %)"
     if share + error < SHARE_LEFT:
         advice = "Noise was left: train longer, or choose another objective."
-        return TrustCheck(name, "caution", share, figure, meaning, advice)
+        return QualityCheck(name, "caution", share, figure, meaning, advice)
     advice = "More than noise was removed: look for the specimen in the difference of both images."
     return _check(name, _graded(max(share - error, 0.0), SHARE), share, figure, meaning, advice)
 
@@ -151,7 +151,7 @@ def _doubt(measured: Measured, report: NoiseReport) -> str:
     return ""
 
 
-def _change(measured: Measured, report: NoiseReport) -> TrustCheck:
+def _change(measured: Measured, report: NoiseReport) -> QualityCheck:
     name = "Change of the image"
     meaning = (
         "Whether anything was done at all: an image that was hardly changed passes most other "
@@ -163,11 +163,11 @@ def _change(measured: Measured, report: NoiseReport) -> TrustCheck:
     if share < UNCHANGED:
         figure = f"nearly the same as the noisy image ({100 * share:.1f} % of the noise removed)"
         advice = "Train longer, or check that the result belongs to this image."
-        return TrustCheck(name, "bad", share, figure, meaning, advice)
-    return TrustCheck(name, "good", share, "differs from the noisy image", meaning)
+        return QualityCheck(name, "bad", share, figure, meaning, advice)
+    return QualityCheck(name, "good", share, "differs from the noisy image", meaning)
 
 
-def _contrast(measured: Measured) -> TrustCheck:
+def _contrast(measured: Measured) -> QualityCheck:
     name = "Bright places and edges"
     meaning = (
         "Mean square of what was removed, in units of the noise expected, in the brightest or most "
@@ -184,7 +184,7 @@ def _contrast(measured: Measured) -> TrustCheck:
 
 def supported_check(
     found: Sequence[Resolution | str], pixel_size: PixelSize | None = None
-) -> TrustCheck:
+) -> QualityCheck:
     """The check of the supported resolution: of several channels the coarsest, which it names.
 
     Parameters
@@ -217,7 +217,7 @@ def supported_check(
         "where they are."
     )
     value = None if math.isinf(limit) else limit
-    return TrustCheck(name, mark, value, figure, meaning, advice if mark != "good" else "")
+    return QualityCheck(name, mark, value, figure, meaning, advice if mark != "good" else "")
 
 
 def _supported_in_words(resolution: Resolution, pixel_size: PixelSize | None) -> str:
@@ -245,9 +245,9 @@ def _graded(value: float, bars: tuple[float, float]) -> Mark:
 
 def _check(
     name: str, mark: Mark, value: float, figure: str, meaning: str, advice: str
-) -> TrustCheck:
+) -> QualityCheck:
     """A check whose advice is for other marks than good."""
-    return TrustCheck(name, mark, value, figure, meaning, "" if mark == "good" else advice)
+    return QualityCheck(name, mark, value, figure, meaning, "" if mark == "good" else advice)
 
 
 def _unknown(
@@ -256,6 +256,6 @@ def _unknown(
     reason: str,
     value: float = math.nan,
     advice: str = "Judge this by eye, in the difference of both images.",
-) -> TrustCheck:
+) -> QualityCheck:
     known = None if math.isnan(value) else value
-    return TrustCheck(name, "unknown", known, f"cannot be told: {reason}", meaning, advice)
+    return QualityCheck(name, "unknown", known, f"cannot be told: {reason}", meaning, advice)

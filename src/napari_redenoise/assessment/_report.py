@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from napari_redenoise.assessment._checks import Mark, TrustCheck, checks_of, supported_check
+from napari_redenoise.assessment._checks import Mark, QualityCheck, checks_of, supported_check
 from napari_redenoise.assessment._residual import measure
 from napari_redenoise.assessment._resolution import Denoiser
 from napari_redenoise.assessment._support import PixelSize, supported
@@ -24,13 +24,13 @@ class QualityReport:
 
     Attributes
     ----------
-    checks : tuple of TrustCheck
+    checks : tuple of QualityCheck
         Always the same ones in the same order; of several channels the worst of each.
     omitted : frozenset of str
         Names of checks that were not made, because what they need was not given.
     """
 
-    checks: tuple[TrustCheck, ...]
+    checks: tuple[QualityCheck, ...]
     omitted: frozenset[str] = frozenset()
 
     @property
@@ -144,7 +144,7 @@ def assess(
     return QualityReport((*worst, last), omitted)
 
 
-def _worst(checks: tuple[TrustCheck, ...]) -> TrustCheck:
+def _worst(checks: tuple[QualityCheck, ...]) -> QualityCheck:
     """The worst of the same check of all channels, which it names if there are several."""
     number = max(range(len(checks)), key=lambda n: _BY_WEIGHT.index(checks[n].mark))
     check = checks[number]
