@@ -371,9 +371,9 @@ def test_no_button_of_the_result_is_cut_off(done):
 
 
 def test_the_result_is_examined(done):
-    done.wait(lambda: done.widget.trust.report is not None)
-    report = done.widget.trust.report
-    said = done.widget.trust.words.text()
+    done.wait(lambda: done.widget.quality.report is not None)
+    report = done.widget.quality.report
+    said = done.widget.quality.words.text()
     assert len(report.checks) >= 4
     for check in report.checks:
         assert check.name in said
@@ -399,11 +399,11 @@ def test_the_supported_resolution_is_told_in_the_unit_of_the_layer_and_mapped(do
     dock.viewer.add_image(photons, name="cells", **spatial)
     dock.viewer.dims.set_current_step(0, 1)
     dock.run()
-    dock.wait(lambda: dock.widget.trust.report is not None)
-    check = dock.widget.trust.report.checks[-1]
+    dock.wait(lambda: dock.widget.quality.report is not None)
+    check = dock.widget.quality.report.checks[-1]
     assert check.name == "Supported resolution"
     assert check.mark in ("good", "caution"), check.figure
-    said = re.search(r"([\d.]+) px \(([\d.]+) µm\)", dock.widget.trust.words.text())
+    said = re.search(r"([\d.]+) px \(([\d.]+) µm\)", dock.widget.quality.words.text())
     assert float(said[2]) == pytest.approx(0.11 * float(said[1]), rel=0.1)
     dock.widget.result.extras["support"].click()
     dock.wait(lambda: "cells unsupported detail" in dock.names)
@@ -424,8 +424,8 @@ def test_where_detail_cannot_be_mapped_the_dock_says_why(dock):
     smooth = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(128, 128)), 1.0)
     dock.viewer.add_image((200 + 100 * smooth).astype(np.float32), name="cells")
     dock.run()
-    dock.wait(lambda: dock.widget.trust.report is not None)
-    assert dock.widget.trust.report.checks[-1].mark == "unknown"
+    dock.wait(lambda: dock.widget.quality.report is not None)
+    assert dock.widget.quality.report.checks[-1].mark == "unknown"
     dock.widget.result.extras["support"].click()
     dock.wait(lambda: "cannot be told" in dock.widget.status.text())
     assert "cells unsupported detail" not in dock.names

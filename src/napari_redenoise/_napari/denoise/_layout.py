@@ -21,7 +21,7 @@ from napari_redenoise._napari.denoise.panels._axes import AxesChoice
 from napari_redenoise._napari.denoise.panels._noise import NoisePanel
 from napari_redenoise._napari.denoise.panels._options import OptionsForm
 from napari_redenoise._napari.denoise.panels._progress import ProgressPanel
-from napari_redenoise._napari.denoise.panels._quality import TrustPanel
+from napari_redenoise._napari.denoise.panels._quality import QualityPanel
 from napari_redenoise._napari.denoise.panels._result import ResultPanel
 from napari_redenoise.config import Config
 
@@ -49,7 +49,7 @@ class DenoiseLayout(QWidget):
         self.training = ProgressPanel()
         self.loss_plot = self.training.loss_plot
         self.result = ResultPanel()
-        self.trust = TrustPanel()
+        self.quality = QualityPanel()
         self.tabs = QTabWidget()
         self._lay_out()
         self.show_idle()
@@ -74,7 +74,7 @@ class DenoiseLayout(QWidget):
             ("Options", "How to train, for how long, on what", self.options),
             ("Training", "How the training goes, and earlier states of it", self.training),
             ("Result", "Comparing, looking into and keeping the result", self.result),
-            ("Trust", "How far the result can be trusted", self.trust),
+            ("Trust", "How far the result can be trusted", self.quality),
         ):
             number = self.tabs.addTab(_scrolled(page), name)
             self.tabs.setTabToolTip(number, tooltip)

@@ -89,7 +89,7 @@ class Afterwards(QObject):
         self.end_rewind()
         self._dock.result.offer(source=None, is_fused=False)
         self._dock.training.offer((), can_train=False)
-        self._dock.trust.say(NOTHING_YET)
+        self._dock.quality.say(NOTHING_YET)
 
     def pause(self, run: LayerRun, *, paused: bool) -> None:
         """Let earlier states of a run be looked at while it is paused."""
@@ -119,7 +119,7 @@ class Afterwards(QObject):
             getattr(self.after, name)(*given)
 
     def _show_report(self, after: AfterRun) -> None:
-        trust = self._dock.trust
+        trust = self._dock.quality
         if after.report is not None:
             trust.show_report(after.report)
         elif after.is_examined:

@@ -24,7 +24,7 @@ NO_PROMISE = (
 )
 
 
-class TrustPanel(QWidget):
+class QualityPanel(QWidget):
     """A line per check: a mark, the figure, what to do; below, what the figures are."""
 
     def __init__(self) -> None:
