@@ -407,7 +407,7 @@ def test_denoise_reports_where_it_is_asked_to(redenoise, tiny, noisy, tmp_path):
     assert len(said.splitlines()) == 1
 
 
-def test_the_page_on_trust_runs_and_holds_every_table():
+def test_the_page_on_quality_runs_and_holds_every_table():
     page = (ROOT / "docs" / "is-it-good.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", page, re.S)
     names = {}
@@ -416,9 +416,9 @@ def test_the_page_on_trust_runs_and_holds_every_table():
     page = (ROOT / "docs" / "quality-checks.md").read_text(encoding="utf-8")
     sections = re.findall(r"<!-- (\w+) begins: .*? -->\n(.*?)\n<!-- \1 ends -->", page, re.S)
     assert [name for name, _ in sections] == [
-        "trust",
-        "trust_references",
-        "trust_machine",
+        "quality_checks",
+        "quality_checks_references",
+        "quality_checks_machine",
         "resolution",
     ]
     assert all(len(text) > 50 for _, text in sections)

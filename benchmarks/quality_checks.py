@@ -8,7 +8,7 @@ from napari_redenoise import QualityReport, assess
 from napari_redenoise.assessment import QualityCheck
 from napari_redenoise.noise import NoiseReport, estimate_noise
 
-NAME = "trust"
+NAME = "quality_checks"
 PAGE = ROOT / "docs" / "quality-checks.md"
 DATASETS = ("w2s_dev", "fmd_dev", "hagen_dev")
 MARKS = ("good", "caution", "bad", "unknown")
