@@ -28,12 +28,12 @@ def main() -> None:
     widget.result.grid.click()
     take(viewer, "denoise")
     widget.open_tab(widget.quality)
-    take(viewer, "trust")
+    take(viewer, "quality")
     widget.result.grid.click()
     widget.open_tab(widget.training)
     widget.training.slider.setValue(1)
     wait_until(lambda: any("at step" in layer.name for layer in viewer.layers))
-    take(viewer, "rewind")
+    take(viewer, "snapshots")
     noisy = viewer.layers["Noisy cells"]
     for layer in list(viewer.layers):
         if layer.name != noisy.name:

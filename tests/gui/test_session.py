@@ -379,7 +379,7 @@ def test_the_result_is_examined(done):
         assert check.name in said
         assert check.mark in ("good", "caution", "bad", "unknown")
     assert "no clean picture" in said
-    assert "Trust" in done.widget.status.text()
+    assert "Quality" in done.widget.status.text()
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ class DenoiseLayout(QWidget):
             ("Options", "How to train, for how long, on what", self.options),
             ("Training", "How the training goes, and earlier states of it", self.training),
             ("Result", "Comparing, looking into and keeping the result", self.result),
-            ("Trust", "How far the result can be trusted", self.quality),
+            ("Quality", "Quality checks of the result", self.quality),
         ):
             number = self.tabs.addTab(_scrolled(page), name)
             self.tabs.setTabToolTip(number, tooltip)

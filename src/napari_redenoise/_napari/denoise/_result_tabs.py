@@ -22,7 +22,7 @@ NOTHING_YET = "After a run, the result is examined here."
 
 
 class Afterwards(QObject):
-    """Shows the result of the last run in the tabs *Training*, *Result* and *Trust*.
+    """Shows the result of the last run in the tabs *Training*, *Result* and *Quality*.
 
     Parameters
     ----------
@@ -119,13 +119,13 @@ class Afterwards(QObject):
             getattr(self.after, name)(*given)
 
     def _show_report(self, after: AfterRun) -> None:
-        trust = self._dock.quality
+        panel = self._dock.quality
         if after.report is not None:
-            trust.show_report(after.report)
+            panel.show_report(after.report)
         elif after.is_examined:
-            trust.say("This result cannot be examined; the log says why.")
+            panel.say("This result cannot be examined; the log says why.")
         else:
-            trust.say("The result is being examined.")
+            panel.say("The result is being examined.")
 
     def _on_assessed(self) -> None:
         after = self.after

@@ -1,4 +1,4 @@
-"""The part of the dock that says how far the result can be trusted."""
+"""The part of the dock that shows the quality checks of the result."""
 
 from __future__ import annotations
 
@@ -62,5 +62,5 @@ def summary(report: QualityReport) -> str:
     """The checks in one sentence."""
     doubts = [check.name.lower() for check in report.checks if check.mark in ("caution", "bad")]
     if not doubts:
-        return "The checks found nothing wrong: see Trust."
-    return f"Look at Trust: {', '.join(doubts)}."
+        return "The checks found nothing wrong: see Quality."
+    return f"Look at Quality: {', '.join(doubts)}."
