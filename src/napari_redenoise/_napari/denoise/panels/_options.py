@@ -18,9 +18,9 @@ from napari_redenoise.config import Config
 from napari_redenoise.devices import available_devices
 from napari_redenoise.model import resolve_start
 
-Quality = Literal["fast", "balanced", "best"]
+Preset = Literal["fast", "balanced", "best"]
 
-QUALITIES: dict[Quality, tuple[str, str]] = {
+PRESETS: dict[Preset, tuple[str, str]] = {
     "fast": (
         "Fast",
         "The rotation-equivariant U-Net alone: half the time, nearly the same picture, and no "
@@ -63,7 +63,7 @@ class Options:
     image; ``device`` None the fastest; ``as_source`` gives integers back for integers.
     """
 
-    quality: Quality = "balanced"
+    preset: Preset = "balanced"
     seconds: int | None = None
     group: str = "C4"
     device: str | None = None
@@ -76,10 +76,10 @@ class Options:
         changes: dict[str, object] = {"network.group": self.group, "training.seed": self.seed}
         if self.start == "random":
             changes["training.start"] = "random"
-        if self.quality == "fast":
+        if self.preset == "fast":
             changes["network.kind"] = "equivariant"
         changed = config.replace(changes)
-        return _best(changed) if self.quality == "best" else changed
+        return _best(changed) if self.preset == "best" else changed
 
 
 def _best(config: Config) -> Config:
@@ -114,11 +114,11 @@ class OptionsForm(QWidget):
         self.model = ModelChoice(form, self)
         self.objective = ObjectiveChoice(form, config)
         self.where = WhereChoice(form)
-        self.quality = narrow(QComboBox())
-        for quality in get_args(Quality):
-            label, tooltip = QUALITIES[quality]
-            self.quality.addItem(label, quality)
-            self.quality.setItemData(self.quality.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+        self.preset = narrow(QComboBox())
+        for preset in get_args(Preset):
+            label, tooltip = PRESETS[preset]
+            self.preset.addItem(label, preset)
+            self.preset.setItemData(self.preset.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
         self.begin = narrow(QComboBox())
         for start, (label, tooltip) in STARTS.items():
             self.begin.addItem(label, start)
@@ -154,7 +154,7 @@ class OptionsForm(QWidget):
 
     def _lay_out(self, form: QFormLayout) -> None:
         rows = (
-            ("&Quality", self.quality, ""),
+            ("&Preset", self.preset, ""),
             ("Sta&rt", self.begin, STARTS["pretrained"][1]),
             (
                 "&Time",
@@ -189,7 +189,7 @@ class OptionsForm(QWidget):
     def _connect(self) -> None:
         for choice in (self.model, self.objective, self.where):
             choice.changed.connect(self.changed)
-        for box in (self.quality, self.begin, self.group, self.device):
+        for box in (self.preset, self.begin, self.group, self.device):
             box.currentIndexChanged.connect(self._on_change)
         for spin in (self.seconds, self.seed):
             spin.valueChanged.connect(self._on_change)
@@ -219,7 +219,7 @@ class OptionsForm(QWidget):
     def value(self) -> Options:
         """What is chosen."""
         return Options(
-            quality=self.quality.currentData(),
+            preset=self.preset.currentData(),
             seconds=self.seconds.value() or None,
             group=self.group.currentData(),
             device=self.device.currentData(),
@@ -231,7 +231,7 @@ class OptionsForm(QWidget):
     def setValue(self, options: Options) -> None:
         """Choose; a group or device that is not offered is left as it is."""
         for box, wanted in (
-            (self.quality, options.quality),
+            (self.preset, options.preset),
             (self.begin, options.start),
             (self.group, options.group),
             (self.device, options.device),
@@ -244,6 +244,6 @@ class OptionsForm(QWidget):
         self.as_source.setChecked(options.as_source)
 
     def _on_change(self, _: object = None) -> None:
-        self.quality.setToolTip(QUALITIES[self.quality.currentData()][1])
+        self.preset.setToolTip(PRESETS[self.preset.currentData()][1])
         self.begin.setToolTip(STARTS[self.begin.currentData()][1])
         self.changed.emit()
