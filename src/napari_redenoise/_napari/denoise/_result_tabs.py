@@ -13,7 +13,7 @@ from napari_redenoise._napari.denoise._after_run import AfterRun
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
 from napari_redenoise._napari.denoise._run import Job
-from napari_redenoise._napari.denoise._snapshot_viewer import Rewind
+from napari_redenoise._napari.denoise._snapshot_viewer import SnapshotViewer
 from napari_redenoise._napari.denoise.panels._quality import summary
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.noise import NoiseReport
@@ -40,7 +40,7 @@ class Afterwards(QObject):
     def __init__(self, viewer: Any, dock: DenoiseLayout, begin: Callable[[Any, Job], None]) -> None:
         super().__init__(dock)
         self._viewer, self._dock, self._begin = viewer, dock, begin
-        self._rewind: Rewind | None = None
+        self._rewind: SnapshotViewer | None = None
         self._is_shown = False
         self.after: AfterRun | None = None
         dock.training.rewound.connect(self._on_rewind)
@@ -80,7 +80,7 @@ class Afterwards(QObject):
         dock.result.offer(source=source.name, is_fused=after.config.network.kind == "adarenet")
         used = after.provenance["steps"]
         dock.training.offer(model.session.snapshots, can_train=True, current=used)
-        self._rewind = Rewind(self._viewer, after.layer, source, model)
+        self._rewind = SnapshotViewer(self._viewer, after.layer, source, model)
         self._show_report(after)
 
     def hide(self) -> None:
@@ -95,7 +95,7 @@ class Afterwards(QObject):
         """Let earlier states of a run be looked at while it is paused."""
         if paused:
             self._dock.training.offer(run.denoiser.session.snapshots, can_train=False)
-            self._rewind = Rewind(self._viewer, run.layer, run.job.source, run.denoiser)
+            self._rewind = SnapshotViewer(self._viewer, run.layer, run.job.source, run.denoiser)
         else:
             self.end_rewind()
             self._dock.training.offer((), can_train=False)

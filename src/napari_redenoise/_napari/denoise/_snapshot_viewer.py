@@ -17,7 +17,7 @@ from napari_redenoise.model import PreviewDone, Redenoiser
 logger = logging.getLogger(__name__)
 
 
-class Rewind(QObject):
+class SnapshotViewer(QObject):
     """Shows snapshots as a layer of their own, one at a time, and takes the layer away again.
 
     Parameters

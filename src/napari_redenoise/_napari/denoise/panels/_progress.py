@@ -38,7 +38,7 @@ class ProgressPanel(QWidget):
             "Trains as long again, from the state that the slider shows. Worth it while the "
             "curve still falls or the preview still improves."
         )
-        label = QLabel("Rewind")
+        label = QLabel("SnapshotViewer")
         label.setBuddy(self.slider)
         row = QHBoxLayout()
         row.addWidget(label)
