@@ -217,7 +217,7 @@ def done(dock, noisy, tmp_path):
     return dock
 
 
-def test_rewinding_shows_an_earlier_state_and_it_can_be_used(done):
+def test_a_snapshot_is_shown_and_can_be_used(done):
     panel = done.widget.training
     snapshots = done.widget.denoiser.session.snapshots
     assert snapshots[-1].step == 12

@@ -354,7 +354,7 @@ class DenoiseWidget(DenoiseLayout):
         if run is None:
             return
         self._main_window = None
-        self._afterwards.end_rewind()
+        self._afterwards.hide_snapshot()
         self.loss_plot.redraw()
         self.show_idle()
         self._sentences.append(sentence)

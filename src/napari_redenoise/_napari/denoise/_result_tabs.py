@@ -40,11 +40,11 @@ class Afterwards(QObject):
     def __init__(self, viewer: Any, dock: DenoiseLayout, begin: Callable[[Any, Job], None]) -> None:
         super().__init__(dock)
         self._viewer, self._dock, self._begin = viewer, dock, begin
-        self._rewind: SnapshotViewer | None = None
+        self._viewed_snapshots: SnapshotViewer | None = None
         self._is_shown = False
         self.after: AfterRun | None = None
-        dock.training.rewound.connect(self._on_rewind)
-        dock.training.taken.connect(self._on_take)
+        dock.training.snapshot_selected.connect(self._on_snapshot_selected)
+        dock.training.snapshot_used.connect(self._on_snapshot_used)
         dock.training.continued.connect(self._on_continue)
         result = dock.result
         for signal, name in (
@@ -80,13 +80,13 @@ class Afterwards(QObject):
         dock.result.offer(source=source.name, is_fused=after.config.network.kind == "adarenet")
         used = after.provenance["steps"]
         dock.training.offer(model.session.snapshots, can_train=True, current=used)
-        self._rewind = SnapshotViewer(self._viewer, after.layer, source, model)
+        self._viewed_snapshots = SnapshotViewer(self._viewer, after.layer, source, model)
         self._show_report(after)
 
     def hide(self) -> None:
         """Offer nothing while something runs."""
         self._is_shown = False
-        self.end_rewind()
+        self.hide_snapshot()
         self._dock.result.offer(source=None, is_fused=False)
         self._dock.training.offer((), can_train=False)
         self._dock.quality.say(NOTHING_YET)
@@ -95,24 +95,26 @@ class Afterwards(QObject):
         """Let earlier states of a run be looked at while it is paused."""
         if paused:
             self._dock.training.offer(run.denoiser.session.snapshots, can_train=False)
-            self._rewind = SnapshotViewer(self._viewer, run.layer, run.job.source, run.denoiser)
+            self._viewed_snapshots = SnapshotViewer(
+                self._viewer, run.layer, run.job.source, run.denoiser
+            )
         else:
-            self.end_rewind()
+            self.hide_snapshot()
             self._dock.training.offer((), can_train=False)
 
-    def end_rewind(self) -> None:
+    def hide_snapshot(self) -> None:
         """Take the layer of an earlier state away."""
-        if self._rewind is not None:
-            self._rewind.clear()
-            self._rewind = None
+        if self._viewed_snapshots is not None:
+            self._viewed_snapshots.clear()
+            self._viewed_snapshots = None
 
     def leave(self, *, viewer_is_open: bool) -> None:
         """Begin nothing more: the dock or the viewer is gone."""
-        for part in (self.after, self._rewind):
+        for part in (self.after, self._viewed_snapshots):
             if part is not None:
                 part.leave()
         if viewer_is_open:
-            self.end_rewind()
+            self.hide_snapshot()
 
     def _do(self, name: str, *given: Any) -> None:
         if self.after is not None:
@@ -140,15 +142,15 @@ class Afterwards(QObject):
         canvas.grid.enabled = wanted
         self._viewer.reset_view()
 
-    def _on_rewind(self, step: int) -> None:
-        if self._rewind is None:
+    def _on_snapshot_selected(self, step: int) -> None:
+        if self._viewed_snapshots is None:
             return
         if self._viewer.dims.ndisplay != 2:
             self._dock.say("Switch to the 2-D view first: a plane is shown.")
             return
-        self._rewind.show(step)
+        self._viewed_snapshots.show(step)
 
-    def _on_take(self, step: int) -> None:
+    def _on_snapshot_used(self, step: int) -> None:
         self._go_on(step, action="apply")
 
     def _on_continue(self) -> None:

@@ -15,10 +15,10 @@ from napari_redenoise.model import Snapshot
 class ProgressPanel(QWidget):
     """Loss curve, a slider over the snapshots of the training, and what to do with one."""
 
-    rewound = Signal(int)
+    snapshot_selected = Signal(int)
     """Step of the snapshot to look at."""
 
-    taken = Signal(int)
+    snapshot_used = Signal(int)
     """Step of the snapshot to denoise with."""
 
     continued = Signal()
@@ -38,7 +38,7 @@ class ProgressPanel(QWidget):
             "Trains as long again, from the state that the slider shows. Worth it while the "
             "curve still falls or the preview still improves."
         )
-        label = QLabel("SnapshotViewer")
+        label = QLabel("Snapshots")
         label.setBuddy(self.slider)
         row = QHBoxLayout()
         row.addWidget(label)
@@ -55,7 +55,7 @@ class ProgressPanel(QWidget):
         layout.addStretch()
         self._snapshots: tuple[Snapshot, ...] = ()
         self.slider.valueChanged.connect(self._on_slide)
-        self.take_button.clicked.connect(lambda: self.taken.emit(self.step))
+        self.take_button.clicked.connect(lambda: self.snapshot_used.emit(self.step))
         self.continue_button.clicked.connect(self.continued)
         self.offer((), can_train=False)
 
@@ -92,7 +92,7 @@ class ProgressPanel(QWidget):
 
     def _on_slide(self, _: int) -> None:
         self._describe()
-        self.rewound.emit(self.step)
+        self.snapshot_selected.emit(self.step)
 
     def _describe(self) -> None:
         last = self.slider.value() == self.slider.maximum()
