@@ -260,11 +260,11 @@ def test_going_on_leaves_the_model_alone_that_others_may_use(done):
 
 
 def test_a_cancelled_run_leaves_the_last_result_in_the_tabs(done):
-    after = done.widget.after
+    after = done.widget.finished_run
     done.widget.training.continue_button.click()
     done.widget.run.control.abandon()
     done.wait_for_end()
-    assert done.widget.after is after
+    assert done.widget.finished_run is after
     assert done.widget.result.buttons["Save image..."].isEnabled()
     assert done.widget.training.snapshots[-1].step == 12
 
@@ -292,10 +292,10 @@ def test_the_selection_of_several_layers_stays(dock, noisy):
 
 
 def test_an_image_is_not_saved_over_the_noisy_one(done, monkeypatch):
-    source = done.widget.after.job.source.file
+    source = done.widget.finished_run.job.source.file
     before = Path(source).read_bytes()
     monkeypatch.setattr(
-        "napari_redenoise._napari.denoise._after_run.QFileDialog.getSaveFileName",
+        "napari_redenoise._napari.denoise._finished_run.QFileDialog.getSaveFileName",
         lambda *_: (source, ""),
     )
     done.widget.result.buttons["Save image..."].click()
@@ -307,7 +307,7 @@ def test_a_name_without_ending_replaces_nothing(done, tmp_path, monkeypatch):
     there = tmp_path / "result.tif"
     there.write_text("precious")
     monkeypatch.setattr(
-        "napari_redenoise._napari.denoise._after_run.QFileDialog.getSaveFileName",
+        "napari_redenoise._napari.denoise._finished_run.QFileDialog.getSaveFileName",
         lambda *_: (str(there.with_suffix("")), ""),
     )
     done.widget.result.buttons["Save image..."].click()
@@ -351,7 +351,7 @@ def test_further_layers_are_made_when_they_are_asked_for(done, noisy):
     ):
         result.extras[kind].click()
         done.wait(lambda names=names: names <= set(done.names))
-        done.wait(lambda: not done.widget.after.is_busy)
+        done.wait(lambda: not done.widget.finished_run.is_busy)
     layers = done.viewer.layers
     np.testing.assert_allclose(
         layers["cells residual"].data, noisy - layers[DENOISED].data, rtol=1e-5, atol=1e-2
@@ -407,7 +407,7 @@ def test_the_supported_resolution_is_told_in_the_unit_of_the_layer_and_mapped(do
     assert float(said[2]) == pytest.approx(0.11 * float(said[1]), rel=0.1)
     dock.widget.result.extras["support"].click()
     dock.wait(lambda: "cells unsupported detail" in dock.names)
-    dock.wait(lambda: not dock.widget.after.is_busy)
+    dock.wait(lambda: not dock.widget.finished_run.is_busy)
     layer = dock.viewer.layers["cells unsupported detail"]
     assert layer.data.shape == (1, 160, 192)
     assert layer.data.min() >= 0
@@ -441,7 +441,7 @@ def test_the_image_is_saved_with_its_pixel_size(dock, noisy, tmp_path):
     )
     dock.run()
     file = tmp_path / "out.tif"
-    dock.widget.after.save_image(file)
+    dock.widget.finished_run.save_image(file)
     dock.wait(lambda: "Wrote" in dock.widget.status.text())
     with tifffile.TiffFile(file) as written:
         assert written.series[0].axes == "ZYX"
@@ -451,14 +451,14 @@ def test_the_image_is_saved_with_its_pixel_size(dock, noisy, tmp_path):
         )
         np.testing.assert_array_equal(written.asarray(), dock.viewer.layers[DENOISED].data)
     before = file.read_bytes()
-    dock.widget.after.save_image(file)
+    dock.widget.finished_run.save_image(file)
     dock.wait(lambda: "exists" in dock.widget.status.text())
     assert file.read_bytes() == before
 
 
 def test_a_saved_model_denoises_another_layer_without_training(done, noisy, tmp_path):
     file = tmp_path / "model.safetensors"
-    done.widget.after.save_model(file)
+    done.widget.finished_run.save_model(file)
     done.wait(lambda: "Wrote" in done.widget.status.text())
     other = noisy[::-1].copy()
     done.viewer.add_image(other, name="other")
@@ -620,7 +620,7 @@ def test_selected_layers_are_learned_from_together_and_each_is_denoised(dock, no
     dock.wait(lambda: "more denoised (AdaReNet, N2S)" in dock.names and dock.widget.run is None)
     assert DENOISED in dock.names
     # What the tabs tell is the training, with its snapshots, and not the last of the layers.
-    assert dock.widget.after.layer == first
+    assert dock.widget.finished_run.layer == first
     assert dock.widget.training.snapshots
     assert "'more denoised" in dock.widget.status.text()
     assert f"'{DENOISED}'" in dock.widget.status.text()
@@ -694,7 +694,7 @@ def test_a_new_user_installs_opens_the_sample_presses_and_saves(dock, tmp_path):
     dock.wait_for_end()
     name = "Noisy cells denoised (AdaReNet, N2S)"
     assert name in dock.names
-    dock.widget.after.save_image(tmp_path / "denoised.tif")
+    dock.widget.finished_run.save_image(tmp_path / "denoised.tif")
     dock.wait(lambda: "Wrote" in dock.widget.status.text())
     saved = tifffile.imread(tmp_path / "denoised.tif")
     np.testing.assert_array_equal(saved, dock.viewer.layers[name].data)
@@ -722,8 +722,8 @@ def test_a_scale_that_no_tiff_holds_is_left_out_of_a_saved_image_and_said(dock, 
     dock.viewer.add_image(noisy, name="cells", scale=(1e-12, 1e-12), units=("um", "um"))
     dock.run()
     said = []
-    dock.widget.after.said.connect(said.append)
-    dock.widget.after.save_image(tmp_path / "out.tif")
+    dock.widget.finished_run.said.connect(said.append)
+    dock.widget.finished_run.save_image(tmp_path / "out.tif")
     dock.wait(lambda: bool(said))
     assert said[0].startswith(f"Wrote {tmp_path / 'out.tif'}, without the resolution (1")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), dock.images[-1].data)

@@ -11,7 +11,7 @@ from qtpy.QtCore import QEvent, QObject
 
 from napari_redenoise._napari._layers import LayerImage, is_no_image
 from napari_redenoise._napari._words import show_text
-from napari_redenoise._napari.denoise._after_run import AfterRun
+from napari_redenoise._napari.denoise._finished_run import FinishedRun
 from napari_redenoise._napari.denoise._jobs import check, make_job, model_of, read, target_of
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
@@ -78,9 +78,9 @@ class DenoiseWidget(DenoiseLayout):
         self.options.show_config(config)
 
     @property
-    def after(self) -> AfterRun | None:
+    def finished_run(self) -> FinishedRun | None:
         """The last run that ended with a result."""
-        return self._afterwards.after
+        return self._result_tabs.finished_run
 
     @property
     def is_measuring(self) -> bool:

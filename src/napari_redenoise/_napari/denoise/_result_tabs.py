@@ -9,7 +9,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject
 
-from napari_redenoise._napari.denoise._after_run import AfterRun
+from napari_redenoise._napari.denoise._finished_run import FinishedRun
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
 from napari_redenoise._napari.denoise._run import Job
@@ -33,7 +33,7 @@ class Afterwards(QObject):
 
     Attributes
     ----------
-    after : AfterRun or None
+    finished_run : FinishedRun or None
         The last run that ended with a result.
     """
 
@@ -42,7 +42,7 @@ class Afterwards(QObject):
         self._viewer, self._dock, self._begin = viewer, dock, begin
         self._viewed_snapshots: SnapshotViewer | None = None
         self._is_shown = False
-        self.after: AfterRun | None = None
+        self.finished_run: FinishedRun | None = None
         dock.training.snapshot_selected.connect(self._on_snapshot_selected)
         dock.training.snapshot_used.connect(self._on_snapshot_used)
         dock.training.continued.connect(self._on_continue)
@@ -60,28 +60,32 @@ class Afterwards(QObject):
 
     def take_up(self, run: LayerRun, reports: tuple[NoiseReport, ...] | None) -> None:
         """Let the result of a run take the place of the last one."""
-        if self.after is not None:
-            self.after.drop()
+        if self.finished_run is not None:
+            self.finished_run.drop()
         provenance = dict(run.provenance or {})
-        after = AfterRun(self._viewer, run.layer, run.result, run.job, provenance, self._dock)
-        after.said.connect(self._dock.say)
-        after.assessed.connect(self._on_assessed)
-        after.examine(reports)
-        self.after = after
+        finished_run = FinishedRun(
+            self._viewer, run.layer, run.result, run.job, provenance, self._dock
+        )
+        finished_run.said.connect(self._dock.say)
+        finished_run.assessed.connect(self._on_assessed)
+        finished_run.examine(reports)
+        self.finished_run = after
         self._dock.open_tab(self._dock.result)
 
     def show(self) -> None:
         """Offer what can be done with the last result, if there is one."""
-        after, dock = self.after, self._dock
+        finished_run, dock = self.finished_run, self._dock
         self._is_shown = True
-        if after is None:
+        if finished_run is None:
             return
-        model, source = after.job.denoiser, after.job.source
-        dock.result.offer(source=source.name, is_fused=after.config.network.kind == "adarenet")
-        used = after.provenance["steps"]
+        model, source = finished_run.job.denoiser, finished_run.job.source
+        dock.result.offer(
+            source=source.name, is_fused=finished_run.config.network.kind == "adarenet"
+        )
+        used = finished_run.provenance["steps"]
         dock.training.offer(model.session.snapshots, can_train=True, current=used)
-        self._viewed_snapshots = SnapshotViewer(self._viewer, after.layer, source, model)
-        self._show_report(after)
+        self._viewed_snapshots = SnapshotViewer(self._viewer, finished_run.layer, source, model)
+        self._show_report(finished_run)
 
     def hide(self) -> None:
         """Offer nothing while something runs."""
@@ -110,32 +114,32 @@ class Afterwards(QObject):
 
     def leave(self, *, viewer_is_open: bool) -> None:
         """Begin nothing more: the dock or the viewer is gone."""
-        for part in (self.after, self._viewed_snapshots):
+        for part in (self.finished_run, self._viewed_snapshots):
             if part is not None:
                 part.leave()
         if viewer_is_open:
             self.hide_snapshot()
 
     def _do(self, name: str, *given: Any) -> None:
-        if self.after is not None:
-            getattr(self.after, name)(*given)
+        if self.finished_run is not None:
+            getattr(self.finished_run, name)(*given)
 
-    def _show_report(self, after: AfterRun) -> None:
+    def _show_report(self, finished_run: FinishedRun) -> None:
         panel = self._dock.quality
-        if after.report is not None:
-            panel.show_report(after.report)
-        elif after.is_examined:
+        if finished_run.report is not None:
+            panel.show_report(finished_run.report)
+        elif finished_run.is_examined:
             panel.say("This result cannot be examined; the log says why.")
         else:
             panel.say("The result is being examined.")
 
     def _on_assessed(self) -> None:
-        after = self.after
-        if after is None or not self._is_shown:
+        finished_run = self.finished_run
+        if finished_run is None or not self._is_shown:
             return
-        self._show_report(after)
-        if after.report is not None:
-            self._dock.say(f"{self._dock.status.text()} {summary(after.report)}")
+        self._show_report(finished_run)
+        if finished_run.report is not None:
+            self._dock.say(f"{self._dock.status.text()} {summary(finished_run.report)}")
 
     def _on_grid(self, wanted: bool) -> None:
         canvas = getattr(self._viewer, "canvas", self._viewer)
@@ -154,15 +158,15 @@ class Afterwards(QObject):
         self._go_on(step, action="apply")
 
     def _on_continue(self) -> None:
-        if self.after is not None:
-            steps = max(1, self.after.config.training.total_steps)
+        if self.finished_run is not None:
+            steps = max(1, self.finished_run.config.training.total_steps)
             self._go_on(self._dock.training.step, action="continue", steps=steps)
 
     def _go_on(self, step: int, **changes: Any) -> None:
         """Run the last job with the state of a step, on a copy: others may use the model."""
-        if self.after is None or not self._is_shown:
+        if self.finished_run is None or not self._is_shown:
             return
-        job = self.after.job
+        job = self.finished_run.job
         try:
             model = copy(job.denoiser)
             session = model.session
@@ -171,4 +175,4 @@ class Afterwards(QObject):
         except RedenoiseError as error:
             self._dock.say(f"{error}.")
             return
-        self._begin(self.after.layer, replace(job, denoiser=model, **changes))
+        self._begin(self.finished_run.layer, replace(job, denoiser=model, **changes))

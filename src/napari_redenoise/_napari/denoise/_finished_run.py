@@ -31,7 +31,7 @@ from napari_redenoise.noise import NoiseReport
 logger = logging.getLogger(__name__)
 
 
-class AfterRun(QObject):
+class FinishedRun(QObject):
     """A finished run and its layers.
 
     Parameters
