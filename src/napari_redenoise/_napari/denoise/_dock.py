@@ -16,7 +16,7 @@ from napari_redenoise._napari.denoise._jobs import check, make_job, model_of, re
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
 from napari_redenoise._napari.denoise._plan_sentence import applying, objective_in_words, training
-from napari_redenoise._napari.denoise._result_tabs import Afterwards
+from napari_redenoise._napari.denoise._result_tabs import ResultTabs
 from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise._napari.denoise._surveys import Surveys
 from napari_redenoise._napari.denoise.panels._axes import axes_said
@@ -61,7 +61,7 @@ class DenoiseWidget(DenoiseLayout):
         self._sentences: list[str] = []
         self._follows = False
         self._surveys = Surveys()
-        self._afterwards = Afterwards(viewer, self, self._begin)
+        self._result_tabs = ResultTabs(viewer, self, self._begin)
         self._connect_widgets()
         self._connect_viewer()
         self._follow_selection()
@@ -137,7 +137,7 @@ class DenoiseWidget(DenoiseLayout):
         self._connections = []
         self._queue = []
         self._surveys.leave()
-        self._afterwards.leave(viewer_is_open=viewer_is_open)
+        self._result_tabs.leave(viewer_is_open=viewer_is_open)
         run, self.run = self.run, None
         if run is None:
             return
@@ -303,7 +303,7 @@ class DenoiseWidget(DenoiseLayout):
         """Run a job; ``follows`` one on another layer, whose result stays the one in the tabs."""
         self._follows = follows
         self._sentences = self._sentences if follows else []
-        self._afterwards.hide()
+        self._result_tabs.hide()
         self.denoiser = job.denoiser
         # Now, since a dock that is being closed has left it already.
         self._main_window = self._outermost()
@@ -324,7 +324,7 @@ class DenoiseWidget(DenoiseLayout):
             return
         self.run.pause(paused=paused)
         self.show_paused(paused=paused)
-        self._afterwards.pause(self.run, paused=paused)
+        self._result_tabs.pause(self.run, paused=paused)
 
     def _on_step(self, step: StepDone) -> None:
         self.loss_plot.append(step.step, step.loss)
@@ -354,7 +354,7 @@ class DenoiseWidget(DenoiseLayout):
         if run is None:
             return
         self._main_window = None
-        self._afterwards.hide_snapshot()
+        self._result_tabs.hide_snapshot()
         self.loss_plot.redraw()
         self.show_idle()
         self._sentences.append(sentence)
@@ -364,13 +364,13 @@ class DenoiseWidget(DenoiseLayout):
             self._queue = []
         elif not self._follows:
             reports = self._surveys.reports(self._noise_kind(run.layer, run.job.source))
-            self._afterwards.take_up(run, reports)
+            self._result_tabs.take_up(run, reports)
         while self._queue:
             layer, job = self._queue.pop(0)
             if layer in self._viewer.layers:
                 self._begin(layer, job, follows=True)
                 return
-        self._afterwards.show()
+        self._result_tabs.show()
         self._follow_selection()
         self.say(" ".join(self._sentences))
 

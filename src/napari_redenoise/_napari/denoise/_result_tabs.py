@@ -21,7 +21,7 @@ from napari_redenoise.noise import NoiseReport
 NOTHING_YET = "After a run, the result is examined here."
 
 
-class Afterwards(QObject):
+class ResultTabs(QObject):
     """Shows the result of the last run in the tabs *Training*, *Result* and *Quality*.
 
     Parameters
@@ -69,7 +69,7 @@ class Afterwards(QObject):
         finished_run.said.connect(self._dock.say)
         finished_run.assessed.connect(self._on_assessed)
         finished_run.examine(reports)
-        self.finished_run = after
+        self.finished_run = finished_run
         self._dock.open_tab(self._dock.result)
 
     def show(self) -> None:
