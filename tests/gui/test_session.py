@@ -274,7 +274,7 @@ def test_a_deleted_layer_does_not_hold_up_those_that_are_selected_with_it(dock, 
     dock.viewer.layers.selection.clear()
     dock.viewer.layers.selection.update(layers)
     dock.widget.layer_choice.value = layers[0]
-    pick(dock.widget.options.where.box, "selected")
+    pick(dock.widget.options.training_region.box, "selected")
     dock.press()
     dock.viewer.layers.remove("b")
     dock.wait_for_end()
@@ -574,7 +574,7 @@ def test_one_slice_is_learned_from_and_all_are_denoised(dock, noisy, monkeypatch
     # Only the shown slice has something to learn from: the mean of the others is far off.
     dock.viewer.add_image(np.stack([noisy + 1e5, noisy, noisy - 1e5]), name="cells")
     dock.viewer.dims.set_current_step(0, 1)
-    pick(dock.widget.options.where.box, "slice")
+    pick(dock.widget.options.training_region.box, "slice")
     dock.run()
     assert dock.widget.denoiser.session.normalisation.mean[0] == pytest.approx(
         noisy.mean(), rel=1e-3
@@ -591,7 +591,7 @@ def test_a_region_is_learned_from(dock, noisy):
     labels[:, :45] = 1
     dock.viewer.add_labels(labels, name="left")
     dock.viewer.layers.selection.active = dock.viewer.layers["cells"]
-    dock.widget.options.where.box.setCurrentText("the region 'left'")
+    dock.widget.options.training_region.box.setCurrentText("the region 'left'")
     dock.run()
     mean = dock.widget.denoiser.session.normalisation.mean[0]
     assert mean == pytest.approx(image[:, :45].mean(), rel=1e-3)
@@ -601,7 +601,7 @@ def test_an_empty_region_is_refused_in_words(dock, noisy):
     dock.viewer.add_image(noisy, name="cells")
     dock.viewer.add_labels(np.zeros(noisy.shape, int), name="nothing")
     dock.viewer.layers.selection.active = dock.viewer.layers["cells"]
-    dock.widget.options.where.box.setCurrentText("the region 'nothing'")
+    dock.widget.options.training_region.box.setCurrentText("the region 'nothing'")
     dock.run()
     assert "draw or paint a region" in dock.widget.status.text()
     assert dock.names == ["cells", "nothing"]
@@ -615,7 +615,7 @@ def test_selected_layers_are_learned_from_together_and_each_is_denoised(dock, no
     dock.viewer.layers.selection.add(second)
     dock.widget.layer_choice.value = first
     dock.widget._describe()
-    pick(dock.widget.options.where.box, "selected")
+    pick(dock.widget.options.training_region.box, "selected")
     dock.run()
     dock.wait(lambda: "more denoised (AdaReNet, N2S)" in dock.names and dock.widget.run is None)
     assert DENOISED in dock.names

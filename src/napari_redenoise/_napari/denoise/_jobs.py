@@ -97,7 +97,7 @@ def make_job(
 
 
 def _uses(options: OptionsForm, kind: str) -> bool:
-    return options.where.kind == kind
+    return options.training_region.kind == kind
 
 
 def _region(
@@ -105,7 +105,7 @@ def _region(
 ) -> Region | LazyArray | None:
     """Where to train; None for everywhere."""
     if _uses(options, "region"):
-        return region_of(layer, source, options.where.region_layer)
+        return region_of(layer, source, options.training_region.region_layer)
     if not _uses(options, "slice"):
         return None
     window = current_window(viewer, layer, source)

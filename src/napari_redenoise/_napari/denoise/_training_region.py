@@ -14,7 +14,7 @@ from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise.data import LazyArray, Planes
 from napari_redenoise.errors import InputError
 
-WhereKind = Literal["layer", "slice", "selected", "region"]
+RegionKind = Literal["layer", "slice", "selected", "region"]
 
 
 def one_sample(shape: tuple[int, ...], sample: tuple[int, ...]) -> LazyArray:

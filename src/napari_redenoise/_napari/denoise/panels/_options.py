@@ -13,7 +13,7 @@ from napari_redenoise._napari._preferences import preferences
 from napari_redenoise._napari._words import device_name, narrow
 from napari_redenoise._napari.denoise.panels._model import ModelChoice
 from napari_redenoise._napari.denoise.panels._objective import ObjectiveChoice
-from napari_redenoise._napari.denoise.panels._region import WhereChoice
+from napari_redenoise._napari.denoise.panels._region import TrainingRegionChoice
 from napari_redenoise.config import Config
 from napari_redenoise.devices import available_devices
 from napari_redenoise.model import resolve_start
@@ -101,7 +101,7 @@ class OptionsForm(QWidget):
     ----------
     model : ModelChoice
     objective : ObjectiveChoice
-    where : WhereChoice
+    training_region : TrainingRegionChoice
     """
 
     changed = Signal()
@@ -113,7 +113,7 @@ class OptionsForm(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.model = ModelChoice(form, self)
         self.objective = ObjectiveChoice(form, config)
-        self.where = WhereChoice(form)
+        self.training_region = TrainingRegionChoice(form)
         self.preset = narrow(QComboBox())
         for preset in get_args(Preset):
             label, tooltip = PRESETS[preset]
@@ -187,7 +187,7 @@ class OptionsForm(QWidget):
             form.addRow(label, widget)
 
     def _connect(self) -> None:
-        for choice in (self.model, self.objective, self.where):
+        for choice in (self.model, self.objective, self.training_region):
             choice.changed.connect(self.changed)
         for box in (self.preset, self.begin, self.group, self.device):
             box.currentIndexChanged.connect(self._on_change)
@@ -201,7 +201,7 @@ class OptionsForm(QWidget):
         """Offer what there is beside the noisy layer; what is chosen stays."""
         self.model.offer()
         self.objective.offer(others)
-        self.where.offer(is_stack=is_stack, selected=selected, regions=regions)
+        self.training_region.offer(is_stack=is_stack, selected=selected, regions=regions)
 
     def show_config(self, config: Config) -> None:
         """Choose what a configuration says."""

@@ -9,10 +9,10 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout
 
 from napari_redenoise._napari._words import narrow
-from napari_redenoise._napari.denoise._training_region import WhereKind
+from napari_redenoise._napari.denoise._training_region import RegionKind
 
 
-class WhereChoice(QObject):
+class TrainingRegionChoice(QObject):
     """The whole layer, the slice that is shown, all selected layers, or inside a region."""
 
     changed = Signal()
@@ -31,7 +31,7 @@ class WhereChoice(QObject):
         self.box.currentIndexChanged.connect(self.changed)
 
     @property
-    def kind(self) -> WhereKind:
+    def kind(self) -> RegionKind:
         """What is chosen."""
         chosen = self.box.currentData()
         return "region" if isinstance(chosen, int) else chosen
