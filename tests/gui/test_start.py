@@ -25,12 +25,12 @@ def shipped(dock, tmp_path, monkeypatch):
 def test_the_dock_says_with_what_a_run_begins(dock, noisy, shipped):
     dock.viewer.add_image(noisy, name="cells")
     assert "Fine-tunes the pretrained network on these noisy pixels" in dock.widget.plan.text()
-    begin = dock.widget.options.begin
-    assert "drawn scenes" in begin.toolTip()
-    assert "never on microscope images" in begin.toolTip()
-    begin.setCurrentIndex(begin.findData("random"))
+    start_box = dock.widget.options.start
+    assert "drawn scenes" in start_box.toolTip()
+    assert "never on microscope images" in start_box.toolTip()
+    start_box.setCurrentIndex(start_box.findData("random"))
     assert "Learns from these noisy pixels alone" in dock.widget.plan.text()
-    assert begin.toolTip() == STARTS["random"][1]
+    assert start_box.toolTip() == STARTS["random"][1]
 
 
 def test_without_shipped_weights_nothing_is_said_of_them(dock, noisy):
@@ -41,8 +41,8 @@ def test_without_shipped_weights_nothing_is_said_of_them(dock, noisy):
 @pytest.mark.parametrize("start", ["pretrained", "random"])
 def test_a_run_begins_with_what_was_chosen(dock, noisy, shipped, start):
     dock.viewer.add_image(noisy, name="cells")
-    begin = dock.widget.options.begin
-    begin.setCurrentIndex(begin.findData(start))
+    start_box = dock.widget.options.start
+    start_box.setCurrentIndex(start_box.findData(start))
     dock.run()
     assert dock.widget.denoiser.session.provenance["config"]["training"]["start"] == start
     steps = [snapshot.step for snapshot in dock.widget.denoiser.session.snapshots]

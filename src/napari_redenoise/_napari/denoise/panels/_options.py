@@ -119,10 +119,10 @@ class OptionsForm(QWidget):
             label, tooltip = PRESETS[preset]
             self.preset.addItem(label, preset)
             self.preset.setItemData(self.preset.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
-        self.begin = narrow(QComboBox())
+        self.start = narrow(QComboBox())
         for start, (label, tooltip) in STARTS.items():
-            self.begin.addItem(label, start)
-            self.begin.setItemData(self.begin.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+            self.start.addItem(label, start)
+            self.start.setItemData(self.start.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
         self.seconds = QSpinBox()
         self.seconds.setRange(0, LONGEST)
         self.seconds.setSingleStep(10)
@@ -155,7 +155,7 @@ class OptionsForm(QWidget):
     def _lay_out(self, form: QFormLayout) -> None:
         rows = (
             ("&Preset", self.preset, ""),
-            ("Sta&rt", self.begin, STARTS["pretrained"][1]),
+            ("Sta&rt", self.start, STARTS["pretrained"][1]),
             (
                 "&Time",
                 self.seconds,
@@ -189,7 +189,7 @@ class OptionsForm(QWidget):
     def _connect(self) -> None:
         for choice in (self.model, self.objective, self.training_region):
             choice.changed.connect(self.changed)
-        for box in (self.preset, self.begin, self.group, self.device):
+        for box in (self.preset, self.start, self.group, self.device):
             box.currentIndexChanged.connect(self._on_change)
         for spin in (self.seconds, self.seed):
             spin.valueChanged.connect(self._on_change)
@@ -225,14 +225,14 @@ class OptionsForm(QWidget):
             device=self.device.currentData(),
             seed=self.seed.value(),
             as_source=self.as_source.isChecked(),
-            start=self.begin.currentData(),
+            start=self.start.currentData(),
         )
 
     def setValue(self, options: Options) -> None:
         """Choose; a group or device that is not offered is left as it is."""
         for box, wanted in (
             (self.preset, options.preset),
-            (self.begin, options.start),
+            (self.start, options.start),
             (self.group, options.group),
             (self.device, options.device),
         ):
@@ -245,5 +245,5 @@ class OptionsForm(QWidget):
 
     def _on_change(self, _: object = None) -> None:
         self.preset.setToolTip(PRESETS[self.preset.currentData()][1])
-        self.begin.setToolTip(STARTS[self.begin.currentData()][1])
+        self.start.setToolTip(STARTS[self.start.currentData()][1])
         self.changed.emit()
