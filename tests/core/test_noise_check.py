@@ -34,10 +34,10 @@ def diagnosed(*reports: NoiseReport) -> Diagnosis:
 
 
 def resolve(
-    objective: ObjectiveConfig, planes: Planes, *, adapting: bool = False
+    objective: ObjectiveConfig, planes: Planes, *, fine_tuning: bool = False
 ) -> ObjectiveConfig:
     """The objective of the plan of a run, begun with pretrained or with random weights."""
-    start = "pretrained" if adapting else "random"
+    start = "pretrained" if fine_tuning else "random"
     config = Config(objective=objective, training={"start": start})
     return make_plan(config, Material(planes), torch.device("cpu")).config.objective
 
@@ -192,9 +192,9 @@ def test_auto_takes_noise2self_for_white_noise(photons: np.ndarray) -> None:
 
 def test_auto_adapts_by_r2r_where_the_noise_is_known(photons) -> None:
     planes = Planes(camera(photons), "YX")
-    adapting = resolve(ObjectiveConfig(kind="auto"), planes, adapting=True)
-    assert adapting.kind == "r2r"
-    assert adapting.noise == resolve(ObjectiveConfig(kind="r2r"), planes).noise
+    fine_tuning = resolve(ObjectiveConfig(kind="auto"), planes, fine_tuning=True)
+    assert fine_tuning.kind == "r2r"
+    assert fine_tuning.noise == resolve(ObjectiveConfig(kind="r2r"), planes).noise
     assert resolve(ObjectiveConfig(kind="auto"), planes).kind == "noise2self"
     # Noise that is the same everywhere does not say whether it grows with the light.
     even = Planes(np.random.default_rng(0).normal(100, 5, photons.shape), "YX")
@@ -203,7 +203,7 @@ def test_auto_adapts_by_r2r_where_the_noise_is_known(photons) -> None:
     with pytest.raises(InputError, match="cannot be told from this image"):
         resolve(ObjectiveConfig(kind="r2r"), even)
     # With the shipped network it can be told.
-    noise = resolve(ObjectiveConfig(kind="r2r"), even, adapting=True).noise
+    noise = resolve(ObjectiveConfig(kind="r2r"), even, fine_tuning=True).noise
     assert noise.gain == (0.0,)
     assert noise.read_noise == pytest.approx((5.0,), rel=0.05)
 
@@ -286,7 +286,7 @@ def test_structure_that_the_shipped_network_does_not_know_is_not_taken_for_noise
     # Random weights know no structure at all.
     unlike = diagnose([report], fine_tuning=False)
     assert unlike == diagnose([replace(report, residual=None)], fine_tuning=False)
-    objective = resolve(ObjectiveConfig(), Planes(fine, "YX"), adapting=True)
+    objective = resolve(ObjectiveConfig(), Planes(fine, "YX"), fine_tuning=True)
     assert objective.kind == "r2r"
     assert objective.noise.read_noise == pytest.approx((report.noise_std,))
 
@@ -295,7 +295,7 @@ def test_structure_that_the_shipped_network_does_not_know_is_not_taken_for_noise
 def test_structure_without_any_noise_is_kept(fine, dtype) -> None:
     flat = np.full(fine.shape, 50, dtype)
     flat[64:192, 64:192] = fine[64:192, 64:192]
-    objective = resolve(ObjectiveConfig(), Planes(flat, "YX"), adapting=True)
+    objective = resolve(ObjectiveConfig(), Planes(flat, "YX"), fine_tuning=True)
     assert objective.kind == "r2r"
     assert 0 < objective.noise.read_noise[0] < 1
 
@@ -328,7 +328,7 @@ def test_smooth_noise_of_which_more_is_removed_is_not_taken_for_structure() -> N
     assert diagnosed(report).objective == "noise2void"
     assert any("cannot be told from structure" in finding.text for finding in describe(report))
     # By hand, if it is structure.
-    assert resolve(ObjectiveConfig(kind="r2r"), Planes(noisy, "YX"), adapting=True).noise
+    assert resolve(ObjectiveConfig(kind="r2r"), Planes(noisy, "YX"), fine_tuning=True).noise
 
 
 @pytest.fixture(scope="module")
@@ -350,7 +350,7 @@ def test_structure_that_seems_to_be_correlated_noise_is_seen_through(rough) -> N
     texts = " ".join(finding.text for finding in describe(report))
     assert "white (independent from pixel to pixel), and is taken for the noise" in texts
     assert "Correlated" not in texts
-    objective = resolve(ObjectiveConfig(), planes, adapting=True)
+    objective = resolve(ObjectiveConfig(), planes, fine_tuning=True)
     assert objective.noise.gain == (0.0,)
     # The structure counts as noise in part, in what is removed less than in what was measured.
     assert 2 < objective.noise.read_noise[0] < 0.9 * report.noise_std
@@ -363,7 +363,7 @@ def test_noise_that_structure_hides_is_measured_on_the_residual(rough, photons_a
     noisy = (gain * rng.poisson(rough / gain)).astype(np.float32)
     (report,) = noise_reports(Planes(noisy, "YX"))
     assert diagnosed(replace(report, residual=None)).noise is None
-    objective = resolve(ObjectiveConfig(), Planes(noisy, "YX"), adapting=True)
+    objective = resolve(ObjectiveConfig(), Planes(noisy, "YX"), fine_tuning=True)
     assert objective.kind == "r2r"
     assert objective.noise.gain == pytest.approx((gain,), rel=0.25)
 
@@ -545,9 +545,9 @@ def test_the_noise_is_measured_again_without_line_offsets(photons, kind, monkeyp
         return Material(straight)
 
     monkeypatch.setattr(Material, "corrected", corrected)
-    found = resolve(asked, noisy, adapting=True)
+    found = resolve(asked, noisy, fine_tuning=True)
     assert (seen, found.lines) == (["rows"], "rows")
-    assert found.noise == resolve(asked, straight, adapting=True).noise
+    assert found.noise == resolve(asked, straight, fine_tuning=True).noise
     # With them there seems to be more of it.
     without = ObjectiveConfig(kind="r2r", lines="none")
     assert resolve(without, noisy).noise.gain > found.noise.gain

@@ -48,18 +48,18 @@ def noise(
         check_plot(image, plot, overwrite=overwrite)
     source = read_image(image, axes)
     planes = Planes(source.array, source.axes)
-    adapting = is_fine_tuned(Config(), planes.channels)
+    fine_tuning = is_fine_tuned(Config(), planes.channels)
     if repeats:
         reports = [estimate_noise_from_repeats(stack) for stack in repeated(planes)]
     else:
-        reports = list(noise_reports(planes, ask_denoiser=adapting))
+        reports = list(noise_reports(planes, ask_denoiser=fine_tuning))
     if as_json:
-        said = [as_dict(report, adapting=adapting) for report in reports]
+        said = [as_dict(report, fine_tuning=fine_tuning) for report in reports]
         typer.echo(json.dumps(said, indent=2))
     else:
         for number, report in enumerate(reports):
             typer.echo(f"channel {number}" if len(reports) > 1 else image.name)
-            typer.echo(as_text(report, adapting=adapting))
+            typer.echo(as_text(report, fine_tuning=fine_tuning))
     if plot is not None:
         # Here, because matplotlib takes longer to load than the measurement.
         from napari_redenoise._cli._noise_plot import draw
@@ -91,7 +91,7 @@ def repeated(planes: Planes) -> list[ChannelStack]:
     return [ChannelStack(planes, channel) for channel in range(planes.channels)]
 
 
-def as_text(report: NoiseReport, *, adapting: bool = True) -> str:
+def as_text(report: NoiseReport, *, fine_tuning: bool = True) -> str:
     """Figures, findings and recommendation, one a line."""
     model, found = report.model, report.autocorrelation
     also, also_read = (
@@ -106,7 +106,7 @@ def as_text(report: NoiseReport, *, adapting: bool = True) -> str:
         f"  correlation  along y {_coefficients(found.y)}; along x {_coefficients(found.x)}",
     ]
     lines += [f"  - {finding.text}" for finding in describe(report)]
-    advice = diagnose([report], fine_tuning=adapting)
+    advice = diagnose([report], fine_tuning=fine_tuning)
     blind_spot = "" if advice.objective == "r2r" else f", blind spot {_drawing(advice)}"
     lines.append(f"  recommended: {advice.objective}{blind_spot}")
     lines.append(f"    because {advice.reason}")
@@ -121,9 +121,9 @@ def _drawing(advice: Diagnosis) -> str:
     return " / ".join(advice.mask_shape)
 
 
-def as_dict(report: NoiseReport, *, adapting: bool = True) -> dict[str, Any]:
+def as_dict(report: NoiseReport, *, fine_tuning: bool = True) -> dict[str, Any]:
     """Everything, as JSON has it: no infinities."""
-    advice = diagnose([report], fine_tuning=adapting)
+    advice = diagnose([report], fine_tuning=fine_tuning)
     return {
         **_without_infinities(asdict(report)),
         "read_noise_range": report.read_noise_range,

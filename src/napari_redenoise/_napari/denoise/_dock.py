@@ -234,10 +234,10 @@ class DenoiseWidget(DenoiseLayout):
         if self.options.model.model is not None:
             return applying(source, denoiser, self.options.model.name)
         reports = self._surveys.reports(self._noise_kind(layer, source))
-        adapting = is_fine_tuned(denoiser.config, source.channels)
+        fine_tuning = is_fine_tuned(denoiser.config, source.channels)
         kind = self._kind(source)
         plan = self._surveys.plan(kind, self._noise_kind(layer, source))
-        objective = objective_in_words(self.objective.kind, plan, reports, adapting=adapting)
+        objective = objective_in_words(self.objective.kind, plan, reports, fine_tuning=fine_tuning)
         seconds = self.options.value().seconds or self._surveys.seconds(kind)
         return training(source, denoiser, objective, seconds)
 
@@ -245,8 +245,8 @@ class DenoiseWidget(DenoiseLayout):
         kind = self._noise_kind(layer, source)
         reports = self._surveys.reports(kind)
         if reports is not None:
-            adapting = is_fine_tuned(denoiser.config, source.channels)
-            self.noise.show_reports(reports, adapting=adapting)
+            fine_tuning = is_fine_tuned(denoiser.config, source.channels)
+            self.noise.show_reports(reports, fine_tuning=fine_tuning)
         elif self._surveys.is_known(kind):
             self.noise.say(
                 "The noise of this layer cannot be measured: it is too small, or all of one value."

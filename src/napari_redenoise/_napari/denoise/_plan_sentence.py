@@ -42,7 +42,7 @@ def objective_in_words(
     plan: TrainingPlan | None,
     reports: tuple[NoiseReport, ...] | None,
     *,
-    adapting: bool,
+    fine_tuning: bool,
 ) -> str:
     """The objective, and why where the noise decides."""
     if kind != "auto":
@@ -51,4 +51,4 @@ def objective_in_words(
         name = OBJECTIVE_NAMES[plan.config.objective.kind]
         after = "" if plan.lines == "none" else f", after a line correction ({plan.lines})"
         return f"{name}, because {plan.diagnosis.reason}{after}"
-    return advice_in_words(reports, adapting=adapting) if reports else "what suits the noise"
+    return advice_in_words(reports, fine_tuning=fine_tuning) if reports else "what suits the noise"

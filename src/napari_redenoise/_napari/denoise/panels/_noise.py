@@ -26,9 +26,9 @@ OBJECTIVE_NAMES = {
 }
 
 
-def advice_in_words(reports: tuple[NoiseReport, ...], *, adapting: bool = True) -> str:
+def advice_in_words(reports: tuple[NoiseReport, ...], *, fine_tuning: bool = True) -> str:
     """What is recommended for the noise that was found, and why, in one sentence."""
-    advice = diagnose(reports, fine_tuning=adapting)
+    advice = diagnose(reports, fine_tuning=fine_tuning)
     objective = OBJECTIVE_NAMES[advice.objective]
     if advice.lines == "none":
         return f"{objective}, because {advice.reason}"
@@ -67,9 +67,9 @@ class NoisePanel(QWidget):
         for plot in (self.variance, self.correlation):
             plot.setVisible(False)
 
-    def show_reports(self, reports: Sequence[NoiseReport], *, adapting: bool = True) -> None:
+    def show_reports(self, reports: Sequence[NoiseReport], *, fine_tuning: bool = True) -> None:
         """Show the reports of all channels in words, and the first one's plots."""
-        if not adapting:
+        if not fine_tuning:
             # What the pretrained network would do plays no part.
             reports = [replace(report, residual=None) for report in reports]
         parts = []
@@ -77,7 +77,7 @@ class NoisePanel(QWidget):
             if len(reports) > 1:
                 parts.append(f"Channel {number}:")
             parts += [finding.text for finding in describe(report)]
-        parts.append(f"Recommended: {advice_in_words(tuple(reports), adapting=adapting)}.")
+        parts.append(f"Recommended: {advice_in_words(tuple(reports), fine_tuning=fine_tuning)}.")
         self.words.setText("\n".join(parts))
         _draw_variance(self.variance, reports[0])
         _draw_correlation(self.correlation, reports[0])
