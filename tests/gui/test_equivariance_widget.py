@@ -87,8 +87,8 @@ def test_the_maps_share_one_grey_scale_and_say_where_they_come_from(
         about = shown.metadata[KEY]
         assert about["source"] == "cells"
         assert about["steps"] == model.session.provenance["steps"]
-        assert about["turned"]["network"] == key
-        assert about["turned"]["angle"] == 90
+        assert about["rotation"]["network"] == key
+        assert about["rotation"]["angle"] == 90
         assert shown.visible
     assert dock.viewer.layers.selection.active == layer
     np.testing.assert_array_equal(noisy, before)

@@ -25,12 +25,12 @@ METADATA_KEY = "napari-redenoise"
 MASK_CONTENT = "fusion mask: 1 = standard branch, 0 = equivariant branch"
 RESIDUAL_CONTENT = "residual: noisy minus denoised"
 PREVIEW_CONTENT = "preview"
-CHANGE_CONTENT = "change of the result when the picture is turned"
+DISAGREEMENT_CONTENT = "change of the result when the picture is turned"
 UNSUPPORTED_CONTENT = "where fine detail of the result is not supported: 0 supported, 1 not"
 
 _NO_IMAGES = (
     MASK_CONTENT,
-    CHANGE_CONTENT,
+    DISAGREEMENT_CONTENT,
     UNSUPPORTED_CONTENT,
     RESIDUAL_CONTENT,
     PREVIEW_CONTENT,

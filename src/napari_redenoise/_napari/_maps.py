@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from napari_redenoise._napari._layers import (
-    CHANGE_CONTENT,
+    DISAGREEMENT_CONTENT,
     UNSUPPORTED_CONTENT,
     LayerData,
     LayerImage,
@@ -30,7 +30,7 @@ def place(layer: Any, source: LayerImage, window: Window) -> dict[str, Any]:
     return {**source.spatial, "translate": translate}
 
 
-def change_layers(
+def disagreement_layers(
     source: LayerImage,
     placed: dict[str, Any],
     result: EquivarianceResult,
@@ -51,7 +51,9 @@ def change_layers(
             "name": f"{source.name} Δ{result.angle:g}° {result.labels[name].split()[0]}",
             "colormap": "inferno",
             "contrast_limits": (0.0, max(top, 1e-6)),
-            "metadata": provenance_of(source, {**provenance, "turned": about}, CHANGE_CONTENT),
+            "metadata": provenance_of(
+                source, {**provenance, "rotation": about}, DISAGREEMENT_CONTENT
+            ),
         }
         layers.append((shown, keywords, "image"))
     return layers

@@ -16,7 +16,7 @@ from napari_redenoise._napari._layers import (
     percentiles,
     provenance_of,
 )
-from napari_redenoise._napari._maps import change_layers, support_layer
+from napari_redenoise._napari._maps import disagreement_layers, support_layer
 from napari_redenoise.assessment import as_denoiser, equivariance_events, support_map
 from napari_redenoise.data import Planes
 from napari_redenoise.io import result_array
@@ -75,7 +75,7 @@ def extra_layers(
     result = _result_of(events)
     if result is None or should_stop():
         return []
-    return change_layers(source, placed, result, denoiser.session.provenance)
+    return disagreement_layers(source, placed, result, denoiser.session.provenance)
 
 
 def _result_of(events: Generator[Any, None, Result]) -> Result:

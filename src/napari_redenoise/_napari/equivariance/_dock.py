@@ -24,7 +24,7 @@ from superqt.utils import create_worker
 
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._layers import LayerData, LayerImage, is_no_image, read_layer
-from napari_redenoise._napari._maps import change_layers, place
+from napari_redenoise._napari._maps import disagreement_layers, place
 from napari_redenoise._napari._trained_models import recall
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari._words import short_name
@@ -309,7 +309,7 @@ class EquivarianceWidget(QWidget):
             return
         if self.result is not None:
             self._sentence = _in_words(self._source, self.result)
-            self._pending = change_layers(
+            self._pending = disagreement_layers(
                 self._source, self._placed, self.result, self._model.session.provenance
             )
         self._add_next()
