@@ -45,7 +45,23 @@ _OBJECTIVE_NAMES = {
     "r2r": "R2R",
     "neighbor2neighbor": "Ne2Ne",
 }
-_READINGS = ("T", "Z", "C", "S", "TZ", "TC", "ZT", "ZC", "CT", "CZ", "ST", "SZ", "SC", "TZC", "TCZ")
+_POSSIBLE_AXES = (
+    "T",
+    "Z",
+    "C",
+    "S",
+    "TZ",
+    "TC",
+    "ZT",
+    "ZC",
+    "CT",
+    "CZ",
+    "ST",
+    "SZ",
+    "SC",
+    "TZC",
+    "TCZ",
+)
 
 
 @dataclass(frozen=True)
@@ -103,9 +119,9 @@ def is_no_image(layer: Any) -> bool:
     return made.get("content") in _NO_IMAGES
 
 
-def readings(ndim: int) -> tuple[str, ...]:
+def possible_axes(ndim: int) -> tuple[str, ...]:
     """What the axes of a grey layer of so many axes can be, one letter per axis."""
-    found = tuple(f"{leading}YX" for leading in _READINGS if len(leading) == ndim - 2)
+    found = tuple(f"{leading}YX" for leading in _POSSIBLE_AXES if len(leading) == ndim - 2)
     return found or ("STZCYX"[-ndim:],)
 
 
@@ -238,7 +254,7 @@ def paint(source: LayerImage, canvas: np.ndarray, window: Window, plane: np.ndar
     )
 
 
-def part(source: LayerImage, plane: np.ndarray) -> np.ndarray:
+def expand_axes(source: LayerImage, plane: np.ndarray) -> np.ndarray:
     """A denoised window (channels, rows, columns) with as many axes as its layer has."""
     sizes = dict(zip("CYX", plane.shape, strict=True))
     array = np.empty([sizes.get(axis, 1) for axis in source.axes], plane.dtype)

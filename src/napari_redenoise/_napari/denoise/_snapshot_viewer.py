@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject
 
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._background_task import Task
-from napari_redenoise._napari._layers import LayerImage, denoised_layer, part
+from napari_redenoise._napari._layers import LayerImage, denoised_layer, expand_axes
 from napari_redenoise._napari._maps import place
 from napari_redenoise._napari._view import current_window
 from napari_redenoise.model import PreviewDone, Redenoiser
@@ -95,5 +95,5 @@ class SnapshotViewer(QObject):
         self._remove()
         _, keywords, _ = denoised_layer(self._source, done.denoised)
         name = f"{self._source.name} at step {step}"
-        shown = part(self._source, done.denoised)
+        shown = expand_axes(self._source, done.denoised)
         self.shown = add_image(self._viewer, shown, {**keywords, **placed, "name": name})

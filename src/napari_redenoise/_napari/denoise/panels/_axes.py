@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
-from napari_redenoise._napari._layers import axes_in_words, readings
+from napari_redenoise._napari._layers import axes_in_words, possible_axes
 from napari_redenoise._napari._words import narrow
 
 _chosen: dict[Hashable, str] = {}
@@ -45,11 +45,11 @@ class AxesChoice(QWidget):
     def show_axes(self, layer: Any, axes: str) -> None:
         """Offer what the axes of a layer can be, with those that are assumed chosen."""
         self._layer = layer
-        offered = () if layer.rgb else readings(len(axes))
+        offered = () if layer.rgb else possible_axes(len(axes))
         self.choice.blockSignals(True)
         self.choice.clear()
-        for reading in dict.fromkeys((axes, *offered)):
-            self.choice.addItem(axes_in_words(reading), reading)
+        for letters_ in dict.fromkeys((axes, *offered)):
+            self.choice.addItem(axes_in_words(letters_), letters_)
         self.choice.blockSignals(False)
         self.setVisible(len(offered) > 1)
 
