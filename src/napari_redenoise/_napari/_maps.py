@@ -17,7 +17,7 @@ from napari_redenoise.assessment import EquivarianceResult
 from napari_redenoise.model import Window
 
 
-def place(layer: Any, source: LayerImage, window: Window) -> dict[str, Any]:
+def window_placement(layer: Any, source: LayerImage, window: Window) -> dict[str, Any]:
     """Keyword arguments that place a window of a layer where it lies in the layer."""
     plane = (window.rows.start, window.columns.start)
     rest = iter(window.sample)

@@ -62,7 +62,7 @@ class LossPlot(Plot):
         self._steps, self._losses, self._averages = [], [], []
         self.redraw()
 
-    def cut(self, step: int) -> None:
+    def truncate(self, step: int) -> None:
         """Forget what came after a step: the training goes on from there."""
         kept = sum(one <= step for one in self._steps)
         self._steps, self._losses = self._steps[:kept], self._losses[:kept]

@@ -316,7 +316,7 @@ class DenoiseWidget(DenoiseLayout):
         if job.action == "train":
             self.loss_plot.clear_losses()
         elif job.action == "continue":
-            self.loss_plot.cut(job.denoiser.session.step)
+            self.loss_plot.truncate(job.denoiser.session.step)
         self.run.start()
 
     def _on_pause(self, paused: bool) -> None:

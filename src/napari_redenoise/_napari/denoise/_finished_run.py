@@ -16,7 +16,7 @@ from napari_redenoise._napari import _garbage_collection
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._background_task import Task
 from napari_redenoise._napari._layers import LayerData, image_file
-from napari_redenoise._napari._maps import place
+from napari_redenoise._napari._maps import window_placement
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari.denoise._extra_layers import OF_VIEW, ExtraKind, extra_layers
 from napari_redenoise._napari.denoise._layer_run import PAINT_MS
@@ -149,7 +149,7 @@ class FinishedRun(QObject):
             if window is None:
                 self.said.emit("Show the noisy layer in the 2-D view first: a plane is compared.")
                 return
-            placed = place(self.layer, source, window)
+            placed = window_placement(self.layer, source, window)
         self.is_busy = True
         self.said.emit("Making the layers.")
         denoiser, denoised, reports = self.job.denoiser, self.result.data, self._reports

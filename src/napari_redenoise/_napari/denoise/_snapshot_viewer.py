@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._background_task import Task
 from napari_redenoise._napari._layers import LayerImage, denoised_layer, expand_axes
-from napari_redenoise._napari._maps import place
+from napari_redenoise._napari._maps import window_placement
 from napari_redenoise._napari._view import current_window
 from napari_redenoise.model import PreviewDone, Redenoiser
 
@@ -72,7 +72,7 @@ class SnapshotViewer(QObject):
         window = current_window(self._viewer, self._layer, self._source)
         if window is None:
             return
-        placed = place(self._layer, self._source, window)
+        placed = window_placement(self._layer, self._source, window)
 
         def preview() -> PreviewDone:
             session = self._denoiser.session

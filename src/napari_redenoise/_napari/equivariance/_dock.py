@@ -24,7 +24,7 @@ from superqt.utils import create_worker
 
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._layers import LayerData, LayerImage, is_no_image, read_layer
-from napari_redenoise._napari._maps import disagreement_layers, place
+from napari_redenoise._napari._maps import disagreement_layers, window_placement
 from napari_redenoise._napari._trained_models import recall
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari._words import short_name
@@ -266,7 +266,7 @@ class EquivarianceWidget(QWidget):
         self._stop = Event()
         self._sentence, self.result = "Stopped; no layers were added.", None
         self._source, self._model = source, self.model_choice.currentData()
-        self._placed = place(layer, source, window)
+        self._placed = window_placement(layer, source, window)
         self._worker = create_worker(
             compare,
             self._model,

@@ -48,8 +48,8 @@ class AxesChoice(QWidget):
         offered = () if layer.rgb else possible_axes(len(axes))
         self.choice.blockSignals(True)
         self.choice.clear()
-        for letters_ in dict.fromkeys((axes, *offered)):
-            self.choice.addItem(axes_in_words(letters_), letters_)
+        for reading in dict.fromkeys((axes, *offered)):
+            self.choice.addItem(axes_in_words(reading), reading)
         self.choice.blockSignals(False)
         self.setVisible(len(offered) > 1)
 
