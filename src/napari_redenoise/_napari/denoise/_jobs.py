@@ -43,7 +43,7 @@ def model_of(options: OptionsForm, config: Config) -> Redenoiser:
 
 
 def check(model: Redenoiser, source: LayerImage, target: LayerImage | None) -> None:
-    """Refuse at once, without letters_ a pixel, what a run would refuse for its shape.
+    """Refuse at once, without reading a pixel, what a run would refuse for its shape.
 
     Raises
     ------
