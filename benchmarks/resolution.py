@@ -16,7 +16,7 @@ from skimage.registration import phase_cross_correlation
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.assessment import Band, Resolution, as_denoiser, resolution_of
 from napari_redenoise.assessment._spectra import Blocks
-from napari_redenoise.assessment._support import fields_of, middle_of
+from napari_redenoise.assessment._support import middle_of, response_of_window
 from napari_redenoise.data import Planes
 from napari_redenoise.model import measure_noise
 
@@ -49,7 +49,9 @@ def measured(pair) -> Iterator[dict[str, object]]:
     noisy, result = Planes(pair.noisy, "YX"), Planes(denoised, "YX")
     reports = measure_noise(pair.noisy)
     denoiser = as_denoiser(model)
-    (fields,) = fields_of(noisy, result, middle_of(noisy), reports, denoiser, lambda: False)
+    (fields,) = response_of_window(
+        noisy, result, middle_of(noisy), reports, denoiser, lambda: False
+    )
     blocks = Blocks(fields.known)
     reference = blocks.spectra(aligned(pair, denoised))
     power = blocks.cross(reference, reference).sum(0)

@@ -13,9 +13,9 @@ from napari_redenoise.assessment import (
     Resolution,
     as_denoiser,
     in_pixels,
+    measure_response,
     pixel_size_of,
     resolution_of,
-    respond,
     support_map,
     unsupported_detail,
 )
@@ -82,7 +82,7 @@ def median(window):
 def resolved(noisy, denoiser, noise, **options):
     """Resolution and result of a denoiser on a plane."""
     denoised = denoiser(noisy[None].astype(np.float32))
-    (fields,) = respond(noisy[None], denoised, denoiser, [noise], **options)
+    (fields,) = measure_response(noisy[None], denoised, denoiser, [noise], **options)
     return resolution_of(fields), denoised[0]
 
 
@@ -278,7 +278,7 @@ def test_the_map_shows_where_detail_is_made_up(scene):
 
     noisy = noisy_of(scene, model)[None]
     denoised = invents(noisy)
-    (fields,) = respond(noisy, denoised, invents, [Noise(model)])
+    (fields,) = measure_response(noisy, denoised, invents, [Noise(model)])
     shown = unsupported_detail(fields, 8, 4)
     assert shown.shape == SHAPE
     assert (shown >= 0).all()
@@ -296,7 +296,7 @@ def test_the_map_has_gaps_only_where_most_is_missing(scene):
     def denoiser(window):
         return np.where(np.isnan(window), np.nan, gaussian(0.8)(np.nan_to_num(window, nan=60.0)))
 
-    (fields,) = respond(noisy, denoiser(noisy), denoiser, [Noise(model)])
+    (fields,) = measure_response(noisy, denoiser(noisy), denoiser, [Noise(model)])
     shown = unsupported_detail(fields, 8, 4)
     assert np.isnan(shown[130:170, 130:170]).all()
     assert np.isfinite(shown[:60, :60]).all()

@@ -14,8 +14,8 @@ from napari_redenoise.assessment._resolution import (
     Fields,
     Noise,
     Resolution,
+    measure_response,
     resolution_of,
-    respond,
     unsupported_detail,
 )
 from napari_redenoise.assessment._support import (
@@ -42,11 +42,11 @@ __all__ = [
     "equivariance",
     "equivariance_events",
     "in_pixels",
+    "measure_response",
     "middle_of",
     "percent",
     "pixel_size_of",
     "resolution_of",
-    "respond",
     "support_map",
     "unsupported_detail",
 ]

@@ -143,7 +143,7 @@ class Fields:
     response: tuple[Floats, ...]
 
 
-def respond(
+def measure_response(
     noisy: npt.NDArray[np.generic],
     denoised: npt.NDArray[np.generic],
     denoiser: Denoiser,

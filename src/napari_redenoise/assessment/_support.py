@@ -16,8 +16,8 @@ from napari_redenoise.assessment._resolution import (
     Fields,
     Noise,
     Resolution,
+    measure_response,
     resolution_of,
-    respond,
     unsupported_detail,
 )
 from napari_redenoise.assessment._thresholds import CLIPPED
@@ -95,7 +95,7 @@ def supported(
         return ("the model that denoised the image was not given",) * len(reports)
     if all(reasons):
         return reasons
-    fields = fields_of(noisy, denoised, middle_of(noisy), reports, denoiser, should_stop)
+    fields = response_of_window(noisy, denoised, middle_of(noisy), reports, denoiser, should_stop)
     if fields is None:
         return ("it was stopped",) * len(reports)
     few = "too few pixels are neither clipped nor missing, or the image is too small"
@@ -129,7 +129,9 @@ def support_map(
     reason = next(filter(None, map(_why_not, reports)), "")
     if reason:
         raise InputError(f"{_capital(reason)}: what is supported cannot be told")
-    fields = fields_of(noisy, denoised, window, reports, denoiser, should_stop, draws=DRAWS_OF_MAP)
+    fields = response_of_window(
+        noisy, denoised, window, reports, denoiser, should_stop, draws=DRAWS_OF_MAP
+    )
     if fields is None:
         return None
     found = [resolution_of(channel) for channel in fields]
@@ -149,7 +151,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def fields_of(
+def response_of_window(
     noisy: Planes,
     denoised: Planes,
     window: Window,
@@ -161,7 +163,7 @@ def fields_of(
 ) -> tuple[Fields, ...] | None:
     """Read a window and denoise it again; None when stopped."""
     place = window.sample, window.rows, window.columns
-    return respond(
+    return measure_response(
         noisy.read(*place),
         denoised.read(*place),
         denoiser,
