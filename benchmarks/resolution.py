@@ -49,17 +49,17 @@ def measured(pair) -> Iterator[dict[str, object]]:
     noisy, result = Planes(pair.noisy, "YX"), Planes(denoised, "YX")
     reports = measure_noise(pair.noisy)
     denoiser = as_denoiser(model)
-    (fields,) = response_of_window(
+    (response,) = response_of_window(
         noisy, result, middle_of(noisy), reports, denoiser, lambda: False
     )
-    blocks = Blocks(fields.known)
+    blocks = Blocks(response.known)
     reference = blocks.spectra(aligned(pair, denoised))
     power = blocks.cross(reference, reference).sum(0)
-    spectra = blocks.spectra(fields.denoised)
+    spectra = blocks.spectra(response.denoised)
     norm = np.sqrt(power * blocks.cross(spectra, spectra).sum(0))
     truth = blocks.cross(reference, spectra).sum(0) / norm
-    noise = blocks.white(fields.variance).sum(0) / FRAMES[pair.dataset]
-    for n, band in enumerate(resolution_of(fields).bands):
+    noise = blocks.white(response.variance).sum(0) / FRAMES[pair.dataset]
+    for n, band in enumerate(resolution_of(response).bands):
         yield {
             "dataset": pair.dataset,
             "image": pair.id,

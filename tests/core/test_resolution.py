@@ -82,8 +82,8 @@ def median(window):
 def resolved(noisy, denoiser, noise, **options):
     """Resolution and result of a denoiser on a plane."""
     denoised = denoiser(noisy[None].astype(np.float32))
-    (fields,) = measure_response(noisy[None], denoised, denoiser, [noise], **options)
-    return resolution_of(fields), denoised[0]
+    (response,) = measure_response(noisy[None], denoised, denoiser, [noise], **options)
+    return resolution_of(response), denoised[0]
 
 
 def assert_agrees(resolution, denoised, scene, tolerance=0.06, fewest=5):
@@ -278,8 +278,8 @@ def test_the_map_shows_where_detail_is_made_up(scene):
 
     noisy = noisy_of(scene, model)[None]
     denoised = invents(noisy)
-    (fields,) = measure_response(noisy, denoised, invents, [Noise(model)])
-    shown = unsupported_detail(fields, 8, 4)
+    (response,) = measure_response(noisy, denoised, invents, [Noise(model)])
+    shown = unsupported_detail(response, 8, 4)
     assert shown.shape == SHAPE
     assert (shown >= 0).all()
     assert (shown <= 1).all()
@@ -296,8 +296,8 @@ def test_the_map_has_gaps_only_where_most_is_missing(scene):
     def denoiser(window):
         return np.where(np.isnan(window), np.nan, gaussian(0.8)(np.nan_to_num(window, nan=60.0)))
 
-    (fields,) = measure_response(noisy, denoiser(noisy), denoiser, [Noise(model)])
-    shown = unsupported_detail(fields, 8, 4)
+    (response,) = measure_response(noisy, denoiser(noisy), denoiser, [Noise(model)])
+    shown = unsupported_detail(response, 8, 4)
     assert np.isnan(shown[130:170, 130:170]).all()
     assert np.isfinite(shown[:60, :60]).all()
     assert np.isfinite(shown).mean() > 0.85

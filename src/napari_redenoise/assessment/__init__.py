@@ -11,7 +11,7 @@ from napari_redenoise.assessment._report import QualityReport, assess
 from napari_redenoise.assessment._resolution import (
     Band,
     Denoiser,
-    Fields,
+    NoiseResponse,
     Noise,
     Resolution,
     measure_response,
@@ -30,7 +30,7 @@ __all__ = [
     "Band",
     "Denoiser",
     "EquivarianceResult",
-    "Fields",
+    "NoiseResponse",
     "Mark",
     "Noise",
     "PixelSize",

@@ -119,7 +119,7 @@ def _part_finer(band: Band, scale: float) -> float:
 
 
 @dataclass(frozen=True)
-class Fields:
+class NoiseResponse:
     """Images of one channel (rows, columns), of which all is made.
 
     Attributes
@@ -153,7 +153,7 @@ def measure_response(
     should_stop: Callable[[], bool] = lambda: False,
     draws: int = DRAWS,
     seed: int = 0,
-) -> tuple[Fields, ...] | None:
+) -> tuple[NoiseResponse, ...] | None:
     """Denoise a window again with a little of its photons taken away; None when stopped.
 
     Parameters
@@ -187,7 +187,7 @@ def measure_response(
         return None
     results = np.where(np.isfinite(after), after, filled)
     return tuple(
-        Fields(
+        NoiseResponse(
             # Where nothing is known there is no noise, and the result is taken for the image.
             np.where(known[n], filled[n], results[n]),
             results[n],
@@ -219,7 +219,7 @@ def _mean_of_finite(planes: Floats) -> Floats:
     return np.asarray(total / np.maximum(finite.sum((1, 2), keepdims=True), 1))
 
 
-def resolution_of(fields: Fields) -> Resolution | None:
+def resolution_of(images: NoiseResponse) -> Resolution | None:
     """Measure the correlation with the signal in every band of scales.
 
     Returns
@@ -242,15 +242,15 @@ def resolution_of(fields: Fields) -> Resolution | None:
     S. Ramani, T. Blu, M. Unser, "Monte-Carlo SURE", IEEE TIP 17 (2008).
     B. Monroy, J. Bacca, J. Tachella, "Generalized Recorrupted-to-Recorrupted", CVPR 2025.
     """
-    blocks = Blocks(fields.known)
+    blocks = Blocks(images.known)
     if len(blocks.corners) < FEWEST_BLOCKS:
         return None
-    noisy, denoised = blocks.spectra(fields.noisy), blocks.spectra(fields.denoised)
-    pairs = zip(fields.drawn, fields.response, strict=True)
+    noisy, denoised = blocks.spectra(images.noisy), blocks.spectra(images.denoised)
+    pairs = zip(images.drawn, images.response, strict=True)
     let_through = [blocks.cross(blocks.spectra(e), blocks.spectra(c)) for e, c in pairs]
     common = blocks.cross(noisy, denoised) - np.mean(let_through, axis=0)
     power = blocks.cross(denoised, denoised)
-    noise = blocks.white(fields.variance)
+    noise = blocks.white(images.variance)
     signal = blocks.cross(noisy, noisy) - noise
     correlation, error = _jackknife(common, power, signal)
     correlation[~_stands_out(signal.sum(0), noise.sum(0), blocks.modes)] = np.nan
@@ -282,7 +282,9 @@ def _jackknife(common: Floats, power: Floats, signal: Floats) -> tuple[Floats, F
     return np.clip(found, -1.0, 1.0), np.sqrt((count - 1) / count * spread)
 
 
-def unsupported_detail(fields: Fields, coarse: float, fine: float) -> npt.NDArray[np.float32]:
+def unsupported_detail(
+    images: NoiseResponse, coarse: float, fine: float
+) -> npt.NDArray[np.float32]:
     """Map where detail between two scales is not supported, (rows, columns), 0 to 1.
 
     One minus the local correlation with the signal, averaged over about 24 pixels; NaN where most
@@ -292,16 +294,16 @@ def unsupported_detail(fields: Fields, coarse: float, fine: float) -> npt.NDArra
     def local(product: Floats) -> Floats:
         return np.asarray(ndimage.gaussian_filter(product, _LOCAL, mode="reflect"))
 
-    noisy, denoised = (band_of(part, coarse, fine) for part in (fields.noisy, fields.denoised))
+    noisy, denoised = (band_of(part, coarse, fine) for part in (images.noisy, images.denoised))
     common = noisy * denoised
-    for drawn, response in zip(fields.drawn, fields.response, strict=True):
+    for drawn, response in zip(images.drawn, images.response, strict=True):
         product = band_of(drawn, coarse, fine) * band_of(response, coarse, fine)
-        common = common - product / len(fields.drawn)
+        common = common - product / len(images.drawn)
     area = math.pi * (1 / fine**2 - 1 / coarse**2)
-    noise = local(fields.variance) * area
+    noise = local(images.variance) * area
     signal = local(noisy**2) - noise
     norm = np.sqrt(local(denoised**2) * np.maximum(signal, LEAST_SNR * noise))
     correlation = np.divide(local(common), norm, out=np.zeros_like(norm), where=norm > 0)
     found = 1 - np.clip(correlation, 0, 1)
-    known = local(fields.known.astype(np.float64)) >= 0.5
+    known = local(images.known.astype(np.float64)) >= 0.5
     return np.where(known, found, np.nan).astype(np.float32)

@@ -13,7 +13,7 @@ from napari_redenoise.assessment._resolution import (
     DRAWS,
     DRAWS_OF_MAP,
     Denoiser,
-    Fields,
+    NoiseResponse,
     Noise,
     Resolution,
     measure_response,
@@ -95,13 +95,15 @@ def supported(
         return ("the model that denoised the image was not given",) * len(reports)
     if all(reasons):
         return reasons
-    fields = response_of_window(noisy, denoised, middle_of(noisy), reports, denoiser, should_stop)
-    if fields is None:
+    responses = response_of_window(
+        noisy, denoised, middle_of(noisy), reports, denoiser, should_stop
+    )
+    if responses is None:
         return ("it was stopped",) * len(reports)
     few = "too few pixels are neither clipped nor missing, or the image is too small"
     return tuple(
         reason or resolution_of(channel) or few
-        for reason, channel in zip(reasons, fields, strict=True)
+        for reason, channel in zip(reasons, responses, strict=True)
     )
 
 
@@ -129,12 +131,12 @@ def support_map(
     reason = next(filter(None, map(_why_not, reports)), "")
     if reason:
         raise InputError(f"{_capital(reason)}: what is supported cannot be told")
-    fields = response_of_window(
+    responses = response_of_window(
         noisy, denoised, window, reports, denoiser, should_stop, draws=DRAWS_OF_MAP
     )
-    if fields is None:
+    if responses is None:
         return None
-    found = [resolution_of(channel) for channel in fields]
+    found = [resolution_of(channel) for channel in responses]
     if any(resolution is None for resolution in found):
         raise InputError(
             "too few pixels are shown, or too many of them are clipped or missing: show at least "
@@ -143,7 +145,7 @@ def support_map(
     limit = max(resolution.supported for resolution in found if resolution is not None)
     scale = min(max(limit, _FINEST), _COARSEST)
     band = scale * math.sqrt(2), scale / math.sqrt(2)
-    maps = [unsupported_detail(channel, *band) for channel in fields]
+    maps = [unsupported_detail(channel, *band) for channel in responses]
     return np.max(maps, axis=0), band
 
 
@@ -160,7 +162,7 @@ def response_of_window(
     should_stop: Callable[[], bool],
     *,
     draws: int = DRAWS,
-) -> tuple[Fields, ...] | None:
+) -> tuple[NoiseResponse, ...] | None:
     """Read a window and denoise it again; None when stopped."""
     place = window.sample, window.rows, window.columns
     return measure_response(
