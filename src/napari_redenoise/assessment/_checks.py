@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from napari_redenoise.assessment._residual import Measured
+from napari_redenoise.assessment._residual import ResidualStatistics
 from napari_redenoise.assessment._resolution import FINEST, Resolution
 from napari_redenoise.assessment._support import PixelSize
 from napari_redenoise.assessment._thresholds import (
@@ -59,19 +59,19 @@ class QualityCheck:
     advice: str = ""
 
 
-def checks_of(measured: Measured, report: NoiseReport) -> tuple[QualityCheck, ...]:
+def checks_of(residual: ResidualStatistics, report: NoiseReport) -> tuple[QualityCheck, ...]:
     """All checks of one channel, always the same ones in the same order."""
     return (
-        _brightness(measured),
-        _structure(measured, report),
-        _amount(measured, report),
-        _change(measured, report),
-        _contrast(measured),
+        _brightness(residual),
+        _structure(residual, report),
+        _amount(residual, report),
+        _change(residual, report),
+        _contrast(residual),
     )
 
 
-def _brightness(measured: Measured) -> QualityCheck:
-    shift, local = measured.shift, measured.local_shift
+def _brightness(residual: ResidualStatistics) -> QualityCheck:
+    shift, local = residual.shift, residual.local_shift
     name = "Mean brightness"
     meaning = (
         "How far the mean grey level moved, in per cent of the noisy image's range (0.1 to 99.9 "
@@ -80,7 +80,7 @@ def _brightness(measured: Measured) -> QualityCheck:
     )
     if math.isnan(shift):
         return _unknown(name, meaning, "the noisy image has one grey level only")
-    global_mark = _graded(max(abs(shift) - 2 * measured.shift_error, 0.0), SHIFT)
+    global_mark = _graded(max(abs(shift) - 2 * residual.shift_error, 0.0), SHIFT)
     local_mark = "good" if math.isnan(local) else _graded(local, LOCAL_SHIFT)
     mark = max(global_mark, local_mark, key=("good", "caution", "bad").index)
     # Plus zero, or what rounds to nothing would keep a sign.
@@ -91,20 +91,20 @@ def _brightness(measured: Measured) -> QualityCheck:
     return _check(name, mark, shift, figure, meaning, advice)
 
 
-def _structure(measured: Measured, report: NoiseReport) -> QualityCheck:
+def _structure(residual: ResidualStatistics, report: NoiseReport) -> QualityCheck:
     name = "Structure in what was removed"
     meaning = (
         "How much more neighbouring pixels of what was removed have in common than those of the "
         "noise (correlation at 1 and 2 pixels): more means that fine structure went with the "
         "noise, but structure that was invented does not show here."
     )
-    pairs = list(zip(measured.correlation, measured.noise_correlation, strict=True))
-    if math.isnan(measured.correlation_error) or math.isnan(pairs[0][0]):
+    pairs = list(zip(residual.correlation, residual.noise_correlation, strict=True))
+    if math.isnan(residual.correlation_error) or math.isnan(pairs[0][0]):
         return _unknown(name, meaning, "nothing was removed, or no noise was found to compare with")
     excess = max(own - max(noise, 0.0) for own, noise in pairs)
     # Noise has no negative correlation of this size: it shows how far structure disturbed the
     # measurement of the noise.
-    least = max(EXCESS[0], 3 * measured.correlation_error, *(-noise for _, noise in pairs))
+    least = max(EXCESS[0], 3 * residual.correlation_error, *(-noise for _, noise in pairs))
     mark = _graded(excess, (least, max(EXCESS[1], 2 * least)))
     figure = f"correlation {round(excess, 3) + 0.0:+.3f} against that of the noise"
     advice = "Look for outlines in the difference of both images, and train longer or larger."
@@ -117,15 +117,15 @@ def _structure(measured: Measured, report: NoiseReport) -> QualityCheck:
     return _check(name, mark, excess, figure, meaning, advice)
 
 
-def _amount(measured: Measured, report: NoiseReport) -> QualityCheck:
+def _amount(residual: ResidualStatistics, report: NoiseReport) -> QualityCheck:
     name = "Amount removed"
     meaning = (
         "Mean square of what was removed over the variance that the noise of this image should "
         "have: near 100 % the amount is right, which does not show that the right thing was "
         "removed."
     )
-    share, error = measured.share, 2 * measured.share_error
-    doubt = _doubt(measured, report)
+    share, error = residual.share, 2 * residual.share_error
+    doubt = _doubt(residual, report)
     if doubt:
         return _unknown(name, meaning, doubt, share)
     figure = f"{100 * share:.0f} % of the noise expected (± {100 * error:.0f} %)"
@@ -136,28 +136,28 @@ def _amount(measured: Measured, report: NoiseReport) -> QualityCheck:
     return _check(name, _graded(max(share - error, 0.0), SHARE), share, figure, meaning, advice)
 
 
-def _doubt(measured: Measured, report: NoiseReport) -> str:
+def _doubt(residual: ResidualStatistics, report: NoiseReport) -> str:
     """Why the amount of noise cannot be judged, or nothing."""
     if report.is_clean:
         return "no noise was found in the noisy image"
-    if math.isnan(measured.share):
+    if math.isnan(residual.share):
         return "nearly all pixels are clipped or missing"
     if not report.gain_is_known:
         return "whether the noise grows with the light cannot be told from this image"
     if any(finding.kind in _DOUBTFUL for finding in describe(report)):
         return "the noise of this image cannot be told from its fine structure or processing"
-    if 2 * measured.share_error > LARGE_ERROR * max(measured.share, SHARE_LEFT):
+    if 2 * residual.share_error > LARGE_ERROR * max(residual.share, SHARE_LEFT):
         return "the noise of this image is not known well enough"
     return ""
 
 
-def _change(measured: Measured, report: NoiseReport) -> QualityCheck:
+def _change(residual: ResidualStatistics, report: NoiseReport) -> QualityCheck:
     name = "Change of the image"
     meaning = (
         "Whether anything was done at all: an image that was hardly changed passes most other "
         "checks, since nothing of the specimen was lost."
     )
-    share = measured.share
+    share = residual.share
     if math.isnan(share):
         return _unknown(name, meaning, "no noise was found to compare the change with")
     if share < UNCHANGED:
@@ -167,15 +167,15 @@ def _change(measured: Measured, report: NoiseReport) -> QualityCheck:
     return QualityCheck(name, "good", share, "differs from the noisy image", meaning)
 
 
-def _contrast(measured: Measured) -> QualityCheck:
+def _contrast(residual: ResidualStatistics) -> QualityCheck:
     name = "Bright places and edges"
     meaning = (
         "Mean square of what was removed, in units of the noise expected, in the brightest or most "
         "structured tenth of the image over the other half: above 1 something else than noise was "
         "removed there, or the noise there is stronger than measured."
     )
-    ratio = measured.contrast
-    if math.isnan(ratio) or measured.share < LITTLE:
+    ratio = residual.contrast
+    if math.isnan(ratio) or residual.share < LITTLE:
         return _unknown(name, meaning, "too little was removed, or the image is too small")
     advice = "Compare edges and bright spots with the noisy image: they may be blurred or dimmed."
     figure = f"{ratio:.2f} times as much as elsewhere"

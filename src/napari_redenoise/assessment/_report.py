@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from napari_redenoise.assessment._checks import Mark, QualityCheck, checks_of, supported_check
-from napari_redenoise.assessment._residual import measure
+from napari_redenoise.assessment._residual import residual_statistics
 from napari_redenoise.assessment._resolution import Denoiser
 from napari_redenoise.assessment._support import PixelSize, supported
 from napari_redenoise.data import ArrayLike, Planes, as_array, default_axes
@@ -135,7 +135,9 @@ def assess(
         )
     channels = [
         checks_of(figures, report)
-        for figures, report in zip(measure(before, after, reports), reports, strict=True)
+        for figures, report in zip(
+            residual_statistics(before, after, reports), reports, strict=True
+        )
     ]
     worst = tuple(_worst(same) for same in zip(*channels, strict=True))
     resolutions = supported(before, after, reports, denoiser, should_stop)

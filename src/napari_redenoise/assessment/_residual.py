@@ -37,7 +37,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Measured:
+class ResidualStatistics:
     """Of one channel; NaN where it cannot be told.
 
     Attributes
@@ -69,9 +69,9 @@ class Measured:
     contrast: float
 
 
-def measure(
+def residual_statistics(
     noisy: Planes, denoised: Planes, reports: tuple[NoiseReport, ...]
-) -> tuple[Measured, ...]:
+) -> tuple[ResidualStatistics, ...]:
     """Read at most 32 megapixels, spread evenly, and measure every channel."""
     sums = [_Sums(report) for report in reports]
     windows = _windows(noisy)
@@ -81,7 +81,7 @@ def measure(
         after = denoised.read(sample, rows, columns)
         for channel, total in enumerate(sums):
             total.add(before[channel], after[channel], stride)
-    return tuple(total.measured() for total in sums)
+    return tuple(total.statistics() for total in sums)
 
 
 def _windows(planes: Planes) -> list[tuple[tuple[int, ...], slice, slice]]:
@@ -187,7 +187,7 @@ class _Sums:
             self.products[axis, number] += float(product.sum(dtype=np.float64))
             self.pairs[axis, number] += float((inside[..., lag:] & inside[..., :-lag]).sum())
 
-    def measured(self) -> Measured:
+    def statistics(self) -> ResidualStatistics:
         """Make the figures of the sums."""
         nan = math.nan
         greys = np.concatenate([*self.greys, np.zeros(0, np.float32)])
@@ -196,7 +196,7 @@ class _Sums:
         shift = percent * self.moved / self.count if self.count else nan
         # Too few pixels that are neither clipped nor missing say nothing of the others.
         if self.used < FEWEST_PIXELS * self.count or not self.used:
-            return Measured(shift, 0.0, nan, nan, nan, (nan, nan), (nan, nan), nan, nan)
+            return ResidualStatistics(shift, 0.0, nan, nan, nan, (nan, nan), (nan, nan), nan, nan)
         found = self.report.autocorrelation
         spread = _spread(self.report)
         std = math.sqrt(self.expected / self.used)
@@ -205,7 +205,7 @@ class _Sums:
         own_y, own_x = own.mean(1).tolist()
         noise_y, noise_x = (float(np.mean(along[: len(LAGS)])) for along in found.without_lines())
         share = self.removed / self.expected
-        return Measured(
+        return ResidualStatistics(
             shift=shift,
             shift_error=percent * std * math.sqrt(spread / self.count),
             local_shift=percent * self._local(spread),
