@@ -20,7 +20,7 @@ from napari_redenoise.assessment import (
     unsupported_detail,
 )
 from napari_redenoise.assessment._checks import supported_check
-from napari_redenoise.assessment._perturbation import removed_photons
+from napari_redenoise.assessment._perturbation import draw_photon_loss
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
 from napari_redenoise.io import ImageFile
@@ -190,7 +190,7 @@ def test_what_is_drawn_has_the_cumulants_of_the_noise(model, excess):
     level, share = model.offset + 40 * max(model.gain, 1), 0.05
     rng = np.random.default_rng(1)
     flat = np.full((1500, 1500), level)
-    lost = removed_photons(flat, model, share, rng, excess=excess)
+    lost = draw_photon_loss(flat, model, share, rng, excess=excess)
     assert lost.mean() == pytest.approx(0.0, abs=5 * lost.std() / 1500)
     variance = float(model.variance(level))
     assert lost.var() == pytest.approx(share * variance, rel=0.01)

@@ -15,7 +15,7 @@ _RING[2, 2] = 0
 _RING /= 24
 
 
-def removed_photons(
+def draw_photon_loss(
     noisy: Floats,
     noise: NoiseModel,
     share: float,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_redenoise.assessment._perturbation import removed_photons
+from napari_redenoise.assessment._perturbation import draw_photon_loss
 from napari_redenoise.assessment._spectra import Blocks, band_of
 from napari_redenoise.assessment._thresholds import (
     FEWEST_BLOCKS,
@@ -204,7 +204,7 @@ def _lost(filled: Floats, noises: Sequence[Noise], rng: np.random.Generator) -> 
     """What every channel loses of its photons."""
     planes = zip(filled, noises, strict=True)
     return np.stack(
-        [removed_photons(plane, n.model, SHARE, rng, excess=n.excess) for plane, n in planes]
+        [draw_photon_loss(plane, n.model, SHARE, rng, excess=n.excess) for plane, n in planes]
     )
 
 
