@@ -16,7 +16,7 @@ from skimage.registration import phase_cross_correlation
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.assessment import Band, Resolution, as_denoiser, resolution_of
 from napari_redenoise.assessment._spectra import Blocks
-from napari_redenoise.assessment._support import middle_of, response_of_window
+from napari_redenoise.assessment._support import central_window, response_of_window
 from napari_redenoise.data import Planes
 from napari_redenoise.model import measure_noise
 
@@ -50,7 +50,7 @@ def measured(pair) -> Iterator[dict[str, object]]:
     reports = measure_noise(pair.noisy)
     denoiser = as_denoiser(model)
     (response,) = response_of_window(
-        noisy, result, middle_of(noisy), reports, denoiser, lambda: False
+        noisy, result, central_window(noisy), reports, denoiser, lambda: False
     )
     blocks = Blocks(response.known)
     reference = blocks.spectra(aligned(pair, denoised))

@@ -21,7 +21,7 @@ from napari_redenoise.assessment._resolution import (
 from napari_redenoise.assessment._support import (
     PixelSize,
     as_denoiser,
-    middle_of,
+    central_window,
     pixel_size_of,
     support_map,
 )
@@ -39,11 +39,11 @@ __all__ = [
     "Resolution",
     "as_denoiser",
     "assess",
+    "central_window",
     "equivariance",
     "equivariance_events",
     "in_pixels",
     "measure_response",
-    "middle_of",
     "percent",
     "pixel_size_of",
     "resolution_of",

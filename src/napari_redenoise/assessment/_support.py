@@ -70,7 +70,7 @@ def as_denoiser(model: Redenoiser, should_stop: Callable[[], bool] | None = None
     return denoise
 
 
-def middle_of(planes: Planes) -> Window:
+def central_window(planes: Planes) -> Window:
     """The middle of the middle plane, at most 512 x 512 pixels."""
     rows, columns = (_middle(side) for side in (planes.height, planes.width))
     return Window(tuple(size // 2 for size in planes.sample_shape), rows, columns)
@@ -96,7 +96,7 @@ def supported(
     if all(reasons):
         return reasons
     responses = response_of_window(
-        noisy, denoised, middle_of(noisy), reports, denoiser, should_stop
+        noisy, denoised, central_window(noisy), reports, denoiser, should_stop
     )
     if responses is None:
         return ("it was stopped",) * len(reports)
