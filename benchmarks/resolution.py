@@ -14,7 +14,7 @@ from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise.assessment import Band, Resolution, as_denoiser, resolution_of
+from napari_redenoise.assessment import Band, Resolution, as_denoiser, measure_resolution
 from napari_redenoise.assessment._spectra import Blocks
 from napari_redenoise.assessment._support import central_window, response_of_window
 from napari_redenoise.data import Planes
@@ -59,7 +59,7 @@ def measured(pair) -> Iterator[dict[str, object]]:
     norm = np.sqrt(power * blocks.cross(spectra, spectra).sum(0))
     truth = blocks.cross(reference, spectra).sum(0) / norm
     noise = blocks.white(response.variance).sum(0) / FRAMES[pair.dataset]
-    for n, band in enumerate(resolution_of(response).bands):
+    for n, band in enumerate(measure_resolution(response).bands):
         yield {
             "dataset": pair.dataset,
             "image": pair.id,

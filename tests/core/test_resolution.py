@@ -13,11 +13,11 @@ from napari_redenoise.assessment import (
     Resolution,
     as_denoiser,
     in_pixels,
+    map_unsupported_detail,
+    measure_resolution,
     measure_response,
     pixel_size_of,
-    resolution_of,
     support_map,
-    unsupported_detail,
 )
 from napari_redenoise.assessment._checks import supported_check
 from napari_redenoise.assessment._perturbation import draw_photon_loss
@@ -83,7 +83,7 @@ def resolved(noisy, denoiser, noise, **options):
     """Resolution and result of a denoiser on a plane."""
     denoised = denoiser(noisy[None].astype(np.float32))
     (response,) = measure_response(noisy[None], denoised, denoiser, [noise], **options)
-    return resolution_of(response), denoised[0]
+    return measure_resolution(response), denoised[0]
 
 
 def assert_agrees(resolution, denoised, scene, tolerance=0.06, fewest=5):
@@ -279,7 +279,7 @@ def test_the_map_shows_where_detail_is_made_up(scene):
     noisy = noisy_of(scene, model)[None]
     denoised = invents(noisy)
     (response,) = measure_response(noisy, denoised, invents, [Noise(model)])
-    shown = unsupported_detail(response, 8, 4)
+    shown = map_unsupported_detail(response, 8, 4)
     assert shown.shape == SHAPE
     assert (shown >= 0).all()
     assert (shown <= 1).all()
@@ -297,7 +297,7 @@ def test_the_map_has_gaps_only_where_most_is_missing(scene):
         return np.where(np.isnan(window), np.nan, gaussian(0.8)(np.nan_to_num(window, nan=60.0)))
 
     (response,) = measure_response(noisy, denoiser(noisy), denoiser, [Noise(model)])
-    shown = unsupported_detail(response, 8, 4)
+    shown = map_unsupported_detail(response, 8, 4)
     assert np.isnan(shown[130:170, 130:170]).all()
     assert np.isfinite(shown[:60, :60]).all()
     assert np.isfinite(shown).mean() > 0.85

@@ -14,9 +14,9 @@ from napari_redenoise.assessment._resolution import (
     Noise,
     NoiseResponse,
     Resolution,
+    map_unsupported_detail,
+    measure_resolution,
     measure_response,
-    resolution_of,
-    unsupported_detail,
 )
 from napari_redenoise.assessment._support import (
     PixelSize,
@@ -43,10 +43,10 @@ __all__ = [
     "equivariance",
     "equivariance_events",
     "in_pixels",
+    "map_unsupported_detail",
+    "measure_resolution",
     "measure_response",
     "percent",
     "pixel_size_of",
-    "resolution_of",
     "support_map",
-    "unsupported_detail",
 ]

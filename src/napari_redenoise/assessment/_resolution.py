@@ -219,7 +219,7 @@ def _mean_of_finite(planes: Floats) -> Floats:
     return np.asarray(total / np.maximum(finite.sum((1, 2), keepdims=True), 1))
 
 
-def resolution_of(images: NoiseResponse) -> Resolution | None:
+def measure_resolution(images: NoiseResponse) -> Resolution | None:
     """Measure the correlation with the signal in every band of scales.
 
     Returns
@@ -282,7 +282,7 @@ def _jackknife(common: Floats, power: Floats, signal: Floats) -> tuple[Floats, F
     return np.clip(found, -1.0, 1.0), np.sqrt((count - 1) / count * spread)
 
 
-def unsupported_detail(
+def map_unsupported_detail(
     images: NoiseResponse, coarse: float, fine: float
 ) -> npt.NDArray[np.float32]:
     """Map where detail between two scales is not supported, (rows, columns), 0 to 1.

@@ -16,9 +16,9 @@ from napari_redenoise.assessment._resolution import (
     Noise,
     NoiseResponse,
     Resolution,
+    map_unsupported_detail,
+    measure_resolution,
     measure_response,
-    resolution_of,
-    unsupported_detail,
 )
 from napari_redenoise.assessment._thresholds import CLIPPED
 from napari_redenoise.data import Planes
@@ -102,7 +102,7 @@ def supported(
         return ("it was stopped",) * len(reports)
     few = "too few pixels are neither clipped nor missing, or the image is too small"
     return tuple(
-        reason or resolution_of(channel) or few
+        reason or measure_resolution(channel) or few
         for reason, channel in zip(reasons, responses, strict=True)
     )
 
@@ -136,7 +136,7 @@ def support_map(
     )
     if responses is None:
         return None
-    found = [resolution_of(channel) for channel in responses]
+    found = [measure_resolution(channel) for channel in responses]
     if any(resolution is None for resolution in found):
         raise InputError(
             "too few pixels are shown, or too many of them are clipped or missing: show at least "
@@ -145,7 +145,7 @@ def support_map(
     limit = max(resolution.supported for resolution in found if resolution is not None)
     scale = min(max(limit, _FINEST), _COARSEST)
     band = scale * math.sqrt(2), scale / math.sqrt(2)
-    maps = [unsupported_detail(channel, *band) for channel in responses]
+    maps = [map_unsupported_detail(channel, *band) for channel in responses]
     return np.max(maps, axis=0), band
 
 
