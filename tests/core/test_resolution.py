@@ -19,7 +19,7 @@ from napari_redenoise.assessment import (
     pixel_size_of,
     support_map,
 )
-from napari_redenoise.assessment._checks import supported_check
+from napari_redenoise.assessment._checks import resolution_check
 from napari_redenoise.assessment._perturbation import draw_photon_loss
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
@@ -457,7 +457,7 @@ def test_the_map_of_a_window_and_its_refusals(noisy):
 
 def test_channels_and_all_detail_in_words():
     bands = tuple(Band(4.0 / 2**n, 2.0 / 2**n, 0.9, 0.0, 0.5) for n in range(1))
-    check = supported_check([Resolution(bands)])
+    check = resolution_check([Resolution(bands)])
     assert check.figure == "all detail down to the pixels is supported by the photons here"
     assert check.value == 2.0
     assert in_pixels(3.14, None) == "3.1 px"

@@ -59,7 +59,7 @@ class QualityCheck:
     advice: str = ""
 
 
-def checks_of(residual: ResidualStatistics, report: NoiseReport) -> tuple[QualityCheck, ...]:
+def residual_checks(residual: ResidualStatistics, report: NoiseReport) -> tuple[QualityCheck, ...]:
     """All checks of one channel, always the same ones in the same order."""
     return (
         _brightness(residual),
@@ -182,7 +182,7 @@ def _contrast(residual: ResidualStatistics) -> QualityCheck:
     return _check(name, _graded(ratio, CONTRAST), ratio, figure, meaning, advice)
 
 
-def supported_check(
+def resolution_check(
     found: Sequence[Resolution | str], pixel_size: PixelSize | None = None
 ) -> QualityCheck:
     """The check of the supported resolution: of several channels the coarsest, which it names.

@@ -6,10 +6,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from napari_redenoise.assessment._checks import Mark, QualityCheck, checks_of, supported_check
+from napari_redenoise.assessment._checks import (
+    Mark,
+    QualityCheck,
+    residual_checks,
+    resolution_check,
+)
 from napari_redenoise.assessment._residual import residual_statistics
 from napari_redenoise.assessment._resolution import Denoiser
-from napari_redenoise.assessment._support import PixelSize, supported
+from napari_redenoise.assessment._support import PixelSize, supported_resolutions
 from napari_redenoise.data import ArrayLike, Planes, as_array, default_axes
 from napari_redenoise.errors import InputError
 from napari_redenoise.model import noise_reports
@@ -134,14 +139,14 @@ def assess(
             f"{len(reports)}: leave them out to have the noise measured"
         )
     channels = [
-        checks_of(figures, report)
+        residual_checks(figures, report)
         for figures, report in zip(
             residual_statistics(before, after, reports), reports, strict=True
         )
     ]
     worst = tuple(_worst(same) for same in zip(*channels, strict=True))
-    resolutions = supported(before, after, reports, denoiser, should_stop)
-    last = supported_check(resolutions, pixel_size)
+    resolutions = supported_resolutions(before, after, reports, denoiser, should_stop)
+    last = resolution_check(resolutions, pixel_size)
     omitted = frozenset((last.name,) if denoiser is None else ())
     return QualityReport((*worst, last), omitted)
 

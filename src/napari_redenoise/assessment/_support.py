@@ -82,7 +82,7 @@ def _middle(side: int) -> slice:
     return slice(start, start + length)
 
 
-def supported(
+def supported_resolutions(
     noisy: Planes,
     denoised: Planes,
     reports: tuple[NoiseReport, ...],
