@@ -1,4 +1,4 @@
-"""The tabs about the result of the last run, and going on from it."""
+"""The tabs about the last result, and runs that continue from it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
 from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise._napari.denoise._snapshot_viewer import SnapshotViewer
-from napari_redenoise._napari.denoise.panels._quality import summary
+from napari_redenoise._napari.denoise.panels._quality import NO_RESULT, summary
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.noise import NoiseReport
-
-NOTHING_YET = "After a run, the result is examined here."
 
 
 class ResultTabs(QObject):
@@ -34,7 +32,7 @@ class ResultTabs(QObject):
     Attributes
     ----------
     finished_run : FinishedRun or None
-        The last run that ended with a result.
+        The last run with a result.
     """
 
     def __init__(self, viewer: Any, dock: DenoiseLayout, begin: Callable[[Any, Job], None]) -> None:
@@ -58,8 +56,8 @@ class ResultTabs(QObject):
             signal.connect(lambda *given, name=name: self._do(name, *given))
         result.side_by_side.connect(self._on_grid)
 
-    def take_up(self, run: LayerRun, reports: tuple[NoiseReport, ...] | None) -> None:
-        """Let the result of a run take the place of the last one."""
+    def set_run(self, run: LayerRun, reports: tuple[NoiseReport, ...] | None) -> None:
+        """Replace the last result by that of a run."""
         if self.finished_run is not None:
             self.finished_run.drop()
         provenance = dict(run.provenance or {})
@@ -68,12 +66,12 @@ class ResultTabs(QObject):
         )
         finished_run.said.connect(self._dock.say)
         finished_run.assessed.connect(self._on_assessed)
-        finished_run.examine(reports)
+        finished_run.check_quality(reports)
         self.finished_run = finished_run
         self._dock.open_tab(self._dock.result)
 
     def show(self) -> None:
-        """Offer what can be done with the last result, if there is one."""
+        """Enable the controls for the last result, if there is one."""
         finished_run, dock = self.finished_run, self._dock
         self._is_shown = True
         if finished_run is None:
@@ -88,15 +86,15 @@ class ResultTabs(QObject):
         self._show_report(finished_run)
 
     def hide(self) -> None:
-        """Offer nothing while something runs."""
+        """Disable the controls during a run."""
         self._is_shown = False
         self.hide_snapshot()
         self._dock.result.offer(source=None, is_fused=False)
         self._dock.training.offer((), can_train=False)
-        self._dock.quality.say(NOTHING_YET)
+        self._dock.quality.say(NO_RESULT)
 
     def pause(self, run: LayerRun, *, paused: bool) -> None:
-        """Let earlier states of a run be looked at while it is paused."""
+        """Offer the snapshots of a paused run."""
         if paused:
             self._dock.training.offer(run.denoiser.session.snapshots, can_train=False)
             self._viewed_snapshots = SnapshotViewer(
@@ -107,13 +105,13 @@ class ResultTabs(QObject):
             self._dock.training.offer((), can_train=False)
 
     def hide_snapshot(self) -> None:
-        """Take the layer of an earlier state away."""
+        """Remove the layer of a snapshot."""
         if self._viewed_snapshots is not None:
             self._viewed_snapshots.clear()
             self._viewed_snapshots = None
 
     def leave(self, *, viewer_is_open: bool) -> None:
-        """Begin nothing more: the dock or the viewer is gone."""
+        """Stop background work: the dock or the viewer is closed."""
         for part in (self.finished_run, self._viewed_snapshots):
             if part is not None:
                 part.leave()
@@ -128,10 +126,10 @@ class ResultTabs(QObject):
         panel = self._dock.quality
         if finished_run.report is not None:
             panel.show_report(finished_run.report)
-        elif finished_run.is_examined:
-            panel.say("This result cannot be examined; the log says why.")
+        elif finished_run.is_checked:
+            panel.say("The quality checks failed: see the log.")
         else:
-            panel.say("The result is being examined.")
+            panel.say("Checking the result.")
 
     def _on_assessed(self) -> None:
         finished_run = self.finished_run
@@ -150,20 +148,20 @@ class ResultTabs(QObject):
         if self._viewed_snapshots is None:
             return
         if self._viewer.dims.ndisplay != 2:
-            self._dock.say("Switch to the 2-D view first: a plane is shown.")
+            self._dock.say("A snapshot shows a plane: switch to the 2-D view.")
             return
         self._viewed_snapshots.show(step)
 
     def _on_snapshot_used(self, step: int) -> None:
-        self._go_on(step, action="apply")
+        self._run_again(step, action="apply")
 
     def _on_continue(self) -> None:
         if self.finished_run is not None:
             steps = max(1, self.finished_run.config.training.total_steps)
-            self._go_on(self._dock.training.step, action="continue", steps=steps)
+            self._run_again(self._dock.training.step, action="continue", steps=steps)
 
-    def _go_on(self, step: int, **changes: Any) -> None:
-        """Run the last job with the state of a step, on a copy: others may use the model."""
+    def _run_again(self, step: int, **changes: Any) -> None:
+        """Run the last job from a snapshot, on a copy: other runs may use the model."""
         if self.finished_run is None or not self._is_shown:
             return
         job = self.finished_run.job

@@ -1,4 +1,4 @@
-"""Earlier states of a training, shown on the current view."""
+"""Snapshots of a training, shown on the current view."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class SnapshotViewer(QObject):
-    """Shows snapshots as a layer of their own, one at a time, and takes the layer away again.
+    """Shows snapshots as a layer, one at a time, and removes the layer again.
 
     Parameters
     ----------
@@ -26,9 +26,9 @@ class SnapshotViewer(QObject):
     layer : napari.layers.Image
         The noisy layer.
     source : LayerImage
-        The same as plain values.
+        The noisy layer as plain values.
     denoiser : Redenoiser
-        Whose snapshots are shown.
+        Model with the snapshots.
     """
 
     def __init__(self, viewer: Any, layer: Any, source: LayerImage, denoiser: Redenoiser) -> None:
@@ -42,21 +42,21 @@ class SnapshotViewer(QObject):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a snapshot is still to be shown."""
+        """Whether a snapshot remains to be shown."""
         return self._task is not None or self._wanted is not None
 
     def show(self, step: int) -> None:
-        """Show the snapshot of a step; of several asked for in a row, the last one."""
+        """Show the snapshot of a step; a later request replaces a waiting one."""
         self._wanted = step
         if self._task is None:
             self._next()
 
     def leave(self) -> None:
-        """Show no more."""
+        """Show no more snapshots."""
         self._over, self._wanted = True, None
 
     def clear(self) -> None:
-        """Show no more, and take the layer away."""
+        """Show no more snapshots and remove the layer."""
         self.leave()
         self._remove()
 
@@ -83,7 +83,7 @@ class SnapshotViewer(QObject):
                 self._draw(step, placed, done)
 
         def errored(error: Exception) -> None:
-            logger.error("an earlier state could not be shown", exc_info=error)
+            logger.error("a snapshot could not be shown", exc_info=error)
 
         def finished() -> None:
             self._task = None
