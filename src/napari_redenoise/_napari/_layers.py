@@ -28,7 +28,7 @@ PREVIEW_CONTENT = "preview"
 DISAGREEMENT_CONTENT = "disagreement of the result under rotation"
 UNSUPPORTED_CONTENT = "unsupported fine detail of the result: 0 = supported, 1 = not supported"
 
-_NO_IMAGES = (
+_AUXILIARY_CONTENTS = (
     MASK_CONTENT,
     DISAGREEMENT_CONTENT,
     UNSUPPORTED_CONTENT,
@@ -118,10 +118,10 @@ class LayerImage:
         return f"Stack of {' × '.join(parts)}, {plane}" if parts else f"Image of {plane}"
 
 
-def is_no_image(layer: Any) -> bool:
+def is_auxiliary(layer: Any) -> bool:
     """Whether a layer is a mask, a map or a preview of this plugin."""
     made = layer.metadata.get(METADATA_KEY, {})
-    return made.get("content") in _NO_IMAGES
+    return made.get("content") in _AUXILIARY_CONTENTS
 
 
 def possible_axes(ndim: int) -> tuple[str, ...]:

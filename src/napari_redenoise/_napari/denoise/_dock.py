@@ -9,7 +9,7 @@ from napari.layers import Image, Labels, Shapes
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QObject
 
-from napari_redenoise._napari._layers import LayerImage, is_no_image
+from napari_redenoise._napari._layers import LayerImage, is_auxiliary
 from napari_redenoise._napari._words import show_text
 from napari_redenoise._napari.denoise._finished_run import FinishedRun
 from napari_redenoise._napari.denoise._jobs import check, make_job, model_of, read, target_of
@@ -172,7 +172,7 @@ class DenoiseWidget(DenoiseLayout):
         return [
             (layer.name, layer)
             for layer in self._viewer.layers
-            if isinstance(layer, Image) and layer != preview and not is_no_image(layer)
+            if isinstance(layer, Image) and layer != preview and not is_auxiliary(layer)
         ]
 
     def _refresh_choices(self) -> None:

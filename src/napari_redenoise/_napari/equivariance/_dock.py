@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 from superqt.utils import create_worker
 
 from napari_redenoise._napari._add_layers import add_image
-from napari_redenoise._napari._layers import LayerData, LayerImage, is_no_image, read_layer
+from napari_redenoise._napari._layers import LayerData, LayerImage, is_auxiliary, read_layer
 from napari_redenoise._napari._maps import disagreement_layers, window_placement
 from napari_redenoise._napari._trained_models import recall
 from napari_redenoise._napari._view import current_window
@@ -167,7 +167,7 @@ class EquivarianceWidget(QWidget):
         return [
             (layer.name, layer)
             for layer in layers
-            if isinstance(layer, Image) and not is_no_image(layer)
+            if isinstance(layer, Image) and not is_auxiliary(layer)
         ]
 
     def _follow_selection(self) -> None:
