@@ -16,7 +16,7 @@ SHIFTED = 0.02
 
 
 def main() -> None:
-    """Judge every result of every picture, and write the tables."""
+    """Check every result of every image, and write the tables."""
     rule = scoring()
     found: dict[str, list[tuple[float, QualityReport]]] = {}
     references = []
@@ -28,9 +28,9 @@ def main() -> None:
             if name == "reference":
                 references.append(line(pair.id, report, reports[0]))
     titles = [check.name for check in made(found["reference"][0][1])]
-    header = ["taken for the result", "PSNR, dB", "worst mark", *titles]
+    header = ["result", "PSNR, dB", "worst mark", *titles]
     publish(NAME, table(header, (summary(*entry) for entry in found.items())), PAGE)
-    header = ["picture", "noise, grey levels", *titles]
+    header = ["image", "noise, grey levels", *titles]
     publish(f"{NAME}_references", table(header, references), PAGE, NAME)
     publish(f"{NAME}_machine", f"{machine()}.", PAGE, NAME)
 

@@ -67,7 +67,7 @@ def test_a_model_of_the_denoise_dock_is_compared(dock, widget, press, noisy):
         layer = dock.viewer.layers[name]
         np.testing.assert_allclose(layer.data, expected.differences[key], rtol=1e-3, atol=0.05)
         said = widget.status.text().replace("\N{NO-BREAK SPACE}", " ")
-        assert f"{expected.labels[key]} by {percent(expected.errors[key])}" in said
+        assert f"{expected.labels[key]} {percent(expected.errors[key])}" in said
     assert expected.errors["equivariant"] < 1e-5 < expected.errors["standard"]
 
 
@@ -166,7 +166,7 @@ def test_other_angles_work(dock, widget, press, train, noisy, angle):
     press()
     assert widget.result.angle == angle
     assert f"by {angle}°" in widget.status.text()
-    assert ("interpolation alone" in widget.status.text()) == (angle == 45)
+    assert ("Interpolation alone" in widget.status.text()) == (angle == 45)
     assert np.isnan(dock.viewer.layers[f"cells Δ{angle}° fused"].data).any() == (angle == 45)
 
 

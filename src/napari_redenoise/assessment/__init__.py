@@ -1,4 +1,4 @@
-"""What speaks for and against a denoised image, without the truth."""
+"""Quality checks of a denoised image without a reference."""
 
 from napari_redenoise.assessment._checks import Mark, QualityCheck, in_pixels
 from napari_redenoise.assessment._equivariance import (
