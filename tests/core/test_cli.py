@@ -68,7 +68,7 @@ def test_results_too_large_for_memory_are_written_alike(redenoise, noisy, tmp_pa
     assert run("disk") == in_memory
 
 
-def test_an_existing_result_is_kept_unless_told_otherwise(redenoise, noisy, tmp_path):
+def test_an_existing_result_needs_overwrite(redenoise, noisy, tmp_path):
     out = tmp_path / "out.tif"
     out.write_bytes(b"precious")
     status, _, said = redenoise("denoise", noisy, out, "--steps", 1)
@@ -87,7 +87,7 @@ def test_the_source_is_never_overwritten(redenoise, noisy):
     assert noisy.read_bytes() == before
 
 
-def test_an_existing_model_stops_the_command_before_the_training(redenoise, noisy, tmp_path):
+def test_an_existing_model_is_refused_before_training(redenoise, noisy, tmp_path):
     model, out = tmp_path / "m.safetensors", tmp_path / "out.tif"
     model.write_bytes(b"precious")
     status, _, said = redenoise("denoise", noisy, out, "--steps", 1, "--save-model", model)
@@ -138,9 +138,7 @@ def test_the_source_is_never_replaced_by_a_model(redenoise, noisy, tmp_path):
     assert noisy.read_bytes() == before
 
 
-def test_a_folder_that_cannot_be_written_to_is_refused_before_the_training(
-    redenoise, noisy, tmp_path
-):
+def test_an_unwritable_folder_is_refused_before_training(redenoise, noisy, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     status, said, errors = redenoise("denoise", noisy, tmp_path / "file" / "out.tif")
     assert status == 1
@@ -168,16 +166,16 @@ def test_the_version_is_shown(redenoise):
     assert redenoise("--version")[1].strip() == __version__
 
 
-def test_the_demo_writes_its_layers_and_a_picture(redenoise, tmp_path):
+def test_the_demo_writes_its_images_and_a_montage(redenoise, tmp_path):
     status, said, _ = redenoise("demo", "--out", tmp_path / "demo", "--steps", 1, "--no-viewer")
     assert status == 0
     assert "dB noisy" in said
     names = sorted(path.name for path in (tmp_path / "demo").iterdir())
     assert names == ["before-after.png", "denoised.tif", "fusion-mask.tif", "noisy.tif"]
     noisy = tifffile.imread(tmp_path / "demo" / "noisy.tif")
-    picture = skimage.io.imread(tmp_path / "demo" / "before-after.png")
-    assert picture.shape == (noisy.shape[0], 3 * noisy.shape[1])
-    assert picture.std() > 10
+    montage = skimage.io.imread(tmp_path / "demo" / "before-after.png")
+    assert montage.shape == (noisy.shape[0], 3 * noisy.shape[1])
+    assert montage.std() > 10
 
 
 def test_the_demo_opens_napari_where_there_is_a_display(redenoise, tmp_path, monkeypatch):
@@ -212,7 +210,7 @@ def test_objectives_are_chosen_and_their_settings_kept(redenoise, noisy, tmp_pat
 
     second = tmp_path / "second.tif"
     tifffile.imwrite(second, tifffile.imread(noisy) + 1, imagej=True, metadata={"axes": "TYX"})
-    # White noise of one strength; only the shipped network has to know it.
+    # White noise of constant variance; only the pretrained network needs it.
     assert run("a").kind == "r2r"
     assert run("random", "--from-scratch").kind == "noise2self"
     assert run("b", "--objective", "noise2noise").kind == "noise2noise"
@@ -242,7 +240,7 @@ def test_training_looks_only_where_the_region_is_not_zero(redenoise, noisy, tmp_
     if shape == "stack":
         region = tmp_path / "region.tif"
         inside[0], expected = 0, expected[1]
-    # A single plane may be a picture of another kind.
+    # A single plane may be an image of another kind.
     skimage.io.imsave(region, inside[0] if shape == "plane" else inside, check_contrast=False)
     out, model = tmp_path / "out.tif", tmp_path / "m.safetensors"
     options = ("--steps", 1, "--from-scratch", "--backbone", "standard", "--save-model", model)
@@ -337,7 +335,7 @@ def test_lines_that_are_subtracted_are_said(redenoise, tmp_path):
         (("--model", "small", "--target", "small"), "does not train"),
     ],
 )
-def test_objectives_that_cannot_be_are_refused_in_one_sentence(
+def test_impossible_objectives_are_refused_in_one_sentence(
     redenoise, noisy, tmp_path, options, words
 ):
     small = tmp_path / "small.tif"

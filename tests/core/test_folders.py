@@ -388,7 +388,7 @@ def test_the_command_line_of_the_paper_trains_and_its_models_are_evaluated(
         "loss.png",
         "psnr.png",
         "statistics.csv",
-        "training-state.safetensors",
+        "checkpoint.safetensors",
     }
     with (folder / "statistics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -477,7 +477,7 @@ def test_ckpt_overwrite_keeps_the_last_model_alone(images: Path, tmp_path: Path)
     folder = tmp_path / "run"
     assert train_into(folder, images, "--ckpt-overwrite").exit_code == 0
     models = [path.name for path in folder.glob("*.safetensors")]
-    assert sorted(models) == ["model.safetensors", "training-state.safetensors"]
+    assert sorted(models) == ["model.safetensors", "checkpoint.safetensors"]
 
 
 def test_a_folder_that_holds_a_training_is_not_written_to(images: Path, tmp_path: Path) -> None:
@@ -682,7 +682,7 @@ def test_without_cuda_the_command_of_the_paper_says_so_and_device_insists(
 ) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    assert "no CUDA device: training without" in train_into(tmp_path / "a", images, "--cuda").output
+    assert "no CUDA device: training on " in train_into(tmp_path / "a", images, "--cuda").output
     refused = train_into(tmp_path / "b", images, "--device", "cuda")
     assert "not available: choose one of" in str(refused.exception)
     assert not (tmp_path / "b").exists()
@@ -690,7 +690,7 @@ def test_without_cuda_the_command_of_the_paper_says_so_and_device_insists(
 
 def test_two_names_for_the_device_are_refused(images: Path, tmp_path: Path) -> None:
     done = train_into(tmp_path / "run", images, "--cuda", "--device", "cpu")
-    assert "leave one of them out" in str(done.exception)
+    assert "omit one of them" in str(done.exception)
 
 
 def test_the_clean_images_are_never_written_over(images: Path, tmp_path: Path) -> None:

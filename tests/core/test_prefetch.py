@@ -168,7 +168,7 @@ def test_ctrl_c_ends_the_command_soon_with_a_checkpoint(images: Path, tmp_path: 
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(30) == 130
-    assert (run / "training-state.safetensors").exists()
+    assert (run / "checkpoint.safetensors").exists()
 
 
 def test_fewer_workers_than_none_are_refused(small: Config, images: Path) -> None:
