@@ -263,7 +263,7 @@ def test_a_model_whose_name_is_taken_meanwhile_gets_another(
     status, said, _ = redenoise("denoise", image, tmp_path / "out.tif", *options)
     assert status == 0
     assert model.read_bytes() == b"theirs"
-    assert "m-1.safetensors, since there is another m.safetensors by now" in said
+    assert "m-1.safetensors, because m.safetensors exists by now" in said
     assert load_model(tmp_path / "m-1.safetensors")[3]["steps"] == 1
 
 
@@ -375,5 +375,5 @@ def test_a_scale_beyond_tiff_is_reported_before_and_left_out(redenoise, image, t
     tifffile.imwrite(spoilt, tifffile.imread(image), metadata=metadata)
     status, said, errors = redenoise("denoise", spoilt, out, *FAST, "--steps", 1)
     assert status == 0, errors
-    assert said.startswith("caution: the results are written without the resolution (nan, 2.0)")
+    assert said.startswith("caution: the results lack the resolution (nan, 2.0)")
     assert tifffile.imread(out).shape == (48, 56)

@@ -32,7 +32,7 @@ def check(
     device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Compare the residual (NOISY minus DENOISED) with the noise of NOISY."""
+    """Compare the residual of DENOISED with the noise of NOISY; a pass is no proof."""
     source = read_image(noisy, axes)
     report = assess(
         source.array,
