@@ -271,12 +271,12 @@ def test_the_noise_that_r2r_draws_from_is_said(redenoise, tmp_path):
     options = ("--objective", "r2r", "--steps", 1, "--noise", "0,0,8", "--overwrite")
     _, given, _ = redenoise("denoise", image, out, *options)
     assert "objective r2r: Gaussian noise of standard deviation 8 grey levels" in given.splitlines()
-    # A network that is left as it is draws from no noise, and one that was adapted neither.
+    # Neither the pretrained network nor a fine-tuned one averages draws of noise.
     _, kept, _ = redenoise("denoise", image, out, "--steps", 0, "--overwrite")
     assert "objective" not in kept
     redenoise("denoise", image, out, *wanted, "--overwrite")
-    _, adapted, _ = redenoise("denoise", image, out, "--model", model, "--overwrite")
-    assert "objective" not in adapted
+    _, tuned, _ = redenoise("denoise", image, out, "--model", model, "--overwrite")
+    assert "objective" not in tuned
 
 
 def test_structure_that_would_be_smoothed_is_said(redenoise, noisy, tmp_path):
