@@ -154,7 +154,7 @@ def test_settings_of_a_training_are_refused_where_there_is_none(redenoise, noisy
     assert "--model does not train" in said
 
 
-def test_the_demo_replaces_nothing_unless_told_to(redenoise, tmp_path):
+def test_the_demo_needs_overwrite_to_replace_files(redenoise, tmp_path):
     (tmp_path / "noisy.tif").write_bytes(b"precious")
     status, _, said = redenoise("demo", "--out", tmp_path, "--steps", 1, "--no-viewer")
     assert status == 1
@@ -251,7 +251,7 @@ def test_training_looks_only_where_the_region_is_not_zero(redenoise, noisy, tmp_
     assert tifffile.imread(out).shape == image.shape
 
 
-def test_the_noise_that_r2r_draws_from_is_said(redenoise, tmp_path):
+def test_denoise_prints_the_noise_of_r2r(redenoise, tmp_path):
     image, out, model = (tmp_path / name for name in ("a.tif", "b.tif", "model.safetensors"))
     light = np.tile(np.linspace(0, 80, 96), (96, 1))
     tifffile.imwrite(image, (100 + 3 * np.random.default_rng(0).poisson(light)).astype(np.uint16))
@@ -279,7 +279,7 @@ def test_the_noise_that_r2r_draws_from_is_said(redenoise, tmp_path):
     assert "objective" not in tuned
 
 
-def test_structure_that_would_be_smoothed_is_said(redenoise, noisy, tmp_path):
+def test_denoise_warns_of_structure_that_it_would_smooth(redenoise, noisy, tmp_path):
     image, out = (tmp_path / name for name in ("a.tif", "b.tif"))
     tifffile.imwrite(image, data.camera()[128:384, 64:320])
     _, said, _ = redenoise("denoise", image, out, "--steps", 0)
@@ -293,7 +293,7 @@ def test_structure_that_would_be_smoothed_is_said(redenoise, noisy, tmp_path):
     assert "0 steps leave random weights" in errors
 
 
-def test_lines_that_are_subtracted_are_said(redenoise, tmp_path):
+def test_denoise_prints_the_line_correction(redenoise, tmp_path):
     image, out, model = (tmp_path / name for name in ("a.tif", "b.tif", "model.safetensors"))
     rng = np.random.default_rng(0)
     light = 100 + 200 * (np.sin(np.arange(256) / 20) * np.cos(np.arange(256)[:, None] / 30)) ** 2
@@ -350,7 +350,7 @@ def test_impossible_objectives_are_refused_in_one_sentence(
     assert not (tmp_path / "out.tif").exists()
 
 
-def test_no_file_that_is_read_is_written_over(redenoise, noisy, tmp_path):
+def test_inputs_are_never_overwritten(redenoise, noisy, tmp_path):
     second = tmp_path / "second.tif"
     second.write_bytes(noisy.read_bytes())
     before = second.read_bytes()

@@ -134,7 +134,7 @@ def test_before_the_first_step_a_signal_ends_at_once(redenoise, image, tmp_path,
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal")
-def test_signals_that_are_ignored_stay_so():
+def test_ignored_signals_stay_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with interruption() as asked:
@@ -242,8 +242,8 @@ def test_results_whose_names_are_taken_meanwhile_get_others(
     status, said, _ = redenoise("denoise", image, out, "--mask", mask, *options, "--steps", 1)
     assert status == 0
     assert (out.read_bytes(), mask.read_bytes()) == (b"theirs", b"theirs")
-    assert f"wrote {tmp_path / 'out-1.tif'}, because out.tif exists by now" in said
-    assert f"wrote {tmp_path / 'mask-1.tif'}, because mask.tif exists by now" in said
+    assert f"wrote {tmp_path / 'out-1.tif'}, because out.tif exists now" in said
+    assert f"wrote {tmp_path / 'mask-1.tif'}, because mask.tif exists now" in said
     assert tifffile.imread(tmp_path / "out-1.tif").shape == (48, 56)
     assert tifffile.imread(tmp_path / "mask-1.tif").shape == (48, 56)
 
@@ -263,7 +263,7 @@ def test_a_model_whose_name_is_taken_meanwhile_gets_another(
     status, said, _ = redenoise("denoise", image, tmp_path / "out.tif", *options)
     assert status == 0
     assert model.read_bytes() == b"theirs"
-    assert "m-1.safetensors, because m.safetensors exists by now" in said
+    assert "m-1.safetensors, because m.safetensors exists now" in said
     assert load_model(tmp_path / "m-1.safetensors")[3]["steps"] == 1
 
 
@@ -345,7 +345,7 @@ def untrained(monkeypatch):
     monkeypatch.setattr(Redenoiser, "fit_events", trained)
 
 
-def test_results_for_which_there_is_no_room_are_refused(
+def test_results_larger_than_the_free_space_are_refused(
     redenoise, image, tmp_path, monkeypatch, untrained
 ):
     found = type(_safe_writing.shutil.disk_usage(tmp_path))

@@ -132,7 +132,7 @@ def test_the_checkpoint_is_never_overwritten(redenoise, checkpoint):
 
 
 @pytest.mark.parametrize("name", ["model.txt", "model", "model.safetensors.bak", "model.pt"])
-def test_a_name_that_is_no_model_s_is_refused_as_elsewhere(redenoise, checkpoint, tmp_path, name):
+def test_a_wrong_suffix_of_a_model_is_refused(redenoise, checkpoint, tmp_path, name):
     noisy = write_image(tmp_path / "noisy.tif", np.arange(32 * 32, dtype=np.uint16).reshape(32, 32))
     for command in (
         ("import-checkpoint", checkpoint, tmp_path / name),
@@ -209,7 +209,7 @@ def test_a_file_without_a_checkpoint_is_refused(redenoise, tmp_path, kind):
 
 
 @pytest.mark.parametrize("value", ["0", "-255", "nan", "inf"])
-def test_a_range_that_is_no_grey_level_is_refused(redenoise, checkpoint, tmp_path, value):
+def test_an_invalid_range_is_refused(redenoise, checkpoint, tmp_path, value):
     model = tmp_path / "model.safetensors"
     status, _, said = redenoise("import-checkpoint", checkpoint, model, "--range", value)
     assert status == 1

@@ -370,7 +370,7 @@ def test_the_command_prints_the_report(redenoise, truth, noise, tmp_path):
     assert "there is no image file" in said
 
 
-def test_the_axes_of_a_result_are_put_in_the_order_of_its_source(redenoise, tmp_path):
+def test_a_result_gets_the_axis_order_of_its_source(redenoise, tmp_path):
     rng = np.random.default_rng(0)
     noisy = rng.normal(100, SIGMA, (2, 3, 64, 80)).astype(np.float32)
     levels = np.broadcast_to(np.arange(6).reshape(2, 3, 1, 1) * 100.0, noisy.shape)

@@ -455,7 +455,7 @@ def test_the_map_of_a_window_and_its_refusals(noisy):
     assert support_map(planes, denoised, window, reports, blur, lambda: True) is None
 
 
-def test_channels_and_all_detail_in_words():
+def test_the_check_of_fully_supported_detail():
     bands = tuple(Band(4.0 / 2**n, 2.0 / 2**n, 0.9, 0.0, 0.5) for n in range(1))
     check = resolution_check([Resolution(bands)])
     assert check.figure == "the photons support all detail down to the pixels"

@@ -37,7 +37,7 @@ def test_a_press_adds_denoised_image_and_hidden_mask(dock, noisy):
     assert f"Added '{DENOISED}' and 'cells fusion mask'" in dock.widget.status.text()
 
 
-def test_the_result_is_that_of_the_facade_with_the_same_settings(dock, noisy):
+def test_the_result_is_that_of_the_facade(dock, noisy):
     dock.viewer.add_image(noisy, name="cells")
     dock.run()
     expected = Redenoiser(dock.widget.config).fit(noisy).predict(noisy)
@@ -124,7 +124,7 @@ def test_stop_denoises_with_the_network_so_far(dock, noisy):
     assert dock.widget.button.text() == "&Denoise"
 
 
-def test_cancelling_the_prediction_adds_no_layer_but_keeps_model(dock, noisy, monkeypatch):
+def test_cancelling_the_prediction_keeps_the_model(dock, noisy, monkeypatch):
     reached = []
     original = Redenoiser.predict_events
 

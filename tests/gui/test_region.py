@@ -92,7 +92,7 @@ def test_a_single_sample_is_whole_and_the_others_are_empty():
     assert not one[1, 3, rows, columns].any()
 
 
-def test_ellipses_keep_their_area_and_multiscale_labels_are_finest():
+def test_ellipses_and_multiscale_labels_mark_their_pixels():
     image = Image(np.zeros((40, 50)))
     box = [[10, 10], [10, 30], [20, 30], [20, 10]]
     found = region(image, Shapes([box], shape_type="ellipse"))

@@ -217,7 +217,7 @@ class Delivery:
             self.has_failed = True
             self.asked.say(f"redenoise: {error}", err=True)
             return None
-        taken = f", because {path.name} exists by now"
+        taken = f", because {path.name} exists now"
         self.asked.say(f"wrote {where}{'' if others or where == path else taken}")
         return where
 
