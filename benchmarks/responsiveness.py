@@ -96,7 +96,7 @@ def watched_run(widget) -> tuple[list[float], list[float]]:
     widget.button.click()
     widget.run.stepped.connect(lambda step: steps.append(step.seconds))
     # The examination of the result belongs to it.
-    wait_until(lambda: widget.run is None and widget.trust.report is not None)
+    wait_until(lambda: widget.run is None and widget.quality.report is not None)
     timer.stop()
     return gaps, steps
 

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_redenoise.assessment import EquivarianceResult, TrustReport, assess, equivariance
+    from napari_redenoise.assessment import EquivarianceResult, QualityReport, assess, equivariance
     from napari_redenoise.config import Config, FolderConfig
     from napari_redenoise.errors import RedenoiseError
     from napari_redenoise.model import (
@@ -42,11 +42,11 @@ __all__ = [
     "Event",
     "FolderConfig",
     "FolderTraining",
+    "QualityReport",
     "RedenoiseError",
     "Redenoiser",
     "Result",
     "TrainingPlan",
-    "TrustReport",
     "__version__",
     "assess",
     "denoise",
@@ -64,7 +64,7 @@ _LAZY = {
     "Redenoiser": "model",
     "Result": "model",
     "TrainingPlan": "model",
-    "TrustReport": "assessment",
+    "QualityReport": "assessment",
     "assess": "assessment",
     "denoise": "model",
     "equivariance": "assessment",

@@ -197,7 +197,7 @@ def test_an_exported_model_denoises_alike_with_torch_alone(
     assert b"_adarenet.py" not in texts
 
 
-def test_an_existing_program_is_kept_unless_told_otherwise(redenoise, tiny, noisy, tmp_path):
+def test_an_existing_program_needs_overwrite(redenoise, tiny, noisy, tmp_path):
     model = Redenoiser(tiny.replace({"training.steps": 1}), device="cpu").fit(noisy)
     path, program = model.save(tmp_path / "m.safetensors"), tmp_path / "m.pt2"
     program.write_bytes(b"precious")

@@ -675,7 +675,7 @@ def test_small_images_and_other_channels_are_refused(tmp_path, small) -> None:
 def test_without_cuda_the_command_of_the_paper_says_so(images: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    assert "no CUDA device: training without" in train_into(tmp_path / "a", images, "--cuda").output
+    assert "no CUDA device: training on " in train_into(tmp_path / "a", images, "--cuda").output
     refused = train_into(tmp_path / "b", images, "--device", "cuda")
     assert "not available: choose one of" in str(refused.exception)
     assert not (tmp_path / "b").exists()
@@ -683,7 +683,7 @@ def test_without_cuda_the_command_of_the_paper_says_so(images: Path, tmp_path: P
 
 def test_two_names_for_the_device_are_refused(images: Path, tmp_path: Path) -> None:
     done = train_into(tmp_path / "run", images, "--cuda", "--device", "cpu")
-    assert "leave one of them out" in str(done.exception)
+    assert "omit one of them" in str(done.exception)
 
 
 def test_the_clean_images_are_never_written_over(images: Path, tmp_path: Path) -> None:

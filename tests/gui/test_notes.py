@@ -10,7 +10,7 @@ from napari_redenoise.nn import AdaReNet
 from .conftest import PATIENCE_MS, TINY
 
 
-def test_a_run_says_at_its_end_that_memory_did_not_suffice(qtbot, noisy, monkeypatch):
+def test_the_final_message_tells_that_memory_was_too_small(qtbot, noisy, monkeypatch):
     forward = AdaReNet.forward
 
     def limited(self, image):

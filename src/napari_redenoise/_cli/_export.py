@@ -27,15 +27,14 @@ def export(
     network, config, normalisation, *_ = load_model(model)
     if should_recorrupt(config):
         typer.echo(
-            f"note: this model averages {config.objective.draws} draws of the noise when it "
-            "denoises, and the exported network sees the picture itself: its result is a little "
-            "noisier",
+            f"note: this model averages predictions over {config.objective.draws} draws of noise, "
+            "but the exported network predicts once: its result is slightly noisier",
             err=True,
         )
     if config.objective.lines not in ("auto", "none"):
         typer.echo(
-            "note: this model was trained without the offsets of lines, and the exported network "
-            "does not subtract them: it is for images that have none",
+            "note: this model was trained after line correction, which the exported network does "
+            "not include: use it for images without line offsets",
             err=True,
         )
     words = export_model(output, network, config.network, normalisation, overwrite=overwrite)
