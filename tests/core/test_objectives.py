@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -5,12 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from napari_redenoise.config import ObjectiveConfig
+from napari_redenoise.config import ObjectiveConfig, TrainedObjective
 from napari_redenoise.objectives import (
+    OBJECTIVE_NAMES,
     Neighbor2Neighbor,
     Noise2Noise,
     Noise2Self,
     Noise2Void,
+    PatchNoise,
     Sample,
     build_objective,
     masked_loss,
@@ -354,3 +358,11 @@ def test_noise_along_x_needs_a_mask_along_x(images) -> None:
     assert int(np.argmin(losses(Noise2Void(0.05, 5), noisy, noisy))) < best
     bar = Noise2Void(0.05, 9, "uniform", ("11111",))
     assert int(np.argmin(losses(bar, noisy, noisy))) == best
+
+
+def test_every_objective_has_a_name_and_can_be_built() -> None:
+    assert set(OBJECTIVE_NAMES) == set(get_args(TrainedObjective))
+    for kind in OBJECTIVE_NAMES:
+        noise = PatchNoise((1.0,), (0.0,), (0.0,)) if kind == "r2r" else None
+        built = build_objective(ObjectiveConfig(kind=kind), noise)
+        assert type(built).__name__ == OBJECTIVE_NAMES[kind][0]

@@ -1,4 +1,5 @@
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from napari_redenoise._napari.denoise._plan_sentence import (
     summarise_prediction,
     summarise_training,
 )
+from napari_redenoise._napari.denoise.panels._objective import OBJECTIVES
+from napari_redenoise.config import ObjectiveKind
 
 R2R = ChosenObjective("R2R, which suits the noise")
 SCRATCH = Config().replace({"training.start": "random"})
@@ -105,3 +108,7 @@ def test_the_summary_says_why_a_gpu_is_not_used(monkeypatch, image) -> None:
     assert summaries("cpu").count("(cuda:0 cannot be used, its driver is old: renew it)") == 2
     assert "cannot be used" not in summaries("cuda:1")
     assert summaries("cuda:1").count("on the GPU.") == 2
+
+
+def test_the_dock_offers_every_objective() -> None:
+    assert {kind for kind, _, _ in OBJECTIVES} == set(get_args(ObjectiveKind))

@@ -16,6 +16,7 @@ from napari_redenoise.data import Planes, result_dtype
 from napari_redenoise.errors import InputError
 from napari_redenoise.io import ImageFile, result_array, round_to_integers
 from napari_redenoise.model import Window
+from napari_redenoise.objectives import OBJECTIVE_NAMES
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -38,13 +39,6 @@ _AUXILIARY_CONTENTS = (
 _MOST_SAMPLES = 512
 _AXIS_NAMES = {"T": "time point", "Z": "z-slice", "C": "channel"}
 _NETWORK_NAMES = {"adarenet": "AdaReNet", "equivariant": "equivariant", "standard": "U-Net"}
-_OBJECTIVE_NAMES = {
-    "noise2self": "N2S",
-    "noise2void": "N2V",
-    "noise2noise": "N2N",
-    "r2r": "R2R",
-    "neighbor2neighbor": "Ne2Ne",
-}
 _POSSIBLE_AXES = (
     "T",
     "Z",
@@ -296,7 +290,7 @@ def denoised_name(source: LayerImage, provenance: dict[str, Any]) -> str:
     if network["kind"] != "standard" and network["group"] != "C4":
         method += f" {network['group']}"
     is_trained = provenance["steps"] and provenance.get("judgement", {}).get("share") != 0
-    training = _OBJECTIVE_NAMES[objective] if is_trained else "pretrained"
+    training = OBJECTIVE_NAMES[objective][1] if is_trained else "pretrained"
     return f"{source.name} denoised ({method}, {training})"
 
 

@@ -3,6 +3,7 @@
 from napari_redenoise.data._array_like import as_array
 from napari_redenoise.data._bad_pixels import is_missing, mask_missing
 from napari_redenoise.data._bounded_reading import read_middle, representative_subset
+from napari_redenoise.data._image_decoding import IMAGE_SUFFIXES
 from napari_redenoise.data._image_folder import FULL_SCALE, ImageFolder, Window
 from napari_redenoise.data._lazy_array import LazyArray
 from napari_redenoise.data._noisy_pairs import NeighbouringFrames, Shots, TwoImages
@@ -18,6 +19,7 @@ from napari_redenoise.data._planes import SMALLEST_SIDE, ArrayLike, Planes, defa
 
 __all__ = [
     "FULL_SCALE",
+    "IMAGE_SUFFIXES",
     "SMALLEST_SIDE",
     "ArrayLike",
     "ImageFolder",

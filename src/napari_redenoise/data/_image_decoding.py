@@ -14,7 +14,7 @@ from PIL import Image
 
 from napari_redenoise.errors import InputError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 SMALLEST_SIDE = 16
 
 _TIFF_SUFFIXES = (".tif", ".tiff")

@@ -12,7 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from skimage.color import rgb2gray
 
-from napari_redenoise.data._image_decoding import SUFFIXES, Header, decode, read_header, white_of
+from napari_redenoise.data._image_decoding import (
+    IMAGE_SUFFIXES,
+    Header,
+    decode,
+    read_header,
+    white_of,
+)
 from napari_redenoise.errors import InputError
 
 FULL_SCALE = 255.0
@@ -211,7 +217,7 @@ def _listed(folder: Path, *, subfolders: bool) -> list[Path]:
     return sorted(
         path
         for path in inside
-        if path.suffix.lower() in SUFFIXES
+        if path.suffix.lower() in IMAGE_SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and not path.is_dir()
     )
@@ -219,7 +225,8 @@ def _listed(folder: Path, *, subfolders: bool) -> list[Path]:
 
 def _nothing_usable(folder: Path, reasons: list[str]) -> str:
     if not reasons:
-        return f"{folder} holds no images: give a folder of files ending in {', '.join(SUFFIXES)}"
+        endings = ", ".join(IMAGE_SUFFIXES)
+        return f"{folder} holds no images: give a folder of files ending in {endings}"
     others = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
     return f"{folder} holds no usable image{others}: {reasons[0]}"
 

@@ -12,12 +12,10 @@ from pathlib import PurePath
 from typing import Any
 
 from napari_redenoise.config import Config
+from napari_redenoise.data import IMAGE_SUFFIXES
 
 PLACEHOLDER, TARGET_PLACEHOLDER = "image.tif", "target.tif"
 OUT = "denoised.tif"
-
-# Suffixes that `napari_redenoise.io.read_image` reads.
-_READABLE = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
 _OPTIONS = {
     "network.kind": "--backbone",
@@ -176,7 +174,7 @@ def _files(source: str | None, target: str | None) -> tuple[str, str | None, lis
 
 
 def _is_readable(path: str) -> bool:
-    return PurePath(path).suffix.lower() in _READABLE
+    return PurePath(path).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _mask_name(out: str) -> str:

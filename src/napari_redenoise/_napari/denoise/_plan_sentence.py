@@ -7,11 +7,12 @@ from typing import NamedTuple
 from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari._words import device_name, duration
 from napari_redenoise._napari.denoise._training_region import RegionKind
-from napari_redenoise._napari.denoise.panels._noise import OBJECTIVE_NAMES, advice_in_words
-from napari_redenoise.config import ObjectiveKind
+from napari_redenoise._napari.denoise.panels._noise import advice_in_words
+from napari_redenoise.config import ObjectiveKind, TrainedObjective
 from napari_redenoise.devices import refused_devices
 from napari_redenoise.model import Redenoiser, TrainingPlan, is_fine_tuned
 from napari_redenoise.noise import NoiseReport, diagnose
+from napari_redenoise.objectives import OBJECTIVE_NAMES
 
 _REGIONS: dict[RegionKind, str] = {
     "slice": "; the network learns from the slice shown",
@@ -82,7 +83,7 @@ def choose_objective(
 ) -> ChosenObjective:
     """The objective of the next run, and the reason where the noise decides."""
     if kind != "auto":
-        return ChosenObjective(OBJECTIVE_NAMES[kind])
+        return ChosenObjective(OBJECTIVE_NAMES[kind][0])
     if plan is not None and plan.diagnosis is not None and plan.config.objective.kind != "auto":
         return _suiting(plan.config.objective.kind, plan.diagnosis.reason, plan.lines)
     if not reports:
@@ -95,6 +96,6 @@ def choose_objective(
     return _suiting(advice.objective, advice.reason, advice.lines)
 
 
-def _suiting(kind: ObjectiveKind, reason: str, lines: str) -> ChosenObjective:
-    name = OBJECTIVE_NAMES[kind]
+def _suiting(kind: TrainedObjective, reason: str, lines: str) -> ChosenObjective:
+    name = OBJECTIVE_NAMES[kind][0]
     return ChosenObjective(f"{name}, which suits the noise", f"{name}, because {reason}.", lines)

@@ -13,25 +13,18 @@ from napari_redenoise._napari._plots import Plot
 from napari_redenoise._napari._words import wrapped
 from napari_redenoise.model import LINES_IN_WORDS
 from napari_redenoise.noise import NoiseReport, describe, diagnose
+from napari_redenoise.objectives import OBJECTIVE_NAMES
 
 BLUE, ORANGE, GREY = (86, 180, 233), (230, 159, 0), (128, 128, 128)
 """Distinguishable with colour blindness, on dark and light themes."""
 
 NO_LAYER = "Choose an image layer to measure its noise."
 
-OBJECTIVE_NAMES = {
-    "noise2self": "Noise2Self",
-    "noise2void": "Noise2Void",
-    "noise2noise": "Noise2Noise",
-    "r2r": "R2R",
-    "neighbor2neighbor": "Neighbor2Neighbor",
-}
-
 
 def advice_in_words(reports: tuple[NoiseReport, ...], *, fine_tuning: bool = True) -> str:
     """The recommended objective and the reason, in words."""
     advice = diagnose(reports, fine_tuning=fine_tuning)
-    objective = OBJECTIVE_NAMES[advice.objective]
+    objective, _ = OBJECTIVE_NAMES[advice.objective]
     if advice.lines == "none":
         return f"{objective}, because {advice.reason}"
     return (
