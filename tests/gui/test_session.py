@@ -31,6 +31,7 @@ from napari_redenoise._napari import DenoiseWidget, denoise_selected_layer
 from napari_redenoise._napari.denoise import _run
 from napari_redenoise._napari.denoise._run import survey
 from napari_redenoise._napari.denoise.panels._options import Options
+from napari_redenoise._napari.denoise.panels._quality import summary
 from napari_redenoise.config import Config
 from napari_redenoise.io import _result_arrays, set_results_folder
 from napari_redenoise.model._redenoiser import Redenoiser
@@ -383,7 +384,7 @@ def test_the_quality_checks_run_after_a_run(done):
         assert check.name in said
         assert check.mark in ("good", "caution", "bad", "unknown")
     assert "no clean image" in said
-    assert "see the tab Quality" in done.widget.status.text()
+    assert done.widget.status.text().endswith(summary(report))
 
 
 @pytest.fixture
