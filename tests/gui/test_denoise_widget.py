@@ -514,7 +514,7 @@ def test_a_second_shot_of_another_shape_is_refused(dock, noisy):
     dock.viewer.add_image(noisy, name="cells")
     choose(dock, "noise2noise")
     dock.widget.objective.second.setCurrentText("second")
-    assert "same scene, pixel by pixel" in dock.widget.plan.text()
+    assert "same scene pixel by pixel" in dock.widget.plan.text()
     assert not dock.widget.button.isEnabled()
 
 
