@@ -1,8 +1,8 @@
-"""Pictures and filters known at every point, sampled on meshes as fine as one likes.
+"""Images and filters known at every point, sampled on meshes as fine as one likes.
 
 How an error of equivariance is measured without interpolating anything: around one and the same
-point ``q`` the picture is sampled on a straight grid and on a grid turned by ``g``. The second is
-what a network sees around that point when the *picture* is turned. A network looks at both and
+point ``q`` the image is sampled on a straight grid and on a grid rotated by ``g``. The second is
+what a network sees around that point when the *image* is rotated. A network looks at both and
 says what is at ``q``; an equivariant one says the same, its orientations permuted by ``g``.
 """
 
@@ -21,7 +21,7 @@ from napari_redenoise.nn import Group, GroupConv2d, LiftingConv2d, ProjectionCon
 from napari_redenoise.nn.testing import Representation, transform
 
 SUPPORT = 1 / 8
-"""Radius of a filter of fixed physical size; the picture's shortest wavelength is twice that."""
+"""Radius of a filter of fixed physical size; the image's shortest wavelength is twice that."""
 
 TERMS = 5
 """Frequencies per axis of a filter of fixed physical size: those of a 5 x 5 filter."""
@@ -48,13 +48,13 @@ class WaveImage:
     def patches(
         self, centres: np.ndarray, size: int, mesh: float, matrix: np.ndarray | None = None
     ) -> Tensor:
-        """Sample ``size x size`` pixels around every centre, on a grid turned by a matrix.
+        """Sample ``size x size`` pixels around every centre, on a grid rotated by a matrix.
 
         Returns (centres, 1, size, size), float64.
         """
         offsets = (np.arange(size) - (size - 1) / 2) * mesh
-        turned = self.waves @ (np.eye(2) if matrix is None else matrix)
-        across, down = (np.exp(1j * np.outer(turned[:, axis], offsets)) for axis in (0, 1))
+        rotated = self.waves @ (np.eye(2) if matrix is None else matrix)
+        across, down = (np.exp(1j * np.outer(rotated[:, axis], offsets)) for axis in (0, 1))
         middle = self.amplitudes * np.exp(1j * (centres @ self.waves.T + self.phases))
         values = np.einsum("cw,wy,wx->cyx", middle, down, across, optimize=True).real
         return torch.from_numpy(np.ascontiguousarray(values + self.offset))[:, None]
@@ -94,8 +94,8 @@ def fine_basis(pixels: int, group: Group, window: str, mesh: float) -> Tensor:
     axis = np.linspace(-1.0, 1.0, pixels)
     xy = np.stack(np.meshgrid(axis, axis))
     frequency = np.fft.fftfreq(TERMS, 1 / TERMS) * np.pi * (TERMS - 1) / TERMS
-    turned = np.einsum("gij,jyx->giyx", group.coordinate_maps, xy)
-    phase = np.einsum("kan,gayx->gknyx", _pairs(frequency), turned)
+    rotated = np.einsum("gij,jyx->giyx", group.coordinate_maps, xy)
+    phase = np.einsum("kan,gayx->gknyx", _pairs(frequency), rotated)
     atoms = np.concatenate([np.cos(phase), np.sin(phase)], 1)[:, :, 0]
     values = atoms * WINDOWS[window]((xy**2).sum(0)) * mesh**2
     return torch.from_numpy(values.reshape(len(group), -1, pixels**2))
@@ -172,10 +172,10 @@ def errors_at_points(
     """``f(R x) - R f(x)`` and ``R f(x)`` at points, each (points, channels, 1, 1)."""
     with torch.no_grad():
         straight = function(image.patches(centres, size, mesh))
-        turned = function(image.patches(centres, size, mesh, group.coordinate_maps[element]))
-    # A single pixel is turned by permuting its orientations.
+        rotated = function(image.patches(centres, size, mesh, group.coordinate_maps[element]))
+    # A single pixel is rotated by permuting its orientations.
     expected = transform(straight, group, element, outputs)
-    return turned - expected, expected
+    return rotated - expected, expected
 
 
 def relative(error: Tensor, expected: Tensor, *, centred: bool = False) -> float:
@@ -187,12 +187,12 @@ def relative(error: Tensor, expected: Tensor, *, centred: bool = False) -> float
 def upsampling_errors(
     image: WaveImage, centres: np.ndarray, mesh: float, matrix: np.ndarray, size: int = 16
 ) -> tuple[Tensor, Tensor]:
-    """Nearest upsampling of the turned picture against the turned upsampled picture.
+    """Nearest upsampling of the rotated image against the rotated upsampled image.
 
-    An upsampled picture is a function of the plane, constant on every coarse pixel, and is
-    looked up at the turned positions of the fine pixels.
+    An upsampled image is a function of the plane, constant on every coarse pixel, and is
+    looked up at the rotated positions of the fine pixels.
     """
-    straight, turned = (
+    straight, rotated = (
         functional.interpolate(image.patches(centres, size, mesh, m), scale_factor=2.0)[:, 0]
         for m in (None, matrix)
     )
@@ -201,7 +201,7 @@ def upsampling_errors(
     inside = np.hypot(x, y) < size - 1
     columns, rows = np.floor(np.round(matrix @ np.stack([x[inside], y[inside]]), 9)).astype(int)
     expected = straight[:, rows + size, columns + size]
-    return turned[:, inside] - expected, expected
+    return rotated[:, inside] - expected, expected
 
 
 def slope(meshes: Sequence[float], errors: Sequence[float]) -> float:

@@ -26,13 +26,13 @@ from napari_redenoise.nn import CyclicGroup, Group, GroupConv2d, LiftingConv2d, 
 
 C4, C8 = CyclicGroup(4), CyclicGroup(8)
 EIGHTH, QUARTER = 1, 2
-"""Elements of C8: turns by 45 and by 90 degrees."""
+"""Elements of C8: rotations by 45 and by 90 degrees."""
 QUARTER_OF_C4 = 1
 
 FEATURES = (LiftingConv2d, GroupConv2d, GroupConv2d)
 NETWORK = (LiftingConv2d, GroupConv2d, ProjectionConv2d)
 OFFSET = 12.0
-"""Makes a picture positive, as photon counts are."""
+"""Makes an image positive, as photon counts are."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Scene:
 
     @classmethod
     def random(cls, points: int, offset: float = 0.0, seed: int = 0) -> Scene:
-        """The same picture for every number of points."""
+        """The same image for every number of points."""
         rng = np.random.default_rng(seed)
         return cls(WaveImage.random(rng, offset=offset), rng.uniform(0, 1, (points, 2)))
 
@@ -93,7 +93,7 @@ class Scene:
             pair = errors_at_points(
                 chain, chain.size, self.image, self.centres, mesh, group, element, outputs
             )
-            # Pictures have an offset, which would make every error look small.
+            # Images have an offset, which would make every error look small.
             found.append((mesh, relative(*pair, centred=outputs == "trivial")))
         return Curve(*(tuple(column) for column in zip(*found, strict=True)))
 

@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from _decided import images, scored
+from _plan_decisions import images, scored
 from _report import append, machine, publish, rows, table
 
 from napari_redenoise import Config, Redenoiser
@@ -25,19 +25,18 @@ from napari_redenoise.errors import InputError
 from napari_redenoise.model import noise_reports
 from napari_redenoise.model._line_correction import correct_lines
 from napari_redenoise.noise import NoiseReport, diagnose
-from napari_redenoise.noise import _cases as cases
-from napari_redenoise.noise import _sampling as sampling
+from napari_redenoise.noise import _diagnosis as diagnosis
 
 NAME = "ablation"
 DECISIONS = Path("decisions.json")
 CASES = {
-    "pixels too dark for photons": (sampling, "TOO_DARK", np.inf),
-    "residual more correlated": (cases, "STRUCTURED_RESIDUAL", np.inf),
-    "correlation at the next lag only": (cases, "NEXT_ONLY", np.inf),
-    "smooth noise": (cases, "SMOOTH", np.inf),
-    "white residual": (cases, "WHITE_RESIDUAL", -np.inf),
+    "pixels too dark for photons": ("TOO_DARK", np.inf),
+    "residual more correlated": ("STRUCTURED_RESIDUAL", np.inf),
+    "correlation at the next lag only": ("NEXT_ONLY", np.inf),
+    "smooth noise": ("SMOOTH", np.inf),
+    "white residual": ("WHITE_RESIDUAL", -np.inf),
 }
-"""Module, name, and what it is without the case."""
+"""Name of the threshold, and its value without the case."""
 
 
 def main() -> None:
@@ -98,8 +97,8 @@ def compare(before: dict) -> None:
 @contextmanager
 def without(case: str) -> Iterator[None]:
     """The package without a special case."""
-    module, name, value = CASES[case]
-    with patch.object(module, name, value):
+    name, value = CASES[case]
+    with patch.object(diagnosis, name, value):
         yield
 
 

@@ -1,4 +1,4 @@
-"""BM3D on the pictures of tables.py, for comparison.
+"""BM3D on the images of tables.py, for comparison.
 
 BM3D is not free software for all uses and is no part of this package: run this with the Python of
 an environment of its own,
@@ -7,9 +7,9 @@ an environment of its own,
     bm3d-venv/bin/pip install bm3d scikit-image tifffile
     PYTHONPATH=src bm3d-venv/bin/python benchmarks/bm3d_baseline.py
 
-and tables.py shows the results. Natural pictures: Gaussian noise whose deviation BM3D is told.
+and tables.py shows the results. Natural images have Gaussian noise of known standard deviation.
 Microscopy: after the generalised Anscombe transformation with the noise that this package measures
-in the noisy picture, and back by its exact unbiased inverse (Mäkitalo and Foi, IEEE TIP 2013).
+in the noisy image, and back by its exact unbiased inverse (Mäkitalo and Foi, IEEE TIP 2013).
 """
 
 import csv
@@ -32,31 +32,31 @@ REAL = ("003_0", "036_1", "101_2", "confocal_mice", "actin-60x-noise1", "mito-20
 
 
 def main() -> None:
-    """Write one row per picture and seed."""
+    """Write one row per image and seed."""
     data = Path(os.environ["REDENOISE_BENCH_DATA"]).resolve()
     spec = importlib.util.spec_from_file_location("scoring", data.parent / "scoring.py")
     rule = importlib.util.module_from_spec(spec)
     sys.modules["scoring"] = rule
     spec.loader.exec_module(rule)
     rows = []
-    for picture in NATURAL:
-        path = data / "clean_natural_dev" / "Set12" / f"{picture}.png"
+    for image in NATURAL:
+        path = data / "clean_natural_dev" / "Set12" / f"{image}.png"
         clean = skimage.io.imread(path).astype(np.float32)
         for seed in SEEDS:
             # The same noise as in tables.py.
-            rng = np.random.default_rng([seed, int(picture)])
+            rng = np.random.default_rng([seed, int(image)])
             noisy = (clean + rng.normal(0.0, SIGMA, clean.shape)).astype(np.float32)
             error = bm3d.bm3d(noisy, SIGMA) - clean
-            rows.append(("A", picture, seed, 20 * np.log10(255) - 10 * np.log10(np.mean(error**2))))
+            rows.append(("A", image, seed, 20 * np.log10(255) - 10 * np.log10(np.mean(error**2))))
             print(rows[-1], flush=True)
     pairs = {pair.id: pair for pair in rule.pairs("w2s_dev", "fmd_dev", "hagen_dev")}
-    for picture in REAL:
-        denoised = stabilised(pairs[picture].noisy.astype(np.float64))
-        rows.append(("B", picture, 0, rule.score(denoised, pairs[picture])))
+    for image in REAL:
+        denoised = stabilised(pairs[image].noisy.astype(np.float64))
+        rows.append(("B", image, 0, rule.score(denoised, pairs[image])))
         print(rows[-1], flush=True)
     with RESULTS.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["table", "picture", "seed", "psnr"])
+        writer.writerow(["table", "image", "seed", "psnr"])
         writer.writerows((*row[:3], f"{row[3]:.3f}") for row in rows)
 
 

@@ -1,4 +1,4 @@
-"""Pictures with defects put in: what the shipped network makes of them, and what adaptation does.
+"""Images with added defects, denoised by the pretrained and by the fine-tuned network.
 
 Hot pixels, and offsets of whole rows or of rows and columns, which no blind spot removes. Scored by
 the rule that lies beside the data, against the same references as without defects. Seed 0, about
@@ -14,25 +14,25 @@ from napari_redenoise import Config, Redenoiser
 
 NAME = "defects"
 PAGE = ROOT / "docs" / "fine-tuning.md"
-PICTURES = ("036_0", "confocal_BPAE_G")
+IMAGES = ("036_0", "confocal_BPAE_G")
 DEFECTS = (
     "none",
     "hot pixels, 1 in 1000",
     "offsets of rows",
     "offsets of rows and columns",
 )
-WAYS = {"shipped": {"training.steps": 0}, "adapted": {}}
+WAYS = {"pretrained": {"training.steps": 0}, "fine_tuned": {}}
 
 
 def main() -> None:
-    """Put every defect into every picture, denoise in both ways, score."""
+    """Add every defect to every image, denoise it both ways, and score."""
     rule = scoring()
-    pairs = [pair for pair in rule.pairs("w2s_dev", "fmd_dev") if pair.id in PICTURES]
+    pairs = [pair for pair in rule.pairs("w2s_dev", "fmd_dev") if pair.id in IMAGES]
     for pair in pairs:
         for defect in DEFECTS:
-            noisy = spoilt(pair.noisy.astype(np.float32), defect)
+            noisy = with_defect(pair.noisy.astype(np.float32), defect)
             spoilt_pair = dataclasses.replace(pair, noisy=noisy)
-            row = {"picture": pair.id, "defect": defect}
+            row = {"image": pair.id, "defect": defect}
             for way, changes in WAYS.items():
                 model = Redenoiser(Config().replace(changes), "cpu").fit(noisy)
                 row[way] = f"{rule.score(model.predict(noisy).denoised, spoilt_pair):.3f}"
@@ -43,40 +43,40 @@ def main() -> None:
     publish(NAME, report(), PAGE)
 
 
-def spoilt(noisy: np.ndarray, defect: str) -> np.ndarray:
-    """A picture with a defect; offsets have 0.3 times the deviation of its noise."""
+def with_defect(noisy: np.ndarray, defect: str) -> np.ndarray:
+    """An image with a defect; offsets have 0.3 times the standard deviation of its noise."""
     rng = np.random.default_rng(0)
     if defect.startswith("hot"):
         hot = rng.random(noisy.shape) < 1e-3
         brightness = 2 * (np.percentile(noisy, 99.9) - np.median(noisy))
         return (noisy + hot * rng.exponential(brightness, noisy.shape)).astype(np.float32)
-    deviation = 0.3 * float(np.std(np.diff(noisy, axis=0))) / np.sqrt(2)
+    sigma = 0.3 * float(np.std(np.diff(noisy, axis=0))) / np.sqrt(2)
     height, width = noisy.shape
     offsets = np.zeros_like(noisy)
     if "rows" in defect:
-        offsets = offsets + rng.normal(0, deviation, (height, 1))
+        offsets = offsets + rng.normal(0, sigma, (height, 1))
     if "columns" in defect:
-        offsets = offsets + rng.normal(0, deviation, (1, width))
+        offsets = offsets + rng.normal(0, sigma, (1, width))
     # The brightness stays: what is scored are lines, not a shift of everything.
     return (noisy + offsets - offsets.mean()).astype(np.float32)
 
 
 def report() -> str:
-    """One line per picture and defect, the last of each."""
-    last = {(row["picture"], row["defect"]): row for row in rows(NAME)}
+    """One line per image and defect, the last of each."""
+    last = {(row["image"], row["defect"]): row for row in rows(NAME)}
     header = [
-        "picture",
+        "image",
         "defect",
-        "shipped (dB)",
-        "adapted (dB)",
+        "pretrained (dB)",
+        "fine-tuned (dB)",
         "objective",
         "offsets subtracted",
     ]
     lines = [
         [
             *key,
-            f"{float(row['shipped']):.2f}",
-            f"{float(row['adapted']):.2f}",
+            f"{float(row['pretrained']):.2f}",
+            f"{float(row['fine_tuned']):.2f}",
             row["objective"],
             {"none": "-", "both": "rows, columns"}.get(row["lines"], row["lines"]),
         ]

@@ -1,9 +1,9 @@
-"""The search of the warm start's design: one thing at a time, mostly the equivariant network.
+"""Variants of the pretraining, one change at a time, mostly of the equivariant network.
 
 Every variant is trained for 6,000 steps of 16 x 96 x 96 pixels by the recipe of `pretrain` and
-scored without training on the pictures, without mirrored prediction; AdaReNet, whose loss is what
+scored without training on the images, without test-time augmentation; AdaReNet, whose loss is what
 is varied, for 2,000 of 8 x 64 x 64. Models and, every five minutes, states are kept in ``design/``:
-an interrupted run goes on, finished rows are skipped. ``design.py C8 D4`` runs some. A minute each
+an interrupted run resumes, finished rows are skipped. ``design.py C8 D4`` runs some. A minute each
 on a GPU where there is one, else up to two hours of two cores.
 """
 
@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_redenoise import Config
 from napari_redenoise.data import measure
-from napari_redenoise.inference import predict_window
+from napari_redenoise.inference import predict_tile
 from napari_redenoise.io import load_model
 from napari_redenoise.nn import export
 from napari_redenoise.recipes.pretraining import Pretraining, Recipe
@@ -48,7 +48,7 @@ SHORT: dict[str, object] = {
 SCENES = Recipe(scenes=4000)
 FEWER = Recipe(scenes=3000)
 VARIANTS: dict[str, tuple[dict[str, object], Recipe]] = {
-    "C4, as shipped": ({}, SCENES),
+    "C4, baseline": ({}, SCENES),
     "D4": ({"network.group": "D4"}, SCENES),
     "C8": ({"network.group": "C8"}, SCENES),
     "4 levels": ({"network.levels": 4}, SCENES),
@@ -59,9 +59,9 @@ VARIANTS: dict[str, tuple[dict[str, object], Recipe]] = {
     "rate 1e-3": ({"training.learning_rate": 1e-3}, SCENES),
     "rate 4e-3": ({"training.learning_rate": 4e-3}, SCENES),
     "moving average 0.99": ({"training.ema_decay": 0.99}, SCENES),
-    "not mirrored or turned": ({}, replace(SCENES, flips=False)),
+    "no flips or rotations": ({}, replace(SCENES, flips=False)),
     "no photographs": ({}, replace(SCENES, pictures=0.0)),
-    "AdaReNet, as shipped": (SHORT, FEWER),
+    "AdaReNet, baseline": (SHORT, FEWER),
     "its branches with half of the weight": ({**SHORT, "training.branch_weight": 0.5}, FEWER),
     "its branches not in the loss": ({**SHORT, "training.branch_weight": 0.0}, FEWER),
 }
@@ -95,7 +95,7 @@ def trained(name: str) -> Path:
     kept = time.monotonic()
     for _ in training.events():
         if time.monotonic() - kept > KEEP_EVERY:
-            training.save_state(state)
+            training.save_checkpoint(state)
             kept = time.monotonic()
     training.save(path)
     state.unlink(missing_ok=True)
@@ -115,20 +115,20 @@ def scores(network, pairs) -> dict[str, str]:
     rule, found = scoring(), {name: [] for name in SETS}
     for pair in pairs:
         image = pair.noisy[None].astype("float32")
-        denoised = predict_window(network, image, measure([image]), torch.bfloat16).denoised[0]
+        denoised = predict_tile(network, image, measure([image]), torch.bfloat16).denoised[0]
         found[pair.dataset].append(rule.score(denoised, pair))
     return {name: f"{statistics.mean(values):.3f}" for name, values in found.items()}
 
 
 def report() -> str:
-    """One line a variant, and the difference to the same network as it is shipped."""
+    """One line a variant, and the difference to the baseline of the same network."""
     lines = []
     found = {row["variant"]: row for row in rows(NAME)}
     for name in VARIANTS:
         if name not in found:
             continue
         row = found[name]
-        if name.endswith("as shipped"):
+        if name.endswith("baseline"):
             usual = row
         cells = [f"{float(row[s]):.2f} ({float(row[s]) - float(usual[s]):+.2f})" for s in SETS]
         lines.append([name, f"{int(row['weights']):,}", row["gflop"], *cells])

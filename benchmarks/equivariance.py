@@ -81,7 +81,7 @@ def main() -> None:
         "fixed_size": fixed_size(),
         "fixed_pixels": fixed_pixels(),
         "resampling": resampled(),
-        "pictures": images(),
+        "images": images(),
     }
     (RESULTS / f"{NAME}.csv").unlink(missing_ok=True)
     for panel, curves in panels.items():
@@ -171,10 +171,10 @@ def features() -> str:
     command = [sys.executable, str(ROOT / "examples" / "feature_maps.py"), str(FEATURE_MAPS)]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     lines = [line.partition(": error ") for line in said.splitlines()]
-    shown = [(name.replace("turned", "rotated"), error) for name, _, error in lines if error]
+    seed_0 = [(name, error) for name, _, error in lines if error]
     found = features_over_seeds()
     draw_seeds(found)
-    return f"{table(['seed 0', 'error'], shown)}\n\n{tabulated_seeds(found)}"
+    return f"{table(['seed 0', 'error'], seed_0)}\n\n{tabulated_seeds(found)}"
 
 
 def record(panel: str, curves: Curves) -> None:
@@ -193,8 +193,8 @@ def tabulated(panel: str, curves: Curves) -> str:
     """A table of one setting."""
     last = {"fixed_size": "order expected", "resampling": "largest error / (2√2 G h)"}.get(panel)
     in_c8 = any(measured.quarter_of_c4 for measured in curves.values())
-    of = "C8 at 45°, " if in_c8 else "45°, " if panel == "pictures" else ""
-    median = "median (range)" if panel == "pictures" else "error"
+    of = "C8 at 45°, " if in_c8 else "45°, " if panel == "images" else ""
+    median = "median (range)" if panel == "images" else "error"
     header = ["", f"{of}coarsest mesh: {median}", f"{of}finest mesh: error", "measured order"]
     header += [last] if last else []
     header += ["error of C8 at 90°", "error of C4 at 90°"] if in_c8 else ["error at 90°"]
@@ -240,9 +240,9 @@ def draw(panels: dict[str, Curves]) -> None:
         "fixed_size": "Filters of fixed physical size (C8, 45°)",
         "fixed_pixels": "Filters of k × k pixels (C8, 45°): feature maps",
         "resampling": "Pooling and upsampling",
-        "pictures": f"Image in, image out (45°), medians of {len(SEEDS)} seeds",
+        "images": f"Image in, image out (45°), medians of {len(SEEDS)} seeds",
     }
-    guides = {"fixed_size": (1, 2, 3.5), "resampling": (1, 4), "pictures": (1, 4)}
+    guides = {"fixed_size": (1, 2, 3.5), "resampling": (1, 4), "images": (1, 4)}
     figure, axes = plt.subplots(2, 2, figsize=(13, 11.5), constrained_layout=True)
     for (panel, curves), axis in zip(panels.items(), axes.flat, strict=True):
         for number, (name, measured) in enumerate(curves.items()):

@@ -1,4 +1,4 @@
-"""How exact tiling and rotation are: differences from the whole picture, errors by size."""
+"""How exact tiling and rotation are: differences from the whole image, errors by size."""
 
 import statistics
 
@@ -8,7 +8,7 @@ from _report import machine, publish, table
 
 from napari_redenoise.config import NetworkConfig
 from napari_redenoise.data import Normalisation, Planes
-from napari_redenoise.inference import predict, predict_window
+from napari_redenoise.inference import predict, predict_tile
 from napari_redenoise.nn import build_network, parse_group, receptive_radius
 from napari_redenoise.nn.testing import equivariance_error
 
@@ -32,8 +32,8 @@ def tiling() -> str:
         network = build_network(config).eval()
         for shape in SHAPES:
             image = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-            whole = predict_window(network, image[None], unit).denoised[0]
-            coarse = predict_window(network, image[None], unit, torch.bfloat16).denoised[0]
+            whole = predict_tile(network, image[None], unit).denoised[0]
+            coarse = predict_tile(network, image[None], unit, torch.bfloat16).denoised[0]
             tiled = np.empty_like(image)
             halo = receptive_radius(config)
             events = predict(
@@ -53,7 +53,7 @@ def tiling() -> str:
     return table(
         [
             "network",
-            "picture",
+            "image",
             "tiles",
             "tiled − whole, largest",
             "bfloat16 − float32, largest",

@@ -12,8 +12,8 @@ import statistics
 import sys
 import time
 
-from _hard import DATASET as HARD
-from _hard import hard_pairs
+from _difficult_images import DATASET as HARD
+from _difficult_images import hard_pairs
 from _report import (
     ROOT,
     append,

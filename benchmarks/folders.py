@@ -1,4 +1,4 @@
-"""The paper's own training end to end: folders of clean pictures, three objectives, three networks.
+"""The paper's own training end to end: folders of clean images, three objectives, three networks.
 
 Trains on the 8 photographs of Kodak with `redenoise train`, evaluates on Set12 with
 `redenoise evaluate`. Minutes on two cores, and a check of the machinery rather than of the paper,
@@ -84,7 +84,7 @@ def batches() -> str:
     """How fast batches are made, alone and beside a training that waits for a GPU."""
     with tempfile.TemporaryDirectory() as folder:
         save_images(Path(folder))
-        # In turns, so that what else the machine does meets all of them.
+        # Alternating, so that other load of the machine affects all of them.
         runs = [
             [
                 (seconds_per_batch(folder, n, 0.0), seconds_per_batch(folder, n, STEP))
@@ -101,7 +101,8 @@ def batches() -> str:
     return (
         table(columns, lines)
         + f"\n\nBatches of 4 crops of 256 x 256, two shots each with Gaussian "
-        f"noise, of JPEGs of {SIZE[1]} x {SIZE[0]}; the best of {RUNS} runs in turns. {machine()}."
+        f"noise, of JPEGs of {SIZE[1]} x {SIZE[0]}; the best of {RUNS} alternating runs. "
+        f"{machine()}."
     )
 
 

@@ -29,7 +29,7 @@ from napari_redenoise.noise import (
 )
 
 NAME = "noise"
-PICTURES = (
+IMAGES = (
     "astronaut.png",
     "camera.png",
     "cell.png",
@@ -62,8 +62,8 @@ def main() -> None:
     publish(NAME, "\n\n".join(parts))
 
 
-def picture(name: str) -> np.ndarray:
-    """Picture inside the scikit-image wheel, 0 to 1, at most 512 x 512."""
+def photograph(name: str) -> np.ndarray:
+    """Photograph of scikit-image, 0 to 1, at most 512 x 512."""
     image = skimage.io.imread(str(files("skimage") / "data" / name))
     grey = rgb2gray(image) if image.ndim == 3 else image.astype(float)
     grey = grey[:512, :512]
@@ -100,8 +100,8 @@ def camera(
 
 
 def scenes() -> dict[str, np.ndarray]:
-    """Pictures and drawings, 0 to 1."""
-    return {**{name: picture(name) for name in PICTURES}, **drawn()}
+    """Images and drawings, 0 to 1."""
+    return {**{name: photograph(name) for name in IMAGES}, **drawn()}
 
 
 def synthetic() -> str:
@@ -193,7 +193,7 @@ def hard() -> str:
     lines = []
     for name, why in HARD.items():
         for photons in PHOTONS:
-            noisy, rms = camera(picture(name), photons, 4.0, 100.0, 0)
+            noisy, rms = camera(photograph(name), photons, 4.0, 100.0, 0)
             report = estimate_noise(noisy)
             lines.append(
                 [

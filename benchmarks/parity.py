@@ -96,7 +96,7 @@ def differences(
             f"{mean(branch_error(fresh(seed, 'default')) for seed in SEEDS):.0e}",
         ],
         [
-            "initial equivariant branch: deviation of the output / of the input",
+            "initial equivariant branch: standard deviation of the output / of the input",
             f"{mean(gain(fresh(seed, 'reference')) for seed in SEEDS):.4f}",
             f"{mean(gain(fresh(seed, 'default')) for seed in SEEDS):.2f}",
         ],
@@ -182,7 +182,7 @@ def span(least: float, most: float) -> str:
 
 
 def trained(seed: int, changes: dict[str, object]) -> tuple[float, float, float]:
-    """Train on a noisy picture: least and most that the correction adds, and the PSNR."""
+    """Train on a noisy image: least and most that the correction adds, and the PSNR."""
     clean = skimage.data.camera()[64:320, 64:320] / 255 * 160.0
     noisy = poisson_gaussian(clean, np.random.default_rng(0), gain=4, offset=100, read_noise=8)
     truth = clean * 4 + 100

@@ -14,9 +14,9 @@ from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise.assessment import Band, Resolution, as_denoiser, resolution_of
+from napari_redenoise.assessment import Band, Resolution, as_denoiser, measure_resolution
 from napari_redenoise.assessment._spectra import Blocks
-from napari_redenoise.assessment._support import fields_of, middle_of
+from napari_redenoise.assessment._support import central_window, response_of_window
 from napari_redenoise.data import Planes
 from napari_redenoise.model import measure_noise
 
@@ -49,15 +49,17 @@ def measured(pair) -> Iterator[dict[str, object]]:
     noisy, result = Planes(pair.noisy, "YX"), Planes(denoised, "YX")
     reports = measure_noise(pair.noisy)
     denoiser = as_denoiser(model)
-    (fields,) = fields_of(noisy, result, middle_of(noisy), reports, denoiser, lambda: False)
-    blocks = Blocks(fields.known)
+    (response,) = response_of_window(
+        noisy, result, central_window(noisy), reports, denoiser, lambda: False
+    )
+    blocks = Blocks(response.known)
     reference = blocks.spectra(aligned(pair, denoised))
     power = blocks.cross(reference, reference).sum(0)
-    spectra = blocks.spectra(fields.denoised)
+    spectra = blocks.spectra(response.denoised)
     norm = np.sqrt(power * blocks.cross(spectra, spectra).sum(0))
     truth = blocks.cross(reference, spectra).sum(0) / norm
-    noise = blocks.white(fields.variance).sum(0) / FRAMES[pair.dataset]
-    for n, band in enumerate(resolution_of(fields).bands):
+    noise = blocks.white(response.variance).sum(0) / FRAMES[pair.dataset]
+    for n, band in enumerate(measure_resolution(response).bands):
         yield {
             "dataset": pair.dataset,
             "image": pair.id,

@@ -19,7 +19,7 @@ from napari_redenoise.config import Config
 NAME = "responsiveness"
 TICK_MS = 20
 SAMPLES = {
-    "one picture, 512 × 512": "noisy_cells",
+    "one image, 512 × 512": "noisy_cells",
     "time series, 10 × 256 × 256": "noisy_time_series",
 }
 STEPS = 60
@@ -96,7 +96,7 @@ def watched_run(widget) -> tuple[list[float], list[float]]:
     widget.button.click()
     widget.run.stepped.connect(lambda step: steps.append(step.seconds))
     # The examination of the result belongs to it.
-    wait_until(lambda: widget.run is None and widget.trust.report is not None)
+    wait_until(lambda: widget.run is None and widget.quality.report is not None)
     timer.stop()
     return gaps, steps
 

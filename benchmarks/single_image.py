@@ -1,7 +1,7 @@
-"""Quality on real microscopy, each picture denoised by a network trained on it alone.
+"""Quality on real microscopy, each image denoised by a network trained on it alone.
 
-Four pictures, three seeds, what the button runs (AdaReNet) and the equivariant branch alone.
-Finished rows are skipped, so an interrupted run goes on where it stopped. About 20 minutes on two
+Four images, three seeds, what the button runs (AdaReNet) and the equivariant branch alone.
+Finished rows are skipped, so an interrupted run resumes. About 20 minutes on two
 cores. Scores by the rule that lies beside the data.
 """
 
@@ -14,7 +14,7 @@ from _report import append, baseline_step_seconds, counted, machine, publish, ro
 from napari_redenoise import Config, Redenoiser
 
 NAME = "single_image"
-PICTURES = ("003_0", "036_1", "101_2", "confocal_mice")
+IMAGES = ("003_0", "036_1", "101_2", "confocal_mice")
 SEEDS = (0, 1, 2)
 EQUIVARIANT_STEPS = 400
 SCRATCH = {"training.start": "random", "objective.kind": "noise2self"}
@@ -30,27 +30,27 @@ RUNS = {
 def main() -> None:
     """Run what is missing and write the tables."""
     rule = scoring()
-    pairs = {p.id: p for p in rule.pairs("w2s_dev", "fmd_dev") if p.id in PICTURES}
+    pairs = {p.id: p for p in rule.pairs("w2s_dev", "fmd_dev") if p.id in IMAGES}
     for run, changes in RUNS.items():
         for seed in SEEDS:
-            for picture in PICTURES:
+            for image in IMAGES:
                 config = Config().replace({**SCRATCH, "training.seed": seed, **changes})
                 key = {
                     "run": run,
-                    "picture": picture,
+                    "image": image,
                     "seed": seed,
                     "steps": config.training.total_steps,
                 }
                 if any(all(row[k] == str(v) for k, v in key.items()) for row in rows(NAME)):
                     continue
-                row = {**key, **measure(config, pairs[picture], rule)}
+                row = {**key, **measure(config, pairs[image], rule)}
                 append(NAME, row)
                 print(row, flush=True)
     publish(NAME, report())
 
 
 def measure(config: Config, pair, rule) -> dict[str, object]:
-    """Train on one picture alone, denoise it, and score."""
+    """Train on one image alone, denoise it, and score."""
     baseline = baseline_step_seconds(pair.noisy)
     before = pair.noisy.copy()
     began = time.perf_counter()
@@ -86,8 +86,8 @@ def report() -> str:
         if not mine:
             continue
         by_picture = [
-            statistics.mean(float(row["psnr"]) for row in mine if row["picture"] == picture)
-            for picture in PICTURES
+            statistics.mean(float(row["psnr"]) for row in mine if row["image"] == image)
+            for image in IMAGES
         ]
         by_seed = [
             statistics.mean(float(row["psnr"]) for row in mine if row["seed"] == str(seed))
@@ -109,7 +109,7 @@ def report() -> str:
                 f"{max(float(row['training_counted_s']) for row in mine):.0f}",
             ]
         )
-    header = ["network", "steps", *PICTURES, "mean", "means of the seeds", "its standard branch"]
+    header = ["network", "steps", *IMAGES, "mean", "means of the seeds", "its standard branch"]
     header += ["its equivariant branch", "counted s, mean", "counted s, longest"]
     below = [
         row

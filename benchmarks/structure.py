@@ -1,10 +1,10 @@
-"""Structure that the shipped network does not know: how it is told from noise, and what helps.
+"""Structure unknown to the pretrained network: its detection, and how fine-tuning restores it.
 
-Part one: how much more than the noise the shipped network removes, and what neighbours share, on
-real noise, on noise added to the references of real pictures, white and correlated, and on pictures
-whose details are as fine as pixels. Part two: such pictures with white noise, and references with
-blurred noise: the shipped network, adapted by the blind spot that the correlation asks for, and by
-R2R with the noise that is taken for it, scored against the pictures before noise was added.
+Part one: the residual of the pretrained network relative to the noise, and its autocorrelation, on
+real noise, on noise added to the references of real images, white and correlated, and on images
+whose details are as fine as pixels. Part two: such images with white noise, and references with
+blurred noise: the pretrained network, fine-tuned with the blind spot for the correlation, and by
+R2R with the measured noise, scored against the clean images.
 Twenty minutes on two cores.
 """
 
@@ -23,7 +23,7 @@ NAME, GAINS = "structure", "structure_gains"
 SIDE = 384
 LEVELS = (1.0, 2.0, 4.0, 8.0)
 BLURS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5)
-WAYS = ("shipped network", "blind spot", "R2R")
+WAYS = ("pretrained network", "blind spot", "R2R")
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
         row = {"kind": kind, "image": name, **told(image)}
         append(NAME, row)
         print(row, flush=True)
-    for name, picture, noisy in pictures():
+    for name, clean, noisy in clean_and_noisy():
         (found,) = noise_reports(Planes(noisy, "YX"))
         advice = diagnose([found], fine_tuning=True)
         for way in WAYS:
@@ -48,8 +48,8 @@ def main() -> None:
                 "way": way,
                 "recommended": way == ("R2R" if advice.objective == "r2r" else "blind spot"),
                 "blind_spot": "/".join(model.session.plan.config.objective.mask_shape),
-                "noisy": f"{psnr(noisy, picture):.2f}",
-                "psnr": f"{psnr(model.predict(noisy).denoised, picture):.2f}",
+                "noisy": f"{psnr(noisy, clean):.2f}",
+                "psnr": f"{psnr(model.predict(noisy).denoised, clean):.2f}",
             }
             append(GAINS, row)
             print(row, flush=True)
@@ -65,7 +65,7 @@ def real():
 
 
 def added(rng):
-    """Noise of half of the picture's deviation, white and blurred, on references."""
+    """Noise of half of the standard deviation of the image, white and blurred, on references."""
     for pair in scoring().pairs("w2s_dev", "fmd_dev", "hagen_dev")[::4]:
         clean = middle(pair.reference).astype(np.float32)
         for blur in (0.0, *BLURS):
@@ -76,14 +76,14 @@ def added(rng):
 
 
 def fine(rng):
-    """Pictures with details as fine as pixels, and little noise."""
-    for name, picture in fine_pictures().items():
+    """Images with details as fine as pixels, and little noise."""
+    for name, clean in fine_images().items():
         for level in (0.0, *LEVELS):
-            yield name, f"noise of {level:g}", with_noise(picture, level, rng)
+            yield name, f"noise of {level:g}", with_noise(clean, level, rng)
 
 
-def fine_pictures() -> dict[str, np.ndarray]:
-    """Electron microscopy, and pictures of scikit-image."""
+def fine_images() -> dict[str, np.ndarray]:
+    """Electron microscopy, and images of scikit-image."""
     fibsem = tifffile.imread(bench_data() / "structured_dev/fibsem_curtaining_u8.tif")
     sections = tifffile.imread(bench_data() / "clean_micro_dev/isbi2012_em_u8.tif")
     return {
@@ -95,14 +95,14 @@ def fine_pictures() -> dict[str, np.ndarray]:
     }
 
 
-def more_pictures() -> dict[str, np.ndarray]:
-    """None that the shipped network was trained on, as camera, grass and gravel were."""
+def more_images() -> dict[str, np.ndarray]:
+    """Images that are not part of the pretraining, unlike camera, grass and gravel."""
     return {"coins": data.coins()[:SIDE, :SIDE], "moon": middle(data.moon())}
 
 
 def settings(way: str, report: NoiseReport, *, chosen: bool) -> dict[str, object]:
-    """How a network is adapted; by R2R with the noise it is told where R2R is not chosen."""
-    if way == "shipped network":
+    """Settings of the fine-tuning; R2R gets the noise where it is not recommended."""
+    if way == "pretrained network":
         return {"training.steps": 0}
     if way == "R2R":
         noise = None if chosen else {"read_noise": (report.noise_std,)}
@@ -111,8 +111,8 @@ def settings(way: str, report: NoiseReport, *, chosen: bool) -> dict[str, object
     return {"objective.kind": found.objective, "objective.mask_shape": found.mask_shape}
 
 
-def pictures():
-    """What is denoised: a picture before and after noise was added."""
+def clean_and_noisy():
+    """Images before and after noise is added."""
     for name, level in (
         ("FIB-SEM", 1.0),
         ("FIB-SEM", 4.0),
@@ -123,14 +123,14 @@ def pictures():
         ("coins", 8.0),
         ("moon", 4.0),
     ):
-        picture = {**fine_pictures(), **more_pictures()}[name]
-        noisy = with_noise(picture, level, np.random.default_rng(1))
-        yield f"{name}, noise of {level:g}", picture, noisy
+        clean = {**fine_images(), **more_images()}[name]
+        noisy = with_noise(clean, level, np.random.default_rng(1))
+        yield f"{name}, noise of {level:g}", clean, noisy
     for name, photons in (("ssTEM", 100), ("ssTEM", 300), ("gravel", 1000), ("coins", 300)):
-        picture = {**fine_pictures(), **more_pictures()}[name]
-        counts = np.random.default_rng(1).poisson(picture / 255 * photons)
+        clean = {**fine_images(), **more_images()}[name]
+        counts = np.random.default_rng(1).poisson(clean / 255 * photons)
         noisy = np.round(counts * 255 / photons).astype(np.uint16)
-        yield f"{name}, {photons} photons at white", picture, noisy
+        yield f"{name}, {photons} photons at white", clean, noisy
     references = {pair.id: middle(pair.reference) for pair in scoring().pairs("w2s_dev")}
     for name, blur in (("069_0", 0.85), ("036_2", 1.0)):
         clean = references[name].astype(np.float32)
@@ -139,22 +139,22 @@ def pictures():
         yield f"{name}, noise blurred by {blur:g} pixels", clean, noisy
 
 
-def with_noise(picture: np.ndarray, level: float, rng) -> np.ndarray:
+def with_noise(clean: np.ndarray, level: float, rng) -> np.ndarray:
     """With Gaussian noise of so many grey levels, rounded to 8 bits."""
-    noisy = picture + level * rng.normal(size=picture.shape)
+    noisy = clean + level * rng.normal(size=clean.shape)
     return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
 
 
-def middle(picture: np.ndarray) -> np.ndarray:
-    """The middle of a picture."""
-    rows_, columns = ((size - min(size, SIDE)) // 2 for size in picture.shape)
-    return picture[rows_ : rows_ + SIDE, columns : columns + SIDE]
+def middle(image: np.ndarray) -> np.ndarray:
+    """The middle of an image."""
+    rows_, columns = ((size - min(size, SIDE)) // 2 for size in image.shape)
+    return image[rows_ : rows_ + SIDE, columns : columns + SIDE]
 
 
-def psnr(image: np.ndarray, picture: np.ndarray) -> float:
-    """In dB, over 8 bits or the range of the picture."""
-    span = 255 if picture.dtype == np.uint8 else np.ptp(picture)
-    return float(-10 * np.log10(np.mean((image - picture.astype(float)) ** 2) / span**2))
+def psnr(image: np.ndarray, clean: np.ndarray) -> float:
+    """In dB, over 8 bits or the range of the clean image."""
+    span = 255 if clean.dtype == np.uint8 else np.ptp(clean)
+    return float(-10 * np.log10(np.mean((image - clean.astype(float)) ** 2) / span**2))
 
 
 def told(image: np.ndarray) -> dict[str, str]:
@@ -174,7 +174,7 @@ def told(image: np.ndarray) -> dict[str, str]:
 
 
 def report() -> str:
-    """A line for every kind, then a line for every picture that was denoised."""
+    """A line for every kind, then a line for every denoised image."""
     found = rows(NAME)
     lines = []
     for kind in dict.fromkeys(row["kind"] for row in found):
@@ -192,7 +192,7 @@ def report() -> str:
         "number",
         "lag 1",
         "times the noise",
-        "lag 1 of what is removed",
+        "lag 1 of the residual",
         "unknown structure found",
         "R2R",
     ]
@@ -207,7 +207,7 @@ def report() -> str:
         ]
         drawn = mine["blind spot"]["blind_spot"].split("/")
         lines.append([name, mine["R2R"]["noisy"], *scores, f"{len(drawn)} × {len(drawn[0])}"])
-    header = ["picture", "noisy (dB)", *(f"{way} (dB)" for way in WAYS), "the blind spot"]
+    header = ["image", "noisy (dB)", *(f"{way} (dB)" for way in WAYS), "the blind spot"]
     return f"{text}\n\n{table(header, lines)}\n\n{machine()}."
 
 

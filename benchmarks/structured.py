@@ -1,7 +1,7 @@
-"""Noise with a structure: shipped network, adapted by what is recommended, and by Noise2Self.
+"""Structured noise: the pretrained network, fine-tuned as recommended, and by Noise2Self.
 
 The two-photon movie, whose noise is correlated along x, is scored against the mean of its other 19
-frames, aligned; pictures of all three images are written to ``structured/``, to look at.
+frames, aligned; images of all three images are written to ``structured/``, to look at.
 """
 
 import json
@@ -22,17 +22,17 @@ IMAGES = (
     "structured_dev/fibsem_curtaining_u8.tif",
     "structured_dev/scmos_rownoise_actin60x_u8.tif",
 )
-SHIPPED, BLIND = "shipped network", "adapted by Noise2Self"
+PRETRAINED, BLIND = "pretrained network", "fine-tuned by Noise2Self"
 WAYS = {
-    SHIPPED: {"training.steps": 0},
-    "adapted by what is recommended": {},
+    PRETRAINED: {"training.steps": 0},
+    "fine-tuned as recommended": {},
     BLIND: {"objective.kind": "noise2self"},
 }
 SHOWN = 384
 
 
 def main() -> None:
-    """Denoise every image in every way; write figures, table and pictures."""
+    """Denoise every image in every way; write figures, table and images."""
     out = Path("structured")
     out.mkdir(exist_ok=True)
     for name in IMAGES:
@@ -82,16 +82,16 @@ def score(movie: np.ndarray, denoised: np.ndarray) -> float:
 
 
 def middle(image: np.ndarray) -> np.ndarray:
-    """The middle of a picture, or of the first frame of a movie."""
+    """The middle of an image, or of the first frame of a movie."""
     plane = image if image.ndim == 2 else image[0]
     top, left = (max(0, (size - SHOWN) // 2) for size in plane.shape)
     return plane[top : top + SHOWN, left : left + SHOWN].astype(np.float32)
 
 
-def write(path: Path, pictures: list[np.ndarray]) -> None:
+def write(path: Path, images: list[np.ndarray]) -> None:
     """Noisy and denoised side by side, on the grey levels of the last."""
-    low, high = np.percentile(pictures[-1], (0.5, 99.8))
-    side_by_side = np.concatenate(pictures, 1)
+    low, high = np.percentile(images[-1], (0.5, 99.8))
+    side_by_side = np.concatenate(images, 1)
     grey = np.clip((side_by_side - low) / (high - low), 0, 1)
     io.imsave(path, (255 * grey).astype(np.uint8))
 
@@ -104,8 +104,10 @@ def report() -> str:
         [
             image,
             way,
-            "-" if way == SHIPPED else row["objective"],
-            "-" if way == SHIPPED or row["objective"] == "r2r" else blind_spot(row["mask_shape"]),
+            "-" if way == PRETRAINED else row["objective"],
+            "-"
+            if way == PRETRAINED or row["objective"] == "r2r"
+            else blind_spot(row["mask_shape"]),
             row["psnr"] or "-",
             row["removed_std"],
         ]

@@ -1,6 +1,6 @@
 """Objectives and backbones side by side: tables A and B, and Noise2Noise on real shots.
 
-A row per run goes to results/tables.csv; finished rows are skipped, so an interrupted run goes on
+A row per run goes to results/tables.csv; finished rows are skipped, so an interrupted run resumes
 where it stopped. ``tables.py 0/2`` and ``tables.py 1/2`` share the work between two processes;
 each waits for nothing, so run ``tables.py`` once more at the end to write the tables. About three
 hours on two cores in all.
@@ -43,7 +43,7 @@ SHOTS = ("036_0", "036_1", "036_2")
 # Where R2R does badly at its rate: the same at the rate that the package takes by itself.
 AT_DEFAULT = ("003_0", "101_2", "mito-20x-noise1")
 DEFAULT_RATE = 2e-3
-# Rates are chosen on pictures that no table holds: for what is learned from pixels themselves, and
+# Rates are chosen on images that no table holds: for what is learned from pixels themselves, and
 # for R2R, whose targets are noisier. Other objectives take the rates of Noise2Void.
 FOR_RATES = ("07", "069_1")
 RATED = {"N2V": tuple(BACKBONES), "R2R": PAPER}
@@ -55,7 +55,7 @@ class Run:
     """One training and what it is scored on."""
 
     table: str
-    picture: str
+    image: str
     objective: str
     backbone: str
     seed: int = 0
@@ -63,7 +63,7 @@ class Run:
 
     def row(self) -> dict[str, str]:
         """What tells its row from others."""
-        names = ("table", "picture", "objective", "backbone", "seed")
+        names = ("table", "image", "objective", "backbone", "seed")
         key = {name: str(getattr(self, name)) for name in names}
         return {**key, "rate": f"{self.rate:g}"}
 
@@ -74,39 +74,39 @@ class Run:
 
 
 def runs_for_rates() -> Iterator[Run]:
-    """One picture of either kind, every backbone, every rate."""
+    """One image of either kind, every backbone, every rate."""
     for objective, backbones in RATED.items():
-        for picture in FOR_RATES:
+        for image in FOR_RATES:
             for backbone in backbones:
                 for rate in RATES:
-                    yield Run("rate", picture, objective, backbone, rate=rate)
+                    yield Run("rate", image, objective, backbone, rate=rate)
 
 
 def runs() -> Iterator[Run]:
     """All rows of the tables, still without their rates, those that say most first."""
     for seed in SEEDS:
-        for picture in NATURAL:
+        for image in NATURAL:
             for objective in ("N2V", "N2N", "R2R"):
                 for backbone in PAPER:
-                    yield Run("A", picture, objective, backbone, seed)
+                    yield Run("A", image, objective, backbone, seed)
         if seed == 0:
             yield from _real()
 
 
 def _real() -> Iterator[Run]:
-    for picture in REAL:
+    for image in REAL:
         for backbone in BACKBONES:
-            yield Run("B", picture, "N2V", backbone)
-    for picture in REAL:
+            yield Run("B", image, "N2V", backbone)
+    for image in REAL:
         for objective in ("R2R", "N2S", "Neighbor2Neighbor"):
-            yield Run("objectives", picture, objective, "C4")
-    for picture in AT_DEFAULT:
-        yield Run("objectives", picture, "R2R", "C4", rate=DEFAULT_RATE)
-    for picture in SHOTS:
+            yield Run("objectives", image, objective, "C4")
+    for image in AT_DEFAULT:
+        yield Run("objectives", image, "R2R", "C4", rate=DEFAULT_RATE)
+    for image in SHOTS:
         for backbone in PAPER:
             for objective in ("N2N", "N2V"):
-                if objective == "N2N" or picture not in REAL:
-                    yield Run("N2N", picture, objective, backbone)
+                if objective == "N2N" or image not in REAL:
+                    yield Run("N2N", image, objective, backbone)
 
 
 def main() -> None:
@@ -131,7 +131,7 @@ def main() -> None:
 
 def do(run: Run, rule) -> None:
     """Train, score, and keep the row."""
-    noisy, second, score = picture(run, rule)
+    noisy, second, score = noisy_image(run, rule)
     config = Config().replace(
         {
             "training.start": "random",
@@ -143,7 +143,7 @@ def do(run: Run, rule) -> None:
             **BACKBONES[run.backbone],
         }
     )
-    if run.picture.isdigit() and run.objective == "R2R":
+    if run.image.isdigit() and run.objective == "R2R":
         config = config.replace({"objective.noise": {"read_noise": (SIGMA,)}})
     model = Redenoiser(config, "cpu").fit(noisy, target=second)
     result = model.predict(noisy, branches=True)
@@ -161,23 +161,23 @@ def do(run: Run, rule) -> None:
     print(row, flush=True)
 
 
-def picture(run: Run, rule):
-    """The noisy picture, another shot for Noise2Noise, and the rule by which it is scored."""
-    if run.picture.isdigit():
+def noisy_image(run: Run, rule):
+    """The noisy image, another shot for Noise2Noise, and the rule by which it is scored."""
+    if run.image.isdigit():
         return natural(run)
     pairs = {pair.id: pair for pair in rule.pairs("w2s_dev", "fmd_dev", "hagen_dev")}
-    pair = pairs[run.picture]
+    pair = pairs[run.image]
     second = None
     if run.objective == "N2N":
-        second = pairs[run.picture.replace("036", "037")].noisy
+        second = pairs[run.image.replace("036", "037")].noisy
     return pair.noisy, second, lambda image: rule.score(image, pair)
 
 
 def natural(run: Run):
-    """A picture of Set12 with Gaussian noise, drawn from the seed and the picture's number."""
-    path = bench_data() / "clean_natural_dev" / "Set12" / f"{run.picture}.png"
+    """An image of Set12 with Gaussian noise, drawn from the seed and the image's number."""
+    path = bench_data() / "clean_natural_dev" / "Set12" / f"{run.image}.png"
     clean = skimage.io.imread(path).astype(np.float32)
-    rng = np.random.default_rng([run.seed, int(run.picture)])
+    rng = np.random.default_rng([run.seed, int(run.image)])
     noisy, second = (
         (clean + rng.normal(0.0, SIGMA, clean.shape)).astype(np.float32) for _ in range(2)
     )
@@ -191,9 +191,9 @@ def natural(run: Run):
 def report() -> str:
     """All tables, as far as they have rows."""
     parts = [
-        ("Rates (one picture of Set12, one of W2S, in no other table)", rate_table()),
+        ("Rates (one image of Set12, one of W2S, in no other table)", rate_table()),
         (
-            f"A. Natural pictures (Set12 {', '.join(NATURAL)}, 256 × 256, one noisy image of "
+            f"A. Natural images (Set12 {', '.join(NATURAL)}, 256 × 256, one noisy image of "
             f"Gaussian noise {SIGMA:g}; seeds {', '.join(map(str, whole_seeds()))})",
             table_a(),
         ),
@@ -248,27 +248,27 @@ def table_a() -> str:
         ]
         lines.append([objective, *cells, lead, *branches, " / ".join(spread)])
     header = ["objective", *PAPER, "C4 − standard", "AdaReNet's standard branch"]
-    note = f"\n\nBM3D, told the deviation, on the same noisy pictures: {bm3d('A')} dB."
+    note = f"\n\nBM3D, given the standard deviation, on the same noisy images: {bm3d('A')} dB."
     return table([*header, "its equivariant branch", "C4 by seed"], lines) + note
 
 
 def whole_seeds() -> list[int]:
-    """Seeds with which every run of table A has been made: a mean over some pictures misleads."""
+    """Seeds with which every run of table A has been made: a mean over some images misleads."""
     planned = [run for run in runs() if run.table == "A"]
     missing = {run.seed for run in planned if not replace(run, rate=rate_of(run) or 0.0).is_done}
     return [seed for seed in SEEDS if seed not in missing]
 
 
 def table_b() -> str:
-    """Pictures by backbones."""
+    """Images by backbones."""
     lines = [
-        [name, mean_of("noisy", table="B", picture=name)]
-        + [mean_of(table="B", picture=name, backbone=backbone) for backbone in BACKBONES]
-        + [bm3d("B", picture=name)]
+        [name, mean_of("noisy", table="B", image=name)]
+        + [mean_of(table="B", image=name, backbone=backbone) for backbone in BACKBONES]
+        + [bm3d("B", image=name)]
         for name in REAL
     ]
     lines.append(["**mean**", *column_means(lines)])
-    return table(["picture", "noisy", *BACKBONES, "BM3D"], lines)
+    return table(["image", "noisy", *BACKBONES, "BM3D"], lines)
 
 
 def column_means(lines: list[list[str]]) -> list[str]:
@@ -280,7 +280,7 @@ def column_means(lines: list[list[str]]) -> list[str]:
 
 
 def bm3d(name: str, **wanted: str) -> str:
-    """Mean of BM3D over a table's pictures, or a dash: see bm3d_baseline.py."""
+    """Mean of BM3D over a table's images, or a dash: see bm3d_baseline.py."""
     mine = [
         float(row["psnr"])
         for row in rows("bm3d")
@@ -292,10 +292,10 @@ def bm3d(name: str, **wanted: str) -> str:
 def table_shots() -> str:
     """Noise2Noise with the second shot against Noise2Void without."""
 
-    def cell(picture: str, objective: str, backbone: str) -> str:
-        # Noise2Void on a picture of table B is there already.
-        name = "B" if objective == "N2V" and picture in REAL else "N2N"
-        return mean_of(table=name, picture=picture, objective=objective, backbone=backbone)
+    def cell(image: str, objective: str, backbone: str) -> str:
+        # Noise2Void on an image of table B is there already.
+        name = "B" if objective == "N2V" and image in REAL else "N2N"
+        return mean_of(table=name, image=image, objective=objective, backbone=backbone)
 
     lines = [
         [name, *(cell(name, o, backbone) for o in ("N2N", "N2V") for backbone in PAPER)]
@@ -303,26 +303,26 @@ def table_shots() -> str:
     ]
     lines.append(["**mean**", *column_means(lines)])
     columns = [f"{objective}, {backbone}" for objective in ("N2N", "N2V") for backbone in PAPER]
-    return table(["picture", *columns], lines)
+    return table(["image", *columns], lines)
 
 
 def table_objectives() -> str:
-    """Objectives by pictures, with the equivariant network."""
+    """Objectives by images, with the equivariant network."""
 
     def cell(objective: str, **wanted: str) -> str:
         name = "B" if objective == "N2V" else "objectives"
         return mean_of(table=name, objective=objective, backbone="C4", **wanted)
 
     chosen = ("N2V", "N2S", "Neighbor2Neighbor", "R2R")
-    lines = [[name, *(cell(objective, picture=name) for objective in chosen)] for name in REAL]
+    lines = [[name, *(cell(objective, image=name) for objective in chosen)] for name in REAL]
     lines.append(["**mean**", *column_means(lines)])
     at_default = ", ".join(
-        f"{name} {cell('R2R', picture=name, rate=f'{DEFAULT_RATE:g}')}" for name in AT_DEFAULT
+        f"{name} {cell('R2R', image=name, rate=f'{DEFAULT_RATE:g}')}" for name in AT_DEFAULT
     )
     note = (
         f"\n\nR2R at the rate of {DEFAULT_RATE:g}, which the package takes by itself: {at_default}."
     )
-    return table(["picture", *chosen], lines) + note
+    return table(["image", *chosen], lines) + note
 
 
 def best_rates() -> dict[tuple[str, str], float]:

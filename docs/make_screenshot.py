@@ -24,16 +24,16 @@ def main() -> None:
     take(viewer, "noise")
     widget.button.click()
     wait_until(lambda: widget.run is None)
-    wait_until(lambda: widget.trust.report is not None)
+    wait_until(lambda: widget.quality.report is not None)
     widget.result.grid.click()
     take(viewer, "denoise")
-    widget.open_tab(widget.trust)
-    take(viewer, "trust")
+    widget.open_tab(widget.quality)
+    take(viewer, "quality")
     widget.result.grid.click()
     widget.open_tab(widget.training)
     widget.training.slider.setValue(1)
     wait_until(lambda: any("at step" in layer.name for layer in viewer.layers))
-    take(viewer, "rewind")
+    take(viewer, "snapshots")
     noisy = viewer.layers["Noisy cells"]
     for layer in list(viewer.layers):
         if layer.name != noisy.name:

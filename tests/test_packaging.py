@@ -70,7 +70,7 @@ WAITING = "import os, napari_redenoise; print(os.environ.get('OMP_WAIT_POLICY'))
     ],
     ids=["unset", "the user's", "torch is loaded", "the command"],
 )
-def test_threads_wait_without_spinning_unless_the_user_says_otherwise(code, setting, expected):
+def test_threads_wait_without_spinning_by_default(code, setting, expected):
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     if setting is not None:
         environment["OMP_WAIT_POLICY"] = setting

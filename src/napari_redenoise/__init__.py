@@ -1,7 +1,7 @@
 """Self-supervised, rotation-equivariant image denoising for napari.
 
-Importing this package loads neither torch nor napari nor Qt: the public names are resolved on
-first use.
+Importing this package loads neither torch nor napari nor Qt: public names are imported on first
+use.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_redenoise.assessment import EquivarianceResult, TrustReport, assess, equivariance
+    from napari_redenoise.assessment import EquivarianceResult, QualityReport, assess, equivariance
     from napari_redenoise.config import Config, FolderConfig
     from napari_redenoise.errors import RedenoiseError
     from napari_redenoise.model import (
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     )
     from napari_redenoise.recipes import FolderTraining
 
-# OpenMP's threads wait for each other by spinning; where another program computes as well, that
-# keeps the processor from whom they wait for. Read once, when torch is loaded.
+# OpenMP threads wait by spinning, which slows down other programs and the threads that they wait
+# for. The variable is read once, when torch is loaded.
 if "torch" not in sys.modules:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 try:
     __version__ = version("napari-redenoise")
-except PackageNotFoundError:  # a source tree that was never installed
+except PackageNotFoundError:  # a source tree that is not installed
     __version__ = "0+unknown"
 
 __all__ = [
@@ -42,11 +42,11 @@ __all__ = [
     "Event",
     "FolderConfig",
     "FolderTraining",
+    "QualityReport",
     "RedenoiseError",
     "Redenoiser",
     "Result",
     "TrainingPlan",
-    "TrustReport",
     "__version__",
     "assess",
     "denoise",
@@ -64,7 +64,7 @@ _LAZY = {
     "Redenoiser": "model",
     "Result": "model",
     "TrainingPlan": "model",
-    "TrustReport": "assessment",
+    "QualityReport": "assessment",
     "assess": "assessment",
     "denoise": "model",
     "equivariance": "assessment",

@@ -1,4 +1,4 @@
-"""Which device computes, and in which precision it is fastest."""
+"""Choice of the compute device and its precision."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch.nn import functional
 
 from napari_redenoise.errors import DeviceError, is_out_of_memory
 
-# Below this gain bfloat16 is not worth its rounding.
+# Smallest speed-up for which bfloat16 is used.
 _WORTHWHILE = 1.3
 
-_NO_MEMORY = "its memory is in use: close other programs that use it"
+_NO_MEMORY = "its memory is full: close other programs that use it"
 
-# Of words in what torch raises: the cause and what to do.
+# Text in the errors of torch, with the cause and the remedy.
 _REASONS = (
     (
         "no kernel image",
-        "the installed torch has no code for this card: install a build of torch that supports it",
+        "the installed torch does not support this GPU: install a build of torch that does",
     ),
     (
         "driver",
-        "its driver does not suit the installed torch: update the driver, or install the build of "
-        "torch that suits it",
+        "its driver does not match the installed torch: update the driver, or install a matching "
+        "build of torch",
     ),
 )
 
@@ -35,7 +35,12 @@ _trials: dict[str, str | None] = {}
 
 
 def available_devices() -> list[str]:
-    """Names of the devices of this machine, fastest kind first."""
+    """Names of the devices of this machine, fastest type first.
+
+    Returns
+    -------
+    list of str
+    """
     names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         names.append("mps")
@@ -43,10 +48,18 @@ def available_devices() -> list[str]:
 
 
 def get_device(name: str | None = None) -> torch.device:
-    """Turn a name into a device; ``None`` or ``"auto"`` takes the fastest that can compute.
+    """Select a device by name.
 
-    Devices other than the CPU are tried first. What cannot be used and why, `refused_devices`
-    tells.
+    Devices other than the CPU must pass a trial step, see `refused_devices`.
+
+    Parameters
+    ----------
+    name : str, optional
+        Default, or ``"auto"``: the fastest device that passes its trial.
+
+    Returns
+    -------
+    torch.device
 
     Raises
     ------
@@ -55,28 +68,36 @@ def get_device(name: str | None = None) -> torch.device:
     """
     names = available_devices()
     if name in (None, "auto"):
-        return torch.device(next(one for one in names if why_refused(one) is None))
+        return torch.device(next(one for one in names if refusal_reason(one) is None))
     chosen = "cuda:0" if name == "cuda" else str(name)
     if chosen not in names:
         raise DeviceError(
             f"device {name!r} is not available: choose one of {', '.join(names)}, or 'auto'"
         )
-    reason = why_refused(chosen)
+    reason = refusal_reason(chosen)
     if reason is not None:
         raise DeviceError(f"device {name!r} cannot be used, {reason}, or choose 'auto'")
     return torch.device(chosen)
 
 
 def training_dtype(device: torch.device, precision: str = "auto") -> torch.dtype:
-    """Precision of the network's computations during training.
+    """Precision of the network during training.
 
-    ``auto``: bfloat16 on CUDA devices that compute in it (compute capability 8.0) and on processors
-    where a short trial shows it to be faster; float32 on MPS, whose autocast was not measured.
+    Parameters
+    ----------
+    device : torch.device
+    precision : {"auto", "float32", "bfloat16"}
+        ``"auto"`` selects bfloat16 on CUDA devices of compute capability 8.0, and on CPUs where a
+        short trial shows that it is faster. MPS uses float32, since its autocast is not measured.
+
+    Returns
+    -------
+    torch.dtype
     """
     if precision != "auto":
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
     if device.type == "cuda":
-        # Not torch.cuda.is_bf16_supported, which counts emulation and asks the current device.
+        # Not torch.cuda.is_bf16_supported, which includes emulation and uses the current device.
         capability = torch.cuda.get_device_capability(device)
         return torch.bfloat16 if capability >= (8, 0) else torch.float32
     if device.type == "cpu" and _cpu_bfloat16_gain() > _WORTHWHILE:
@@ -86,7 +107,7 @@ def training_dtype(device: torch.device, precision: str = "auto") -> torch.dtype
 
 @lru_cache(maxsize=1)
 def _cpu_bfloat16_gain() -> float:
-    """Time of a float32 convolution over that of the same in bfloat16: a trial of about 50 ms."""
+    """Measure the speed-up of a convolution by bfloat16, in about 50 ms."""
     times = {}
     for dtype in (torch.float32, torch.bfloat16):
         x = torch.ones(4, 96, 64, 64, dtype=dtype).contiguous(memory_format=torch.channels_last)
@@ -103,13 +124,17 @@ def _cpu_bfloat16_gain() -> float:
 
 
 @contextmanager
-def memory_in_words(device: torch.device) -> Iterator[None]:
-    """Say in words when the memory of a device does not suffice.
+def explain_out_of_memory(device: torch.device) -> Iterator[None]:
+    """Replace out-of-memory errors of torch by an error with a remedy.
+
+    Parameters
+    ----------
+    device : torch.device
 
     Raises
     ------
     DeviceError
-        In place of what torch raises.
+        When the memory of the device is exhausted.
     """
     try:
         yield
@@ -121,28 +146,40 @@ def memory_in_words(device: torch.device) -> Iterator[None]:
         ) from error
 
 
-def why_refused(name: str) -> str | None:
-    """Why a device cannot be used, and what to do about it; None for one that can.
+def refusal_reason(name: str) -> str | None:
+    """Reason and remedy for a device that cannot be used; None if it can.
 
-    Each is tried once per process, and again only if its memory was in use. The CPU is not tried.
+    A trial runs once per process, and again if the memory was full. The CPU needs no trial.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str or None
     """
     if name == "cpu":
         return None
-    # Memory may have become free.
     if _trials.get(name, _NO_MEMORY) == _NO_MEMORY:
         _trials[name] = _trial(name)
     return _trials[name]
 
 
 def refused_devices() -> dict[str, str]:
-    """Devices of this machine that were tried and cannot be used, and why."""
+    """Devices of this machine that failed their trial, with reason and remedy.
+
+    Returns
+    -------
+    dict of str to str
+    """
     return {name: reason for name, reason in _trials.items() if reason is not None}
 
 
 def _trial(name: str) -> str | None:
     try:
         _step(torch.device(name))
-    # A torch without the device asserts, and what CUDA puts off has a class of its own.
+    # A torch without the device raises AssertionError; CUDA defers some errors in its own class.
     except (RuntimeError, AssertionError, OSError, torch.cuda.DeferredCudaCallError) as error:
         return _reason(error)
     return None
@@ -160,7 +197,7 @@ def _reason(error: Exception) -> str:
 
 @torch.inference_mode(mode=False)
 def _step(device: torch.device) -> None:
-    """Everything that training computes, forward and backward, on a few pixels."""
+    """Run all operations of a training step on a few pixels."""
     network = nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 1, 3)
     )
@@ -168,6 +205,6 @@ def _step(device: torch.device) -> None:
     image = torch.ones(1, 1, 16, 16, dtype=torch.float32, device=device)
     loss = network(image).square().mean()
     loss.backward()
-    # What fails on a device may be raised only when somebody waits for it.
+    # Wait for the results: errors of a device may be deferred until then.
     float(loss.detach())
     sum(float(weights.grad.sum()) for weights in network.parameters() if weights.grad is not None)

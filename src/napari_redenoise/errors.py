@@ -1,10 +1,10 @@
-"""What can go wrong, said in words: what was expected, what was got, what to do."""
+"""Errors: each message states what happened and what to do."""
 
 from __future__ import annotations
 
 
 class RedenoiseError(Exception):
-    """Base of every error that is shown to a user as one sentence with a remedy."""
+    """Base of all errors whose message is shown to a user."""
 
 
 class InputError(RedenoiseError, ValueError):
@@ -12,22 +12,29 @@ class InputError(RedenoiseError, ValueError):
 
 
 class ConfigError(RedenoiseError, ValueError):
-    """A setting, or a combination of settings, that makes no sense."""
+    """A setting, or a combination of settings, that is invalid."""
 
 
 class ModelFileError(RedenoiseError):
-    """A model file that is missing, damaged, or not one of ours."""
+    """A model file that is missing, damaged, or not of this package."""
 
 
 class DeviceError(RedenoiseError):
-    """A compute device that is not there, or that ran out of memory."""
+    """A compute device that is unavailable or out of memory."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, of any device, does not suffice.
+    """Whether an error reports that the memory of a device is exhausted.
 
-    Only CUDA has a class for it; allocators of CPU and MPS and the libraries of CUDA say it in
-    words.
+    Only CUDA has a class for it. Allocators of CPU and MPS and CUDA libraries use messages.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    bool
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
@@ -36,11 +43,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class OutputError(RedenoiseError):
-    """A result that cannot be written without harm, for example over an existing file."""
+    """A result that cannot be written, for example because its file exists."""
 
 
 class NameTakenError(OutputError):
-    """A name under which there is a file already."""
+    """A file name that is already taken."""
 
 
 class ConversionError(RedenoiseError, ValueError):
@@ -49,7 +56,7 @@ class ConversionError(RedenoiseError, ValueError):
     Attributes
     ----------
     problems : tuple of str
-        Every such part: name, type, reason and remedy.
+        Name, type, reason and remedy of every such part.
     """
 
     def __init__(self, problems: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Pure functions that compare images and describe residuals. Arrays in, floats out."""
+"""Metrics that compare an image with a reference."""
 
 from __future__ import annotations
 
@@ -14,16 +14,35 @@ def psnr(image: Image, reference: Image, data_range: float) -> float:
 
     Parameters
     ----------
-    image, reference : arrays of one shape, same grey scale
+    image, reference : arrays
+        Of one shape and one grey scale.
     data_range : float
-        The span of grey levels that counts as full scale.
+        Full scale in grey levels.
+
+    Returns
+    -------
+    float
+        In dB.
     """
     error = np.asarray(image, np.float64) - np.asarray(reference, np.float64)
     return float(20 * np.log10(data_range) - 10 * np.log10(np.mean(error**2)))
 
 
 def scale_invariant_psnr(image: Image, reference: Image, data_range: float) -> float:
-    """PSNR after the gain and offset that fit ``image`` to ``reference`` best (least squares)."""
+    """PSNR after a least-squares fit of gain and offset of ``image`` to ``reference``.
+
+    Parameters
+    ----------
+    image, reference : arrays
+        Of one shape.
+    data_range : float
+        Full scale in grey levels of the reference.
+
+    Returns
+    -------
+    float
+        In dB.
+    """
     x, y = (np.asarray(a, np.float64).ravel() for a in (image, reference))
     variance = x.var()
     gain = 0.0 if variance == 0 else float(np.mean((x - x.mean()) * (y - y.mean())) / variance)
@@ -31,7 +50,20 @@ def scale_invariant_psnr(image: Image, reference: Image, data_range: float) -> f
 
 
 def ssim(image: Image, reference: Image, data_range: float) -> float:
-    """Structural similarity (Wang et al. 2004: Gaussian window of 1.5 px), 2-D images."""
+    """Structural similarity (Wang et al. 2004) with a Gaussian window of sigma 1.5 pixels.
+
+    Parameters
+    ----------
+    image, reference : arrays of shape (rows, columns)
+        Of one grey scale.
+    data_range : float
+        Full scale in grey levels.
+
+    Returns
+    -------
+    float
+        At most 1, for equal images.
+    """
     x, y = (np.asarray(a, np.float64) for a in (image, reference))
     return float(
         structural_similarity(

@@ -86,7 +86,7 @@ def tiny() -> Config:
 
 @pytest.fixture
 def noisy() -> np.ndarray:
-    """Photon counts of a smooth picture, (70, 54), uint16."""
+    """Photon counts of a smooth image, (70, 54), uint16."""
     y, x = np.mgrid[:70, :54]
     clean = 40 + 25 * np.sin(y / 7) * np.cos(x / 5)
     return np.random.default_rng(0).poisson(clean).astype(np.uint16)

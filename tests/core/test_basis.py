@@ -31,17 +31,17 @@ def golden_basis(layers: dict[str, np.ndarray], case: str) -> np.ndarray:
 @every_size
 @every_group
 @pytest.mark.parametrize("make", [fourier_atoms, lambda k, g: filter_basis(k, g)[0]])
-def test_a_quarter_turn_of_the_group_turns_the_kernel_by_rot90(make, kernel_size, group) -> None:
+def test_a_rotation_by_90_degrees_is_rot90_of_the_kernel(make, kernel_size, group) -> None:
     functions = make(kernel_size, group)
     for g in range(group.order):
-        turned = functions[(g + group.order // 4) % group.order]
-        np.testing.assert_allclose(turned, np.rot90(functions[g]), atol=1e-12)
+        rotated = functions[(g + group.order // 4) % group.order]
+        np.testing.assert_allclose(rotated, np.rot90(functions[g]), atol=1e-12)
 
 
 @every_size
 @pytest.mark.parametrize("order", [4, 8])
 @pytest.mark.parametrize("make", [fourier_atoms, lambda k, g: filter_basis(k, g)[0]])
-def test_the_mirror_of_the_group_is_fliplr(make, kernel_size, order) -> None:
+def test_the_reflection_of_the_group_is_fliplr(make, kernel_size, order) -> None:
     functions = make(kernel_size, DihedralGroup(order))
     np.testing.assert_allclose(functions[order], np.fliplr(functions[0]), atol=1e-12)
     np.testing.assert_allclose(

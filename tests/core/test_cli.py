@@ -68,7 +68,7 @@ def test_results_too_large_for_memory_are_written_alike(redenoise, noisy, tmp_pa
     assert run("disk") == in_memory
 
 
-def test_an_existing_result_is_kept_unless_told_otherwise(redenoise, noisy, tmp_path):
+def test_an_existing_result_needs_overwrite(redenoise, noisy, tmp_path):
     out = tmp_path / "out.tif"
     out.write_bytes(b"precious")
     status, _, said = redenoise("denoise", noisy, out, "--steps", 1)
@@ -87,7 +87,7 @@ def test_the_source_is_never_overwritten(redenoise, noisy):
     assert noisy.read_bytes() == before
 
 
-def test_an_existing_model_stops_the_command_before_the_training(redenoise, noisy, tmp_path):
+def test_an_existing_model_is_refused_before_training(redenoise, noisy, tmp_path):
     model, out = tmp_path / "m.safetensors", tmp_path / "out.tif"
     model.write_bytes(b"precious")
     status, _, said = redenoise("denoise", noisy, out, "--steps", 1, "--save-model", model)
@@ -138,9 +138,7 @@ def test_the_source_is_never_replaced_by_a_model(redenoise, noisy, tmp_path):
     assert noisy.read_bytes() == before
 
 
-def test_a_folder_that_cannot_be_written_to_is_refused_before_the_training(
-    redenoise, noisy, tmp_path
-):
+def test_an_unwritable_folder_is_refused_before_training(redenoise, noisy, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     status, said, errors = redenoise("denoise", noisy, tmp_path / "file" / "out.tif")
     assert status == 1
@@ -156,7 +154,7 @@ def test_settings_of_a_training_are_refused_where_there_is_none(redenoise, noisy
     assert "--model does not train" in said
 
 
-def test_the_demo_replaces_nothing_unless_told_to(redenoise, tmp_path):
+def test_the_demo_needs_overwrite_to_replace_files(redenoise, tmp_path):
     (tmp_path / "noisy.tif").write_bytes(b"precious")
     status, _, said = redenoise("demo", "--out", tmp_path, "--steps", 1, "--no-viewer")
     assert status == 1
@@ -168,16 +166,16 @@ def test_the_version_is_shown(redenoise):
     assert redenoise("--version")[1].strip() == __version__
 
 
-def test_the_demo_writes_its_layers_and_a_picture(redenoise, tmp_path):
+def test_the_demo_writes_its_images_and_a_montage(redenoise, tmp_path):
     status, said, _ = redenoise("demo", "--out", tmp_path / "demo", "--steps", 1, "--no-viewer")
     assert status == 0
     assert "dB noisy" in said
     names = sorted(path.name for path in (tmp_path / "demo").iterdir())
     assert names == ["before-after.png", "denoised.tif", "fusion-mask.tif", "noisy.tif"]
     noisy = tifffile.imread(tmp_path / "demo" / "noisy.tif")
-    picture = skimage.io.imread(tmp_path / "demo" / "before-after.png")
-    assert picture.shape == (noisy.shape[0], 3 * noisy.shape[1])
-    assert picture.std() > 10
+    montage = skimage.io.imread(tmp_path / "demo" / "before-after.png")
+    assert montage.shape == (noisy.shape[0], 3 * noisy.shape[1])
+    assert montage.std() > 10
 
 
 def test_the_demo_opens_napari_where_there_is_a_display(redenoise, tmp_path, monkeypatch):
@@ -212,7 +210,7 @@ def test_objectives_are_chosen_and_their_settings_kept(redenoise, noisy, tmp_pat
 
     second = tmp_path / "second.tif"
     tifffile.imwrite(second, tifffile.imread(noisy) + 1, imagej=True, metadata={"axes": "TYX"})
-    # White noise of one strength; only the shipped network has to know it.
+    # White noise of constant variance; only the pretrained network needs it.
     assert run("a").kind == "r2r"
     assert run("random", "--from-scratch").kind == "noise2self"
     assert run("b", "--objective", "noise2noise").kind == "noise2noise"
@@ -242,7 +240,7 @@ def test_training_looks_only_where_the_region_is_not_zero(redenoise, noisy, tmp_
     if shape == "stack":
         region = tmp_path / "region.tif"
         inside[0], expected = 0, expected[1]
-    # A single plane may be a picture of another kind.
+    # A single plane may be an image of another kind.
     skimage.io.imsave(region, inside[0] if shape == "plane" else inside, check_contrast=False)
     out, model = tmp_path / "out.tif", tmp_path / "m.safetensors"
     options = ("--steps", 1, "--from-scratch", "--backbone", "standard", "--save-model", model)
@@ -253,7 +251,7 @@ def test_training_looks_only_where_the_region_is_not_zero(redenoise, noisy, tmp_
     assert tifffile.imread(out).shape == image.shape
 
 
-def test_the_noise_that_r2r_draws_from_is_said(redenoise, tmp_path):
+def test_denoise_prints_the_noise_of_r2r(redenoise, tmp_path):
     image, out, model = (tmp_path / name for name in ("a.tif", "b.tif", "model.safetensors"))
     light = np.tile(np.linspace(0, 80, 96), (96, 1))
     tifffile.imwrite(image, (100 + 3 * np.random.default_rng(0).poisson(light)).astype(np.uint16))
@@ -273,15 +271,15 @@ def test_the_noise_that_r2r_draws_from_is_said(redenoise, tmp_path):
     options = ("--objective", "r2r", "--steps", 1, "--noise", "0,0,8", "--overwrite")
     _, given, _ = redenoise("denoise", image, out, *options)
     assert "objective r2r: Gaussian noise of standard deviation 8 grey levels" in given.splitlines()
-    # A network that is left as it is draws from no noise, and one that was adapted neither.
+    # Neither the pretrained network nor a fine-tuned one averages draws of noise.
     _, kept, _ = redenoise("denoise", image, out, "--steps", 0, "--overwrite")
     assert "objective" not in kept
     redenoise("denoise", image, out, *wanted, "--overwrite")
-    _, adapted, _ = redenoise("denoise", image, out, "--model", model, "--overwrite")
-    assert "objective" not in adapted
+    _, tuned, _ = redenoise("denoise", image, out, "--model", model, "--overwrite")
+    assert "objective" not in tuned
 
 
-def test_structure_that_would_be_smoothed_is_said(redenoise, noisy, tmp_path):
+def test_denoise_warns_of_structure_that_it_would_smooth(redenoise, noisy, tmp_path):
     image, out = (tmp_path / name for name in ("a.tif", "b.tif"))
     tifffile.imwrite(image, data.camera()[128:384, 64:320])
     _, said, _ = redenoise("denoise", image, out, "--steps", 0)
@@ -295,7 +293,7 @@ def test_structure_that_would_be_smoothed_is_said(redenoise, noisy, tmp_path):
     assert "0 steps leave random weights" in errors
 
 
-def test_lines_that_are_subtracted_are_said(redenoise, tmp_path):
+def test_denoise_prints_the_line_correction(redenoise, tmp_path):
     image, out, model = (tmp_path / name for name in ("a.tif", "b.tif", "model.safetensors"))
     rng = np.random.default_rng(0)
     light = 100 + 200 * (np.sin(np.arange(256) / 20) * np.cos(np.arange(256)[:, None] / 30)) ** 2
@@ -314,7 +312,7 @@ def test_lines_that_are_subtracted_are_said(redenoise, tmp_path):
     assert said.splitlines()[0] == "line correction: offsets of rows are subtracted", errors
     # An exported network sees what it is given.
     _, _, errors = redenoise("export", model, tmp_path / "model.pt2")
-    assert "does not subtract" in errors
+    assert "which the exported network does not include" in errors
     # A model that is read subtracts again.
     redenoise("denoise", image, out, "--model", model, "--overwrite")
     np.testing.assert_allclose(tifffile.imread(out), denoised, atol=1e-3)
@@ -337,7 +335,7 @@ def test_lines_that_are_subtracted_are_said(redenoise, tmp_path):
         (("--model", "small", "--target", "small"), "does not train"),
     ],
 )
-def test_objectives_that_cannot_be_are_refused_in_one_sentence(
+def test_impossible_objectives_are_refused_in_one_sentence(
     redenoise, noisy, tmp_path, options, words
 ):
     small = tmp_path / "small.tif"
@@ -352,7 +350,7 @@ def test_objectives_that_cannot_be_are_refused_in_one_sentence(
     assert not (tmp_path / "out.tif").exists()
 
 
-def test_no_file_that_is_read_is_written_over(redenoise, noisy, tmp_path):
+def test_inputs_are_never_overwritten(redenoise, noisy, tmp_path):
     second = tmp_path / "second.tif"
     second.write_bytes(noisy.read_bytes())
     before = second.read_bytes()

@@ -44,9 +44,7 @@ def test_branches_are_written_on_request_alone(redenoise, image, model, tmp_path
     assert not list(tmp_path.glob("out-*.tif"))
 
 
-def test_branches_have_the_integers_of_the_image_where_the_result_has(
-    redenoise, image, model, noisy, tmp_path
-):
+def test_branches_have_the_integer_type_of_the_result(redenoise, image, model, noisy, tmp_path):
     out = tmp_path / "out.tif"
     options = ("--model", model, "--branches", "--as-source", "--device", "cpu")
     assert redenoise("denoise", image, out, *options)[0] == 0
@@ -58,7 +56,7 @@ def test_branches_have_the_integers_of_the_image_where_the_result_has(
 
 
 @pytest.mark.parametrize("backbone", ["standard", "equivariant"])
-def test_a_network_of_one_branch_is_refused_before_it_is_trained(
+def test_a_network_of_one_branch_is_refused_before_training(
     redenoise, image, tmp_path, monkeypatch, backbone
 ):
     monkeypatch.setattr(Redenoiser, "fit_events", lambda *_, **__: pytest.fail("it was trained"))
@@ -66,7 +64,7 @@ def test_a_network_of_one_branch_is_refused_before_it_is_trained(
     status, _, said = redenoise(*line)
     assert status == 1
     assert said.splitlines()[-1] == (
-        "redenoise: only the adarenet has two branches: leave --branches out"
+        "redenoise: only the adarenet has two branches: omit --branches"
     )
     assert not (tmp_path / "out.tif").exists()
 
@@ -80,7 +78,7 @@ def test_a_model_of_one_branch_is_refused(redenoise, image, tmp_path, tiny, nois
     assert "only the adarenet has two branches" in said
 
 
-def test_an_existing_branch_is_kept_unless_told_otherwise(redenoise, image, model, tmp_path):
+def test_an_existing_branch_needs_overwrite(redenoise, image, model, tmp_path):
     out, branch = tmp_path / "out.tif", tmp_path / "out-standard.tif"
     branch.write_bytes(b"precious")
     line = ("denoise", image, out, "--model", model, "--branches")
@@ -101,9 +99,7 @@ def test_a_branch_and_a_mask_of_one_name_are_refused(redenoise, image, model, tm
     assert "two results have the same name" in said
 
 
-def test_the_command_of_an_incomplete_run_writes_the_branches_too(
-    redenoise, image, tmp_path, monkeypatch
-):
+def test_the_command_of_an_incomplete_run_has_branches(redenoise, image, tmp_path, monkeypatch):
     predict = Redenoiser.predict_events
 
     def interrupted(self, *arguments, **keywords):

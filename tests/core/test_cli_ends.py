@@ -102,7 +102,7 @@ def test_a_signal_while_it_denoises_keeps_the_model(redenoise, image, tmp_path, 
     monkeypatch.setattr(Redenoiser, "predict_events", interrupted)
     status, _, errors = redenoise("denoise", image, tmp_path / "out.tif", *FAST, "--steps", 2)
     assert status == 130
-    assert "holds what was learned, to denoise with it: redenoise denoise" in errors
+    assert "holds the trained model; to denoise with it: redenoise denoise" in errors
     assert names(tmp_path) == ["in.tif", "out.redenoise.safetensors"]
 
 
@@ -115,7 +115,7 @@ def test_a_second_ctrl_c_ends_at_once(redenoise, image, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal")
-def test_a_terminal_that_is_closed_may_say_so_twice(redenoise, image, tmp_path, monkeypatch):
+def test_a_closed_terminal_may_send_two_signals(redenoise, image, tmp_path, monkeypatch):
     signal_after(monkeypatch, 2, signal.SIGHUP, signal.SIGHUP, signal.SIGTERM)
     assert redenoise("denoise", image, tmp_path / "out.tif", *LONG)[0] == 129
     assert names(tmp_path) == ["in.tif", "out.redenoise.safetensors"]
@@ -134,7 +134,7 @@ def test_before_the_first_step_a_signal_ends_at_once(redenoise, image, tmp_path,
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal")
-def test_signals_that_are_ignored_stay_so():
+def test_ignored_signals_stay_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with interruption() as asked:
@@ -167,7 +167,7 @@ def read_steps(stream, steps: int) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its pipes do not tell who reads")
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
-def test_a_pipe_that_nobody_reads_ends_the_training_and_keeps_the_model(image, tmp_path, closed):
+def test_a_closed_pipe_ends_the_training_and_keeps_the_model(image, tmp_path, closed):
     process = started(image, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     read_steps(process.stderr, 2)
     getattr(process, closed).close()
@@ -177,11 +177,11 @@ def test_a_pipe_that_nobody_reads_ends_the_training_and_keeps_the_model(image, t
     assert names(tmp_path) == ["in.tif", "out.redenoise.safetensors"]
     assert "Traceback" not in rest
     assert "BrokenPipe" not in rest
-    assert ("holds what was learned" if closed == "stdout" else "wrote") in rest
+    assert ("holds the trained model" if closed == "stdout" else "wrote") in rest
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its pipes do not tell who reads")
-def test_a_pipe_that_is_closed_before_the_first_step_keeps_a_step(image, tmp_path):
+def test_a_pipe_closed_before_the_first_step_keeps_a_step(image, tmp_path):
     process = started(image, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
     _, errors = process.communicate(timeout=100)
@@ -242,8 +242,8 @@ def test_results_whose_names_are_taken_meanwhile_get_others(
     status, said, _ = redenoise("denoise", image, out, "--mask", mask, *options, "--steps", 1)
     assert status == 0
     assert (out.read_bytes(), mask.read_bytes()) == (b"theirs", b"theirs")
-    assert f"wrote {tmp_path / 'out-1.tif'}, since there is another out.tif by now" in said
-    assert f"wrote {tmp_path / 'mask-1.tif'}, since there is another mask.tif by now" in said
+    assert f"wrote {tmp_path / 'out-1.tif'}, because out.tif exists now" in said
+    assert f"wrote {tmp_path / 'mask-1.tif'}, because mask.tif exists now" in said
     assert tifffile.imread(tmp_path / "out-1.tif").shape == (48, 56)
     assert tifffile.imread(tmp_path / "mask-1.tif").shape == (48, 56)
 
@@ -263,13 +263,11 @@ def test_a_model_whose_name_is_taken_meanwhile_gets_another(
     status, said, _ = redenoise("denoise", image, tmp_path / "out.tif", *options)
     assert status == 0
     assert model.read_bytes() == b"theirs"
-    assert "m-1.safetensors, since there is another m.safetensors by now" in said
+    assert "m-1.safetensors, because m.safetensors exists now" in said
     assert load_model(tmp_path / "m-1.safetensors")[3]["steps"] == 1
 
 
-def test_what_is_to_be_overwritten_is_replaced_also_if_it_is_new(
-    redenoise, image, tmp_path, monkeypatch
-):
+def test_overwrite_replaces_files_created_during_the_run(redenoise, image, tmp_path, monkeypatch):
     out = tmp_path / "out.tif"
     appear(monkeypatch, out)
     assert redenoise("denoise", image, out, *FAST, "--steps", 1, "--overwrite")[0] == 0
@@ -278,7 +276,7 @@ def test_what_is_to_be_overwritten_is_replaced_also_if_it_is_new(
 
 
 @pytest.mark.parametrize("lost", ["out.tif", "mask.tif", "m.safetensors"])
-def test_a_result_that_cannot_be_written_does_not_cost_the_others(
+def test_an_unwritable_result_does_not_affect_the_others(
     redenoise, image, tmp_path, monkeypatch, lost
 ):
     replace = os.replace
@@ -305,7 +303,7 @@ def test_a_result_that_cannot_be_written_does_not_cost_the_others(
     assert "Traceback" not in errors
 
 
-def test_a_model_is_kept_elsewhere_where_no_result_can_be_written(
+def test_the_model_of_an_unwritable_result_is_kept_elsewhere(
     redenoise, image, tmp_path, monkeypatch
 ):
     replace, elsewhere = os.replace, tmp_path / "elsewhere"
@@ -347,7 +345,7 @@ def untrained(monkeypatch):
     monkeypatch.setattr(Redenoiser, "fit_events", trained)
 
 
-def test_results_for_which_there_is_no_room_are_refused(
+def test_results_larger_than_the_free_space_are_refused(
     redenoise, image, tmp_path, monkeypatch, untrained
 ):
     found = type(_safe_writing.shutil.disk_usage(tmp_path))
@@ -371,11 +369,11 @@ def test_folders_and_long_names_are_refused(redenoise, image, tmp_path, untraine
         assert "is a folder" in errors or "cannot be written" in errors
 
 
-def test_a_scale_that_cannot_be_written_is_said_before_and_left_out(redenoise, image, tmp_path):
+def test_a_scale_beyond_tiff_is_reported_before_and_left_out(redenoise, image, tmp_path):
     spoilt, out = tmp_path / "spoilt.ome.tif", tmp_path / "out.tif"
     metadata = {"axes": "YX", "PhysicalSizeX": "nan", "PhysicalSizeY": 0.5}
     tifffile.imwrite(spoilt, tifffile.imread(image), metadata=metadata)
     status, said, errors = redenoise("denoise", spoilt, out, *FAST, "--steps", 1)
     assert status == 0, errors
-    assert said.startswith("caution: the results are written without the resolution (nan, 2.0)")
+    assert said.startswith("caution: the results lack the resolution (nan, 2.0)")
     assert tifffile.imread(out).shape == (48, 56)

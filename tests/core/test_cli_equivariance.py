@@ -21,16 +21,16 @@ def files(tmp_path, model, noisy):
     return image, weights
 
 
-def test_it_prints_the_errors_and_writes_the_maps(redenoise, files, model, noisy, tmp_path):
+def test_errors_are_printed_and_maps_are_written(redenoise, files, model, noisy, tmp_path):
     out = tmp_path / "maps"
     status, said, _ = redenoise("equivariance", *files, "--plane", 1, "--out", out)
     assert status == 0
     expected = equivariance(model, noisy)
-    assert "turned by 90°, 70 × 54 pixels" in said
+    assert "disagreement under rotation by 90°, 70 × 54 pixels" in said
     for name, label in expected.labels.items():
         (line,) = (line for line in said.splitlines() if line.strip().startswith(label))
         assert line.endswith(percent(expected.errors[name]))
-        path = out / f"cells-turned-90-{name}.tif"
+        path = out / f"cells-rotated-90-{name}.tif"
         assert f"wrote {path}" in said
         np.testing.assert_allclose(tifffile.imread(path), expected.differences[name], atol=1e-3)
     with tifffile.TiffFile(path) as file:
@@ -38,15 +38,15 @@ def test_it_prints_the_errors_and_writes_the_maps(redenoise, files, model, noisy
         assert file.pages[0].tags["XResolution"].value == (4, 1)
 
 
-def test_other_angles_say_what_interpolation_does(redenoise, files):
+def test_other_angles_include_the_interpolation_error(redenoise, files):
     status, said, _ = redenoise("equivariance", *files, "--angle", 45)
     assert status == 0
-    assert "turned by 45°" in said
+    assert "rotation by 45°" in said
     assert "interpolation alone" in said
 
 
-def test_nothing_is_replaced_unless_told_to(redenoise, files, tmp_path):
-    taken = tmp_path / "cells-turned-90-denoised.tif"
+def test_maps_are_replaced_with_overwrite_only(redenoise, files, tmp_path):
+    taken = tmp_path / "cells-rotated-90-denoised.tif"
     taken.write_bytes(b"precious")
     status, said, errors = redenoise("equivariance", *files, "--out", tmp_path)
     assert status == 1
@@ -57,7 +57,7 @@ def test_nothing_is_replaced_unless_told_to(redenoise, files, tmp_path):
     assert tifffile.imread(taken).shape == (70, 54)
 
 
-def test_mistakes_are_answered_with_one_sentence(redenoise, files, tmp_path):
+def test_wrong_arguments_are_refused_in_one_sentence(redenoise, files, tmp_path):
     image, weights = files
     for arguments, words in (
         ((tmp_path / "none.tif", weights), "no image file"),

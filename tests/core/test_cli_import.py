@@ -41,7 +41,7 @@ def checkpoint(tmp_path):
     return path
 
 
-def write_picture(path, pixels):
+def write_image(path, pixels):
     tifffile.imwrite(path, pixels)
     return path
 
@@ -52,7 +52,7 @@ def test_the_published_checkpoint_denoises_as_published(
     authors, model = tmp_path / "authors.pt", tmp_path / "model.safetensors"
     torch.save(golden_checkpoint, authors)
     assert redenoise("import-checkpoint", authors, model)[0] == 0
-    noisy = write_picture(tmp_path / "noisy.tif", golden["x"][0, 0] * 255)
+    noisy = write_image(tmp_path / "noisy.tif", golden["x"][0, 0] * 255)
     out, mask = tmp_path / "out.tif", tmp_path / "mask.tif"
     assert redenoise("denoise", noisy, out, "--model", model, "--mask", mask)[0] == 0
     for path, expected in ((out, golden["denoised"] * 255), (mask, golden["mask"])):
@@ -66,7 +66,7 @@ def test_an_import_denoises_in_the_grey_levels_of_the_range(redenoise, checkpoin
     assert status == 0
     assert f"wrote {model}" in said
     pixels = np.random.default_rng(0).integers(0, 4096, (50, 70)).astype(np.uint16)
-    noisy = write_picture(tmp_path / "noisy.tif", pixels)
+    noisy = write_image(tmp_path / "noisy.tif", pixels)
     assert redenoise("denoise", noisy, out, "--model", model)[0] == 0
     scaled = torch.from_numpy(pixels.astype(np.float32) / 4095)[None, None]
     with torch.no_grad():
@@ -77,25 +77,25 @@ def test_an_import_denoises_in_the_grey_levels_of_the_range(redenoise, checkpoin
 
 
 def test_an_import_is_evaluated_on_the_grey_scale_of_its_range(redenoise, checkpoint, tmp_path):
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+    images = tmp_path / "images"
+    images.mkdir()
     y, x = np.mgrid[:32, :32]
-    write_picture(pictures / "0.tif", (120 + 60 * np.sin(y / 9) + 50 * np.cos(x / 7)).astype("u1"))
+    write_image(images / "0.tif", (120 + 60 * np.sin(y / 9) + 50 * np.cos(x / 7)).astype("u1"))
     tables = []
     for value in (1, 255, 4095):
         model = tmp_path / f"{value}.safetensors"
         assert redenoise("import-checkpoint", checkpoint, model, "--range", value)[0] == 0
-        said = redenoise("evaluate", model, "--test-dir", pictures, "--noise-param", 25)[1]
+        said = redenoise("evaluate", model, "--test-dir", images, "--noise-param", 25)[1]
         tables.append(said)
     # The weights are the same, and they see black as 0 and white as 1.
     assert tables[0] == tables[1] == tables[2]
     assert "mean" in tables[0]
     model = tmp_path / "1.safetensors"
-    options = ("--test-dir", pictures, "--noise-param", 25, "--range", 255)
+    options = ("--test-dir", images, "--noise-param", 25, "--range", 255)
     assert redenoise("evaluate", model, *options)[1] != tables[0]
 
 
-def test_a_colour_checkpoint_denoises_colour_pictures(redenoise, tmp_path):
+def test_a_colour_checkpoint_denoises_colour_images(redenoise, tmp_path):
     authors, model = tmp_path / "authors.pt", tmp_path / "model.safetensors"
     torch.save({"state_dict": published_unet(3), "epoch": 12}, authors)
     assert redenoise("import-checkpoint", authors, model)[0] == 0
@@ -112,7 +112,7 @@ def test_a_colour_checkpoint_denoises_colour_pictures(redenoise, tmp_path):
     np.testing.assert_allclose(result.denoised, expected, atol=1e-3 * float(expected.std()))
 
 
-def test_an_existing_model_is_kept_unless_told_otherwise(redenoise, checkpoint, tmp_path):
+def test_an_existing_model_needs_overwrite(redenoise, checkpoint, tmp_path):
     model = tmp_path / "model.safetensors"
     model.write_bytes(b"precious")
     status, _, said = redenoise("import-checkpoint", checkpoint, model)
@@ -132,10 +132,8 @@ def test_the_checkpoint_is_never_overwritten(redenoise, checkpoint):
 
 
 @pytest.mark.parametrize("name", ["model.txt", "model", "model.safetensors.bak", "model.pt"])
-def test_a_name_that_is_no_model_s_is_refused_as_elsewhere(redenoise, checkpoint, tmp_path, name):
-    noisy = write_picture(
-        tmp_path / "noisy.tif", np.arange(32 * 32, dtype=np.uint16).reshape(32, 32)
-    )
+def test_a_wrong_suffix_of_a_model_is_refused(redenoise, checkpoint, tmp_path, name):
+    noisy = write_image(tmp_path / "noisy.tif", np.arange(32 * 32, dtype=np.uint16).reshape(32, 32))
     for command in (
         ("import-checkpoint", checkpoint, tmp_path / name),
         ("denoise", noisy, tmp_path / "out.tif", "--save-model", tmp_path / name),
@@ -143,7 +141,9 @@ def test_a_name_that_is_no_model_s_is_refused_as_elsewhere(redenoise, checkpoint
     ):
         status, _, said = redenoise(*command)
         assert status == 1
-        assert f"expected a name ending in .safetensors for the model, got {name}" in said
+        assert (
+            f"the model cannot be written as {name}: give a name that ends in .safetensors" in said
+        )
     assert {path.name for path in tmp_path.iterdir()} == {"authors.pt", "noisy.tif"}
 
 
@@ -170,7 +170,7 @@ def older_tar(path):
 FILES = {
     "missing": (lambda path: None, "there is no checkpoint"),
     "folder": (lambda path: path.mkdir(), "there is no checkpoint"),
-    "empty": (lambda path: path.write_bytes(b""), "cannot be read as a file of torch.save"),
+    "empty": (lambda path: path.write_bytes(b""), "cannot be read as a torch.save file"),
     "text": (lambda path: path.write_text("not weights"), "cannot be read"),
     "damaged": (damaged, "cannot be read"),
     "pickle": (lambda path: path.write_bytes(pickle.dumps(Bomb())), "cannot be read"),
@@ -197,7 +197,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_a_file_that_is_no_checkpoint_is_refused_with_one_sentence(redenoise, tmp_path, kind):
+def test_a_file_without_a_checkpoint_is_refused(redenoise, tmp_path, kind):
     path, model = tmp_path / "authors.pt", tmp_path / "model.safetensors"
     write, words = FILES[kind]
     write(path)
@@ -211,7 +211,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_with_one_sentence(redenoise, tm
 
 
 @pytest.mark.parametrize("value", ["0", "-255", "nan", "inf"])
-def test_a_range_that_is_no_grey_level_is_refused(redenoise, checkpoint, tmp_path, value):
+def test_an_invalid_range_is_refused(redenoise, checkpoint, tmp_path, value):
     model = tmp_path / "model.safetensors"
     status, _, said = redenoise("import-checkpoint", checkpoint, model, "--range", value)
     assert status == 1
@@ -222,7 +222,7 @@ def test_a_range_that_is_no_grey_level_is_refused(redenoise, checkpoint, tmp_pat
 def test_the_page_s_commands_and_python_run(redenoise, checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (32, 40)).astype(np.uint8)
-    write_picture(tmp_path / "noisy.tif", pixels)
+    write_image(tmp_path / "noisy.tif", pixels)
     commands = re.findall(r"^redenoise (.+)$", PAGE.read_text(), re.M)
     assert len(commands) == 2
     for command in commands:

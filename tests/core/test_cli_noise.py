@@ -63,7 +63,7 @@ def test_json_has_no_infinities(redenoise, tmp_path):
     assert report["read_noise_range"] == [0.0, report["model"]["read_noise"]]
 
 
-def test_what_cannot_be_told_is_shown_as_a_range(redenoise, tmp_path):
+def test_undetermined_values_are_shown_as_a_range(redenoise, tmp_path):
     path = tmp_path / "bright.tif"
     light = np.tile(np.linspace(20, 100, 128), (128, 1))
     tifffile.imwrite(path, np.random.default_rng(0).poisson(light).astype(np.uint16))
@@ -76,7 +76,7 @@ def test_what_cannot_be_told_is_shown_as_a_range(redenoise, tmp_path):
         ("read noise", report["read_noise_range"]),
     ):
         (line,) = (line for line in lines if line.startswith(f"  {name} "))
-        assert line.endswith(f"(any from {low:.4g} to {high:.4g} fits)")
+        assert line.endswith(f"(values from {low:.4g} to {high:.4g} fit)")
 
 
 def test_channels_are_measured_one_by_one(redenoise, frames, tmp_path):
@@ -107,7 +107,7 @@ def test_errors_are_one_sentence_with_a_remedy(
     assert "Traceback" not in said
 
 
-def test_an_existing_plot_is_kept_unless_told_otherwise(redenoise, noisy, tmp_path):
+def test_an_existing_plot_needs_overwrite(redenoise, noisy, tmp_path):
     plot = tmp_path / "plot.png"
     plot.write_bytes(b"precious")
     status, said, errors = redenoise("noise", noisy, "--plot", plot)

@@ -49,7 +49,7 @@ def test_fields_are_set_and_determine_the_result(denoise, tiny, noisy, tmp_path)
     ("arguments", "words"),
     [
         (options("network.depth=3"), "there is no field network.depth"),
-        (options("network=3"), "there is no field network,"),
+        (options("network=3"), "there is no field network:"),
         (options("objective.noise.gain=3"), "there is no field objective.noise.gain"),
         (options("training.steps"), "give FIELD=VALUE"),
         (options("training.steps=many"), "training.steps: "),

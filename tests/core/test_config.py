@@ -114,7 +114,7 @@ def test_changed_says_which_field_is_wrong(field: str, value: object, message: s
         ('{"training": {"setps": 3}}', "not valid at training.setps"),
     ],
 )
-def test_json_that_is_not_a_configuration_is_refused_in_words(text: str, message: str) -> None:
+def test_invalid_json_is_refused_with_the_reason(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Config.from_json(text)
 

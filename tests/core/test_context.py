@@ -222,7 +222,7 @@ def moving(frames: int = 6) -> np.ndarray:
 def test_a_model_of_a_stack_predicts_the_same_once_loaded(seeing: Config, tmp_path) -> None:
     movie = moving()
     model = Redenoiser(seeing, "cpu").fit(movie, "TYX")
-    assert model.session.settled().config.network.context == 2
+    assert model.session.trained_plan().config.network.context == 2
     expected = model.predict(movie, "TYX").denoised
     again = Redenoiser.load(model.save(tmp_path / "model.safetensors"), "cpu")
     np.testing.assert_array_equal(again.predict(movie, "TYX").denoised, expected)
@@ -262,11 +262,11 @@ def test_neighbours_are_seen_where_there_are_some(
     config = tiny.replace({"objective.kind": kind, "training.steps": 1})
     assert config.network.context == "auto"
     model = Redenoiser(config, "cpu").fit(image, axes)
-    assert model.session.settled().config.network.context == expected
+    assert model.session.trained_plan().config.network.context == expected
 
 
 def test_a_resumed_training_sees_what_it_saw(tiny: Config) -> None:
     movie = moving()
     model = Redenoiser(tiny.replace({"network.context": "auto"}), "cpu").fit(movie, "TYX")
     model.fit(movie, "TYX", resume=True, steps=2)
-    assert model.session.settled().config.network.context == 2
+    assert model.session.trained_plan().config.network.context == 2

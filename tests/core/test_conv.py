@@ -119,13 +119,13 @@ def test_the_assertion_fails_for_an_ordinary_convolution() -> None:
 def test_the_assertion_fails_for_a_cyclic_layer_under_reflection() -> None:
     made = layer("lifting", CyclicGroup(4))
     # A mirror image of the input alone, in a group that holds it: outputs are not even alike.
-    mirrored = made(image(2, 12, 12).flip(-1)).flip(-1)
+    flipped = made(image(2, 12, 12).flip(-1)).flip(-1)
     plain = made(image(2, 12, 12))
-    sizes = [t.unflatten(1, (3, 4)).amax((2, 3, 4)) for t in (mirrored, plain)]
+    sizes = [t.unflatten(1, (3, 4)).amax((2, 3, 4)) for t in (flipped, plain)]
     assert not torch.allclose(*sizes, rtol=1e-2)
 
 
-def test_the_assertion_fails_for_a_layer_with_a_wrong_orientation() -> None:
+def test_the_assertion_fails_for_a_wrong_orientation() -> None:
     group = CyclicGroup(4)
     made = layer("group", group)
     made.relative.copy_(torch.from_numpy(group.product.ravel()))  # g h in the place of g^-1 h

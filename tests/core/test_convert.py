@@ -232,8 +232,8 @@ def test_the_result_is_equivariant_and_the_original_is_not(
     made = converted(kind, name).eval()
     assert made(x).dtype == dtype
     assert_equivariant(made, x, group)
-    turn = group.exact_elements[1]
-    assert equivariance_error(plain(kind).eval(), x, group, turn) > 0.02
+    rotation = group.exact_elements[1]
+    assert equivariance_error(plain(kind).eval(), x, group, rotation) > 0.02
 
 
 @each_network
@@ -282,7 +282,7 @@ def test_layers_have_the_form_that_their_maps_need() -> None:
     assert strided.out_fields == shortcut.out_fields == 6
 
 
-def test_strided_convolutions_left_odd_are_exact_on_odd_sizes_only() -> None:
+def test_strided_odd_kernels_are_exact_on_odd_sizes_only() -> None:
     network = nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 3, stride=2, padding=1)
     )
@@ -341,7 +341,7 @@ def test_mode_and_dtype_are_those_of_the_original(kind: str) -> None:
         assert {p.dtype for p in made.parameters()} == {torch.float64}
 
 
-def test_layers_without_parameters_follow_the_dtype_and_device_of_the_original() -> None:
+def test_layers_without_parameters_keep_dtype_and_device() -> None:
     network = nn.Sequential(
         nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8, affine=False), nn.InstanceNorm2d(8),
         nn.Conv2d(8, 1, 3, padding=1),

@@ -58,7 +58,7 @@ def test_an_input_that_is_no_image_is_refused(network) -> None:
         to_equivariant(network(), parse_group("C4"))
     (problem,) = caught.value.problems
     assert problem.split(" ")[0] in {"t", "noise_level", "flag"}
-    assert "(input) is no image" in problem
+    assert "(input) is not an image" in problem
 
 
 def test_a_switch_without_a_default_is_named() -> None:

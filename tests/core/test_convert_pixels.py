@@ -58,12 +58,12 @@ CUTS = {
     "a row": (lambda x: x[:, :, 0], "all four sides"),
     "narrow": (lambda x: x.narrow(-1, 1, 14), "all four sides"),
     "halves": (lambda x: torch.cat(x.chunk(2, dim=3), dim=1), "all four sides"),
-    "channels": (lambda x: x[:, :4], "cuts channels"),
-    "channels and pixels": (lambda x: x[:, :4, 1:-1, 1:-1], "cuts channels"),
-    "fixed size": (lambda x: functional.interpolate(x, 24), "whole factor"),
+    "channels": (lambda x: x[:, :4], "splits channels"),
+    "channels and pixels": (lambda x: x[:, :4, 1:-1, 1:-1], "splits channels"),
+    "fixed size": (lambda x: functional.interpolate(x, 24), "integer factor"),
     "exact fixed size": (
         lambda x: functional.interpolate(x, (24, 24), mode="nearest-exact"),
-        "whole factor",
+        "integer factor",
     ),
 }
 
@@ -84,7 +84,7 @@ def test_what_treats_sides_differently_is_named(kind: str) -> None:
 
 
 def test_a_second_map_is_refused_where_only_its_dtype_is_meant() -> None:
-    with pytest.raises(ConversionError, match="give it a number or a dtype") as caught:
+    with pytest.raises(ConversionError, match="give a number or dtype") as caught:
         to_equivariant(Between(lambda y, x: y.type_as(x)), parse_group("C4"))
     (problem,) = caught.value.problems
     assert problem.startswith("type_as (type_as)")

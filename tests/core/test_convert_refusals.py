@@ -35,12 +35,12 @@ class Mixture(nn.Module):
         return self.last(functional.interpolate(x, scale_factor=1.5))
 
 
-def test_everything_that_cannot_be_converted_is_named_with_a_remedy() -> None:
+def test_all_unconvertible_parts_are_named_with_a_remedy() -> None:
     with pytest.raises(ConversionError) as caught:
         to_equivariant(Mixture(), parse_group("C4"))
     problems = caught.value.problems
     expected = {
-        "position (parameter)": "leave it out",
+        "position (parameter)": "remove it",
         "tall (Conv2d)": "rows and columns",
         "pool (MaxPool2d)": "without padding",
         "chunk (chunk)": "a convolution for each part",
@@ -49,7 +49,7 @@ def test_everything_that_cannot_be_converted_is_named_with_a_remedy() -> None:
         "pad (pad)": "pad all four by the same",
         "softmax (softmax)": "use convolutions",
         "shuffle (PixelShuffle)": "ConvTranspose2d",
-        "interpolate (interpolate)": "whole factor",
+        "interpolate (interpolate)": "integer factor",
     }
     for name, remedy in expected.items():
         (found,) = [problem for problem in problems if problem.startswith(name)]
@@ -67,15 +67,15 @@ def test_everything_that_cannot_be_converted_is_named_with_a_remedy() -> None:
         (nn.Conv2d(8, 8, 3, padding=1, groups=4), "keep_fields=True"),
         (nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 3, padding=1)), "normalisation"),
         (nn.utils.spectral_norm(nn.Conv2d(8, 8, 3, padding=1)), "hooks"),
-        (nn.LazyConv2d(8, 3, padding=1), "show the network an image first"),
+        (nn.LazyConv2d(8, 3, padding=1), "run the network on an image first"),
         (nn.ConvTranspose2d(8, 8, 3, stride=2, output_padding=1, dilation=2), "one side only"),
         (nn.InstanceNorm2d(8, track_running_stats=True), "track_running_stats=False"),
         (nn.ZeroPad2d((1, 0, 1, 0)), "pad all four"),
         (nn.Upsample(scale_factor=(2, 3)), "one factor"),
         (nn.Upsample(size=(16, 32)), "one size"),
-        (nn.Upsample(size=24), "whole factor"),
-        (nn.Upsample(size=(24, 24), mode="nearest-exact"), "whole factor"),
-        (nn.Upsample(scale_factor=0.5, mode="nearest-exact"), "whole factor"),
+        (nn.Upsample(size=24), "integer factor"),
+        (nn.Upsample(size=(24, 24), mode="nearest-exact"), "integer factor"),
+        (nn.Upsample(scale_factor=0.5, mode="nearest-exact"), "integer factor"),
         (nn.AdaptiveAvgPool2d((2, 4)), "one size"),
         (nn.AdaptiveMaxPool2d((None, 4)), "one size"),
         (nn.MaxPool2d((2, 3)), "one number"),
@@ -113,7 +113,7 @@ class Sampled(nn.Module):
 
 
 @pytest.mark.parametrize("kind", SAMPLINGS)
-def test_shapes_that_do_not_turn_are_named_in_functions_too(kind: str) -> None:
+def test_shapes_that_do_not_rotate_are_named_in_functions(kind: str) -> None:
     for size in ((2, 4), [16, 32], lambda x: (x.shape[2], 16)):
         with pytest.raises(ConversionError, match="one size") as caught:
             to_equivariant(Sampled(kind, size), parse_group("C4"))
@@ -122,7 +122,7 @@ def test_shapes_that_do_not_turn_are_named_in_functions_too(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SAMPLINGS)
-def test_sizes_that_turn_with_the_image_are_converted_and_exact(kind: str) -> None:
+def test_sizes_that_rotate_with_the_image_are_converted(kind: str) -> None:
     for size in (8, (8, 8), lambda x: x.shape[2:], lambda x: (x.shape[2] // 2, x.shape[3] // 2)):
         made = to_equivariant(Sampled(kind, size), parse_group("C4"))
         x = torch.randn(1, 1, 16, 32, generator=torch.Generator().manual_seed(0))
@@ -156,7 +156,7 @@ def test_weights_that_torch_cannot_copy_are_named() -> None:
 
 @pytest.mark.parametrize("size", [4, 0, -1, 3.5, "3"])
 def test_a_kernel_that_is_not_odd_is_refused(size) -> None:
-    with pytest.raises(ConfigError, match=f"odd kernel_size.*got {size}: give 3"):
+    with pytest.raises(ConfigError, match=f"kernel_size {size} is not an odd number.*: give 3"):
         to_equivariant(nn.Conv2d(1, 1, 3, padding=1), parse_group("C4"), kernel_size=size)
 
 

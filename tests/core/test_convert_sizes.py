@@ -76,23 +76,23 @@ EXACT = {
     "pooled to half": lambda y: functional.adaptive_max_pool2d(y, half(y)),
 }
 REFUSED = {
-    "half": (lambda y: interpolate(y, size=(y.shape[2] // 2, y.shape[3] // 2)), "whole factor"),
-    "half, exact": (lambda y: interpolate(y, half(y), mode="nearest-exact"), "whole factor"),
+    "half": (lambda y: interpolate(y, size=(y.shape[2] // 2, y.shape[3] // 2)), "integer factor"),
+    "half, exact": (lambda y: interpolate(y, half(y), mode="nearest-exact"), "integer factor"),
     "three halves": (
         lambda y: interpolate(y, size=(3 * y.shape[2] // 2, 3 * y.shape[3] // 2)),
-        "whole factor",
+        "integer factor",
     ),
     "a pixel more": (
         lambda y: interpolate(y, size=(y.shape[2] + 1, y.shape[3] + 1)),
-        "whole factor",
+        "integer factor",
     ),
     "a factor of the sizes": (
         lambda y: interpolate(y, scale_factor=(y.shape[2] // 2) / y.shape[2]),
-        "whole factor",
+        "integer factor",
     ),
     "factor of a half": (nn.Upsample(scale_factor=0.5), "mode 'bilinear'"),
     "factor of three halves": (nn.Upsample(scale_factor=1.5), "mode 'bilinear'"),
-    "fixed size": (nn.UpsamplingNearest2d(size=32), "whole factor"),
+    "fixed size": (nn.UpsamplingNearest2d(size=32), "integer factor"),
     "one side for both": (lambda y: interpolate(y, size=y.shape[2]), "one size for both"),
     "sides exchanged": (
         lambda y: interpolate(y, size=(y.shape[2], 2 * y.shape[3]), mode="bilinear"),
@@ -102,9 +102,9 @@ REFUSED = {
         lambda y: functional.adaptive_avg_pool2d(y, (y.shape[2], y.shape[2])),
         "one size for both",
     ),
-    "divided by a side": (lambda y: y / y.shape[2], "both sides alike"),
-    "a power of a side": (lambda y: torch.relu(y) ** (1 / y.size(3)), "both sides alike"),
-    "clipped at a side": (lambda y: y.clamp(max=y.shape[2] / 10), "both sides alike"),
+    "divided by a side": (lambda y: y / y.shape[2], "both sides in the same way"),
+    "a power of a side": (lambda y: torch.relu(y) ** (1 / y.size(3)), "both sides in the same way"),
+    "clipped at a side": (lambda y: y.clamp(max=y.shape[2] / 10), "both sides in the same way"),
     "padded below and right": (
         lambda y: functional.pad(y, [0, y.shape[3] // 4, 0, y.shape[2] // 4]),
         "all four",
@@ -158,7 +158,7 @@ def test_a_refused_resampling_is_not_equivariant_indeed() -> None:
     assert (interpolate(x.rot90(1, (2, 3)), size=(8, 8)) - smaller.rot90(1, (2, 3))).norm() > 1
 
 
-def test_a_network_for_images_of_one_size_is_converted_where_no_size_is_computed() -> None:
+def test_a_network_for_one_size_is_converted() -> None:
     class OneSize(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -172,7 +172,7 @@ def test_a_network_for_images_of_one_size_is_converted_where_no_size_is_computed
     check(OneSize(), "C4", (16, 16))
 
 
-def test_a_size_that_cannot_be_told_is_refused() -> None:
+def test_an_unknown_size_is_refused() -> None:
     class OneSize(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -184,5 +184,5 @@ def test_a_size_that_cannot_be_told_is_refused() -> None:
             y = torch.cat([self.up(functional.avg_pool2d(y, 2)), y], 1)
             return interpolate(self.last(y), size=x.shape[2:])
 
-    with pytest.raises(ConversionError, match="cannot be told: compute it"):
+    with pytest.raises(ConversionError, match="has an unknown size: compute it"):
         to_equivariant(OneSize(), parse_group("C4"))

@@ -145,7 +145,7 @@ def test_the_script_runs_by_itself(tiny, noisy, tmp_path):
     np.testing.assert_allclose(tifffile.imread(tmp_path / "a-mask.tif"), expected.mask, atol=1e-5)
 
 
-def test_only_what_differs_from_the_default_is_said():
+def test_only_changed_settings_are_written():
     config = Config().replace({"training.steps": 12, "network.kind": "adarenet"})
     assert as_command(config, "a.png", "YXC") == (
         "redenoise denoise a.png denoised.tif --axes YXC --mask denoised-mask.tif --steps 12\n"
@@ -161,7 +161,7 @@ def test_only_what_differs_from_the_default_is_said():
 
 @pytest.mark.parametrize("source", [None, "movie.zarr"])
 @pytest.mark.parametrize("form", [as_python, as_command])
-def test_a_layer_without_a_file_is_to_be_saved_first(form, source):
+def test_a_layer_without_a_file_needs_to_be_saved_first(form, source):
     text = form(Config(), source, "YX")
     assert text.startswith("# Save the image layer as image.tif first.\n")
     assert "movie" not in text

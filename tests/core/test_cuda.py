@@ -17,8 +17,8 @@ CUDA = torch.device("cuda")
 def noisy(side: int = 160) -> np.ndarray:
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:side, :side] / side
-    light = 40 * (1 + np.sin(20 * rows) * np.cos(14 * columns))
-    return rng.poisson(light).astype(np.float32)
+    expected = 40 * (1 + np.sin(20 * rows) * np.cos(14 * columns))
+    return rng.poisson(expected).astype(np.float32)
 
 
 def batches(count: int, side: int = 32, batch: int = 4):
@@ -107,7 +107,7 @@ def test_patches_that_need_padding_are_computed_as_usual() -> None:
     assert np.isfinite(model.predict(image).denoised).all()
 
 
-def test_shipped_weights_say_the_same_on_both_devices() -> None:
+def test_pretrained_weights_predict_alike_on_both_devices() -> None:
     config = Config().replace({"training.steps": 0})
     image = noisy()
     here, there = (
@@ -117,7 +117,7 @@ def test_shipped_weights_say_the_same_on_both_devices() -> None:
 
 
 @pytest.mark.parametrize("objective", ["noise2self", "noise2void", "r2r", "neighbor2neighbor"])
-def test_adaptation_with_every_objective(objective: str) -> None:
+def test_fine_tuning_with_every_objective(objective: str) -> None:
     config = Config().replace({"objective.kind": objective, "training.steps": 12})
     image = noisy()
     model = Redenoiser(config, "cuda").fit(image)
@@ -130,7 +130,7 @@ def test_adaptation_with_every_objective(objective: str) -> None:
     assert model.session.provenance["steps"] == 20
 
 
-def test_tiles_are_smaller_where_memory_does_not_suffice() -> None:
+def test_tiles_are_halved_when_memory_is_insufficient() -> None:
     config = Config().replace({"training.steps": 0})
     image = np.tile(noisy(), (16, 16))
     model = Redenoiser(config, "cuda").fit(image[:160, :160])

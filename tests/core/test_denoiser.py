@@ -128,7 +128,7 @@ def test_a_seed_gives_one_result(tiny: Config, noisy: np.ndarray) -> None:
     assert (first.denoised != other.denoised).any()
 
 
-def test_leaving_the_events_early_keeps_what_was_learned(model: Redenoiser, noisy) -> None:
+def test_leaving_the_events_keeps_the_weights(model: Redenoiser, noisy) -> None:
     events = model.fit_events(noisy)
     first = next(events)
     events.close()
@@ -145,7 +145,7 @@ def test_stopping_ends_the_training_within_a_step(tiny: Config, noisy, stop_afte
     assert model.predict(noisy).denoised.shape == noisy.shape
 
 
-def test_stopping_interrupts_a_prediction_in_the_middle_of_a_tile(trained, noisy) -> None:
+def test_stopping_interrupts_a_tile(trained, noisy) -> None:
     outputs = trained.session.allocate(noisy)
     outputs["denoised"][:] = -1
     events = list(trained.predict_events(noisy, outputs=outputs, should_stop=counting(5)))
@@ -165,7 +165,7 @@ def test_stopping_keeps_the_planes_that_are_done(trained: Redenoiser, noisy) -> 
     assert outputs["denoised"].any((1, 2)).tolist() == [True, False, False]
 
 
-def test_who_else_stops_with_the_same_network_does_not_stop_us(trained, noisy) -> None:
+def test_another_stop_on_the_same_network_is_ignored(trained, noisy) -> None:
     expected = trained.predict(noisy).denoised
 
     def predict(should_stop: Callable[[], bool]) -> np.ndarray:
@@ -257,7 +257,7 @@ def test_running_out_of_memory_makes_the_tiles_smaller(trained, noisy, monkeypat
     assert tried == [1024, 512, 256]
 
 
-def test_memory_that_never_suffices_is_reported_with_a_remedy(trained, noisy, monkeypatch) -> None:
+def test_permanent_out_of_memory_is_reported_with_a_remedy(trained, noisy, monkeypatch) -> None:
     tried = failing(monkeypatch, largest=0)
     with pytest.raises(DeviceError, match=r"cpu ran out of memory: close other .* device 'cpu'"):
         trained.predict(noisy)
@@ -265,9 +265,7 @@ def test_memory_that_never_suffices_is_reported_with_a_remedy(trained, noisy, mo
     assert min(tried) >= tile_sizes(trained.config.network, trained.config.tiling)[2]
 
 
-def test_running_out_of_memory_in_training_is_reported_with_a_remedy(
-    model, noisy, monkeypatch
-) -> None:
+def test_out_of_memory_in_training_is_reported_with_a_remedy(model, noisy, monkeypatch) -> None:
     def train(*_: object):
         raise torch.OutOfMemoryError("CUDA out of memory")
         yield
@@ -277,7 +275,7 @@ def test_running_out_of_memory_in_training_is_reported_with_a_remedy(
         model.fit(noisy)
 
 
-def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
+def test_a_missing_device_is_refused_with_the_available_ones() -> None:
     with pytest.raises(DeviceError, match=r"'cuda:99' is not available: choose one of .*cpu"):
         Redenoiser(device="cuda:99")
 
@@ -318,7 +316,7 @@ def test_the_time_expected_grows_with_the_work(model: Redenoiser, noisy, tiny: C
     assert little < stack
 
 
-def test_stopped_while_reading_nothing_is_learned_and_little_is_read(tiny: Config) -> None:
+def test_a_stop_while_reading_trains_nothing(tiny: Config) -> None:
     class Counting:
         shape, dtype, reads = (50, 64, 64), np.dtype(np.float32), 0
 
@@ -344,7 +342,7 @@ def test_the_expected_time_grows_with_steps_and_pixels(tiny: Config) -> None:
     assert many > 100 * one
 
 
-def test_images_that_are_denoised_in_a_moment_are_shown_mirrored_too(
+def test_small_images_are_predicted_with_tta(
     trained: Redenoiser, noisy: np.ndarray, monkeypatch
 ) -> None:
     def denoised(mirrored: bool | None, **options) -> np.ndarray:
@@ -358,11 +356,11 @@ def test_images_that_are_denoised_in_a_moment_are_shown_mirrored_too(
     assert np.abs(once - both).max() > 1e-3 * once.std()
     np.testing.assert_array_equal(denoised(None), both)
     np.testing.assert_array_equal(denoised(True, tta=False, draws=0, correct_lines=False), once)
-    monkeypatch.setattr(config_module, "MOST_MIRRORED", noisy.size - 1)
+    monkeypatch.setattr(config_module, "MAX_MIRRORED_PIXELS", noisy.size - 1)
     np.testing.assert_array_equal(denoised(None), once)
 
 
-def test_the_expected_time_knows_of_the_mirror_image(tiny: Config) -> None:
+def test_the_expected_time_includes_tta(tiny: Config) -> None:
     def seconds(mirrored: bool) -> float:
         config = tiny.replace({"training.steps": 1, "tiling.mirrored": mirrored})
         return estimate_seconds(
@@ -373,7 +371,7 @@ def test_the_expected_time_knows_of_the_mirror_image(tiny: Config) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_pixels_that_are_not_finite_stay_as_they_are_and_harm_no_others(
+def test_pixels_that_are_not_finite_change_no_others(
     tiny: Config, noisy: np.ndarray, value: float
 ) -> None:
     image = noisy.astype(np.float32)
@@ -390,7 +388,7 @@ def test_pixels_that_are_not_finite_stay_as_they_are_and_harm_no_others(
         MemoryError(),
     ],
 )
-def test_memory_that_does_not_suffice_is_said_in_words_on_every_device(
+def test_out_of_memory_is_reported_on_every_device(
     trained: Redenoiser, noisy, monkeypatch, error
 ) -> None:
     def full(*_args, **_keywords):

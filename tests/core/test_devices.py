@@ -41,17 +41,17 @@ def test_the_fastest_device_is_tried_once_and_taken(machine, name) -> None:
     assert refused_devices() == {}
 
 
-def test_what_fails_its_trial_is_passed_over_and_the_reason_is_kept(machine) -> None:
+def test_a_device_that_fails_its_trial_is_skipped_with_a_reason(machine) -> None:
     errors, tried = machine
     errors |= {"cuda:0": TOO_OLD, "cuda:1": OLD_DRIVER, "mps": MISSING}
     for _ in range(2):
         assert get_device() == torch.device("cpu")
     assert tried == ["cuda:0", "cuda:1", "mps"]
     assert refused_devices() == {
-        "cuda:0": "the installed torch has no code for this card: install a build of torch that "
-        "supports it",
-        "cuda:1": "its driver does not suit the installed torch: update the driver, or install "
-        "the build of torch that suits it",
+        "cuda:0": "the installed torch does not support this GPU: install a build of torch that "
+        "does",
+        "cuda:1": "its driver does not match the installed torch: update the driver, or install "
+        "a matching build of torch",
         "mps": "a trial step fails (The operator 'aten::x' is not implemented for the MPS device): "
         "update torch and the driver",
     }
@@ -68,7 +68,7 @@ def test_memory_in_use_is_a_reason_until_it_is_free(machine) -> None:
     errors, tried = machine
     errors["cuda:0"] = FULL
     assert get_device() == torch.device("cuda:1")
-    assert refused_devices() == {"cuda:0": "its memory is in use: close other programs that use it"}
+    assert refused_devices() == {"cuda:0": "its memory is full: close other programs that use it"}
     del errors["cuda:0"]
     assert get_device() == torch.device("cuda:0")
     assert refused_devices() == {}
@@ -93,7 +93,7 @@ def test_the_trial_is_a_step_that_works_where_training_does() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_a_device_that_torch_cannot_reach_fails_its_trial_in_words() -> None:
+def test_an_unreachable_device_fails_its_trial_with_a_reason() -> None:
     reason = devices._trial("cuda:0")
     assert reason is not None
     assert ": " in reason
@@ -108,8 +108,8 @@ def test_the_command_line_says_what_cannot_be_used(machine, redenoise, noisy, tm
     status, _, said = redenoise("denoise", image, out, "--steps", 0)
     assert status == 0
     assert (
-        "cuda:0 cannot be used, the installed torch has no code for this card: install a build of "
-        "torch that supports it; computing on cpu\n"
+        "cuda:0 cannot be used, the installed torch does not support this GPU: install a build of "
+        "torch that does; computing on cpu\n"
     ) in said
     assert np.isfinite(tifffile.imread(out)).all()
     status, _, said = redenoise("denoise", image, out, "--overwrite", "--device", "cuda:1")
@@ -122,7 +122,7 @@ CAPABILITIES = {"cuda:0": (7, 5), "cuda:1": (8, 0), "cuda:2": (6, 1), "cuda:3": 
 
 
 @pytest.mark.parametrize("name", CAPABILITIES)
-def test_bfloat16_is_taken_where_the_device_itself_computes_in_it(monkeypatch, name: str) -> None:
+def test_bfloat16_is_used_on_devices_that_support_it(monkeypatch, name: str) -> None:
     monkeypatch.setattr(
         torch.cuda, "get_device_capability", lambda device: CAPABILITIES[str(device)]
     )

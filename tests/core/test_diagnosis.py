@@ -118,12 +118,12 @@ def test_of_several_channels_the_least_reliable_decides() -> None:
     assert diagnose([nothing, WHITE], fine_tuning=True).noise.gain == (0.0, 2.0)
 
 
-def test_what_cannot_be_measured_is_learned_by_noise2self() -> None:
+def test_unmeasurable_noise_is_trained_by_noise2self() -> None:
     found = diagnose([], fine_tuning=True)
     assert (found.case, found.objective) == ("not measurable", "noise2self")
 
 
-def test_line_offsets_are_told_in_any_case_but_where_they_may_be_structure() -> None:
+def test_line_offsets_are_reported_unless_they_may_be_structure() -> None:
     striped = replace(WHITE.autocorrelation, rows=0.2)
     lined = replace(WHITE, autocorrelation=striped)
     for report in (lined, replace(lined, misfit=0.3)):
@@ -139,7 +139,7 @@ def test_line_offsets_are_told_in_any_case_but_where_they_may_be_structure() -> 
     assert diagnose([replace(lined, step=20.0)], fine_tuning=True).lines == "none"
 
 
-def test_r2r_draws_from_the_residual_where_that_tells_the_noise() -> None:
+def test_r2r_draws_the_noise_of_a_white_residual() -> None:
     assert noise_model(WHITE) == WHITE.model
     by_residual = replace(UNKNOWN, residual=residual())
     assert noise_model(by_residual) == GREY
@@ -150,10 +150,10 @@ def test_r2r_draws_from_the_residual_where_that_tells_the_noise() -> None:
     assert noise_model(replace(structured, residual=strong)) == WHITE.model
 
 
-def test_noise_whose_growth_is_not_known_is_not_drawn_from() -> None:
+def test_r2r_refuses_noise_of_unknown_growth() -> None:
     flat = replace(WHITE, model=NoiseModel(0.0, 100.0, 10.0), slope=0.0, gain_error=10.0)
-    assert not flat.gain_is_known
-    with pytest.raises(InputError, match=r"cannot be told.*noise2self"):
+    assert not flat.is_gain_known
+    with pytest.raises(InputError, match=r"cannot be measured.*noise2self"):
         sampling_noise([flat])
     with pytest.raises(InputError, match="no noise was found"):
         sampling_noise([without_noise()])
@@ -226,7 +226,7 @@ def test_the_residual_of_a_perfect_denoiser_is_the_noise(gain: float) -> None:
     assert min(blurred.correlation) > 0.2
 
 
-def test_pixels_without_a_measurement_are_in_no_residual() -> None:
+def test_missing_pixels_are_in_no_residual() -> None:
     truth = scene()
     noisy = truth + 5 * np.random.default_rng(1).normal(size=truth.shape)
     report = replace(WHITE, model=NoiseModel(0.0, 0.0, 5.0), step=0.0)

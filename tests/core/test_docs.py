@@ -67,7 +67,7 @@ def test_examples_of_docstrings_run(module: str, tmp_path: Path, monkeypatch: An
 
 def test_the_facade_has_examples() -> None:
     assert {
-        "napari_redenoise.model._one_call",
+        "napari_redenoise.model._denoise",
         "napari_redenoise.model._redenoiser",
     } <= set(with_doctests())
 

@@ -31,9 +31,6 @@ NOT = (
 )
 """What the field has another word for."""
 
-NAMES = ("| Structure in what was removed |",)
-"""Of things in the program, in words of their own."""
-
 
 def prose(page: Path) -> str:
     """What a person wrote, without code, names of the dock and what scripts wrote."""
@@ -42,8 +39,6 @@ def prose(page: Path) -> str:
     text = re.sub(r"```.*?```", "", text, flags=re.S)
     text = re.sub(r"`[^`]*`", "CODE", text)
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
-    for name in NAMES:
-        text = text.replace(name, "| NAME |")
     return re.sub(r"(?<![*\w])\*(?!\*)[^*\n]+\*(?![*\w])", "NAME", text)
 
 

@@ -21,7 +21,7 @@ def model(tiny, noisy):
 
 
 @pytest.mark.parametrize("angle", [90, 180, 270])
-def test_the_equivariant_branch_alone_does_not_change(model, noisy, angle):
+def test_the_equivariant_branch_has_no_error(model, noisy, angle):
     errors = equivariance(model, noisy, angle=angle).errors
     assert errors["equivariant"] < 1e-5
     assert errors["standard"] > 0.01
@@ -29,7 +29,7 @@ def test_the_equivariant_branch_alone_does_not_change(model, noisy, angle):
 
 
 @pytest.mark.parametrize("angle", [90, 180, 270])
-def test_the_error_is_that_of_the_network_itself_but_for_the_offset(model, noisy, angle):
+def test_the_error_is_that_of_the_network_without_the_offset(model, noisy, angle):
     # Independent: rotation of tensors by nn.testing, of a network called directly.
     network, normalisation = model.session.network(), model.session.normalisation
     x = torch.from_numpy(normalisation.apply(noisy[None]))[None]
@@ -42,29 +42,29 @@ def test_the_error_is_that_of_the_network_itself_but_for_the_offset(model, noisy
     )
 
 
-def test_what_is_drawn_at_random_does_not_count(tiny, noisy):
+def test_random_draws_do_not_add_to_the_error(tiny, noisy):
     config = tiny.replace({"network.kind": "equivariant", "objective.kind": "r2r"})
     noise = {"gain": (1.0,), "offset": (0.0,), "read_noise": (0.0,)}
     model = Redenoiser(config.replace({"objective.noise": noise}), device="cpu").fit(noisy)
     assert equivariance(model, noisy).errors["denoised"] < 1e-5
-    # The draws would have been seen: they do not turn with the picture.
-    turned = np.rot90(model.predict(np.rot90(noisy)).denoised, -1)
-    straight = model.predict(noisy).denoised
-    assert np.linalg.norm(turned - straight) > 0.01 * np.linalg.norm(straight - straight.mean())
+    # The draws do not rotate with the image, which would raise the error.
+    rotated = np.rot90(model.predict(np.rot90(noisy)).denoised, -1)
+    original = model.predict(noisy).denoised
+    assert np.linalg.norm(rotated - original) > 0.01 * np.linalg.norm(original - original.mean())
 
 
-def test_a_map_lies_on_the_picture_and_holds_what_changes(model, noisy):
+def test_a_map_is_the_difference_in_pixels_of_the_image(model, noisy):
     result = equivariance(model, noisy)
-    straight = model.predict(noisy, branches=True, tta=False, draws=0, correct_lines=False)
-    turned = model.predict(np.rot90(noisy), branches=True, tta=False, draws=0, correct_lines=False)
+    original = model.predict(noisy, branches=True, tta=False, draws=0, correct_lines=False)
+    rotated = model.predict(np.rot90(noisy), branches=True, tta=False, draws=0, correct_lines=False)
     for name in ("standard", "equivariant", "denoised"):
-        expected = np.abs(np.rot90(getattr(turned, name), -1) - getattr(straight, name))
+        expected = np.abs(np.rot90(getattr(rotated, name), -1) - getattr(original, name))
         np.testing.assert_allclose(result.differences[name], expected, atol=1e-3)
         assert result.differences[name].dtype == np.float32
     assert result.interpolation is None
 
 
-def test_a_network_that_changes_nothing_is_equivariant(model, noisy, monkeypatch):
+def test_the_identity_is_equivariant(model, noisy, monkeypatch):
     def copy(self, image, axes=None, *, outputs, **_):
         for array in outputs.values():
             array[...] = image
@@ -73,15 +73,15 @@ def test_a_network_that_changes_nothing_is_equivariant(model, noisy, monkeypatch
     monkeypatch.setattr(Redenoiser, "predict_events", copy)
     assert set(equivariance(model, noisy).errors.values()) == {0.0}
     result = equivariance(model, noisy, angle=45)
-    # An identity is changed by interpolation and by nothing else.
+    # The identity differs by interpolation alone.
     for error in result.errors.values():
         assert error == pytest.approx(result.interpolation, rel=1e-5)
 
 
-def test_what_interpolation_does_is_measured_on_the_noisy_picture(model, noisy):
-    picture = np.pad(noisy, ((0, 0), (8, 8)), mode="reflect")
-    result = equivariance(model, picture, angle=45)
-    x = picture.astype(float)
+def test_interpolation_is_measured_on_the_noisy_image(model, noisy):
+    image = np.pad(noisy, ((0, 0), (8, 8)), mode="reflect")
+    result = equivariance(model, image, angle=45)
+    x = image.astype(float)
     forth = ndimage.rotate(x, 45, reshape=False, order=3, mode="mirror")
     back = ndimage.rotate(forth, -45, reshape=False, order=3, mode="mirror")
     y, z = np.mgrid[:70, :70] - 34.5
@@ -92,10 +92,10 @@ def test_what_interpolation_does_is_measured_on_the_noisy_picture(model, noisy):
         np.testing.assert_array_equal(np.isfinite(shown), inside)
 
 
-def test_a_denoiser_can_be_far_below_what_interpolation_does(model, monkeypatch):
+def test_a_denoiser_can_be_far_below_the_interpolation_error(model, monkeypatch):
     clean = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(96, 96)), 6)
     noise = np.random.default_rng(1).normal(0, clean.std(), clean.shape)
-    picture = (clean + noise).astype(np.float32)
+    noisy = (clean + noise).astype(np.float32)
 
     def smooth(self, image, axes=None, *, outputs, **_):
         for array in outputs.values():
@@ -103,15 +103,14 @@ def test_a_denoiser_can_be_far_below_what_interpolation_does(model, monkeypatch)
         yield from ()
 
     monkeypatch.setattr(Redenoiser, "predict_events", smooth)
-    result = equivariance(model, picture, angle=45)
+    result = equivariance(model, noisy, angle=45)
     assert result.interpolation > 0.2
     assert result.errors["denoised"] < 0.1 * result.interpolation
     said = " ".join(result.sentences())
-    assert "a network that changes nothing would show" in said
-    assert "a denoiser can be far below it" in said
+    assert "A denoiser can be far below it" in said
 
 
-def test_positive_angles_turn_counter_clockwise(model, noisy, monkeypatch):
+def test_positive_angles_rotate_counter_clockwise(model, noisy, monkeypatch):
     seen = []
     original = Redenoiser.predict_events
 
@@ -122,7 +121,7 @@ def test_positive_angles_turn_counter_clockwise(model, noisy, monkeypatch):
     monkeypatch.setattr(Redenoiser, "predict_events", watch)
     square = noisy[:54]
     equivariance(model, square)
-    # A degree less than 90, interpolated, is nearly the same picture.
+    # A degree less than 90, interpolated, is nearly the same image.
     smooth = ndimage.gaussian_filter(square.astype(float), 3)
     equivariance(model, smooth, angle=89.9)
     np.testing.assert_array_equal(seen[1], np.rot90(square))
@@ -130,7 +129,7 @@ def test_positive_angles_turn_counter_clockwise(model, noisy, monkeypatch):
     assert np.abs(difference)[8:-8, 8:-8].max() < 0.1 * smooth.std()
 
 
-def test_an_odd_side_is_cut_by_a_pixel_and_stays_exact(model, noisy):
+def test_an_odd_side_is_cropped_by_a_pixel(model, noisy):
     result = equivariance(model, noisy[:69, :53])
     assert result.differences["denoised"].shape == (68, 52)
     assert result.errors["equivariant"] < 1e-5
@@ -144,19 +143,19 @@ def test_a_window_of_a_stack_with_channels(tiny, noisy):
     assert result.window == window
     assert result.differences["denoised"].shape == (40, 40)
     part = stack[1, :, 2:42, 4:44]
-    straight = model.predict(part, "CYX", tta=False, draws=0, correct_lines=False).denoised
-    turned = np.rot90(
+    original = model.predict(part, "CYX", tta=False, draws=0, correct_lines=False).denoised
+    rotated = np.rot90(
         model.predict(
             np.rot90(part, 1, (1, 2)), "CYX", tta=False, draws=0, correct_lines=False
         ).denoised,
         -1,
         (1, 2),
     )
-    expected = np.sqrt(((turned - straight) ** 2).mean(0))
+    expected = np.sqrt(((rotated - original) ** 2).mean(0))
     np.testing.assert_allclose(result.differences["denoised"], expected, atol=1e-3)
 
 
-def test_pixels_without_a_value_are_left_out(model, noisy):
+def test_nan_pixels_are_ignored(model, noisy):
     holed = noisy.astype(np.float32)
     holed[10:14, 20:24] = np.nan
     for angle in (90, 30):
@@ -166,23 +165,22 @@ def test_pixels_without_a_value_are_left_out(model, noisy):
     assert np.isnan(equivariance(model, holed).differences["standard"]).sum() == 16
 
 
-def test_the_picture_is_not_changed(model, noisy):
+def test_the_image_is_not_modified(model, noisy):
     before = noisy.copy()
     equivariance(model, noisy, angle=30)
     np.testing.assert_array_equal(noisy, before)
 
 
-def test_one_branch_alone_has_one_figure(tiny, noisy):
+def test_a_single_branch_has_one_error(tiny, noisy):
     config = tiny.replace({"network.kind": "equivariant"})
     result = equivariance(Redenoiser(config, device="cpu").fit(noisy), noisy)
     assert list(result.errors) == ["denoised"]
     assert result.sentences() == [
-        "Turning the picture by 90° changes the result of the equivariant network by less than "
-        "0.01 %."
+        "Disagreement under rotation by 90°: equivariant network less than 0.01 %."
     ]
 
 
-def test_errors_are_said_in_words(model, noisy):
+def test_errors_in_sentences(model, noisy):
     result = dataclasses.replace(
         equivariance(model, noisy, angle=45),
         errors={"standard": 0.1234, "equivariant": 1e-7, "denoised": 0.00567},
@@ -190,10 +188,10 @@ def test_errors_are_said_in_words(model, noisy):
     )
     said = " ".join(result.sentences())
     assert (
-        "Turning the picture by 45° changes the result of the standard branch by 12.3 %, of the "
-        "equivariant branch by less than 0.01 %, of the fused network by 0.57 %."
+        "Disagreement under rotation by 45°: standard branch 12.3 %, equivariant branch less than "
+        "0.01 %, fused network 0.57 %."
     ) in said
-    assert "interpolation alone changes the noisy picture by 25.0 %" in said
+    assert "Interpolation alone changes the noisy image by 25.0 %." in said
 
 
 @pytest.mark.parametrize(
@@ -219,17 +217,17 @@ def test_it_can_be_stopped_within_a_tile(model, noisy):
         return len(asked) > 5
 
     assert end_of(equivariance_events(model, noisy, should_stop=should_stop)) is None
-    # Asked before every convolution: it did not go on.
+    # Polled before every convolution: it did not continue.
     assert len(asked) < 12
     assert end_of(equivariance_events(model, noisy, should_stop=lambda: False)) is not None
 
 
-def test_mistakes_are_answered_in_words(model, noisy, tiny):
+def test_wrong_arguments_are_refused(model, noisy, tiny):
     with pytest.raises(ConfigError, match="angle in degrees"):
         equivariance(model, noisy, angle=float("nan"))
     with pytest.raises(ConfigError, match="not been trained"):
         equivariance(Redenoiser(tiny, device="cpu"), noisy)
     with pytest.raises(InputError, match="at least 16"):
         equivariance(model, noisy, window=Window((), slice(0, 15), slice(0, 40)))
-    with pytest.raises(InputError, match="same value everywhere"):
+    with pytest.raises(InputError, match="the result is constant"):
         equivariance(model, np.full((40, 40), np.nan, np.float32))

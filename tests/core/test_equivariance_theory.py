@@ -36,7 +36,7 @@ def test_an_image_is_sampled_at_rotated_points(scene):
     assert float(got[5, 0, 3, 0]) == pytest.approx(expected, rel=1e-12)
 
 
-def test_fine_filters_are_those_of_the_package_where_both_are_defined():
+def test_fine_filters_equal_those_of_the_package():
     group = CyclicGroup(8)
     expected = fourier_atoms(5, group).reshape(8, 25, -1)
     got = continuum.fine_basis(5, group, "soft disc, cut to a square", 1.0).numpy()
@@ -104,7 +104,7 @@ def test_resampling_is_of_first_order_and_within_the_bound(scene, name, element)
 
 
 @pytest.mark.parametrize("name", ["max pooling, block around the centre", "nearest upsampling"])
-def test_resampling_is_exact_for_rotations_by_90_degrees_of_even_sizes(scene, name):
+def test_resampling_is_exact_for_90_degrees_on_even_sizes(scene, name):
     assert max(curves.resampling(scene, name, MESHES, curves.QUARTER).errors) < 1e-12
 
 
@@ -138,7 +138,7 @@ def spreads():
     }
 
 
-def test_c8_with_filters_of_five_pixels_alone_rotates_well_by_45_degrees(spreads):
+def test_only_c8_with_5_pixel_filters_rotates_well_by_45_degrees(spreads):
     best = spreads["C8", 5]
     others = [errors for errors in spreads.values() if errors is not best]
     assert all(max(best) < np.median(errors) for errors in others)

@@ -23,7 +23,7 @@ def run(monkeypatch, capsys):
     return call
 
 
-def test_feature_maps_of_fconv_turn_along(run, tmp_path):
+def test_feature_maps_of_fconv_rotate_with_the_image(run, tmp_path):
     out = tmp_path / "maps.png"
     said = run("feature_maps.py", out, "--size", 64)
     error = {
@@ -31,22 +31,22 @@ def test_feature_maps_of_fconv_turn_along(run, tmp_path):
         for line in said.splitlines()
         if "error" in line
     }
-    assert error["F-Conv features, turned by 90°"] == 0.0
-    assert error["ordinary features, turned by 90°"] > 20
-    # Between pixels, a filter of 3 x 3 turns only roughly: docs/equivariance.md.
-    assert 1 < error["F-Conv features, turned by 45°"] < 100
-    picture = skimage.io.imread(out)
+    assert error["F-Conv features, rotated by 90°"] == 0.0
+    assert error["ordinary features, rotated by 90°"] > 20
+    # Between pixels, a filter of 3 x 3 rotates only roughly: docs/equivariance.md.
+    assert 1 < error["F-Conv features, rotated by 45°"] < 100
+    figure = skimage.io.imread(out)
     step, head = 70, 30
-    assert picture.shape == (3 * step + head, 7 * step + head)
+    assert figure.shape == (3 * step + head, 7 * step + head)
 
     def shown(row, column):
-        return picture[head + row * step :, head + column * step :][:64, :64].astype(int)
+        return figure[head + row * step :, head + column * step :][:64, :64].astype(int)
 
     for column in range(7):
         assert shown(0, column).std() > 10
         change = np.abs(shown(1, column) - np.rot90(shown(0, column)))
-        turns_along = column not in (1, 2, 3)
-        assert (change.max() <= 1) == turns_along
+        rotates_along = column not in (1, 2, 3)
+        assert (change.max() <= 1) == rotates_along
 
 
 def test_feature_maps_replace_nothing(run, tmp_path):
@@ -66,5 +66,5 @@ def test_the_page_on_equivariance_runs_and_holds_every_table():
     sections = re.findall(r"<!-- (\w+) begins: .*? -->\n(.*?)\n<!-- \1 ends -->", page, re.S)
     assert len(sections) == 6
     assert all(len(text) > 50 for _, text in sections)
-    for picture in re.findall(r"\]\((images/.*?)\)", page):
-        assert (ROOT / "docs" / picture).is_file()
+    for figure in re.findall(r"\]\((images/.*?)\)", page):
+        assert (ROOT / "docs" / figure).is_file()

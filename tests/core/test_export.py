@@ -11,7 +11,7 @@ from torch import nn
 from napari_redenoise import Redenoiser, _cli
 from napari_redenoise.config import NetworkConfig
 from napari_redenoise.nn import (
-    Deployed,
+    DeployedNetwork,
     FieldAffine,
     FieldBatchNorm2d,
     FieldDropout2d,
@@ -127,11 +127,11 @@ def test_an_exported_network_can_be_traced_and_exported() -> None:
 
 
 @pytest.mark.parametrize("size", [(24, 32), (9, 31), (17, 16)])
-def test_a_deployed_network_normalises_pads_and_leaves_what_is_not_finite(size) -> None:
+def test_a_deployed_network_pads_and_keeps_non_finite_pixels(size) -> None:
     config = NetworkConfig(levels=3, encoder_width=8, decoder_width=8, channels=2)
     network = build_network(config, draw())
     image = 100 + 20 * torch.randn(1, 2, *size, generator=draw())
-    deployed = Deployed(network, (100.0, 90.0), (20.0, 30.0))
+    deployed = DeployedNetwork(network, (100.0, 90.0), (20.0, 30.0))
     mean, std = (torch.tensor(v)[:, None, None] for v in ((100.0, 90.0), (20.0, 30.0)))
     with torch.no_grad():
         expected = network((image - mean) / std).denoised * std + mean
@@ -176,7 +176,7 @@ def test_an_exported_model_denoises_alike_with_torch_alone(
     status, said = redenoise("export", path, program)
     assert status == 0
     assert "grey levels" in said
-    assert "5 or more" in said
+    assert "at least 5 pixels" in said
     images = {
         f"{height}x{width}": noisy[:height, :width].astype(np.float32)[None, None]
         for height, width in ((70, 54), (64, 32), (33, 17))
@@ -197,7 +197,7 @@ def test_an_exported_model_denoises_alike_with_torch_alone(
     assert b"_adarenet.py" not in texts
 
 
-def test_an_existing_program_is_kept_unless_told_otherwise(redenoise, tiny, noisy, tmp_path):
+def test_an_existing_program_needs_overwrite(redenoise, tiny, noisy, tmp_path):
     model = Redenoiser(tiny.replace({"training.steps": 1}), device="cpu").fit(noisy)
     path, program = model.save(tmp_path / "m.safetensors"), tmp_path / "m.pt2"
     program.write_bytes(b"precious")

@@ -67,7 +67,7 @@ def test_the_same_per_channel_is_not_equivariant(layer: nn.Module) -> None:
         )
 
 
-def test_pooling_over_orientations_takes_their_largest_or_their_mean() -> None:
+def test_pooling_over_orientations_is_their_maximum_or_mean() -> None:
     x = maps("D4")
     for field in range(FIELDS):
         orientations = x[:, 8 * field : 8 * field + 8]
@@ -76,7 +76,7 @@ def test_pooling_over_orientations_takes_their_largest_or_their_mean() -> None:
         torch.testing.assert_close(GroupPool(group, "mean")(x)[:, field], orientations.mean(1))
 
 
-def test_batch_norm_normalises_with_the_statistics_of_whole_fields() -> None:
+def test_batch_norm_uses_statistics_of_whole_fields() -> None:
     x, layer = maps("C4"), FieldBatchNorm2d(parse_group("C4"), FIELDS)
     y = layer(x)
     for field in range(FIELDS):
@@ -88,7 +88,7 @@ def test_batch_norm_normalises_with_the_statistics_of_whole_fields() -> None:
 
 
 @pytest.mark.parametrize("num_groups", [1, 2, 4])
-def test_group_norm_normalises_every_sample_over_blocks_of_fields(num_groups: int) -> None:
+def test_group_norm_normalises_groups_of_fields(num_groups: int) -> None:
     x = maps("C3")
     y = FieldGroupNorm(parse_group("C3"), num_groups, FIELDS)(x)
     for got, seen in zip(y.chunk(num_groups, 1), x.chunk(num_groups, 1), strict=True):
@@ -156,8 +156,8 @@ def test_affine_has_a_factor_and_an_offset_per_field() -> None:
     ("make", "words"),
     [
         (lambda group: GroupPool(group, "min"), "give 'max' or 'mean'"),
-        (lambda group: FieldGroupNorm(group, 3, 4), "cannot be cut into 3"),
-        (lambda group: FieldDropout2d(group, 1.5), "between 0 and 1"),
+        (lambda group: FieldGroupNorm(group, 3, 4), "cannot be divided into 3"),
+        (lambda group: FieldDropout2d(group, 1.5), "out of range: give one from 0 to 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make, words: str) -> None:

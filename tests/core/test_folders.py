@@ -24,7 +24,7 @@ from napari_redenoise.recipes import (
     FolderTraining,
     evaluate,
     noise_config,
-    scaled,
+    scale_normalisation,
 )
 from napari_redenoise.recipes._evaluation import denoise_image
 from napari_redenoise.training import StepDone
@@ -91,7 +91,7 @@ def test_colour_and_grey_follow_the_first_image(tmp_path: Path) -> None:
     np.testing.assert_allclose(grey[0], expected, atol=1e-3)
 
 
-def test_folders_that_cannot_be_read_are_refused_in_words(tmp_path: Path) -> None:
+def test_folders_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no folder"):
         ImageFolder.open(tmp_path / "none", 3)
     with pytest.raises(InputError, match="holds no images"):
@@ -229,7 +229,7 @@ def test_a_resumed_training_ends_as_one_that_was_not_interrupted(
     for event in first.events():
         if isinstance(event, StepDone) and event.step == stop:
             break
-    first.save_state(tmp_path / "state.safetensors")
+    first.save_checkpoint(tmp_path / "state.safetensors")
     second = run_of(small, images)
     second.resume(tmp_path / "state.safetensors")
     rest = [event.loss for event in second.events() if isinstance(event, StepDone)]
@@ -245,14 +245,14 @@ def steps_of(training: FolderTraining) -> list[StepDone]:
     return [event for event in training.events() if isinstance(event, StepDone)]
 
 
-def test_more_epochs_extend_a_finished_run_by_the_schedule_of_the_longer_one(
+def test_more_epochs_extend_a_run_by_the_longer_schedule(
     small: Config, images: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "state.safetensors"
     long = steps_of(run_of(small, images, epochs=5))
     short = run_of(small, images, epochs=2)
     assert steps_of(short)[-1].learning_rate < long[5].learning_rate
-    short.save_state(path)
+    short.save_checkpoint(path)
     extended = run_of(small, images, epochs=5)
     extended.resume(path)
     added = steps_of(extended)
@@ -266,12 +266,12 @@ def test_an_extended_run_is_resumed_like_any_other(
 ) -> None:
     first = run_of(small, images, epochs=1)
     list(first.events())
-    first.save_state(tmp_path / "first.safetensors")
+    first.save_checkpoint(tmp_path / "first.safetensors")
     whole = run_of(small, images, epochs=3)
     whole.resume(tmp_path / "first.safetensors")
     for event in whole.events():
         if isinstance(event, StepDone) and event.step == 5:
-            whole.save_state(tmp_path / "second.safetensors")
+            whole.save_checkpoint(tmp_path / "second.safetensors")
     again = run_of(small, images, epochs=3)
     again.resume(tmp_path / "second.safetensors")
     list(again.events())
@@ -282,39 +282,39 @@ def test_an_extended_run_is_resumed_like_any_other(
         )
 
 
-def test_a_run_is_not_made_shorter_nor_otherwise_changed_by_extending_it(
+def test_a_resumed_run_cannot_be_shortened_or_changed(
     small: Config, images: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "state.safetensors"
-    run_of(small, images, epochs=2).save_state(path)
+    run_of(small, images, epochs=2).save_checkpoint(path)
     with pytest.raises(ModelFileError, match=r"other settings .*folder\.epochs"):
         run_of(small, images, epochs=1).resume(path)
     with pytest.raises(ModelFileError, match=r"other settings \(folder\.noise_param\)"):
         run_of(small, images, epochs=3, noise_param=20).resume(path)
 
 
-def test_the_schedule_is_part_of_a_state_and_absent_from_older_ones(
+def test_a_checkpoint_may_lack_the_start_of_its_schedule(
     small: Config, images: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "state.safetensors"
     first, second = run_of(small, images), run_of(small, images)
     next(first.events())
-    first.state.began = 1
-    first.save_state(path)
+    first.state.schedule_start = 1
+    first.save_checkpoint(path)
     second.resume(path)
-    assert (second.state.step, second.state.began) == (1, 1)
+    assert (second.state.step, second.state.schedule_start) == (1, 1)
     with safe_open(path, framework="pt") as file:
-        header = {name: text for name, text in file.metadata().items() if name != "began"}
+        header = {name: text for name, text in file.metadata().items() if name != "schedule_start"}
     save_file(load_file(path), path, header)
     second.resume(path)
-    assert (second.state.step, second.state.began) == (1, 0)
+    assert (second.state.step, second.state.schedule_start) == (1, 0)
 
 
-def test_a_field_that_an_older_state_lacks_had_the_effect_of_its_default(
+def test_a_missing_field_of_a_checkpoint_has_its_default(
     small: Config, images: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "state.safetensors"
-    run_of(small, images).save_state(path)
+    run_of(small, images).save_checkpoint(path)
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
     settings = json.loads(header["settings"])
@@ -323,17 +323,17 @@ def test_a_field_that_an_older_state_lacks_had_the_effect_of_its_default(
     run_of(small, images).resume(path)
 
 
-def test_a_state_of_other_settings_is_refused_by_their_names(
+def test_a_checkpoint_of_other_settings_is_refused(
     small: Config, images: Path, tmp_path: Path
 ) -> None:
-    run_of(small, images).save_state(tmp_path / "state.safetensors")
+    run_of(small, images).save_checkpoint(tmp_path / "state.safetensors")
     other = run_of(small.replace({"training.loss": "l1"}), images, noise_param=30)
     with pytest.raises(ModelFileError, match=r"config\.training\.loss, folder\.noise_param"):
         other.resume(tmp_path / "state.safetensors")
-    with pytest.raises(ModelFileError, match="no training to resume"):
+    with pytest.raises(ModelFileError, match="there is no checkpoint"):
         other.resume(tmp_path / "none.safetensors")
     run_of(small, images).save_model(tmp_path / "model.safetensors")
-    with pytest.raises(ModelFileError, match="not the checkpoint of a training"):
+    with pytest.raises(ModelFileError, match="not a checkpoint of this version"):
         other.resume(tmp_path / "model.safetensors")
 
 
@@ -367,9 +367,7 @@ def train_into(folder: Path, images: Path, *more: str):
     return invoke("train", "--train-dir", images, "--ckpt-save-path", folder, *RUN, *more)
 
 
-def test_the_command_line_of_the_paper_trains_and_its_models_are_evaluated(
-    images: Path, tmp_path: Path
-) -> None:
+def test_the_command_of_the_paper_trains_and_evaluates(images: Path, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     # Word for word, apart from the folders and the sizes.
     line = (
@@ -388,7 +386,7 @@ def test_the_command_line_of_the_paper_trains_and_its_models_are_evaluated(
         "loss.png",
         "psnr.png",
         "statistics.csv",
-        "training-state.safetensors",
+        "training-checkpoint.safetensors",
     }
     with (folder / "statistics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -422,9 +420,7 @@ def last_of(folder: Path) -> tuple[Config, dict, list[dict[str, str]]]:
         return config, provenance, list(csv.DictReader(file))
 
 
-def test_the_learning_rate_of_the_command_line_is_the_one_of_the_steps(
-    images: Path, tmp_path: Path
-) -> None:
+def test_the_command_line_sets_the_learning_rate(images: Path, tmp_path: Path) -> None:
     rates, losses = {}, {}
     for rate in ("1e-5", "1e-3"):
         done = train_into(tmp_path / rate, images, "--learning-rate", rate)
@@ -438,9 +434,7 @@ def test_the_learning_rate_of_the_command_line_is_the_one_of_the_steps(
     assert losses["1e-3"] != losses["1e-5"]
 
 
-def test_the_loss_of_the_command_line_is_the_one_that_is_minimised(
-    images: Path, tmp_path: Path
-) -> None:
+def test_the_command_line_sets_the_loss(images: Path, tmp_path: Path) -> None:
     first = {}
     for kind in ("l1", "l2"):
         # So low a rate leaves the network as it began: only the measure of the error differs.
@@ -477,7 +471,7 @@ def test_ckpt_overwrite_keeps_the_last_model_alone(images: Path, tmp_path: Path)
     folder = tmp_path / "run"
     assert train_into(folder, images, "--ckpt-overwrite").exit_code == 0
     models = [path.name for path in folder.glob("*.safetensors")]
-    assert sorted(models) == ["model.safetensors", "training-state.safetensors"]
+    assert sorted(models) == ["model.safetensors", "training-checkpoint.safetensors"]
 
 
 def test_a_folder_that_holds_a_training_is_not_written_to(images: Path, tmp_path: Path) -> None:
@@ -489,7 +483,7 @@ def test_a_folder_that_holds_a_training_is_not_written_to(images: Path, tmp_path
 
 
 @pytest.mark.parametrize("when", ["step", "last step", "validation"])
-def test_an_interrupted_command_goes_on_with_resume(
+def test_an_interrupted_command_is_resumed(
     images: Path, tmp_path: Path, monkeypatch, when: str
 ) -> None:
     """Ctrl-C within a step or a validation: both are finished first, and nothing is lost."""
@@ -567,7 +561,7 @@ def test_a_model_of_an_earlier_training_is_kept(images: Path, tmp_path: Path) ->
         (("--group", "E5"), "group"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_in_words(images, tmp_path, options, words) -> None:
+def test_settings_that_cannot_be_are_refused(images, tmp_path, options, words) -> None:
     done = train_into(tmp_path / "run", images, *options)
     assert isinstance(done.exception, ConfigError)
     assert words in str(done.exception)
@@ -587,17 +581,17 @@ def test_a_model_denoises_files_like_those_it_was_trained_on(tmp_path: Path) -> 
     assert done.exit_code == 0, done.output
     network, config, normalisation, *_ = load_model(model)
     assert normalisation.mean == pytest.approx((257 * np.mean([scene(0), scene(1)]),), rel=1e-4)
-    of_training = scaled(normalisation, 1 / 257)
+    of_training = scale_normalisation(normalisation, 1 / 257)
     seen = scene(0)[None].astype(np.float32)
-    once, mirrored = (
+    once, flipped = (
         denoise_image(network, image, config, of_training)[0] for image in (seen, seen[..., ::-1])
     )
-    expected = 257 * (once + mirrored[..., ::-1]) / 2
+    expected = 257 * (once + flipped[..., ::-1]) / 2
     np.testing.assert_allclose(skimage.io.imread(out), expected, rtol=1e-3)
     # The same image of 8 bits is another grey scale.
     skimage.io.imsave(tmp_path / "8.png", scene(0), check_contrast=False)
     refused = invoke("denoise", tmp_path / "8.png", tmp_path / "b.tif", "--model", model)
-    assert "made for grey levels around" in str(refused.exception)
+    assert "the model expects grey levels of" in str(refused.exception)
     # Evaluation counts from 0 to 255 again.
     done = invoke("evaluate", model, "--test-dir", folder, "--noise-param", "25")
     assert done.exit_code == 0, done.output
@@ -605,14 +599,14 @@ def test_a_model_denoises_files_like_those_it_was_trained_on(tmp_path: Path) -> 
     assert float(lines[-1].split()[2]) > 5
 
 
-def test_a_model_of_unknown_grey_scale_is_evaluated_only_with_a_range(
+def test_a_model_of_unknown_grey_scale_needs_a_range(
     small: Config, images: Path, tmp_path: Path
 ) -> None:
     """As `denoise --save-model` leaves it: nothing is said of what would be white."""
     training = run_of(small, images)
     eight, sixteen = tmp_path / "8.safetensors", tmp_path / "16.safetensors"
     training.save_model(eight)
-    units = scaled(training.normalisation, 257)
+    units = scale_normalisation(training.normalisation, 257)
     save_model(sixteen, training.state.average, training.config, units, {"steps": 0})
 
     def scores(model: Path, *more: object) -> list[str]:
@@ -657,33 +651,31 @@ def test_a_model_of_r2r_draws_the_noise_of_the_files_grey_levels(tmp_path, tiny:
     np.testing.assert_allclose(model.predict(image).denoised, expected[0], rtol=1e-3)
 
 
-def test_a_model_of_r2r_measures_the_noise_of_an_image_that_it_is_trained_on(
+def test_an_r2r_model_measures_the_noise_of_a_new_image(
     images: Path, tmp_path: Path, tiny: Config
 ) -> None:
     training = run_of(tiny.replace({"objective.kind": "r2r"}), images)
     path = training.save_model(tmp_path / "model.safetensors")
     assert load_model(path)[1].objective.noise.gain == (0.0,)
-    light = np.tile(np.linspace(0, 80, 96), (96, 1))
-    noisy = poisson_gaussian(light, np.random.default_rng(0), gain=3.0, offset=100.0)
+    photons = np.tile(np.linspace(0, 80, 96), (96, 1))
+    noisy = poisson_gaussian(photons, np.random.default_rng(0), gain=3.0, offset=100.0)
     model = Redenoiser.load(path, "cpu").fit(noisy)
     assert model.session.plan.config.objective.noise.gain == pytest.approx((3.0,), rel=0.15)
 
 
-def test_images_too_small_and_models_of_other_channels_are_refused(tmp_path, small) -> None:
+def test_small_images_and_other_channels_are_refused(tmp_path, small) -> None:
     skimage.io.imsave(tmp_path / "a.png", scene(0, (48, 12)), check_contrast=False)
     with pytest.raises(InputError, match=r"a\.png has 48 x 12 pixels"):
         ImageFolder.open(tmp_path, 1)
     skimage.io.imsave(tmp_path / "a.png", scene(0), check_contrast=False)
-    with pytest.raises(InputError, match="1 or 3 channels, and 2 are needed"):
+    with pytest.raises(InputError, match="the model has 2 channels and images have 1 or 3"):
         ImageFolder.open(tmp_path, 1, channels=2)
 
 
-def test_without_cuda_the_command_of_the_paper_says_so_and_device_insists(
-    images: Path, tmp_path: Path
-) -> None:
+def test_without_cuda_the_command_of_the_paper_says_so(images: Path, tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    assert "no CUDA device: training without" in train_into(tmp_path / "a", images, "--cuda").output
+    assert "no CUDA device: training on " in train_into(tmp_path / "a", images, "--cuda").output
     refused = train_into(tmp_path / "b", images, "--device", "cuda")
     assert "not available: choose one of" in str(refused.exception)
     assert not (tmp_path / "b").exists()
@@ -691,7 +683,7 @@ def test_without_cuda_the_command_of_the_paper_says_so_and_device_insists(
 
 def test_two_names_for_the_device_are_refused(images: Path, tmp_path: Path) -> None:
     done = train_into(tmp_path / "run", images, "--cuda", "--device", "cpu")
-    assert "leave one of them out" in str(done.exception)
+    assert "omit one of them" in str(done.exception)
 
 
 def test_the_clean_images_are_never_written_over(images: Path, tmp_path: Path) -> None:
@@ -703,9 +695,7 @@ def test_the_clean_images_are_never_written_over(images: Path, tmp_path: Path) -
     assert {path: path.read_bytes() for path in images.iterdir()} == before
 
 
-def test_images_that_differ_in_their_ending_alone_have_montages_of_their_own(
-    images: Path, tmp_path: Path
-) -> None:
+def test_images_that_differ_in_suffix_have_their_own_montages(images: Path, tmp_path: Path) -> None:
     skimage.io.imsave(images / "0.tif", scene(9), check_contrast=False)
     assert train_into(tmp_path / "run", images).exit_code == 0
     model, out = tmp_path / "run" / "epoch-002.safetensors", tmp_path / "evaluation"

@@ -55,24 +55,24 @@ def test_exact_elements_are_those_whose_matrix_holds_integers(group: Group) -> N
 
 
 @pytest.mark.parametrize("name", ["C4", "C8", "D4", "D12"])
-def test_exact_elements_move_a_picture_as_their_matrix_moves_its_coordinates(name: str) -> None:
+def test_exact_elements_move_pixels_as_their_matrix_does(name: str) -> None:
     group = parse_group(name)
     y, x = np.mgrid[-2:3, -2:3]
-    picture = np.random.default_rng(0).normal(size=(5, 5))
+    pixels = np.random.default_rng(0).normal(size=(5, 5))
     for g in group.exact_elements:
         # (g f)(p) = f(M_g p), looked up pixel by pixel.
         column, row = np.round(np.einsum("ij,jyx->iyx", group.coordinate_maps[g], [x, y]))
-        expected = picture[row.astype(int) + 2, column.astype(int) + 2]
-        mirrored = np.fliplr(picture) if group.mirrored(g) else picture
-        np.testing.assert_array_equal(np.rot90(mirrored, group.quarter_turns(g)), expected)
+        expected = pixels[row.astype(int) + 2, column.astype(int) + 2]
+        flipped = np.fliplr(pixels) if group.is_reflection(g) else pixels
+        np.testing.assert_array_equal(np.rot90(flipped, group.quarter_turns(g)), expected)
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "reflections"), [("C1", 1, False), ("C12", 12, False), ("D8", 16, True)]
+    ("name", "size", "has_reflections"), [("C1", 1, False), ("C12", 12, False), ("D8", 16, True)]
 )
-def test_a_name_is_read_and_given_back(name: str, size: int, reflections: bool) -> None:
+def test_a_name_is_read_and_given_back(name: str, size: int, has_reflections: bool) -> None:
     group = parse_group(name)
-    assert (len(group), group.reflections, group.name) == (size, reflections, name)
+    assert (len(group), group.has_reflections, group.name) == (size, has_reflections, name)
 
 
 @pytest.mark.parametrize("name", ["", "C", "C0", "c4", "E4", "C-4", "C4 ", "4", "D4x", "C4.0"])
@@ -82,5 +82,5 @@ def test_an_unknown_name_is_refused_with_examples(name: str) -> None:
 
 
 def test_a_group_without_elements_is_refused() -> None:
-    with pytest.raises(ConfigError, match="at least one rotation, got order 0"):
+    with pytest.raises(ConfigError, match="order of a group is at least 1, got 0: give"):
         CyclicGroup(0)

@@ -121,7 +121,7 @@ def test_resolution_in_inches_or_centimetres_keeps_its_unit(source: Path, result
 
 @pytest.mark.parametrize("shape", [(20, 30, 3), (4, 20, 30, 3)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_colour_pictures_stay_colour_pictures(source, result, shape, dtype) -> None:
+def test_colour_images_stay_colour_images(source, result, shape, dtype) -> None:
     array = pixels(*shape, dtype=np.uint8)
     tifffile.imwrite(source, array, photometric="rgb")
     image = read_image(source)
@@ -137,7 +137,7 @@ def test_colour_pictures_stay_colour_pictures(source, result, shape, dtype) -> N
         assert file.pages[0].photometric == tifffile.PHOTOMETRIC.RGB
 
 
-def test_planar_colour_pictures_have_channels(source: Path) -> None:
+def test_planar_colour_images_have_channels(source: Path) -> None:
     array = pixels(3, 20, 30, dtype=np.uint8)
     tifffile.imwrite(source, array, photometric="rgb", planarconfig="separate")
     image = read_image(source)
@@ -156,7 +156,7 @@ def test_a_mask_is_written_without_channels(result: Path, axes: str, shape) -> N
 
 
 @pytest.mark.parametrize("axes", ["XYZ", "YXT", "CTYX", "YXZC"])
-def test_unusual_orders_of_axes_are_written_in_an_order_that_is_named(result, axes: str) -> None:
+def test_unusual_orders_of_axes_are_written_with_their_names(result, axes: str) -> None:
     sizes = {"X": 30, "Y": 20, "Z": 3, "T": 4, "C": 2}
     array = pixels(*(sizes[axis] for axis in axes), dtype=np.float32)
     image = read_image(write_tiff(result, array, ImageFile(array, axes)))
@@ -166,7 +166,7 @@ def test_unusual_orders_of_axes_are_written_in_an_order_that_is_named(result, ax
 
 
 @pytest.mark.parametrize("axes", ["TYX", "ZYX", "STZYX", "PZYX"])
-def test_dtypes_and_axes_that_imagej_lacks_are_written_all_the_same(result, axes: str) -> None:
+def test_dtypes_and_axes_unknown_to_imagej_are_written(result, axes: str) -> None:
     shape = {"S": 2, "P": 2, "T": 3, "Z": 4, "Y": 20, "X": 30}
     array = pixels(*(shape[axis] for axis in axes), dtype=np.float64)
     image = read_image(write_tiff(result, array, ImageFile(array, axes)))
@@ -286,7 +286,9 @@ def test_an_existing_result_is_refused_and_left_intact(result: Path) -> None:
 
 
 def test_a_result_that_is_no_tiff_by_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"ending in \.tif for the result, got image\.png"):
+    with pytest.raises(
+        OutputError, match=r"cannot be written as image\.png: give a name that ends in \.tif"
+    ):
         check_output(tmp_path / "image.png")
 
 

@@ -12,7 +12,7 @@ from napari_redenoise.io import load_model, save_model
 from napari_redenoise.model import _pretrained
 from napari_redenoise.model._judge import Judge, estimate, noise_by_level, probe
 from napari_redenoise.model._judgement import Estimate, Judgement, judgement_in_words, share_of
-from napari_redenoise.model._material import usable_alone
+from napari_redenoise.model._training_images import compare_usable
 from napari_redenoise.nn import Prediction, build_network
 from napari_redenoise.objectives import (
     R2R,
@@ -20,7 +20,7 @@ from napari_redenoise.objectives import (
     Noise2Noise,
     Noise2Self,
     Noise2Void,
-    NoiseFigures,
+    PatchNoise,
 )
 
 UNIT = Normalisation((0.0,), (1.0,))
@@ -30,7 +30,7 @@ OBJECTIVES = {
     "noise2void": Noise2Void(),
     "bar": Noise2Void(mask_shape=("11111",)),
     "noise2noise": Noise2Noise(),
-    "r2r": R2R(NoiseFigures((0.0,), (0.0,), (0.5,))),
+    "r2r": R2R(PatchNoise((0.0,), (0.0,), (0.5,))),
     "neighbor2neighbor": Neighbor2Neighbor(),
 }
 
@@ -70,7 +70,7 @@ def scene(side: int = 384) -> torch.Tensor:
 
 def noise_of(kind: str, clean: torch.Tensor) -> torch.Tensor:
     white = torch.randn(clean.shape, generator=generator(1))
-    if kind == "of the light":
+    if kind == "of the signal":
         return white * (0.3 + 0.25 * (clean + 1))
     if kind == "uneven":
         return white * 0.3 * torch.exp(0.8 * torch.randn(clean.shape, generator=generator(2)))
@@ -87,7 +87,7 @@ def best_share(clean: torch.Tensor, noisy: torch.Tensor, before: nn.Module, afte
     return float(((clean - one) * way).mean() / (way**2).mean())
 
 
-@pytest.mark.parametrize("kind", ["of one strength", "of the light", "uneven"])
+@pytest.mark.parametrize("kind", ["constant", "of the signal", "uneven"])
 @pytest.mark.parametrize(
     "ways",
     {
@@ -98,7 +98,7 @@ def best_share(clean: torch.Tensor, noisy: torch.Tensor, before: nn.Module, afte
     }.items(),
     ids=lambda way: way[0],
 )
-def test_all_judges_find_the_share_with_the_least_error(kind, ways) -> None:
+def test_all_estimates_find_the_best_share(kind, ways) -> None:
     clean = scene()
     noisy = clean + noise_of(kind, clean)
     before, after = (Filter(*way) for way in ways[1])
@@ -117,11 +117,11 @@ def test_all_judges_find_the_share_with_the_least_error(kind, ways) -> None:
     assert loss < 0.03
 
 
-def test_structure_that_the_pretrained_network_takes_for_noise_may_come_back() -> None:
-    # As fine as the pixels: nothing but the strength of the noise tells it from noise.
+def test_fine_tuning_may_restore_structure_with_a_known_noise() -> None:
+    # As fine as the pixels: only the standard deviation of the noise tells it from noise.
     texture = torch.rand(1, 384, 384, generator=generator(4))
     noisy = texture + 0.03 * torch.randn(texture.shape, generator=generator(5))
-    known = NoiseFigures((0.0,), (0.0,), (0.03,))
+    known = PatchNoise((0.0,), (0.0,), (0.03,))
     shares = []
     for noise in (None, known):
         judge = Judge(pool_of(noisy), 1, 0, noise=noise)
@@ -130,7 +130,7 @@ def test_structure_that_the_pretrained_network_takes_for_noise_may_come_back() -
     assert shares == [0, 1]
 
 
-def test_correlated_noise_that_a_network_keeps_is_no_gain() -> None:
+def test_keeping_correlated_noise_is_no_improvement() -> None:
     clean = scene()
     noisy = clean + noise_of("correlated", clean)
     judge = Judge(pool_of(noisy), 1, 0)
@@ -138,14 +138,14 @@ def test_correlated_noise_that_a_network_keeps_is_no_gain() -> None:
     assert judge.judge(Filter(2.0, 0.5), 1, never).share < 0.1
 
 
-def test_a_network_that_says_no_numbers_is_not_taken() -> None:
+def test_a_network_with_nan_is_not_kept() -> None:
     judge = Judge(pool_of(scene(64) + 1e-1), 1, 0)
     judge.begin(Filter(1.0), never)
     wild = Filter(1.0)
     wild.kernel.data[:] = math.nan
     judgement = judge.judge(wild, 1, never)
     assert judgement.share == 0
-    assert judgement.describe()["change"] is None
+    assert judgement.as_json()["change"] is None
 
 
 def test_the_same_network_changes_nothing() -> None:
@@ -155,7 +155,7 @@ def test_the_same_network_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
-def test_pixels_that_are_held_out_are_not_compared(objective) -> None:
+def test_hold_out_pixels_are_not_compared(objective) -> None:
     image = torch.randn(objective.shots, 200, 270, generator=generator())
     pool = pool_of(image)
     held = ~Judge(pool, 1, 0).pool.usable[0]
@@ -163,7 +163,7 @@ def test_pixels_that_are_held_out_are_not_compared(objective) -> None:
     # Every pixel tells whether it is held out.
     marked = pool_of(torch.cat([held[None].float()] * objective.shots), usable=(~held,))
     for _, batch in zip(range(5), patches(marked, 64, 4, generator()), strict=False):
-        sample = usable_alone(objective)(batch, generator())
+        sample = compare_usable(objective)(batch, generator())
         marks = batch.noisy[:, :1]
         if objective.scale > 1:
             marks = nn.functional.max_pool2d(marks, objective.scale)
@@ -187,20 +187,20 @@ def test_only_usable_pixels_are_judged() -> None:
     assert found[0] == pytest.approx(found[1], abs=0.15)
 
 
-def test_a_stop_leaves_it_undecided() -> None:
+def test_a_stop_postpones_the_judgement() -> None:
     judge = Judge(pool_of(torch.randn(1, 64, 64, generator=generator())), 1, 0)
     judge.begin(Filter(1.0), never)
     assert judge.judge(Filter(2.0), 1, lambda: True) is None
     assert judge.judge(Filter(2.0), 1, never) is not None
 
 
-def test_where_the_beginning_was_not_seen_the_share_is_near_the_middle() -> None:
+def test_without_a_first_prediction_the_prior_share_is_kept() -> None:
     judge = Judge(pool_of(torch.randn(1, 64, 64, generator=generator())), 1, 0)
     judge.begin(Filter(1.0), lambda: True)
     assert 0.5 < judge.judge(Filter(2.0), 1, never).share < 0.8
 
 
-def test_the_noise_is_measured_at_every_level_and_the_probe_is_like_it() -> None:
+def test_the_probe_has_the_noise_of_every_level() -> None:
     clean = 3 * scene()[None]
     white = torch.randn(clean.shape, generator=generator(1))
     noise = (white + white.roll(1, -1)) / 2**0.5 * (1 + 0.3 * clean)
@@ -228,7 +228,7 @@ def test_the_estimate_is_that_of_a_parabola_with_its_error() -> None:
     assert np.mean([one.error for one in shares]) == pytest.approx(values.std(), rel=0.3)
 
 
-def test_the_judge_that_trusts_least_decides() -> None:
+def test_the_lowest_estimate_decides() -> None:
     sure, doubtful = Estimate(1.3, 0.05), Estimate(-0.4, 0.05)
     assert share_of([sure, sure]) == 1
     assert share_of([sure, doubtful, sure]) == 0
@@ -240,7 +240,7 @@ def test_the_judge_that_trusts_least_decides() -> None:
     assert share_of([sure, Estimate(math.nan, math.nan)]) == 0
 
 
-def test_the_words_say_what_is_kept() -> None:
+def test_the_judgement_is_described() -> None:
     assert "pretrained result is kept" in judgement_in_words(0)
     assert "did not improve" in judgement_in_words(0)
     assert "fine-tuned result is kept" in judgement_in_words(1)
@@ -248,8 +248,8 @@ def test_the_words_say_what_is_kept() -> None:
 
 
 @pytest.fixture
-def warm(tiny: Config, tmp_path, monkeypatch) -> Config:
-    """Of a small network that has shipped weights."""
+def small(tiny: Config, tmp_path, monkeypatch) -> Config:
+    """Configuration of a small network with pretrained weights."""
     # Without a basis, which differs between machines, and with it what a wild training does.
     changes = {"training.start": "pretrained", "training.steps": 8, "network.kind": "standard"}
     config = tiny.replace(changes)
@@ -259,20 +259,20 @@ def warm(tiny: Config, tmp_path, monkeypatch) -> Config:
     return config
 
 
-def denoised_as_it_comes(warm: Config, noisy: np.ndarray) -> np.ndarray:
-    model = Redenoiser(warm.replace({"training.steps": 0}), "cpu").fit(noisy)
+def denoised_as_it_comes(small: Config, noisy: np.ndarray) -> np.ndarray:
+    model = Redenoiser(small.replace({"training.steps": 0}), "cpu").fit(noisy)
     return model.predict(noisy).denoised
 
 
 # With the higher one the network soon says no numbers any more.
 @pytest.mark.parametrize("rate", [1.0, 3.0])
-def test_a_training_that_harms_is_not_taken_and_says_so(warm: Config, noisy, rate) -> None:
-    model = Redenoiser(warm.replace({"training.learning_rate": rate}), "cpu")
+def test_harmful_fine_tuning_is_not_kept(small: Config, noisy, rate) -> None:
+    model = Redenoiser(small.replace({"training.learning_rate": rate}), "cpu")
     *_, last = model.fit_events(noisy)
     assert isinstance(last, Judgement)
     assert (last.step, last.share) == (8, 0)
     assert model.session.provenance["judgement"]["share"] == 0
-    expected = denoised_as_it_comes(warm, noisy)
+    expected = denoised_as_it_comes(small, noisy)
     np.testing.assert_array_equal(model.predict(noisy).denoised, expected)
     # What came of the training is still there, to look at or to go on from.
     assert [snapshot.step for snapshot in model.session.snapshots][-1] == 8
@@ -280,37 +280,37 @@ def test_a_training_that_harms_is_not_taken_and_says_so(warm: Config, noisy, rat
     assert (model.predict(noisy).denoised != expected).any()
 
 
-def test_a_training_that_helps_is_taken(warm: Config) -> None:
+def test_helpful_fine_tuning_is_kept(small: Config) -> None:
     clean = scene(96)[0].numpy()
     noisy = clean + 0.5 * np.random.default_rng(0).normal(size=clean.shape)
-    config = warm.replace({"training.learning_rate": 3e-3, "training.steps": 40})
+    config = small.replace({"training.learning_rate": 3e-3, "training.steps": 40})
     model = Redenoiser(config, "cpu")
     *_, last = model.fit_events(noisy)
     assert last.share > 0.2
     errors = [
         np.mean((result - clean) ** 2)
-        for result in (model.predict(noisy).denoised, denoised_as_it_comes(warm, noisy))
+        for result in (model.predict(noisy).denoised, denoised_as_it_comes(small, noisy))
     ]
     # The network begins with random weights.
     assert errors[0] < 0.8 * errors[1]
     assert model.session.provenance["steps"] == 40
 
 
-def test_a_share_lies_between_both_networks(warm: Config, noisy, monkeypatch) -> None:
-    model = Redenoiser(warm.replace({"training.learning_rate": 1e-2}), "cpu").fit(noisy)
+def test_weights_are_interpolated_by_the_share(small: Config, noisy, monkeypatch) -> None:
+    model = Redenoiser(small.replace({"training.learning_rate": 1e-2}), "cpu").fit(noisy)
     model.session.judge = Judge(pool_of(torch.zeros(1, 32, 32)), 1, 0)
     half = Judgement(8, 0.5, 1.0, {})
     monkeypatch.setattr(Judge, "judge", lambda *_: half)
-    assert model.session.settle() == half
-    weights = _pretrained.pretrained_weights(warm.network)
+    assert model.session.apply_judgement() == half
+    weights = _pretrained.pretrained_weights(small.network)
     tuned = dict(model.session.state.average.named_parameters())
     for name, value in model.session.network().named_parameters():
         torch.testing.assert_close(value, (weights[name] + tuned[name]) / 2)
 
 
 @pytest.mark.parametrize("rate", [3.0, 1e-3])
-def test_after_a_stop_it_is_judged_when_the_model_is_used(warm: Config, noisy, rate) -> None:
-    model = Redenoiser(warm.replace({"training.learning_rate": rate}), "cpu")
+def test_after_a_stop_the_judgement_is_made_on_use(small: Config, noisy, rate) -> None:
+    model = Redenoiser(small.replace({"training.learning_rate": rate}), "cpu")
     events = model.fit_events(noisy)
     for event in events:
         if event.step == 5:
@@ -319,11 +319,11 @@ def test_after_a_stop_it_is_judged_when_the_model_is_used(warm: Config, noisy, r
     denoised = model.predict(noisy).denoised
     assert model.session.provenance["judgement"]["step"] == 5
     if rate == 3.0:
-        np.testing.assert_array_equal(denoised, denoised_as_it_comes(warm, noisy))
+        np.testing.assert_array_equal(denoised, denoised_as_it_comes(small, noisy))
 
 
-def test_training_on_goes_on_from_all_that_was_learned_and_is_judged_again(warm, noisy) -> None:
-    model = Redenoiser(warm.replace({"training.learning_rate": 1e-3}), "cpu").fit(noisy)
+def test_resumed_training_continues_and_is_judged_again(small, noisy) -> None:
+    model = Redenoiser(small.replace({"training.learning_rate": 1e-3}), "cpu").fit(noisy)
     tuned = copy.deepcopy(model.session.state.average.state_dict())
     events = model.fit_events(noisy, resume=True, steps=3)
     next(events)
@@ -340,8 +340,8 @@ def test_a_training_from_scratch_is_not_judged(tiny: Config, noisy) -> None:
     assert "judgement" not in model.session.provenance
 
 
-def test_the_judgement_travels_with_the_model(warm: Config, noisy, tmp_path) -> None:
-    model = Redenoiser(warm, "cpu").fit(noisy)
+def test_the_judgement_travels_with_the_model(small: Config, noisy, tmp_path) -> None:
+    model = Redenoiser(small, "cpu").fit(noisy)
     path = model.save(tmp_path / "model.safetensors")
     assert load_model(path)[3]["judgement"] == model.session.provenance["judgement"]
     np.testing.assert_array_equal(

@@ -173,7 +173,7 @@ def test_a_layer_says_its_options(form) -> None:
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"groups": 3}, "cannot be cut into 3"), ({"padding_mode": "wrap"}, "give one of")],
+    [({"groups": 3}, "cannot be divided into 3"), ({"padding_mode": "wrap"}, "give one of")],
 )
 def test_options_that_make_no_sense_are_refused(options, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
@@ -191,7 +191,7 @@ def test_lift_is_a_layer_too() -> None:
 
 @pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 5, 7])
 @pytest.mark.parametrize("name", ["C1", "C2", "C4", "D1", "D2", "D4"])
-def test_groups_of_the_grid_have_the_span_of_an_ordinary_convolution(kernel_size, name) -> None:
+def test_grid_groups_span_all_filters_of_a_convolution(kernel_size, name) -> None:
     basis, damping = filter_basis(kernel_size, parse_group(name))
     pixels = basis[0].reshape(kernel_size**2, -1)
     # Every kernel can be had, all equally easily: the functions are orthogonal on the grid.
@@ -216,7 +216,7 @@ def test_no_basis_is_degenerate_in_any_orientation(kernel_size: int, name: str) 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_kernel_of_two_holds_three_functions_that_turn_exactly(name: str) -> None:
+def test_a_kernel_of_two_has_three_functions_that_rotate_exactly(name: str) -> None:
     basis, damping = filter_basis(2, parse_group(name))
     assert sum(weight > 0.999 for weight in damping) >= 3
     # A constant, and the linear ramps x and y, whose energy is the same in every orientation.
@@ -249,14 +249,14 @@ def test_networks_of_every_group_are_equivariant(name: str) -> None:
 
 
 def error_at_45_degrees(kernel_size: int) -> float:
-    """Median relative error of small C8 networks on a smooth picture turned without resampling."""
+    """Median relative error of small C8 networks on a smooth image rotated without resampling."""
     generator = np.random.default_rng(0)
     places, widths = generator.uniform(-18, 18, (40, 2)), generator.uniform(2, 4, 40)
     heights = generator.normal(size=40)
     y, x = np.mgrid[-32:33, -32:33].astype(float)
     u, v = (x - y) / np.sqrt(2), (x + y) / np.sqrt(2)
 
-    def picture(x: np.ndarray, y: np.ndarray) -> torch.Tensor:
+    def sampled(x: np.ndarray, y: np.ndarray) -> torch.Tensor:
         squared = (x[..., None] - places[:, 0]) ** 2 + (y[..., None] - places[:, 1]) ** 2
         return torch.tensor(np.exp(-squared / 2 / widths**2) @ heights)[None, None].float()
 
@@ -271,13 +271,13 @@ def error_at_45_degrees(kernel_size: int) -> float:
             ProjectionConv2d(group, 8, 1, kernel_size, draw),
         )
         with torch.no_grad():
-            before, after = (network(picture(*at))[0, 0].numpy() for at in ((x, y), (u, v)))
+            before, after = (network(sampled(*at))[0, 0].numpy() for at in ((x, y), (u, v)))
         expected = ndimage.map_coordinates(before, [v + 32, u + 32], order=5, mode="nearest")
         disc = x**2 + y**2 < 20**2
         errors.append(np.linalg.norm((after - expected)[disc]) / np.linalg.norm(expected[disc]))
     return float(np.median(errors))
 
 
-def test_turns_of_45_degrees_hold_approximately_with_kernels_of_five() -> None:
+def test_5_pixel_kernels_rotate_approximately_by_45_degrees() -> None:
     assert error_at_45_degrees(5) < 0.1
     assert error_at_45_degrees(5) < error_at_45_degrees(3) / 3

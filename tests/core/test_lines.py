@@ -7,7 +7,7 @@ from scipy import ndimage
 from torch import nn
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise.data import Planes, some_pixels
+from napari_redenoise.data import Planes, representative_subset
 from napari_redenoise.inference import Interrupted, TileDone
 from napari_redenoise.model import _line_correction, _prediction, measure_noise
 from napari_redenoise.model._line_correction import correct_lines
@@ -21,8 +21,8 @@ SIGMA, SHARE = 10.0, 0.5
 
 def scene(height: int = 160, width: int = 192, seed: int = 0) -> np.ndarray:
     """Blobs of some hundred grey levels."""
-    picture = np.random.default_rng(seed).normal(size=(height, width))
-    return 100 + 1500 * np.maximum(ndimage.gaussian_filter(picture, 4), 0)
+    image = np.random.default_rng(seed).normal(size=(height, width))
+    return 100 + 1500 * np.maximum(ndimage.gaussian_filter(image, 4), 0)
 
 
 def noisy_scene(seed: int = 0) -> np.ndarray:
@@ -79,7 +79,7 @@ def test_offsets_are_subtracted_and_nothing_else(lines: str) -> None:
     assert left < 2.5 * least
 
 
-def test_a_window_is_a_part_of_the_whole_and_reading_asks_no_network(monkeypatch) -> None:
+def test_reading_a_window_does_not_predict(monkeypatch) -> None:
     planes = correct_lines(Planes(noisy_scene() + offsets(160)[:, None], "YX"), "rows", CPU)
     monkeypatch.setattr(_line_correction, "pretrained_denoiser", None)
     part = planes.read((), slice(20, 50), slice(30, 90))
@@ -88,7 +88,7 @@ def test_a_window_is_a_part_of_the_whole_and_reading_asks_no_network(monkeypatch
     np.testing.assert_array_equal(part, whole(planes)[:, 20:50, 30:90])
 
 
-def test_a_stack_is_predicted_sample_by_sample_right_after_its_correction(monkeypatch) -> None:
+def test_every_sample_is_predicted_right_after_its_correction(monkeypatch) -> None:
     """The first result does not wait for the other planes."""
     stack = np.stack([noisy_scene(n) + offsets(160, n)[:, None] for n in range(3)])
     order = []
@@ -98,7 +98,7 @@ def test_a_stack_is_predicted_sample_by_sample_right_after_its_correction(monkey
         order.append(("offsets", sample))
         return real(planes, sample, *rest)
 
-    def in_tiles(network, planes, *rest, mirrored, samples):
+    def in_tiles(network, planes, *rest, tta, samples):
         (sample,) = samples
         for tile in (1, 2):
             order.append(("tile", sample))
@@ -123,7 +123,7 @@ def test_a_stack_is_predicted_sample_by_sample_right_after_its_correction(monkey
 
 
 @pytest.mark.parametrize("lines", ["none", "rows", "columns", "both"])
-def test_any_denoiser_tells_the_offsets_of_an_array(lines: str) -> None:
+def test_any_denoiser_measures_line_offsets(lines: str) -> None:
     """Of a scene that the denoiser knows exactly, what is left is the error of a line's mean."""
     truth = scene()
     rows, columns = offsets(160), offsets(192, 3)
@@ -155,7 +155,7 @@ def test_every_plane_and_channel_has_its_own_offsets() -> None:
         np.testing.assert_array_equal(whole(planes, (number,))[1], constant[number])
 
 
-def test_pixels_that_are_no_numbers_stay_and_spoil_no_line() -> None:
+def test_missing_pixels_do_not_change_line_offsets() -> None:
     image = noisy_scene() + offsets(160)[:, None]
     image[3], image[50:60, 20:30] = np.nan, np.inf
     found = straight(image, "rows")
@@ -179,7 +179,7 @@ def test_means_of_lines_do_not_depend_on_tiles(monkeypatch) -> None:
     assert normal.all()
 
 
-def test_the_search_can_be_left() -> None:
+def test_the_line_correction_can_be_stopped() -> None:
     with pytest.raises(Interrupted):
         correct_lines(Planes(noisy_scene(), "YX"), "both", CPU, lambda: True)
 
@@ -188,7 +188,7 @@ def test_some_pixels_of_a_stack_are_read_where_they_are() -> None:
     stack = np.arange(3 * 4 * 20 * 24, dtype=np.uint16).reshape(3, 4, 20, 24)
     region = stack % 2 == 0
     planes = Planes(stack, "TZYX", region)
-    some = some_pixels(planes, 3 * 20 * 24)
+    some = representative_subset(planes, 3 * 20 * 24)
     assert some.array.shape == (3, 1, 20, 24)
     assert some.array.dtype == np.uint16
     window = (slice(2, 9), slice(4, 6))
@@ -197,9 +197,9 @@ def test_some_pixels_of_a_stack_are_read_where_they_are() -> None:
         np.testing.assert_array_equal(
             some.inside((number,), *window), planes.inside(sample, *window)
         )
-    assert some_pixels(planes, 12 * 20 * 24) is planes
+    assert representative_subset(planes, 12 * 20 * 24) is planes
     # Of one that is larger than what is read, the middle.
-    one = some_pixels(Planes(stack, "TZYX"), 1, side=16)
+    one = representative_subset(Planes(stack, "TZYX"), 1, side=16)
     np.testing.assert_array_equal(
         one.read((0,), slice(1, 5), slice(0, 7)), stack[1, 1, 3:7, 4:11][None]
     )
@@ -208,16 +208,16 @@ def test_some_pixels_of_a_stack_are_read_where_they_are() -> None:
 def test_pixels_are_taken_where_there_is_something_to_learn() -> None:
     stack = np.zeros((9, 40, 48))
     stack[6:] = np.random.default_rng(0).normal(size=(3, 40, 48))
-    some = some_pixels(Planes(stack, "TYX"), 40 * 48)
+    some = representative_subset(Planes(stack, "TYX"), 40 * 48)
     np.testing.assert_array_equal(whole(some, (0,))[0], stack[6])
     region = np.zeros(stack.shape, bool)
     region[8, 30:34, 2:4] = True
-    some = some_pixels(Planes(stack, "TYX", region), 3 * 40 * 48, side=20)
+    some = representative_subset(Planes(stack, "TYX", region), 3 * 40 * 48, side=20)
     assert some.array.shape == (1, 1, 20, 20)
     np.testing.assert_array_equal(whole(some, (0,))[0], stack[8, 20:40, 0:20])
     assert some.inside((0,), slice(0, 20), slice(0, 20)).sum() == 8
     nowhere = Planes(np.zeros((9, 40, 48)), "TYX")
-    assert some_pixels(nowhere, 40 * 48) is nowhere
+    assert representative_subset(nowhere, 40 * 48) is nowhere
 
 
 def test_borders_that_were_filled_neither_count_nor_change() -> None:
@@ -244,7 +244,7 @@ def lined() -> np.ndarray:
     return (noisy_scene() + offsets(160)[:, None]).astype(np.float32)
 
 
-def test_the_shipped_network_alone_denoises_without_the_lines(lined) -> None:
+def test_pretrained_weights_alone_correct_lines(lined) -> None:
     model = Redenoiser(Config().replace({"training.steps": 0}), "cpu").fit(lined)
     assert model.session.plan.config.objective.lines == "rows"
     assert model.session.plan.config.objective.kind == "auto"
@@ -262,7 +262,7 @@ def test_the_shipped_network_alone_denoises_without_the_lines(lined) -> None:
     assert abs(model.predict(lined).denoised.mean() - lined.mean()) < 0.05 * SIGMA
 
 
-def test_a_training_learns_from_pixels_without_the_lines(monkeypatch) -> None:
+def test_training_pixels_are_line_corrected(monkeypatch) -> None:
     clean = scene(320, 384)
     photons = np.random.default_rng(1).poisson((clean - 95) / 4)
     lined = (100.0 + 4 * photons + offsets(320)[:, None]).astype(np.float32)
@@ -307,7 +307,7 @@ def test_a_small_window_is_previewed_as_it_is(lined, tiny: Config) -> None:
     assert seen.denoised.shape == (1, 10, 40)
 
 
-def test_nothing_stays_of_the_lines_of_another_image(lined) -> None:
+def test_line_offsets_of_another_image_are_forgotten(lined) -> None:
     for kind in ("auto", "r2r"):
         none = {"training.steps": 0, "objective.kind": kind}
         model = Redenoiser(Config().replace(none), "cpu").fit(lined)
@@ -320,7 +320,7 @@ def test_nothing_stays_of_the_lines_of_another_image(lined) -> None:
     assert model.session.plan.config.objective.lines == "columns"
 
 
-def test_random_weights_learn_without_the_lines_too(lined, tiny: Config) -> None:
+def test_random_weights_train_on_corrected_lines(lined, tiny: Config) -> None:
     model = Redenoiser(tiny.replace({"objective.kind": "auto"}), "cpu").fit(lined)
     assert model.session.plan.config.training.start == "random"
     assert model.session.plan.config.objective.lines == "rows"
@@ -336,7 +336,7 @@ def test_lines_may_be_named_with_any_objective(lined, tiny: Config) -> None:
     assert model.session.plan.config.objective.lines == "both"
 
 
-def test_stopping_the_search_for_lines_keeps_the_shipped_network(lined, monkeypatch) -> None:
+def test_a_stop_of_the_line_correction_keeps_pretrained_weights(lined, monkeypatch) -> None:
     stop = []
     real = _line_correction.pretrained_denoiser
 

@@ -61,10 +61,10 @@ def test_the_header_holds_the_configuration_as_json(path: Path, config: Config) 
     assert header["format"] == "napari-redenoise/1"
 
 
-def test_a_file_with_another_basis_of_the_same_filters_predicts_the_same(
+def test_another_basis_of_the_same_filters_predicts_the_same(
     path: Path, network: DenoisingNetwork
 ) -> None:
-    # Another machine's decomposition may turn the functions inside their span.
+    # Another machine's decomposition may rotate the functions inside their span.
     tensors = load_file(path)
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
@@ -73,10 +73,10 @@ def test_a_file_with_another_basis_of_the_same_filters_predicts_the_same(
     random = np.random.default_rng(0)
     for name in bases:
         basis, weight = tensors[name], tensors[name.replace("basis", "weight")]
-        turn = np.linalg.qr(random.normal(size=(basis.shape[1],) * 2))[0]
-        turn = torch.from_numpy(turn).float()
-        tensors[name] = torch.einsum("ab,gbk->gak", turn, basis).contiguous()
-        tensors[name.replace("basis", "weight")] = (weight @ turn.T).contiguous()
+        rotation = np.linalg.qr(random.normal(size=(basis.shape[1],) * 2))[0]
+        rotation = torch.from_numpy(rotation).float()
+        tensors[name] = torch.einsum("ab,gbk->gak", rotation, basis).contiguous()
+        tensors[name.replace("basis", "weight")] = (weight @ rotation.T).contiguous()
         assert not torch.allclose(tensors[name], basis, atol=1e-2)
     save_file(tensors, path, header)
     expected = predictions(network)

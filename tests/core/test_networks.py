@@ -65,7 +65,7 @@ def test_equivariant_unet_of_full_size_is_equivariant(use_dtype, dtype, name, si
 
 
 @pytest.mark.parametrize("kernel_size", [5, 7])
-def test_equivariant_unet_with_larger_kernels_and_colours_is_equivariant(kernel_size) -> None:
+def test_a_colour_unet_with_large_kernels_is_equivariant(kernel_size) -> None:
     made = small("equivariant", kernel_size=kernel_size, channels=3)
     assert_equivariant(lambda x: made(x).denoised, image(34, 26, channels=3), parse_group("C4"))
 
@@ -79,7 +79,7 @@ def test_networks_with_an_ordinary_branch_are_not_equivariant(kind: str) -> None
         assert_equivariant(lambda x: made(x).denoised, image(48, 48), parse_group("C4"))
 
 
-def test_the_equivariant_branch_of_adarenet_is_equivariant_where_the_standard_one_is_not() -> None:
+def test_only_the_equivariant_branch_is_equivariant() -> None:
     made = small("adarenet")
     assert_equivariant(lambda x: made(x).equivariant, image(48, 38), parse_group("C4"))
     with pytest.raises(AssertionError, match="not equivariant"):
@@ -152,7 +152,7 @@ def test_the_standard_unet_has_the_published_number_of_weights() -> None:
     assert sum(parameter.numel() for parameter in made.parameters()) == expected
 
 
-def test_the_equivariant_unet_has_a_quarter_of_the_channels_as_fields() -> None:
+def test_the_c4_unet_has_a_quarter_of_the_channels_as_fields() -> None:
     # Fields 12, 24, 16 and 8; nine functions per filter, and four filters per pair of fields.
     expected = (
         conv_weights(1, 12) + 6 * conv_weights(12, 12, 36)
@@ -164,7 +164,7 @@ def test_the_equivariant_unet_has_a_quarter_of_the_channels_as_fields() -> None:
 
 
 @pytest.mark.parametrize(("channels", "fields"), [(96, 12), (8, 1), (3, 1), (12, 2)])
-def test_fields_are_the_rounded_share_of_the_channels_and_at_least_one(channels, fields) -> None:
+def test_fields_are_a_rounded_share_of_channels_at_least_one(channels, fields) -> None:
     assert EquivariantLayers(parse_group("D4")).width(channels) == fields
 
 
@@ -188,7 +188,7 @@ def reach(made: nn.Module, radius: int, stride: int, axis: int) -> int:
 @every_kind
 @pytest.mark.parametrize("levels", [1, 2, 3])
 @pytest.mark.parametrize("kernel_size", [3, 5])
-def test_the_receptive_radius_is_the_largest_distance_at_which_a_pixel_matters(
+def test_the_receptive_radius_bounds_the_reach_of_a_pixel(
     use_dtype, kind: str, levels: int, kernel_size: int
 ) -> None:
     use_dtype(torch.float64)
@@ -199,7 +199,7 @@ def test_the_receptive_radius_is_the_largest_distance_at_which_a_pixel_matters(
         assert 0.9 * radius <= reach(made, radius, stride, axis) <= radius
 
 
-def test_the_receptive_radius_of_the_full_network_fits_in_a_halo_of_160(use_dtype) -> None:
+def test_the_default_receptive_radius_fits_in_a_halo_of_160(use_dtype) -> None:
     use_dtype(torch.float64)
     config = NetworkConfig(kind="adarenet", encoder_width=16, decoder_width=16)
     made = network(**config.model_dump())

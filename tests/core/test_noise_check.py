@@ -10,7 +10,7 @@ from napari_redenoise import Config, Redenoiser
 from napari_redenoise.config import NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
-from napari_redenoise.model import ChannelStack, Material, measure_noise, noise_reports
+from napari_redenoise.model import ChannelStack, TrainingImages, measure_noise, noise_reports
 from napari_redenoise.model._noise_reports import pretrained_residual
 from napari_redenoise.model._plan import make_plan
 from napari_redenoise.noise import (
@@ -34,20 +34,20 @@ def diagnosed(*reports: NoiseReport) -> Diagnosis:
 
 
 def resolve(
-    objective: ObjectiveConfig, planes: Planes, *, adapting: bool = False
+    objective: ObjectiveConfig, planes: Planes, *, fine_tuning: bool = False
 ) -> ObjectiveConfig:
     """The objective of the plan of a run, begun with pretrained or with random weights."""
-    start = "pretrained" if adapting else "random"
+    start = "pretrained" if fine_tuning else "random"
     config = Config(objective=objective, training={"start": start})
-    return make_plan(config, Material(planes), torch.device("cpu")).config.objective
+    return make_plan(config, TrainingImages(planes), torch.device("cpu")).config.objective
 
 
 @pytest.fixture(scope="module")
 def photons() -> np.ndarray:
     """Expected photons, (128, 128): smooth, and dark in places."""
-    picture = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(128, 128)), 8)
-    picture = picture / picture.std()
-    return 60.0 * np.maximum(picture + 0.5, 0.0)
+    image = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(128, 128)), 8)
+    image = image / image.std()
+    return 60.0 * np.maximum(image + 0.5, 0.0)
 
 
 def camera(photons: np.ndarray, gain: float = 3.0, seed: int = 0) -> np.ndarray:
@@ -75,7 +75,7 @@ def test_r2r_takes_the_noise_that_is_measured(photons: np.ndarray) -> None:
     assert objective.noise.offset == pytest.approx((100.0,), abs=6)
 
 
-def test_r2r_takes_a_background_for_photons_and_not_for_read_noise() -> None:
+def test_r2r_treats_a_background_as_photon_noise() -> None:
     """Photon counts of a ramp, the darkest of 20: their variance is zero at 0."""
     light = np.tile(np.linspace(20, 100, 192), (192, 1))
     counts = np.random.default_rng(0).poisson(light)
@@ -84,7 +84,7 @@ def test_r2r_takes_a_background_for_photons_and_not_for_read_noise() -> None:
     assert noise.offset == pytest.approx((0.0,), abs=4)
 
 
-def test_r2r_keeps_the_read_noise_that_makes_pixels_darker_than_photons_can() -> None:
+def test_r2r_keeps_read_noise_where_pixels_are_too_dark() -> None:
     light = np.maximum(blobs(256, 10, -60, 60, 0), 0)
     noisy = poisson_gaussian(light, np.random.default_rng(0), gain=3.0, offset=100, read_noise=2.4)
     noise = resolve(ObjectiveConfig(kind="r2r"), Planes(noisy, "YX")).noise
@@ -92,7 +92,7 @@ def test_r2r_keeps_the_read_noise_that_makes_pixels_darker_than_photons_can() ->
     assert noise.offset == pytest.approx((100.0,), abs=0.5)
 
 
-def test_figures_of_noise_in_words() -> None:
+def test_noise_is_described_in_one_line() -> None:
     mixed = NoiseConfig(gain=(2.5, 0.0), offset=(100.0,), read_noise=(3.0, 8.0))
     assert noise_in_words(mixed) == (
         "gain 2.5, offset 100, read noise 3 grey levels; "
@@ -106,7 +106,7 @@ def test_every_channel_has_noise_of_its_own(photons: np.ndarray) -> None:
     assert objective.noise.gain == pytest.approx((3.0, 10.0), rel=0.2)
 
 
-def test_photon_noise_is_never_taken_for_gaussian_by_default(tiny: Config, photons) -> None:
+def test_photon_noise_is_never_gaussian_by_default(tiny: Config, photons) -> None:
     """The fit writes what it has measured, so the model says what it was trained with."""
     model = Redenoiser(tiny.replace({"objective.kind": "r2r"}), "cpu").fit(camera(photons))
     assert model.session.plan.config.objective.noise.gain[0] == pytest.approx(3.0, rel=0.15)
@@ -124,16 +124,16 @@ def test_r2r_on_an_image_without_noise_is_refused_in_words() -> None:
         resolve(ObjectiveConfig(kind="r2r"), Planes(y + 2 * x, "YX"))
 
 
-def test_r2r_never_guesses_that_noise_is_gaussian() -> None:
+def test_r2r_does_not_assume_gaussian_noise() -> None:
     even = np.random.default_rng(0).poisson(20.0, (64, 64))
-    with pytest.raises(InputError, match=r"cannot be told.*noise2self"):
+    with pytest.raises(InputError, match=r"cannot be measured.*noise2self"):
         resolve(ObjectiveConfig(kind="r2r"), Planes(even, "YX"))
 
 
 def blobs(size: int, width: float, low: float, high: float, seed: int) -> np.ndarray:
     """Smooth blobs (size, size) of levels from low to high."""
-    picture = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(size, size)), width)
-    return low + (high - low) * (picture - picture.min()) / np.ptp(picture)
+    image = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(size, size)), width)
+    return low + (high - low) * (image - image.min()) / np.ptp(image)
 
 
 # Size, width of the blobs, photons. The levels of most differ too little to show a gain.
@@ -168,7 +168,7 @@ def test_no_photon_noise_is_resolved_to_gaussian_noise(case: tuple[int, ...]) ->
             try:
                 objective = resolve(ObjectiveConfig(kind="r2r"), Planes(image, "YX"))
             except InputError as refused:
-                assert "cannot be told" in str(refused)  # noqa: PT017
+                assert "cannot be measured" in str(refused)  # noqa: PT017
             else:
                 assert objective.noise.gain[0] > 0.5 * gain
 
@@ -190,25 +190,25 @@ def test_auto_takes_noise2self_for_white_noise(photons: np.ndarray) -> None:
     assert objective == ObjectiveConfig(kind="noise2self", lines="none")
 
 
-def test_auto_adapts_by_r2r_where_the_noise_is_known(photons) -> None:
+def test_auto_fine_tunes_by_r2r_if_the_noise_is_known(photons) -> None:
     planes = Planes(camera(photons), "YX")
-    adapting = resolve(ObjectiveConfig(kind="auto"), planes, adapting=True)
-    assert adapting.kind == "r2r"
-    assert adapting.noise == resolve(ObjectiveConfig(kind="r2r"), planes).noise
+    fine_tuning = resolve(ObjectiveConfig(kind="auto"), planes, fine_tuning=True)
+    assert fine_tuning.kind == "r2r"
+    assert fine_tuning.noise == resolve(ObjectiveConfig(kind="r2r"), planes).noise
     assert resolve(ObjectiveConfig(kind="auto"), planes).kind == "noise2self"
     # Noise that is the same everywhere does not say whether it grows with the light.
     even = Planes(np.random.default_rng(0).normal(100, 5, photons.shape), "YX")
     assert resolve(ObjectiveConfig(kind="auto"), even).kind == "noise2self"
     # But who asked for R2R is not given something else.
-    with pytest.raises(InputError, match="cannot be told from this image"):
+    with pytest.raises(InputError, match="cannot be measured in this image"):
         resolve(ObjectiveConfig(kind="r2r"), even)
-    # With the shipped network it can be told.
-    noise = resolve(ObjectiveConfig(kind="r2r"), even, adapting=True).noise
+    # With the pretrained network it can be told.
+    noise = resolve(ObjectiveConfig(kind="r2r"), even, fine_tuning=True).noise
     assert noise.gain == (0.0,)
     assert noise.read_noise == pytest.approx((5.0,), rel=0.05)
 
 
-def test_the_pretrained_network_is_asked_where_it_matters(photons) -> None:
+def test_the_residual_is_measured_where_it_matters(photons) -> None:
     """Not where R2R suits what was measured, unless that network is used as it is."""
     planes = Planes(camera(photons), "YX")
     (white,) = noise_reports(planes)
@@ -224,14 +224,14 @@ def test_the_pretrained_network_is_asked_where_it_matters(photons) -> None:
     assert [report.residual for report in noise_reports(both, always=True)] == [None, None]
 
 
-def test_noise_that_follows_no_line_is_not_drawn_from(photons) -> None:
+def test_noise_without_a_line_is_not_drawn(photons) -> None:
     report = noise_reports(Planes(camera(photons), "YX"))[0]
     assert diagnosed(report).objective == "r2r"
     assert diagnosed(replace(report, misfit=0.5)).objective == "noise2self"
     assert diagnosed(report, replace(report, misfit=0.5)).objective == "noise2self"
 
 
-def test_auto_takes_noise2self_where_the_noise_cannot_be_measured() -> None:
+def test_auto_chooses_noise2self_without_a_noise_measurement() -> None:
     even = np.full((64, 64), 7.0)
     with pytest.raises(InputError):
         noise_reports(Planes(even, "YX"))
@@ -239,7 +239,7 @@ def test_auto_takes_noise2self_where_the_noise_cannot_be_measured() -> None:
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_auto_hides_as_much_as_the_noise_is_correlated(photons, axis: int) -> None:
+def test_auto_hides_the_correlation_length(photons, axis: int) -> None:
     white = np.random.default_rng(2).normal(size=photons.shape)
     noisy = photons + 20 * ndimage.uniform_filter1d(white, 2, axis=axis, mode="wrap")
     objective = resolve(ObjectiveConfig(kind="auto"), Planes(noisy, "YX"))
@@ -258,7 +258,7 @@ def test_the_channel_with_the_largest_blind_spot_decides(photons: np.ndarray) ->
         assert advice.objective == "noise2void"
 
 
-def test_the_blind_spot_reaches_as_far_as_the_noise_of_any_channel(photons) -> None:
+def test_the_blind_spot_covers_the_correlation_of_any_channel(photons) -> None:
     white = np.random.default_rng(2).normal(size=(2, *photons.shape))
     along = [
         photons + 20 * ndimage.uniform_filter1d(part, 2, axis=axis, mode="wrap")
@@ -271,13 +271,13 @@ def test_the_blind_spot_reaches_as_far_as_the_noise_of_any_channel(photons) -> N
 
 @pytest.fixture(scope="module")
 def fine() -> np.ndarray:
-    """A picture with details as fine as pixels and next to no noise, (256, 256), 8 bits."""
-    picture = data.camera()[96:352, 200:456]
-    noisy = picture + np.random.default_rng(4).normal(0, 0.3, picture.shape)
+    """A image with details as fine as pixels and next to no noise, (256, 256), 8 bits."""
+    image = data.camera()[96:352, 200:456]
+    noisy = image + np.random.default_rng(4).normal(0, 0.3, image.shape)
     return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
 
 
-def test_structure_that_the_shipped_network_does_not_know_is_not_taken_for_noise(fine) -> None:
+def test_structure_that_the_network_does_not_know_is_not_noise(fine) -> None:
     """Blind spots would blur it."""
     (report,) = noise_reports(Planes(fine, "YX"))
     assert report.residual.ratio > 2
@@ -286,7 +286,7 @@ def test_structure_that_the_shipped_network_does_not_know_is_not_taken_for_noise
     # Random weights know no structure at all.
     unlike = diagnose([report], fine_tuning=False)
     assert unlike == diagnose([replace(report, residual=None)], fine_tuning=False)
-    objective = resolve(ObjectiveConfig(), Planes(fine, "YX"), adapting=True)
+    objective = resolve(ObjectiveConfig(), Planes(fine, "YX"), fine_tuning=True)
     assert objective.kind == "r2r"
     assert objective.noise.read_noise == pytest.approx((report.noise_std,))
 
@@ -295,12 +295,12 @@ def test_structure_that_the_shipped_network_does_not_know_is_not_taken_for_noise
 def test_structure_without_any_noise_is_kept(fine, dtype) -> None:
     flat = np.full(fine.shape, 50, dtype)
     flat[64:192, 64:192] = fine[64:192, 64:192]
-    objective = resolve(ObjectiveConfig(), Planes(flat, "YX"), adapting=True)
+    objective = resolve(ObjectiveConfig(), Planes(flat, "YX"), fine_tuning=True)
     assert objective.kind == "r2r"
     assert 0 < objective.noise.read_noise[0] < 1
 
 
-def test_the_recommendation_says_what_the_network_does_not_know(fine) -> None:
+def test_the_report_names_unknown_structure(fine) -> None:
     (report,) = noise_reports(Planes(fine, "YX"))
     texts = [finding.text for finding in describe(report)]
     assert any("times as much as the noise: it does not know" in text for text in texts)
@@ -309,7 +309,7 @@ def test_the_recommendation_says_what_the_network_does_not_know(fine) -> None:
 
 
 @pytest.mark.parametrize("blur", [0.5, 0.7])
-def test_correlated_noise_is_not_taken_for_structure(blur: float) -> None:
+def test_correlated_noise_is_not_structure(blur: float) -> None:
     scene = blobs(256, 10, 20, 120, 0)
     noise = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=scene.shape), blur)
     noisy = (scene + 12 * noise / noise.std()).astype(np.float32)
@@ -319,7 +319,7 @@ def test_correlated_noise_is_not_taken_for_structure(blur: float) -> None:
     assert diagnosed(report).objective == "noise2void"
 
 
-def test_smooth_noise_of_which_more_is_removed_is_not_taken_for_structure() -> None:
+def test_smooth_noise_with_a_large_residual_is_not_structure() -> None:
     scene = blobs(256, 10, 20, 120, 0)
     noise = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=scene.shape), 1.0)
     noisy = (scene + 12 * noise / noise.std()).astype(np.float32)
@@ -328,7 +328,7 @@ def test_smooth_noise_of_which_more_is_removed_is_not_taken_for_structure() -> N
     assert diagnosed(report).objective == "noise2void"
     assert any("cannot be told from structure" in finding.text for finding in describe(report))
     # By hand, if it is structure.
-    assert resolve(ObjectiveConfig(kind="r2r"), Planes(noisy, "YX"), adapting=True).noise
+    assert resolve(ObjectiveConfig(kind="r2r"), Planes(noisy, "YX"), fine_tuning=True).noise
 
 
 @pytest.fixture(scope="module")
@@ -337,7 +337,7 @@ def rough() -> np.ndarray:
     return data.gravel()[128:384, 128:384]
 
 
-def test_structure_that_seems_to_be_correlated_noise_is_seen_through(rough) -> None:
+def test_structure_is_told_from_correlated_noise(rough) -> None:
     """Blind spots as large as that would blur it: 26 instead of 38 dB."""
     noisy = rough + np.random.default_rng(7).normal(0, 2, rough.shape)
     planes = Planes(np.clip(np.round(noisy), 0, 255).astype(np.uint8), "YX")
@@ -348,33 +348,33 @@ def test_structure_that_seems_to_be_correlated_noise_is_seen_through(rough) -> N
     assert diagnosed(replace(report, residual=None)).objective == "noise2void"
     assert diagnose([report], fine_tuning=False).objective == "noise2void"
     texts = " ".join(finding.text for finding in describe(report))
-    assert "white (independent from pixel to pixel), and is taken for the noise" in texts
+    assert "white (independent from pixel to pixel), so it is the noise" in texts
     assert "Correlated" not in texts
-    objective = resolve(ObjectiveConfig(), planes, adapting=True)
+    objective = resolve(ObjectiveConfig(), planes, fine_tuning=True)
     assert objective.noise.gain == (0.0,)
     # The structure counts as noise in part, in what is removed less than in what was measured.
     assert 2 < objective.noise.read_noise[0] < 0.9 * report.noise_std
 
 
 @pytest.mark.parametrize("photons_at_white", [100, 1000])
-def test_noise_that_structure_hides_is_measured_on_the_residual(rough, photons_at_white) -> None:
+def test_noise_hidden_by_structure_is_measured_by_the_residual(rough, photons_at_white) -> None:
     rng = np.random.default_rng(8)
     gain = 255 / photons_at_white
     noisy = (gain * rng.poisson(rough / gain)).astype(np.float32)
     (report,) = noise_reports(Planes(noisy, "YX"))
     assert diagnosed(replace(report, residual=None)).noise is None
-    objective = resolve(ObjectiveConfig(), Planes(noisy, "YX"), adapting=True)
+    objective = resolve(ObjectiveConfig(), Planes(noisy, "YX"), fine_tuning=True)
     assert objective.kind == "r2r"
     assert objective.noise.gain == pytest.approx((gain,), rel=0.25)
 
 
-def test_white_noise_of_unknown_growth_in_an_even_picture_is_drawn_from() -> None:
+def test_r2r_draws_white_noise_of_a_flat_image() -> None:
     scene = blobs(256, 6, 20, 104, 0)
     noisy = scene + np.random.default_rng(9).normal(0, 5, scene.shape)
     (report,) = noise_reports(Planes(noisy, "YX"))
     residual = pretrained_residual(Planes(noisy, "YX"), report)
     unknown = replace(report, gain_error=1e3, residual=residual)
-    assert not unknown.gain_is_known
+    assert not unknown.is_gain_known
     assert diagnosed(unknown).objective == "r2r"
     model = noise_model(unknown)
     assert model.gain == 0
@@ -399,7 +399,7 @@ def with_correlation(report: NoiseReport, first: float, **changes: float) -> Noi
     return replace(report, autocorrelation=found)
 
 
-def test_correlation_of_the_residual_beyond_that_of_the_noise_is_structure() -> None:
+def test_a_residual_more_correlated_than_the_noise_is_structure() -> None:
     """As in electron microscopy: calm places hold structure too, which counts as noise there."""
     least = NoiseModel(0.0, 0.0, 3.0)
     unknown = with_correlation(looked_at(correlation=(0.2, 0.0), noise=least), 0.03)
@@ -409,7 +409,7 @@ def test_correlation_of_the_residual_beyond_that_of_the_noise_is_structure() -> 
     assert noise_model(unknown) == least
     texts = " ".join(finding.text for finding in describe(unknown))
     assert "would remove structure with the noise" in texts
-    assert "taken for 3.00 grey levels RMS" in texts
+    assert "estimated at 3.00 grey levels RMS" in texts
     # Never more than was measured.
     more = replace(unknown.residual, noise=NoiseModel(0.0, 0.0, 7.0))
     assert noise_model(replace(unknown, residual=more)) == unknown.model
@@ -420,7 +420,7 @@ def test_correlation_of_the_residual_beyond_that_of_the_noise_is_structure() -> 
 
 
 @pytest.mark.parametrize("blur", [1.2, 1.5])
-def test_smooth_noise_is_not_taken_for_white_because_the_network_keeps_it(blur: float) -> None:
+def test_smooth_noise_is_not_white_by_the_residual(blur: float) -> None:
     scene = blobs(256, 10, 20, 120, 0)
     noise = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=scene.shape), blur)
     noisy = (scene + 12 * noise / noise.std()).astype(np.float32)
@@ -429,7 +429,7 @@ def test_smooth_noise_is_not_taken_for_white_because_the_network_keeps_it(blur: 
     assert case_of(replace(report, residual=white)) != "white by residual"
 
 
-def test_offsets_of_lines_that_spoil_the_measurement_leave_photon_noise(photons) -> None:
+def test_photon_noise_is_found_after_the_line_correction(photons) -> None:
     """Measured without them the noise seemed to be less than a tenth, and the rest structure."""
     noisy = camera(np.kron(photons, np.ones((2, 2))))
     (report,) = noise_reports(Planes(noisy, "YX"), ask_denoiser=False)
@@ -442,7 +442,7 @@ def test_offsets_of_lines_that_spoil_the_measurement_leave_photon_noise(photons)
     assert noise_model(wrong).gain == pytest.approx(3, rel=0.1)
 
 
-def test_a_plane_with_more_noise_than_the_others_holds_no_structure() -> None:
+def test_a_noisier_plane_of_a_stack_holds_no_structure() -> None:
     rng = np.random.default_rng(6)
     scene = blobs(256, 10, 20, 120, 0)
     stack = np.stack([scene + rng.normal(0, sigma, scene.shape) for sigma in (2, 2, 6, 2, 2)])
@@ -459,14 +459,14 @@ def test_a_blank_plane_is_passed_over(fine) -> None:
     assert pretrained_residual(Planes(stack, "TYX"), report).ratio > 1
 
 
-def test_of_a_large_plane_with_an_empty_middle_no_more_than_a_window_is_read(fine) -> None:
+def test_one_window_of_a_plane_with_an_empty_middle_is_read(fine) -> None:
     plane = np.zeros((2600, 2600), np.uint8)
     plane[:200, :200] = fine[:200, :200]
     report = noise_reports(Planes(fine, "YX"))[0]
     assert pretrained_residual(Planes(plane, "YX"), report) is None
 
 
-def test_smooth_noise_may_be_stronger_than_it_was_measured(fine) -> None:
+def test_smooth_noise_may_be_underestimated(fine) -> None:
     (report,) = noise_reports(Planes(fine, "YX"))
     smooth = replace(report.autocorrelation, y=(0.6, *report.autocorrelation.y[1:]))
     doubled = replace(report, residual=replace(report.residual, ratio=2.5))
@@ -474,7 +474,7 @@ def test_smooth_noise_may_be_stronger_than_it_was_measured(fine) -> None:
     assert case_of(replace(doubled, autocorrelation=smooth)) != "unknown structure"
 
 
-def test_what_is_filled_or_no_number_tells_nothing_of_the_noise(fine) -> None:
+def test_filled_and_missing_pixels_do_not_change_the_noise(fine) -> None:
     whole = noise_reports(Planes(fine, "YX"))[0]
     expected = pretrained_residual(Planes(fine, "YX"), whole).ratio
     filled = fine.astype(np.float32)
@@ -519,7 +519,7 @@ def test_auto_trains_what_it_has_chosen(tiny: Config, photons) -> None:
 @pytest.mark.parametrize(
     ("background", "read_noise", "low", "high"), [(10.0, 0.0, 0.6, 1.0), (0.0, 9.0, 0.0, 0.3)]
 )
-def test_r2r_knows_light_of_the_darkest_region_by_its_skewness(
+def test_r2r_tells_background_from_read_noise_by_skewness(
     background, read_noise, low, high
 ) -> None:
     """What is taken for read noise there is light, or what a camera's electronics make."""
@@ -540,14 +540,14 @@ def test_the_noise_is_measured_again_without_line_offsets(photons, kind, monkeyp
     noisy = Planes(camera(photons) + rows, "YX")
     seen = []
 
-    def corrected(material: Material, lines: str, *_: object) -> Material:
+    def corrected(material: TrainingImages, lines: str, *_: object) -> TrainingImages:
         seen.append(lines)
-        return Material(straight)
+        return TrainingImages(straight)
 
-    monkeypatch.setattr(Material, "corrected", corrected)
-    found = resolve(asked, noisy, adapting=True)
+    monkeypatch.setattr(TrainingImages, "corrected", corrected)
+    found = resolve(asked, noisy, fine_tuning=True)
     assert (seen, found.lines) == (["rows"], "rows")
-    assert found.noise == resolve(asked, straight, adapting=True).noise
+    assert found.noise == resolve(asked, straight, fine_tuning=True).noise
     # With them there seems to be more of it.
     without = ObjectiveConfig(kind="r2r", lines="none")
     assert resolve(without, noisy).noise.gain > found.noise.gain

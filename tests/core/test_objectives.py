@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -5,12 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from napari_redenoise.config import ObjectiveConfig
+from napari_redenoise.config import ObjectiveConfig, TrainedObjective
 from napari_redenoise.objectives import (
+    OBJECTIVE_NAMES,
     Neighbor2Neighbor,
     Noise2Noise,
     Noise2Self,
     Noise2Void,
+    PatchNoise,
     Sample,
     build_objective,
     masked_loss,
@@ -67,7 +71,7 @@ def test_the_noisy_patches_are_not_modified(objective) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("replacement", ["uniform", "median"])
-def test_noise2void_hides_what_the_shape_covers_and_lets_nothing_of_it_through(
+def test_noise2void_hides_all_pixels_of_the_mask_shape(
     shape: tuple[str, ...], replacement: str
 ) -> None:
     objective = Noise2Void(0.05, 5, replacement, shape)
@@ -85,7 +89,7 @@ def test_noise2void_hides_what_the_shape_covers_and_lets_nothing_of_it_through(
     assert 0.02 < hidden.float().mean() < 0.35
 
 
-def test_a_shape_larger_than_the_window_still_leaves_neighbours_to_take() -> None:
+def test_a_mask_shape_larger_than_the_window_leaves_neighbours() -> None:
     shape = ("1" * 9,) * 9
     noisy = noise(2, 1, 64, 64) + 10
     sample = Noise2Void(0.01, 3, "uniform", shape)(noisy, generator())
@@ -95,7 +99,7 @@ def test_a_shape_larger_than_the_window_still_leaves_neighbours_to_take() -> Non
     assert (sample.input[centres] > 5).float().mean() > 0.9
 
 
-def test_noise2void_takes_the_median_of_the_pixels_that_are_not_hidden() -> None:
+def test_noise2void_uses_the_median_of_visible_pixels() -> None:
     noisy = noise(2, 3, 20, 24)
     sample = Noise2Void(0.2, 5, "median")(noisy, generator())
     hidden = sample.mask[:, 0].numpy() == 1
@@ -120,17 +124,17 @@ def test_noise2void_takes_the_median_of_the_pixels_that_are_not_hidden() -> None
         (("00000", "00011", "00110", "00000", "00000"), 1),
     ],
 )
-def test_patches_are_only_turned_in_ways_that_leave_the_shape_as_it_is(shape, expected) -> None:
-    turns = Noise2Void(mask_shape=shape).turns
+def test_patches_have_the_symmetries_of_the_mask_shape(shape, expected) -> None:
+    turns = Noise2Void(mask_shape=shape).symmetries
     drawing = np.array([[cell == "1" for cell in row] for row in shape])
     assert len(turns) == len(set(turns)) == expected
     for mirrored, quarters in turns:
-        turned = np.rot90(drawing[:, ::-1] if mirrored else drawing, quarters)
-        np.testing.assert_array_equal(turned, drawing)
+        rotated = np.rot90(drawing[:, ::-1] if mirrored else drawing, quarters)
+        np.testing.assert_array_equal(rotated, drawing)
 
 
 @pytest.mark.parametrize("spacing", [2, 3, 4, 7])
-def test_the_input_of_noise2self_does_not_know_the_pixels_it_is_asked_for(spacing: int) -> None:
+def test_the_noise2self_input_is_independent_of_masked_pixels(spacing: int) -> None:
     noisy = noise(4, 2, 29, 34)
     sample = Noise2Self(spacing)(noisy, generator())
     other = torch.where(sample.mask == 1, noise(4, 2, 29, 34, seed=2) * 1e3, noisy)
@@ -141,7 +145,7 @@ def test_the_input_of_noise2self_does_not_know_the_pixels_it_is_asked_for(spacin
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**16), st.sampled_from([3, 5, 7]), st.integers(16, 30), st.integers(16, 30))
-def test_noise2void_replaces_a_pixel_by_another_one_of_its_window(
+def test_noise2void_replaces_a_pixel_by_one_of_its_window(
     seed: int, window: int, height: int, width: int
 ) -> None:
     noisy = unique_values(3, height, width)
@@ -184,8 +188,8 @@ def test_a_window_larger_than_the_patch_shrinks_to_it() -> None:
 
 
 def test_noise2void_takes_the_same_neighbour_in_all_channels() -> None:
-    picture = unique_values(2, 20, 20)
-    sample = Noise2Void(0.3, 5)(torch.cat([picture, picture + 1000], 1), generator())
+    image = unique_values(2, 20, 20)
+    sample = Noise2Void(0.3, 5)(torch.cat([image, image + 1000], 1), generator())
     torch.testing.assert_close(
         sample.input[:, 1] - sample.input[:, 0], torch.full((2, 20, 20), 1e3)
     )
@@ -201,25 +205,25 @@ def test_noise2self_masks_one_pixel_per_square_of_its_grid(spacing: int) -> None
     side = 6 * spacing
     mask = Noise2Self(spacing)(noise(8, 1, side, side), generator()).mask
     assert mask.flatten(1).sum(1).tolist() == [36.0] * 8
-    for picture in mask[:, 0]:
-        rows, columns = picture.nonzero().T
+    for image in mask[:, 0]:
+        rows, columns = image.nonzero().T
         assert len((rows % spacing).unique()) == len((columns % spacing).unique()) == 1
 
 
 @pytest.mark.parametrize("share", [0.04, 0.08, 0.3])
 def test_noise2void_masks_about_the_nominal_share(share: float) -> None:
     mask = Noise2Void(share, 5)(noise(16, 1, 64, 64), generator()).mask
-    deviation = np.sqrt(share * (1 - share) / mask.numel())
-    assert abs(float(mask.mean()) - share) < 5 * deviation
+    std = np.sqrt(share * (1 - share) / mask.numel())
+    assert abs(float(mask.mean()) - share) < 5 * std
 
 
 def test_every_phase_of_the_grid_occurs() -> None:
     mask = Noise2Self(4)(noise(300, 1, 16, 16), generator()).mask
-    phases = {tuple(picture.nonzero()[0].tolist()) for picture in mask[:, 0]}
+    phases = {tuple(image.nonzero()[0].tolist()) for image in mask[:, 0]}
     assert phases == {(row, column) for row in range(4) for column in range(4)}
 
 
-def test_neighbour_mean_is_a_weighted_mean_without_the_pixel_itself() -> None:
+def test_neighbour_mean_excludes_the_pixel_itself() -> None:
     x = noise(2, 3, 17, 23)
     taps = np.array([[0.5, 1, 0.5], [1, 0, 1], [0.5, 1, 0.5]]) / 6
     expected = ndimage.convolve(x.double().numpy(), taps[None, None], mode="mirror")
@@ -279,8 +283,8 @@ SIGMAS = (0.4, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 6.0)
 
 
 @pytest.fixture(scope="module")
-def pictures() -> tuple[np.ndarray, np.ndarray]:
-    """A clean picture with fine and coarse structure, and the same with noise."""
+def images() -> tuple[np.ndarray, np.ndarray]:
+    """A clean image with fine and coarse structure, and the same with noise."""
     random = np.random.default_rng(3)
     clean = ndimage.gaussian_filter(random.normal(size=(128, 128)), 2.5)
     clean /= clean.std()
@@ -314,20 +318,18 @@ every_promising = pytest.mark.parametrize("objective", PROMISING.values(), ids=P
 
 
 @pytest.mark.parametrize("objective", [Noise2Self(4), Noise2Void(0.08, 5)], ids=["grid", "random"])
-def test_the_best_filter_for_the_loss_is_the_best_filter_for_the_clean_picture(
-    objective, pictures
-) -> None:
-    clean, noisy = pictures
+def test_the_loss_finds_the_best_filter_for_the_clean_image(objective, images) -> None:
+    clean, noisy = images
     true = [np.mean((ndimage.gaussian_filter(noisy, sigma) - clean) ** 2) for sigma in SIGMAS]
     best = int(np.argmin(true))
     assert 0 < best < len(SIGMAS) - 1
     assert int(np.argmin(losses(objective, noisy, noisy))) == best
 
 
-def test_a_blind_pixel_that_holds_a_median_finds_the_best_filter_too(pictures) -> None:
+def test_median_replacement_finds_the_best_filter(images) -> None:
     # A median is a good guess itself, and favours filters a little narrower: by no whole step here.
     sigmas = (0.4, 0.8, 1.2, 2.0, 3.5)
-    clean, noisy = pictures
+    clean, noisy = images
     true = [np.mean((ndimage.gaussian_filter(noisy, sigma) - clean) ** 2) for sigma in sigmas]
     assert int(np.argmin(true)) == 2
     medians = Noise2Void(0.08, 5, "median")
@@ -338,19 +340,17 @@ def test_a_blind_pixel_that_holds_a_median_finds_the_best_filter_too(pictures) -
 
 
 @every_promising
-def test_the_loss_exceeds_the_loss_against_the_clean_picture_by_the_variance_of_the_noise(
-    objective, pictures
-) -> None:
-    clean, noisy = pictures
+def test_the_loss_exceeds_the_clean_loss_by_the_noise_variance(objective, images) -> None:
+    clean, noisy = images
     against_clean = losses(objective, noisy, clean)
     excess = losses(objective, noisy, noisy) - against_clean
     np.testing.assert_allclose(excess, 0.8**2, rtol=0.05)
     assert np.ptp(excess) < 0.1 * np.ptp(against_clean)
 
 
-def test_noise_along_x_needs_a_mask_along_x(pictures) -> None:
+def test_noise_along_x_needs_a_mask_along_x(images) -> None:
     """With correlated noise a blind pixel prefers narrow filters; a blind bar does not."""
-    clean, _ = pictures
+    clean, _ = images
     white = np.random.default_rng(5).normal(size=clean.shape)
     noisy = clean + 0.9 * ndimage.uniform_filter1d(white, 3, axis=1, mode="wrap") * np.sqrt(3)
     true = [np.mean((ndimage.gaussian_filter(noisy, sigma) - clean) ** 2) for sigma in SIGMAS]
@@ -358,3 +358,11 @@ def test_noise_along_x_needs_a_mask_along_x(pictures) -> None:
     assert int(np.argmin(losses(Noise2Void(0.05, 5), noisy, noisy))) < best
     bar = Noise2Void(0.05, 9, "uniform", ("11111",))
     assert int(np.argmin(losses(bar, noisy, noisy))) == best
+
+
+def test_every_objective_has_a_name_and_can_be_built() -> None:
+    assert set(OBJECTIVE_NAMES) == set(get_args(TrainedObjective))
+    for kind in OBJECTIVE_NAMES:
+        noise = PatchNoise((1.0,), (0.0,), (0.0,)) if kind == "r2r" else None
+        built = build_objective(ObjectiveConfig(kind=kind), noise)
+        assert type(built).__name__ == OBJECTIVE_NAMES[kind][0]

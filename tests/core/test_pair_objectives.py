@@ -9,7 +9,7 @@ from napari_redenoise.objectives import (
     R2R,
     Neighbor2Neighbor,
     Noise2Noise,
-    NoiseFigures,
+    PatchNoise,
     Supervised,
     build_objective,
     masked_loss,
@@ -32,9 +32,9 @@ def blurred(x: torch.Tensor, sigma: float) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def clean() -> torch.Tensor:
-    """Smooth structures, (1, 1, 256, 256), mean 0 and deviation 1."""
-    picture = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(256, 256)), 4)
-    return torch.from_numpy(picture / picture.std()).float()[None, None]
+    """Smooth structures, (1, 1, 256, 256), mean 0 and standard deviation 1."""
+    image = ndimage.gaussian_filter(np.random.default_rng(3).normal(size=(256, 256)), 4)
+    return torch.from_numpy(image / image.std()).float()[None, None]
 
 
 def test_noise2noise_predicts_one_shot_from_the_other() -> None:
@@ -53,7 +53,7 @@ def test_noise2noise_predicts_one_shot_from_the_other() -> None:
     assert (sample.mask == 1).all()
 
 
-def test_the_loss_of_noise2noise_exceeds_the_true_one_by_the_variance_of_the_noise(clean) -> None:
+def test_noise2noise_loss_exceeds_the_clean_one_by_the_variance(clean) -> None:
     shots = [clean + 0.8 * noise(*clean.shape, seed=seed) for seed in (4, 5)]
     sample = Noise2Noise()(torch.cat(shots, 1), generator())
     outputs = [blurred(sample.input, sigma) for sigma in SIGMAS]
@@ -71,10 +71,10 @@ def test_supervised_targets_are_the_second_half() -> None:
 
 
 @pytest.mark.parametrize("size", [(8, 12), (9, 13)])
-def test_neighbor2neighbor_takes_two_pixels_that_share_a_side_from_every_cell(size) -> None:
+def test_neighbor2neighbor_draws_two_adjacent_pixels_per_cell(size) -> None:
     height, width = size
-    picture = torch.arange(float(height * width)).reshape(1, 1, height, width).repeat(50, 1, 1, 1)
-    sample = Neighbor2Neighbor()(picture, generator())
+    image = torch.arange(float(height * width)).reshape(1, 1, height, width).repeat(50, 1, 1, 1)
+    sample = Neighbor2Neighbor()(image, generator())
     assert sample.input.shape == (50, 1, height // 2, width // 2)
     rows, columns = (
         torch.stack(parts)
@@ -95,7 +95,7 @@ def test_neighbor2neighbor_takes_two_pixels_that_share_a_side_from_every_cell(si
     assert (counts - expected).abs().max() < 5 * np.sqrt(expected * 7 / 8)
 
 
-def test_the_penalty_of_neighbor2neighbor_is_equation_10_of_the_paper() -> None:
+def test_the_neighbor2neighbor_penalty_is_equation_10() -> None:
     noisy = noise(3, 2, 10, 12)
     sample = Neighbor2Neighbor(1.5)(noisy, generator())
     prediction = noise(3, 2, 5, 6, seed=7)
@@ -112,7 +112,7 @@ def test_the_penalty_of_neighbor2neighbor_is_equation_10_of_the_paper() -> None:
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_the_regulariser_does_not_change_the_whole_picture_and_needs_no_gradient() -> None:
+def test_the_regulariser_needs_no_gradient_of_the_whole_image() -> None:
     weight = torch.ones((), requires_grad=True)
     noisy = noise(1, 1, 8, 8)
     sample = Neighbor2Neighbor()(noisy, generator())
@@ -123,7 +123,7 @@ def test_the_regulariser_does_not_change_the_whole_picture_and_needs_no_gradient
     assert Neighbor2Neighbor(0.0)(noisy, generator()).penalty is None
 
 
-def test_the_best_filter_for_neighbor2neighbor_is_the_best_for_the_clean_picture(clean) -> None:
+def test_neighbor2neighbor_finds_the_best_filter(clean) -> None:
     noisy = clean + 1.0 * noise(*clean.shape, seed=4)
     sample = Neighbor2Neighbor()(noisy, generator())
     half = clean[..., ::2, ::2]
@@ -135,14 +135,14 @@ def test_the_best_filter_for_neighbor2neighbor_is_the_best_for_the_clean_picture
 
 
 NOISES = {
-    "Gaussian": NoiseFigures((0.0,), (0.0,), (0.7,)),
-    "photons": NoiseFigures((0.15,), (-4.0,), (0.0,)),
-    "photons and read noise": NoiseFigures((0.1,), (-4.0,), (0.5,)),
+    "Gaussian": PatchNoise((0.0,), (0.0,), (0.7,)),
+    "photons": PatchNoise((0.15,), (-4.0,), (0.0,)),
+    "photons and read noise": PatchNoise((0.1,), (-4.0,), (0.5,)),
 }
 every_noise = pytest.mark.parametrize("figures", NOISES.values(), ids=NOISES)
 
 
-def shot(clean: torch.Tensor, figures: NoiseFigures, seed: int = 0) -> torch.Tensor:
+def shot(clean: torch.Tensor, figures: PatchNoise, seed: int = 0) -> torch.Tensor:
     """What a camera with these figures sees of a scene."""
     (gain,), (offset,), (read_noise,) = figures.gain, figures.offset, figures.read_noise
     light = clean
@@ -153,8 +153,8 @@ def shot(clean: torch.Tensor, figures: NoiseFigures, seed: int = 0) -> torch.Ten
 
 @every_noise
 @pytest.mark.parametrize("recorruption", [0.5, 1.0])
-def test_r2r_makes_two_pictures_without_bias_whose_noises_are_uncorrelated(
-    figures: NoiseFigures, recorruption: float
+def test_r2r_makes_unbiased_images_with_uncorrelated_noise(
+    figures: PatchNoise, recorruption: float
 ) -> None:
     for level in (-1.0, 0.0, 3.0):
         scene = torch.full((8, 1, 256, 256), level)
@@ -175,9 +175,9 @@ def test_r2r_makes_two_pictures_without_bias_whose_noises_are_uncorrelated(
 
 @pytest.mark.parametrize("photons", [0.0, 0.5, 2.0, 8.0])
 @pytest.mark.parametrize("read_noise", [1.0, 1.6])
-def test_in_the_dark_the_noises_of_r2r_have_little_in_common(photons, read_noise) -> None:
+def test_r2r_noises_are_hardly_correlated_in_the_dark(photons, read_noise) -> None:
     """Where read noise takes counts below zero, of which no photon can be taken."""
-    figures = NoiseFigures((1.0,), (0.0,), (read_noise,))
+    figures = PatchNoise((1.0,), (0.0,), (read_noise,))
     scene = torch.full((8, 1, 256, 256), photons)
     sample = R2R(figures)(shot(scene, figures), generator(9))
     source, target = ((part - photons).double() for part in (sample.input, sample.target))
@@ -187,7 +187,7 @@ def test_in_the_dark_the_noises_of_r2r_have_little_in_common(photons, read_noise
 
 
 @every_noise
-def test_r2r_divides_the_picture_and_loses_nothing(figures: NoiseFigures) -> None:
+def test_r2r_splits_the_image_without_loss(figures: PatchNoise) -> None:
     noisy = noise(2, 1, 32, 32)
     sample = R2R(figures, 0.5)(noisy, generator())
     torch.testing.assert_close(0.8 * sample.input + 0.2 * sample.target, noisy)
@@ -206,11 +206,11 @@ def test_the_loss_of_r2r_exceeds_the_true_one_by_a_constant(clean, figures) -> N
     assert np.ptp(found - true) < 0.06 * np.ptp(true)
 
 
-def test_a_gaussian_of_the_local_deviation_is_not_independent_and_thinning_is(clean) -> None:
+def test_thinning_is_independent_and_gaussian_noise_is_not(clean) -> None:
     """Why R2R is never given such a Gaussian where there are photons.
 
-    Both ways make noises n1, n2 without correlation. Independent ones also have E[n1^2 n2] = 0;
-    with z of the deviation sqrt(gain * (y - offset)) it is gain * (a^2 - 1) * variance instead.
+    Both ways make noises n1, n2 without correlation. Independent ones also have E[n1^2 n2] = 0.
+    With z of the standard deviation sqrt(gain * (y - offset)) it is gain * (a^2 - 1) * variance.
     """
     (gain,), (offset,), _ = NOISES["photons"].gain, NOISES["photons"].offset, ()
     scene = clean.expand(16, -1, -1, -1)
@@ -226,15 +226,13 @@ def test_a_gaussian_of_the_local_deviation_is_not_independent_and_thinning_is(cl
 
 @pytest.mark.parametrize("photons", [0.0, 2.0, 10.0, 40.0])
 @pytest.mark.parametrize("read_noise", [1.5, 4.0])
-def test_what_the_input_of_r2r_tells_of_the_noise_of_the_target_is_little(
-    photons, read_noise
-) -> None:
+def test_the_r2r_input_reveals_little_of_the_target_noise(photons, read_noise) -> None:
     """Read noise on photons, where a variance that follows the pixel itself gives the noise away.
 
     The target's noise as a function of the input's, by classes of the latter: what a network could
-    learn of it, as a share of the variance of the picture's noise.
+    learn of it, as a share of the variance of the image's noise.
     """
-    figures = NoiseFigures((1.0,), (0.0,), (read_noise,))
+    figures = PatchNoise((1.0,), (0.0,), (read_noise,))
     scene = torch.full((8, 1, 256, 256), photons)
     sample = R2R(figures)(shot(scene, figures), generator(9))
     source, target = ((part - photons).double().flatten() for part in (sample.input, sample.target))
@@ -245,8 +243,8 @@ def test_what_the_input_of_r2r_tells_of_the_noise_of_the_target_is_little(
 
 @pytest.mark.parametrize("photons", [0.05, 0.5, 2.0, 10.0, 50.0])
 @pytest.mark.parametrize("read_noise", [0.0, 2.0])
-def test_r2r_leaves_out_few_pixels_of_noise_that_is_as_it_says(photons, read_noise) -> None:
-    figures = NoiseFigures((1.0,), (0.0,), (read_noise,))
+def test_r2r_compares_nearly_all_pixels_of_modelled_noise(photons, read_noise) -> None:
+    figures = PatchNoise((1.0,), (0.0,), (read_noise,))
     noisy = shot(torch.full((8, 1, 256, 256), photons), figures)
     compared = R2R(figures)(noisy, generator()).mask
     assert compared.shape == (8, 1, 256, 256)
@@ -259,7 +257,7 @@ def test_r2r_leaves_out_few_pixels_of_noise_that_is_as_it_says(photons, read_noi
 
 
 @every_noise
-def test_r2r_leaves_out_single_pixels_that_the_noise_does_not_explain(figures) -> None:
+def test_r2r_does_not_compare_outliers(figures) -> None:
     scene = torch.zeros(1, 2, 64, 64)
     noisy = shot(scene, figures)
     noisy[0, 0, 20, 30], noisy[0, 1, 40, 0], noisy[0, 1, 63, 63] = 9.0, 9.0, -9.0
@@ -275,15 +273,15 @@ def test_r2r_leaves_out_single_pixels_that_the_noise_does_not_explain(figures) -
 @pytest.mark.parametrize(
     ("figures", "compares"),
     [
-        (NoiseFigures((0.01,), (0.0,), (1.0,)), False),
-        (NoiseFigures((0.01,), (-100.0,), (0.0,)), True),
+        (PatchNoise((0.01,), (0.0,), (1.0,)), False),
+        (PatchNoise((0.01,), (-100.0,), (0.0,)), True),
         # No camera that counts photons.
-        (NoiseFigures((0.0,), (0.0,), (1.0,)), True),
+        (PatchNoise((0.0,), (0.0,), (1.0,)), True),
         # Light of the darkest region is among the read noise.
-        (NoiseFigures((0.01,), (0.0,), (1.0,), (1.0,)), True),
+        (PatchNoise((0.01,), (0.0,), (1.0,), (1.0,)), True),
     ],
 )
-def test_r2r_leaves_out_the_long_tails_of_the_read_noise_of_cameras(figures, compares) -> None:
+def test_r2r_does_not_compare_long_tails_of_read_noise(figures, compares) -> None:
     """Cameras of uneven pixels: one in a thousand is noisy, and would be learned as signal."""
     noisy = torch.zeros(1, 1, 32, 32)
     noisy[0, 0, 20, 12], noisy[0, 0, 9, 25] = 2.5, -2.5
@@ -300,7 +298,7 @@ def test_draws_for_a_prediction_are_the_inputs_of_training() -> None:
 
 
 def test_channels_have_their_own_noise() -> None:
-    figures = NoiseFigures((0.3, 0.0), (-3.0, 0.0), (0.0, 0.5))
+    figures = PatchNoise((0.3, 0.0), (-3.0, 0.0), (0.0, 0.5))
     noisy = torch.zeros(4, 2, 128, 128)
     sample = R2R(figures)(noisy, generator())
     assert float(sample.input[:, 1].std()) == pytest.approx(0.5 * 0.5, rel=0.03)
@@ -309,6 +307,6 @@ def test_channels_have_their_own_noise() -> None:
     assert float(sample.input[:, 0].std()) == pytest.approx(expected, rel=0.03)
 
 
-def test_r2r_without_figures_is_refused() -> None:
+def test_r2r_without_noise_is_refused() -> None:
     with pytest.raises(ConfigError, match="gain, offset and read noise"):
         build_objective(ObjectiveConfig(kind="r2r"))

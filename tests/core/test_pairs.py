@@ -67,30 +67,30 @@ def test_both_shots_are_normalised_alike_over_both() -> None:
     np.testing.assert_allclose(pool.blocks[0], expected, atol=1e-5)
 
 
-def test_patches_are_turned_in_the_allowed_ways_only() -> None:
+def test_patches_have_the_allowed_orientations_only() -> None:
     block = numbers(1, 24, 24)
     pool = load_pool(Planes(block[0], "YX"), generator(), most_pixels=10**6)
-    turns = Noise2Void(mask_shape=("111",)).turns
+    orientations = Noise2Void(mask_shape=("111",)).symmetries
     along_x = 0.0
-    for patch in next(patches(pool, 8, 100, generator(), turns)).noisy:
+    for patch in next(patches(pool, 8, 100, generator(), orientations)).noisy:
         step = (patch[0, 0, 1] - patch[0, 0, 0]).abs()
         along_x = max(along_x, float(step))
     # Neighbours along x differ by one grey level, those along y by 24.
     assert along_x == pytest.approx(1 / pool.normalisation.std[0], rel=1e-3)
 
 
-def test_images_of_different_shapes_are_refused_in_words() -> None:
+def test_images_of_different_shapes_are_refused() -> None:
     with pytest.raises(InputError, match=r"\(20, 24\) and \(20, 25\).*same scene"):
         TwoImages(Planes(numbers(20, 24), "YX"), Planes(numbers(20, 25), "YX"))
 
 
-def test_the_same_image_twice_is_refused_in_words(tiny: Config, noisy) -> None:
+def test_the_same_image_twice_is_refused(tiny: Config, noisy) -> None:
     model = Redenoiser(tiny.replace({"objective.kind": "noise2noise"}), "cpu")
     with pytest.raises(InputError, match="another shot"):
         model.fit(noisy, target=noisy.copy())
 
 
-def test_a_single_image_has_no_neighbouring_frames(tiny: Config, noisy) -> None:
+def test_a_single_image_has_no_consecutive_frames(tiny: Config, noisy) -> None:
     model = Redenoiser(tiny.replace({"objective.kind": "noise2noise"}), "cpu")
     with pytest.raises(InputError, match="second image, or a stack"):
         model.fit(noisy)
@@ -120,7 +120,7 @@ def test_every_objective_trains_every_backbone(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_objective_takes_most_of_the_noise_away(tiny: Config, kind: str) -> None:
+def test_every_objective_removes_most_of_the_noise(tiny: Config, kind: str) -> None:
     y, x = np.mgrid[:96, :96]
     clean = 60 + 40 * np.sin(y / 9) * np.cos(x / 7)
     random = np.random.default_rng(0)
@@ -163,6 +163,6 @@ def test_noise_of_the_wrong_number_of_channels_is_refused(tiny: Config, noisy) -
         ({"objective.noise": {"gain": (1.0, 2.0), "offset": (1.0, 2.0, 3.0)}}, "per channel"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused_in_words(changes, words: str) -> None:
+def test_invalid_settings_are_refused_with_a_remedy(changes, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Config().replace(changes)

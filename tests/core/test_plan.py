@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise.model import Material, TrainingPlan, _material, measure_noise
+from napari_redenoise.model import TrainingImages, TrainingPlan, _training_images, measure_noise
 from napari_redenoise.noise import poisson_gaussian
 
 GAIN, SIGMA = 3.0, 10.0
@@ -30,13 +30,13 @@ def with_lines() -> np.ndarray:
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How often the noise of an image is measured."""
     calls: list[int] = []
-    real = _material.noise_reports
+    real = _training_images.noise_reports
 
     def counting(*arguments: object, **keywords: object) -> object:
         calls.append(1)
         return real(*arguments, **keywords)
 
-    monkeypatch.setattr(_material, "noise_reports", counting)
+    monkeypatch.setattr(_training_images, "noise_reports", counting)
     return calls
 
 
@@ -77,7 +77,7 @@ def test_with_reports_the_noise_is_not_measured_again(tiny: Config, measured) ->
     assert plan.config.objective.noise.gain == pytest.approx((GAIN,), rel=0.15)
 
 
-def test_the_configuration_stays_as_it_was_asked_for(tiny: Config) -> None:
+def test_the_configuration_is_never_changed(tiny: Config) -> None:
     config = tiny.replace({"objective.kind": "auto"})
     model = Redenoiser(config, "cpu").fit(np.stack([photons(), photons(1)]), "CYX")
     assert model.config == config
@@ -118,7 +118,7 @@ def test_steps_take_the_place_of_those_of_the_configuration(tiny: Config) -> Non
     assert (model.session.step, model.config) == (2, tiny)
 
 
-def test_what_is_planned_is_said(tiny: Config) -> None:
+def test_the_plan_is_described(tiny: Config) -> None:
     auto = {"objective.kind": "auto"}
     first, *rest = Redenoiser(tiny.replace(auto), "cpu").plan(with_lines()).sentences()
     assert first == "line correction: offsets of rows are subtracted"
@@ -131,16 +131,16 @@ def test_what_is_planned_is_said(tiny: Config) -> None:
 
 def test_a_line_correction_is_made_once(tiny: Config, monkeypatch) -> None:
     corrected = []
-    real = _material.correct_lines
+    real = _training_images.correct_lines
 
     def counting(planes, *arguments, **keywords):
         corrected.append(planes)
         return real(planes, *arguments, **keywords)
 
-    monkeypatch.setattr(_material, "correct_lines", counting)
+    monkeypatch.setattr(_training_images, "correct_lines", counting)
     Redenoiser(tiny.replace({"objective.kind": "auto"}), "cpu").fit(with_lines())
     assert len(corrected) == 1
-    material = Material.of(with_lines(), None)
+    material = TrainingImages.of(with_lines(), None)
     assert material.corrected("rows", Redenoiser(tiny, "cpu").device) is material.corrected(
         "rows", Redenoiser(tiny, "cpu").device
     )

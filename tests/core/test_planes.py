@@ -14,7 +14,7 @@ every_axes = pytest.mark.parametrize("axes", AXES)
 WHOLE = slice(None)
 
 
-def picture(axes: str) -> np.ndarray:
+def numbered(axes: str) -> np.ndarray:
     """Every pixel its own number."""
     shape = [SIZES[axis] for axis in axes]
     return np.arange(np.prod(shape), dtype=np.uint32).reshape(shape)
@@ -29,7 +29,7 @@ def by_name(array: Any, axes: str, order: str) -> np.ndarray:
 
 @every_axes
 def test_reading_gives_channels_rows_and_columns_of_a_sample(axes: str) -> None:
-    array = picture(axes)
+    array = numbered(axes)
     planes = Planes(array, axes)
     samples = [axis for axis in axes if axis not in "CYX"]
     expected = by_name(array, axes, "".join(samples) + "CYX")
@@ -46,8 +46,8 @@ def test_reading_gives_channels_rows_and_columns_of_a_sample(axes: str) -> None:
 
 @every_axes
 @pytest.mark.parametrize("kind", ["numpy", "dask", "zarr"])
-def test_what_is_read_and_written_window_by_window_is_the_same_array(axes: str, kind: str) -> None:
-    array = picture(axes)
+def test_reading_and_writing_windows_copies_the_array(axes: str, kind: str) -> None:
+    array = numbered(axes)
     before = array.copy()
     source = {"numpy": array, "dask": da.from_array(array, chunks=7), "zarr": stored(array)}[kind]
     target = stored(np.zeros_like(array)) if kind == "zarr" else np.zeros_like(array)
@@ -66,11 +66,11 @@ def stored(array: np.ndarray) -> zarr.Array:
 
 @every_axes
 def test_a_mask_is_written_without_the_channel_axis(axes: str) -> None:
-    planes = Planes(picture(axes), axes)
+    planes = Planes(numbered(axes), axes)
     without = axes.replace("C", "")
     assert planes.axes_without_channels == without
     assert planes.shape_without_channels == tuple(SIZES[axis] for axis in without)
-    expected = picture(without)
+    expected = numbered(without)
     target = np.zeros_like(expected)
     single = Planes(expected, without)
     for index in planes.indices():
@@ -106,7 +106,7 @@ def zeros(*shape: int, dtype: Any = np.uint8) -> np.ndarray:
         (zeros(0, 20, 20), "TYX", "holds no pixels: choose another"),
         (zeros(20, 15), "YX", r"at least 16 x 16 pixels, got 20 x 15 .*: check the axes"),
         (zeros(20, 30, 3), "CYX", r"at least 16 x 16 pixels, got 30 x 3 .*: check the axes"),
-        (zeros(17, 20, 20), "CYX", "at most 16 channels, got 17 .*say so in the axes"),
+        (zeros(17, 20, 20), "CYX", "at most 16 channels, got 17 .*name that axis T or Z"),
     ],
 )
 def test_what_cannot_be_denoised_is_refused_with_a_remedy(array, axes, message) -> None:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_redenoise.data import Normalisation, Planes, Pool, load_pool, patches
-from napari_redenoise.data import _patches as pool_module
+from napari_redenoise.data import Normalisation, Planes, Pool, _bounded_reading, load_pool, patches
 from napari_redenoise.errors import InputError
 
 
@@ -81,7 +80,7 @@ def test_a_given_normalisation_is_used_instead_of_the_images_own(noisy: np.ndarr
 @pytest.mark.parametrize("value", [0, 7, 0.1, 1e-30, 1e30])
 @pytest.mark.parametrize("shape", [(33, 47), (256, 256)])
 def test_a_constant_image_is_refused(value: float, shape) -> None:
-    with pytest.raises(InputError, match="same value: there is nothing to denoise"):
+    with pytest.raises(InputError, match="same value, so there is nothing to denoise"):
         load_pool(Planes(np.full(shape, value), "YX"), generator())
 
 
@@ -123,7 +122,7 @@ def test_the_image_is_bit_identical_afterwards(noisy: np.ndarray) -> None:
 
 
 def test_a_large_image_is_read_in_part_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "BLOCK", 32)
+    monkeypatch.setattr(_bounded_reading, "BLOCK", 32)
     image = Counting(np.random.default_rng(0).integers(0, 99, (5, 100, 130)).astype(np.uint8))
     pool = load_pool(Planes(image, "TYX"), generator(), most_pixels=4000)
     largest = max(block.numel() for block in pool.blocks)
@@ -133,7 +132,7 @@ def test_a_large_image_is_read_in_part_only(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_small_image_is_read_once_and_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "BLOCK", 32)
+    monkeypatch.setattr(_bounded_reading, "BLOCK", 32)
     array = np.random.default_rng(0).permutation(100 * 70).reshape(100, 70)
     image = Counting(array)
     pool = load_pool(Planes(image, "YX"), generator(), Normalisation((0.0,), (1024.0,)))
@@ -148,7 +147,7 @@ def test_one_block_is_read_even_if_it_is_more_than_allowed(noisy: np.ndarray) ->
 
 
 def test_blocks_are_chosen_by_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "BLOCK", 32)
+    monkeypatch.setattr(_bounded_reading, "BLOCK", 32)
     planes = Planes(np.random.default_rng(0).normal(size=(200, 200)), "YX")
     given = Normalisation((0.0,), (1.0,))
     first, again, other = (
@@ -173,11 +172,11 @@ def test_patches_are_as_large_as_the_smallest_image_allows() -> None:
 def test_all_eight_orientations_and_all_positions_occur() -> None:
     block = np.arange(20.0).reshape(1, 4, 5)
     orientations = {
-        tuple(np.rot90(flipped, turns).ravel())
+        tuple(np.rot90(flipped, rotations).ravel())
         for left in (0, 1)
         for window in [block[0, :, left : left + 4]]
         for flipped in (window, window[:, ::-1])
-        for turns in range(4)
+        for rotations in range(4)
     }
     assert len(orientations) == 16
     batch = next(patches(pool_of(block), 4, 400, generator())).noisy
@@ -191,7 +190,7 @@ def test_blocks_are_visited_in_proportion_to_their_area() -> None:
     assert float(batch[:, 0, 0, 0].mean()) == pytest.approx(0.75, abs=0.05)
 
 
-def test_patches_are_determined_by_the_seed_and_leave_the_global_generator_alone() -> None:
+def test_patches_are_determined_by_the_seed_alone() -> None:
     pool = pool_of(np.random.default_rng(0).normal(size=(1, 60, 60)))
     before = torch.get_rng_state()
     streams = [patches(pool, 16, 4, generator(seed)) for seed in (1, 1, 2)]

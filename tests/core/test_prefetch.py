@@ -16,7 +16,7 @@ import torch
 
 from napari_redenoise import Config, FolderConfig, FolderTraining
 from napari_redenoise.errors import ConfigError
-from napari_redenoise.recipes._prefetch import ahead, default_workers
+from napari_redenoise.recipes._prefetch import default_workers, prefetch
 from napari_redenoise.training import StepDone
 
 
@@ -30,13 +30,13 @@ def test_results_come_in_the_order_of_their_keys(workers: int) -> None:
         time.sleep(0.003 * (key % 3))
         return key * key
 
-    assert list(ahead(make, range(20), workers)) == [key * key for key in range(20)]
+    assert list(prefetch(make, range(20), workers)) == [key * key for key in range(20)]
     assert workers_alive() == []
 
 
 def test_what_comes_next_is_made_before_it_is_asked_for() -> None:
     made = [threading.Event() for _ in range(9)]
-    with_two = ahead(lambda key: made[key].set(), range(9), 2)
+    with_two = prefetch(lambda key: made[key].set(), range(9), 2)
     next(with_two)
     # One more than workers are waiting or being made, and never more.
     assert all(event.wait(5) for event in made[:4])
@@ -46,11 +46,11 @@ def test_what_comes_next_is_made_before_it_is_asked_for() -> None:
 
 def test_several_are_made_at_once() -> None:
     together = threading.Barrier(3, timeout=5)
-    assert list(ahead(lambda _: together.wait() >= 0, range(6), 3)) == [True] * 6
+    assert list(prefetch(lambda _: together.wait() >= 0, range(6), 3)) == [True] * 6
 
 
-def test_an_endless_stream_ends_with_its_reader_and_leaves_no_thread() -> None:
-    stream = ahead(lambda key: key, itertools.count(), 2)
+def test_an_endless_stream_ends_with_its_reader() -> None:
+    stream = prefetch(lambda key: key, itertools.count(), 2)
     assert [next(stream), next(stream)] == [0, 1]
     assert len(workers_alive()) > 0
     stream.close()
@@ -64,7 +64,7 @@ def test_an_error_comes_to_who_asks_and_ends_the_others(workers: int) -> None:
             raise ValueError("the third")
         return key
 
-    stream = ahead(make, itertools.count(), workers)
+    stream = prefetch(make, itertools.count(), workers)
     assert [next(stream), next(stream)] == [0, 1]
     with pytest.raises(ValueError, match="the third"):
         next(stream)
@@ -126,7 +126,7 @@ def test_a_run_may_be_resumed_with_other_workers(
     for event in first.events():
         if isinstance(event, StepDone) and event.step == 4:
             break
-    first.save_state(tmp_path / "state.safetensors")
+    first.save_checkpoint(tmp_path / "state.safetensors")
     second.resume(tmp_path / "state.safetensors")
     list(second.events())
     assert second.state.losses == whole.state.losses
@@ -168,11 +168,11 @@ def test_ctrl_c_ends_the_command_soon_with_a_checkpoint(images: Path, tmp_path: 
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(30) == 130
-    assert (run / "training-state.safetensors").exists()
+    assert (run / "training-checkpoint.safetensors").exists()
 
 
 def test_fewer_workers_than_none_are_refused(small: Config, images: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be -1 workers: give 0 or more"):
+    with pytest.raises(ConfigError, match="number of workers is -1: give 0 or more"):
         run_of(small, images, -1)
 
 

@@ -10,7 +10,7 @@ from napari_redenoise import Config, Redenoiser
 
 @pytest.fixture
 def scoring(bench_data: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The rule by which all methods are scored, which lies beside the images."""
+    """The rule by which all methods are scored, next to the images."""
     spec = importlib.util.spec_from_file_location("scoring", bench_data.parent / "scoring.py")
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "scoring", module)
@@ -18,7 +18,7 @@ def scoring(bench_data: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_a_short_training_on_one_real_image_removes_most_of_its_noise(
+def test_a_short_training_removes_most_noise_of_a_real_image(
     bench_data: Path, scoring: ModuleType
 ) -> None:
     pairs = scoring.pairs("fmd_dev", root=bench_data)

@@ -33,7 +33,7 @@ OUTPUTS = ("denoised", "standard", "equivariant", "mask")
 
 
 def published_filter(weights: torch.Tensor, basis: torch.Tensor, *, out: bool) -> torch.Tensor:
-    """Plain filters: orientation g sees h through filter h - g of the n, turned by g."""
+    """Plain filters: orientation g sees h through filter h - g of the n, rotated by g."""
     n = basis.shape[2]
     fields, inputs, seen, _ = weights.shape
     rows = []
@@ -182,9 +182,7 @@ def test_the_published_mask_is_the_share_of_the_standard_branch(golden) -> None:
     assert 0.3 < np.mean(np.abs(added) < 1e-5) < 0.4  # where their correction's ReLU is at rest
 
 
-def test_the_expected_values_of_the_other_tests_are_the_published_ones(
-    golden, golden_checkpoint
-) -> None:
+def test_the_expected_values_are_the_published_ones(golden, golden_checkpoint) -> None:
     expected = published(golden_checkpoint, torch.from_numpy(golden["x"]))
     for name in OUTPUTS:
         assert_close(expected[name], torch.from_numpy(golden[name]), 3e-5)
@@ -195,7 +193,7 @@ def test_the_expected_values_of_the_other_tests_are_the_published_ones(
     [{}, {"channels": 3}, {"order": 8, "k": 5}, {"order": 2, "channels": 2}],
     ids=["C4 grey", "C4 RGB", "C8 5x5", "C2 two channels"],
 )
-def test_a_checkpoint_of_any_width_group_and_channels_is_computed_as_published(settings) -> None:
+def test_checkpoints_of_any_width_compute_as_published(settings) -> None:
     state = adarenet(**settings)
     image = noise(32, 64, channels=settings.get("channels", 1)).double()
     network = load_authors_checkpoint(state).double()
@@ -258,7 +256,7 @@ def test_every_form_of_a_checkpoint_is_read(disguise: str) -> None:
     assert_close(outputs(network, image), expected, 0.05 if disguise == "half" else 1e-5)
 
 
-def test_a_checkpoint_is_read_without_the_global_generator_and_is_not_changed() -> None:
+def test_reading_a_checkpoint_has_no_side_effects() -> None:
     state, before = adarenet(), torch.get_rng_state()
     copies = {name: value.clone() for name, value in state.items()}
     network = load_authors_checkpoint(state)
@@ -291,14 +289,17 @@ def test_a_checkpoint_is_read_without_the_global_generator_and_is_not_changed() 
         ({"unet._block1.0.weight": torch.ones(8, 99, 3, 3)}, "channels is not supported"),
         (
             {"unet_f._block1.2.filter": torch.ones(8, 8, 3, 3)},
-            "_block1.2.filter of the checkpoint does not follow from the weights beside it: save",
+            "_block1.2.filter of the checkpoint does not match its weights: save",
         ),
         ({"unet_f._block1.2.filter": torch.ones(8, 8, 3)}, r"_block1.2.filter .* has shape"),
-        ({"unet_f._block1.2.bias": torch.full((1, 8, 1, 1), torch.nan)}, "bias .* not follow"),
+        (
+            {"unet_f._block1.2.bias": torch.full((1, 8, 1, 1), torch.nan)},
+            "bias .* does not match its weights",
+        ),
         ({"epoch": 3}, "not a state_dict"),
     ],
 )
-def test_a_checkpoint_that_does_not_fit_is_refused_by_the_first_name(change, words) -> None:
+def test_a_checkpoint_that_does_not_fit_is_refused(change, words) -> None:
     state = {**adarenet(), **change}
     state = {name: value for name, value in state.items() if value is not None}
     with pytest.raises(ModelFileError, match=words):
@@ -334,7 +335,7 @@ def branch_error(network: nn.Module, image: torch.Tensor) -> float:
     return equivariance_error(branch, image, CyclicGroup(4), 1)
 
 
-def test_the_published_equivariant_branch_is_not_equivariant_and_ours_is(
+def test_only_our_equivariant_branch_is_equivariant(
     golden_checkpoint,
 ) -> None:
     image = noise(64, 64)
@@ -385,7 +386,7 @@ def test_fresh_weights_are_spread_as_published() -> None:
     assert small.bias.any()
 
 
-def test_fresh_coefficients_are_damped_where_a_function_turns_badly() -> None:
+def test_initial_coefficients_are_damped() -> None:
     layer = fresh(kind="equivariant", group="C8").branch.decoder[1][0]
     largest = layer.weight.detach().abs().amax((0, 1, 2)).numpy()
     bound = 0.4 * math.sqrt(6 / (layer.weight.shape[1] * layer.weight.shape[3]))
@@ -404,7 +405,7 @@ def test_fresh_reference_weights_come_from_the_seed_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_correction_of_the_reference_only_adds_light() -> None:
+def test_the_correction_of_the_reference_only_adds() -> None:
     for made, lowest in ((fresh(encoder_width=8, decoder_width=16), 0.0), (ours(), -1e9)):
         prediction = made(5 * noise(64, 64))
         share = prediction.mask
@@ -438,7 +439,7 @@ def test_other_sizes_are_padded_by_reflection_on_all_sides(size) -> None:
         assert_close(getattr(prediction, name), expected[name][..., rows, columns], 1e-4)
 
 
-def test_an_imported_network_comes_back_from_a_model_file_to_the_last_bit(tmp_path) -> None:
+def test_an_imported_network_is_saved_bit_by_bit(tmp_path) -> None:
     state, image = adarenet(channels=3, order=8), noise(40, 32, channels=3)
     network, config = load_authors_checkpoint(state), Config(network=authors_config(state))
     units = Normalisation((0.0,) * 3, (255.0,) * 3)
@@ -467,7 +468,7 @@ def test_a_configuration_from_before_has_the_default_variant() -> None:
     assert Config.from_json('{"network": {"kind": "adarenet"}}').network.variant == "default"
 
 
-def test_training_goes_on_from_an_imported_network() -> None:
+def test_training_continues_from_an_imported_network() -> None:
     state = adarenet()
     config = Config(network=authors_config(state)).replace({"training.steps": 12})
     training = start(config, torch.device("cpu"))

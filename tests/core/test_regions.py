@@ -12,10 +12,10 @@ from napari_redenoise.data import (
     Normalisation,
     Planes,
     TwoImages,
+    _bounded_reading,
     load_pool,
     patches,
 )
-from napari_redenoise.data import _patches as pool_module
 from napari_redenoise.errors import ConfigError, InputError
 
 # A power of two, by which grey levels stay exact; none is so far from the mean that it is cut off.
@@ -53,7 +53,7 @@ class Counting:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "BLOCK", 32)
+    monkeypatch.setattr(_bounded_reading, "BLOCK", 32)
 
 
 @pytest.mark.parametrize("pairs", [False, True])
@@ -65,7 +65,7 @@ def test_without_a_region_the_random_numbers_are_drawn_as_ever(pairs: bool) -> N
     drawn, expected = generator(3), generator(3)
     pool = load_pool(shots, drawn, UNIT, most_pixels=6000)
     batch = STD * next(patches(pool, 16, 4, drawn)).noisy
-    # Said anew, in the order in which version 0.1 drew: blocks, then area, corner and turn.
+    # The order of draws is that of version 0.1: blocks, then area, corner and orientation.
     edges = {"y": [0, 23, 46, 70], "x": [0, 30, 60, 90]}
     blocks = [
         (t, slice(*edges["y"][i : i + 2]), slice(*edges["x"][j : j + 2]))
@@ -86,13 +86,13 @@ def test_without_a_region_the_random_numbers_are_drawn_as_ever(pairs: bool) -> N
         strict=True,
     ):
         block = chosen[number]
-        top, left, turn = (
+        top, left, orientation = (
             int(torch.randint(high, (), generator=expected))
             for high in (block.shape[1] - 15, block.shape[2] - 15, 8)
         )
         window = block[:, top : top + 16, left : left + 16]
-        window = window[..., ::-1] if turn >= 4 else window
-        np.testing.assert_array_equal(patch.numpy(), np.rot90(window, turn % 4, (1, 2)))
+        window = window[..., ::-1] if orientation >= 4 else window
+        np.testing.assert_array_equal(patch.numpy(), np.rot90(window, orientation % 4, (1, 2)))
     assert torch.equal(drawn.get_state(), expected.get_state())
 
 
@@ -119,7 +119,7 @@ def test_blocks_are_visited_in_proportion_to_the_centres_in_them() -> None:
     assert float(right) == pytest.approx(0.75, abs=0.035)
 
 
-def test_a_region_at_the_border_is_learned_from_within_the_image() -> None:
+def test_patches_of_a_region_at_the_border_stay_inside() -> None:
     region = np.zeros((40, 40), bool)
     region[:2, 37:] = True
     pool = load_pool(Planes(numbers(40, 40), "YX", region), generator(), UNIT)
@@ -128,7 +128,7 @@ def test_a_region_at_the_border_is_learned_from_within_the_image() -> None:
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_centres_that_the_border_allows_go_before_those_that_it_does_not() -> None:
+def test_centres_away_from_the_border_are_preferred() -> None:
     region = np.zeros((32, 64), bool)
     region[0, 5] = region[20, 45] = True
     pool = load_pool(Planes(numbers(32, 64), "YX", region), generator(), UNIT)
@@ -184,43 +184,43 @@ def test_of_pairs_both_shots_count_inside_the_region() -> None:
     assert load_pool(shots, generator()).normalisation.mean[0] == pytest.approx(both.mean())
 
 
-def test_of_neighbouring_frames_pixels_count_that_are_inside_in_both() -> None:
+def test_pairs_of_frames_use_pixels_inside_in_both() -> None:
     stack = np.random.default_rng(0).normal(5, 2, (4, 40, 40))
     region = np.zeros(stack.shape, bool)
     region[1, 5:30], region[2, 10:35] = True, True
     normalisation = load_pool(NeighbouringFrames(Planes(stack, "TYX", region)), generator())
     assert normalisation.normalisation.mean[0] == pytest.approx(stack[1:3, 10:30].mean())
     region[2] = False
-    with pytest.raises(InputError, match=r"no pixel to learn from .* neighbouring frames .* both"):
+    with pytest.raises(
+        InputError, match=r"region holds no pixels: .* Noise2Noise on consecutive frames"
+    ):
         load_pool(NeighbouringFrames(Planes(stack, "TYX", region)), generator())
 
 
 @pytest.mark.parametrize(
     ("region", "words"),
     [
-        (np.zeros((70, 54), bool), r"no pixel to learn from lies inside the region: draw"),
+        (np.zeros((70, 54), bool), r"the training region holds no pixels: draw"),
         (np.ones((54, 70), bool), r"region of shape \(70, 54\), got \(54, 70\): draw it on this"),
         (np.ones((1, 70, 54), bool), r"got \(1, 70, 54\): draw it"),
         (np.ones((70, 54)), r"bool or integers, got float64: compare it with a threshold"),
     ],
 )
-def test_a_region_that_does_not_fit_is_refused_in_words(tiny: Config, noisy, region, words) -> None:
+def test_a_region_that_does_not_fit_is_refused(tiny: Config, noisy, region, words) -> None:
     model = Redenoiser(tiny, "cpu")
     with pytest.raises(InputError, match=words):
         model.fit(noisy, mask=region)
     assert not model.session.is_trained
 
 
-def test_a_region_of_one_value_is_refused_in_words(tiny: Config, noisy) -> None:
+def test_a_region_of_one_value_is_refused(tiny: Config, noisy) -> None:
     image = noisy.astype(np.float32)
     image[disc(70, 54)] = 7
     with pytest.raises(InputError, match=r"of the region has the same value.*another region"):
         Redenoiser(tiny, "cpu").fit(image, mask=disc(70, 54))
 
 
-def test_a_region_of_everything_changes_nothing_but_where_the_corners_are_drawn(
-    tiny: Config, noisy
-) -> None:
+def test_a_region_of_the_whole_image_changes_the_corners_only(tiny: Config, noisy) -> None:
     plain = Redenoiser(tiny, "cpu").fit(noisy)
     model = Redenoiser(tiny, "cpu").fit(noisy, mask=np.ones(noisy.shape, int).tolist())
     assert model.session.normalisation == plain.session.normalisation
@@ -230,19 +230,17 @@ def test_a_region_of_everything_changes_nothing_but_where_the_corners_are_drawn(
 
 
 @pytest.mark.parametrize("kind", ["noise2self", "noise2noise", "neighbor2neighbor"])
-def test_what_lies_outside_of_the_region_and_its_patches_is_not_learned_from(
-    tiny: Config, kind: str
-) -> None:
+def test_pixels_far_outside_the_region_do_not_matter(tiny: Config, kind: str) -> None:
     stack = np.random.default_rng(0).poisson(40.0, (3, 96, 96)).astype(np.float32)
     region = np.zeros((96, 96), bool)
     region[30:50, 30:50] = True
-    spoilt = stack.copy()
+    changed = stack.copy()
     # Patches of 32 (or twice as large) reach 32 pixels further at most.
-    spoilt[:, 85:], spoilt[..., 85:] = 1e6, np.nan
+    changed[:, 85:], changed[..., 85:] = 1e6, np.nan
     config = tiny.replace({"objective.kind": kind, "training.patch_size": 16})
     losses = [
         [event.loss for event in Redenoiser(config, "cpu").fit_events(image, mask=region)]
-        for image in (stack, spoilt)
+        for image in (stack, changed)
     ]
     assert losses[0] == losses[1]
 
@@ -283,7 +281,7 @@ def test_stacks_are_paired_each_with_its_own_frames(tiny: Config) -> None:
     )
 
 
-def test_other_images_that_do_not_fit_are_refused_in_words(tiny: Config, noisy) -> None:
+def test_other_images_that_do_not_fit_are_refused(tiny: Config, noisy) -> None:
     model = Redenoiser(tiny, "cpu")
     with pytest.raises(ConfigError, match="belongs to one image: leave it out"):
         model.plan(noisy, mask=np.ones(noisy.shape, bool), images=[noisy])

@@ -1,4 +1,4 @@
-"""The supported resolution: estimates against the truth of scenes that are known."""
+"""The supported resolution: estimates against the truth of synthetic scenes."""
 
 import math
 
@@ -13,14 +13,14 @@ from napari_redenoise.assessment import (
     Resolution,
     as_denoiser,
     in_pixels,
+    map_unsupported_detail,
+    measure_resolution,
+    measure_response,
     pixel_size_of,
-    resolution_of,
-    respond,
     support_map,
-    unsupported_detail,
 )
-from napari_redenoise.assessment._checks import supported_check
-from napari_redenoise.assessment._perturbation import removed_photons
+from napari_redenoise.assessment._checks import resolution_check
+from napari_redenoise.assessment._perturbation import draw_photon_loss
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
 from napari_redenoise.io import ImageFile
@@ -82,8 +82,8 @@ def median(window):
 def resolved(noisy, denoiser, noise, **options):
     """Resolution and result of a denoiser on a plane."""
     denoised = denoiser(noisy[None].astype(np.float32))
-    (fields,) = respond(noisy[None], denoised, denoiser, [noise], **options)
-    return resolution_of(fields), denoised[0]
+    (response,) = measure_response(noisy[None], denoised, denoiser, [noise], **options)
+    return measure_resolution(response), denoised[0]
 
 
 def assert_agrees(resolution, denoised, scene, tolerance=0.06, fewest=5):
@@ -130,13 +130,13 @@ def noisy_of(scene, model, seed=0):
 
 @pytest.mark.parametrize("denoiser", [gaussian(0.7), gaussian(2.0), median])
 @pytest.mark.parametrize("model", MODELS)
-def test_the_correlation_is_that_with_the_truth(scene, model, denoiser):
+def test_the_estimated_correlation_is_the_true_one(scene, model, denoiser):
     noisy = noisy_of(scene, model)
     resolution, denoised = resolved(noisy, denoiser, Noise(model))
     assert_agrees(resolution, denoised, scene)
 
 
-def test_of_the_noisy_image_itself_it_follows_from_the_noise(scene):
+def test_the_correlation_of_the_noisy_image_follows_from_noise(scene):
     model = MODELS[0]
     resolution, _ = resolved(noisy_of(scene, model), lambda window: window, Noise(model))
     for band in resolution.bands:
@@ -146,7 +146,7 @@ def test_of_the_noisy_image_itself_it_follows_from_the_noise(scene):
             assert band.correlation == pytest.approx(math.sqrt(power / (power + noise)), abs=0.05)
 
 
-def test_detail_that_is_made_up_is_not_supported(scene, another):
+def test_invented_detail_is_not_supported(scene, another):
     model, blur, width = MODELS[0], gaussian(0.8), 1.5
 
     # As much of it as there is in truth, and of the same texture: only that it is not there.
@@ -167,8 +167,8 @@ def test_detail_that_is_made_up_is_not_supported(scene, another):
     assert resolution.unsupported_contrast > honest.unsupported_contrast + 0.1
 
 
-def test_noise_that_is_let_through_is_no_detail():
-    """Without a scene nothing is supported, whatever a denoiser leaves."""
+def test_remaining_noise_is_not_supported_detail():
+    """Without a scene nothing is supported, whatever noise remains."""
     noisy = np.random.default_rng(0).poisson(50.0, SHAPE)
     resolution, _ = resolved(noisy, gaussian(1.0), Noise(MODELS[0]))
     assert resolution.supported == math.inf
@@ -186,11 +186,11 @@ def test_noise_behind_an_electron_multiplier(scene):
 
 @pytest.mark.parametrize("excess", [1.0, 1.5])
 @pytest.mark.parametrize("model", MODELS)
-def test_what_is_drawn_has_the_cumulants_of_the_noise(model, excess):
+def test_drawn_noise_has_the_cumulants_of_the_noise(model, excess):
     level, share = model.offset + 40 * max(model.gain, 1), 0.05
     rng = np.random.default_rng(1)
     flat = np.full((1500, 1500), level)
-    lost = removed_photons(flat, model, share, rng, excess=excess)
+    lost = draw_photon_loss(flat, model, share, rng, excess=excess)
     assert lost.mean() == pytest.approx(0.0, abs=5 * lost.std() / 1500)
     variance = float(model.variance(level))
     assert lost.var() == pytest.approx(share * variance, rel=0.01)
@@ -224,7 +224,7 @@ def test_standard_errors_are_those_of_repeats(scene):
         ((math.nan,) * 4, math.inf),
     ],
 )
-def test_the_scale_is_read_off_between_the_bands(correlations, limit):
+def test_the_scale_is_interpolated_between_bands(correlations, limit):
     edges = [8.0 / 2 ** (n / 2) for n in range(5)]
     resolution = Resolution(
         tuple(
@@ -256,7 +256,7 @@ def test_missing_and_clipped_pixels_do_not_count(scene):
             assert band.correlation == pytest.approx(other.correlation, abs=0.05)
 
 
-def test_without_enough_pixels_there_is_no_answer(scene):
+def test_too_few_pixels_give_no_resolution(scene):
     noisy = noisy_of(scene, MODELS[0])
     assert resolved(noisy[:40, :40], gaussian(1.0), Noise(MODELS[0]))[0] is None
     noisy[::8, ::8] = np.nan
@@ -265,7 +265,7 @@ def test_without_enough_pixels_there_is_no_answer(scene):
     assert resolved(noisy, lambda window: window, Noise(MODELS[0]))[0] is None
 
 
-def test_the_map_shows_where_detail_is_made_up(scene):
+def test_the_map_shows_invented_detail(scene):
     model, blur = MODELS[0], gaussian(0.8)
     drawn = np.random.default_rng(8).normal(size=SHAPE)
     false, true = (ring(part, 8, 4) for part in (drawn, scene))
@@ -278,8 +278,8 @@ def test_the_map_shows_where_detail_is_made_up(scene):
 
     noisy = noisy_of(scene, model)[None]
     denoised = invents(noisy)
-    (fields,) = respond(noisy, denoised, invents, [Noise(model)])
-    shown = unsupported_detail(fields, 8, 4)
+    (response,) = measure_response(noisy, denoised, invents, [Noise(model)])
+    shown = map_unsupported_detail(response, 8, 4)
     assert shown.shape == SHAPE
     assert (shown >= 0).all()
     assert (shown <= 1).all()
@@ -287,7 +287,7 @@ def test_the_map_shows_where_detail_is_made_up(scene):
     assert shown[:, 220:310].mean() < 0.4
 
 
-def test_the_map_has_gaps_only_where_most_is_missing(scene):
+def test_the_map_is_nan_where_most_pixels_are_missing(scene):
     model = MODELS[0]
     noisy = noisy_of(scene, model)[None].astype(float)
     noisy[0, 100:200, 100:200] = np.nan
@@ -296,8 +296,8 @@ def test_the_map_has_gaps_only_where_most_is_missing(scene):
     def denoiser(window):
         return np.where(np.isnan(window), np.nan, gaussian(0.8)(np.nan_to_num(window, nan=60.0)))
 
-    (fields,) = respond(noisy, denoiser(noisy), denoiser, [Noise(model)])
-    shown = unsupported_detail(fields, 8, 4)
+    (response,) = measure_response(noisy, denoiser(noisy), denoiser, [Noise(model)])
+    shown = map_unsupported_detail(response, 8, 4)
     assert np.isnan(shown[130:170, 130:170]).all()
     assert np.isfinite(shown[:60, :60]).all()
     assert np.isfinite(shown).mean() > 0.85
@@ -326,20 +326,20 @@ def counted(denoiser):
     return counting, calls
 
 
-def test_the_check_tells_the_scale_in_pixels_and_units(noisy):
+def test_the_check_has_the_scale_in_pixels_and_units(noisy):
     blur = gaussian(1.0)
     denoised = blur(noisy[None])[0]
     check = check_of(noisy, denoised, denoiser=blur, pixel_size=(0.11, "µm"))
     assert 2.0 < check.value < 8.0
     said = f"{check.value:.1f} px ({check.value * 0.11:.2g} µm)"
-    assert check.figure.startswith(f"details finer than {said} are not supported by the photons")
+    assert check.figure.startswith(f"the photons do not support detail finer than {said}")
     assert check.mark == "good"
     assert check.advice == ""
     sentence = assess(noisy, denoised, denoiser=blur).sentences()[-1]
     assert sentence == f"good: {NAME}: {check.figure.replace(said, said.split(' (')[0])}."
 
 
-def test_the_noisy_image_itself_holds_what_is_not_supported(scene):
+def test_the_noisy_image_holds_unsupported_detail(scene):
     noisy = noisy_of(scene / 4, MODELS[0])
     check = check_of(noisy, noisy, denoiser=lambda window: window)
     assert check.mark == "caution"
@@ -347,7 +347,7 @@ def test_the_noisy_image_itself_holds_what_is_not_supported(scene):
     assert check.advice
 
 
-def test_without_a_denoiser_it_cannot_be_told_and_is_not_counted(noisy):
+def test_without_a_denoiser_the_check_is_omitted(noisy):
     report = assess(noisy, ndimage.gaussian_filter(noisy, 0.8))
     check = report.checks[-1]
     assert (check.name, check.mark, check.value) == (NAME, "unknown", None)
@@ -363,13 +363,13 @@ def test_without_a_denoiser_it_cannot_be_told_and_is_not_counted(noisy):
     ("kind", "why"),
     [
         ("correlated", "correlated"),
-        ("lines", "offsets of their own"),
+        ("lines", "line offsets"),
         ("clean", "no noise"),
         ("clipped", "clipped"),
         ("tiny", "too small"),
     ],
 )
-def test_where_photon_thinning_does_not_hold_it_cannot_be_told(scene, kind, why):
+def test_without_white_noise_the_check_is_unknown(scene, kind, why):
     rng = np.random.default_rng(0)
     smooth = 5 * ndimage.gaussian_filter(scene, 6)
     noise = rng.normal(0, 15, SHAPE)
@@ -393,7 +393,7 @@ def test_where_photon_thinning_does_not_hold_it_cannot_be_told(scene, kind, why)
     assert bool(calls) == (kind in ("clipped", "tiny"))
 
 
-def test_of_a_stack_the_middle_of_the_middle_plane_is_denoised(scene):
+def test_the_middle_of_the_middle_plane_is_denoised(scene):
     rng = np.random.default_rng(5)
     large = np.tile(scene, (2, 2))
     stack = rng.poisson(np.stack([np.full_like(large, 60), large, np.full_like(large, 60)]))
@@ -406,7 +406,7 @@ def test_of_a_stack_the_middle_of_the_middle_plane_is_denoised(scene):
     assert check.value < 8
 
 
-def test_of_channels_the_coarsest_is_named(scene):
+def test_the_coarsest_channel_is_named(scene):
     rng = np.random.default_rng(5)
     channels = np.stack([rng.poisson(scene), rng.poisson(scene / 20), rng.poisson(scene)])
     denoised = gaussian(1.0)(channels.astype(float))
@@ -455,10 +455,10 @@ def test_the_map_of_a_window_and_its_refusals(noisy):
     assert support_map(planes, denoised, window, reports, blur, lambda: True) is None
 
 
-def test_channels_and_all_detail_in_words():
+def test_the_check_of_fully_supported_detail():
     bands = tuple(Band(4.0 / 2**n, 2.0 / 2**n, 0.9, 0.0, 0.5) for n in range(1))
-    check = supported_check([Resolution(bands)])
-    assert check.figure == "all detail down to the pixels is supported by the photons here"
+    check = resolution_check([Resolution(bands)])
+    assert check.figure == "the photons support all detail down to the pixels"
     assert check.value == 2.0
     assert in_pixels(3.14, None) == "3.1 px"
 

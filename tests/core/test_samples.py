@@ -14,9 +14,9 @@ def test_a_sample_is_its_ground_truth_with_camera_noise(sample):
     expected = truth.astype(float)
     unclipped = expected > camera["offset"] + 5 * camera["read_noise"]
     variance = camera["gain"] * (expected - camera["offset"]) + camera["read_noise"] ** 2
-    deviation = (noisy - expected)[unclipped] / np.sqrt(variance[unclipped])
-    assert abs(deviation.mean()) < 0.02
-    assert deviation.std() == pytest.approx(1.0, abs=0.02)
+    residual = (noisy - expected)[unclipped] / np.sqrt(variance[unclipped])
+    assert abs(residual.mean()) < 0.02
+    assert residual.std() == pytest.approx(1.0, abs=0.02)
 
 
 def test_samples_are_the_same_every_time():

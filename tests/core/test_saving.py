@@ -18,16 +18,16 @@ from napari_redenoise.io import (
     _result_arrays,
     _safe_writing,
     _temporary_folders,
+    cast_like,
     check_folder,
     check_space,
-    in_type_of,
-    left_out,
+    lost_metadata,
     read_image,
     result_array,
-    rounded,
-    under_free_name,
-    whole_file,
+    round_to_integers,
+    write_atomically,
     write_tiff,
+    write_under_free_name,
 )
 
 PLANE = np.arange(20 * 30, dtype=np.float32).reshape(20, 30)
@@ -51,7 +51,7 @@ def test_a_resolution_that_is_none_is_left_out_and_said(tmp_path, resolution, dt
     np.testing.assert_array_equal(image.array, stack)
     # A unit and a spacing alone would say that pixels have the size 1.
     assert not {"unit", "spacing"} & image.metadata.keys()
-    first, *others = left_out(stack, like)
+    first, *others = lost_metadata(stack, like)
     assert first == f"the resolution {resolution} pixels per unit"
     assert others == ["the unit with it", "the spacing with it"]
 
@@ -61,7 +61,7 @@ def test_a_resolution_at_the_limits_of_a_tiff_is_kept(tmp_path, resolution) -> N
     like = ImageFile(PLANE, "YX", {"unit": "um"}, resolution, 1)
     image = read_image(write_tiff(tmp_path / "out.tif", PLANE, like))
     assert image.resolution == pytest.approx(resolution, rel=1e-6)
-    assert left_out(PLANE, like) == ()
+    assert lost_metadata(PLANE, like) == ()
 
 
 @pytest.mark.parametrize("name", ["spacing", "finterval"])
@@ -73,7 +73,7 @@ def test_sizes_that_are_none_are_left_out_alone(tmp_path, name, value, dtype) ->
     image = read_image(write_tiff(tmp_path / "out.tif", plane, like))
     assert name not in image.metadata
     assert (image.metadata["unit"], image.resolution) == ("um", (4.0, 4.0))
-    (said,) = left_out(plane, like)
+    (said,) = lost_metadata(plane, like)
     assert said.endswith(repr(value))
 
 
@@ -91,7 +91,7 @@ def test_units_that_are_no_text_are_left_out(tmp_path, unit, dtype) -> None:
     image = read_image(write_tiff(tmp_path / "out.tif", PLANE.astype(dtype), like))
     assert not {"unit", "spacing"} & image.metadata.keys()
     assert image.resolution == (4.0, 4.0)
-    assert left_out(PLANE, like) == (f"the unit {unit!r}",)
+    assert lost_metadata(PLANE, like) == (f"the unit {unit!r}",)
 
 
 @pytest.mark.parametrize("unit", ["µm", "Å", "微米"])
@@ -99,7 +99,7 @@ def test_units_beyond_ascii_are_kept(tmp_path, unit) -> None:
     like = ImageFile(PLANE, "YX", {"unit": unit}, (4.0, 4.0))
     image = read_image(write_tiff(tmp_path / "out.tif", PLANE, like))
     assert image.metadata["unit"].encode().decode("unicode_escape") == unit
-    assert left_out(PLANE, like) == ()
+    assert lost_metadata(PLANE, like) == ()
 
 
 @pytest.mark.parametrize("unit", [0, 7, -1, 2**40])
@@ -147,16 +147,16 @@ def test_a_header_that_is_refused_does_not_cost_the_result(tmp_path, monkeypatch
 
     monkeypatch.setattr(tifffile, "imwrite", refusing)
     like = ImageFile(PLANE, "YX", {"unit": "um"}, (4.0, 4.0), 1)
-    assert left_out(PLANE, like) == ("its scale and units",)
+    assert lost_metadata(PLANE, like) == ("its scale and units",)
     np.testing.assert_array_equal(
         read_image(write_tiff(tmp_path / "out.tif", PLANE, like)).array, PLANE
     )
 
 
-def test_what_no_tiff_holds_is_refused_in_words(tmp_path) -> None:
+def test_what_no_tiff_holds_is_refused(tmp_path) -> None:
     array = PLANE.astype(np.longdouble)
     with pytest.raises(OutputError, match="cannot be written as TIFF"):
-        left_out(array, ImageFile(PLANE, "YX"))
+        lost_metadata(array, ImageFile(PLANE, "YX"))
     with pytest.raises(OutputError, match="cannot be written as TIFF"):
         write_tiff(tmp_path / "out.tif", array, ImageFile(PLANE, "YX"))
     assert names(tmp_path) == []
@@ -192,7 +192,7 @@ def test_integers_never_wrap(kind: str, given) -> None:
     with np.errstate(over="ignore"):
         beyond = np.array([limits.max * 1.01, INF, limits.min - 300.0, -INF, NAN, 41.6], given)
     plane = np.tile(beyond, (16, 4))[:, :16]
-    made = in_type_of(np.zeros((16, 16), kind), "YX", plane)
+    made = cast_like(np.zeros((16, 16), kind), "YX", plane)
     assert made.dtype == np.dtype(kind)
     expected = [limits.max, limits.max, limits.min, limits.min, 0, 42]
     assert made[0, :6].tolist() == expected
@@ -202,8 +202,8 @@ def test_integers_never_wrap(kind: str, given) -> None:
 def test_the_extremes_themselves_are_kept(kind: str) -> None:
     limits = np.iinfo(kind)
     values = np.array([limits.max, limits.min, limits.max // 2], np.float64)
-    assert rounded(values, kind)[:2].tolist() == [limits.max, limits.min]
-    assert rounded(values, kind)[2] == int(np.rint(values[2]))
+    assert round_to_integers(values, kind)[:2].tolist() == [limits.max, limits.min]
+    assert round_to_integers(values, kind)[2] == int(np.rint(values[2]))
 
 
 # -- names ------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def test_a_name_that_is_taken_meanwhile_is_not_replaced(tmp_path) -> None:
     path = tmp_path / "out.tif"
 
     def write() -> None:
-        with whole_file(path, overwrite=False) as partial:
+        with write_atomically(path, overwrite=False) as partial:
             partial.write_bytes(b"ours")
             path.write_bytes(b"theirs")
 
@@ -235,10 +235,10 @@ def test_a_free_name_is_found_even_if_it_is_taken_again(tmp_path) -> None:
             raise NameTakenError("taken")
         path.write_bytes(b"ours")
 
-    found = under_free_name(tmp_path / "out.tif", write)
+    found = write_under_free_name(tmp_path / "out.tif", write)
     assert calls == ["out-2.tif", "out-3.tif"]
     assert (found.name, found.read_bytes()) == ("out-3.tif", b"ours")
-    assert under_free_name(tmp_path / "b.tif", lambda path: path.touch()).name == "b.tif"
+    assert write_under_free_name(tmp_path / "b.tif", lambda path: path.touch()).name == "b.tif"
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
@@ -248,7 +248,7 @@ def test_a_folder_is_no_name_for_a_file(tmp_path, overwrite) -> None:
         write_tiff(tmp_path / "out.tif", PLANE, ImageFile(PLANE, "YX"), overwrite=overwrite)
 
 
-def test_a_name_that_the_folder_does_not_take_is_refused_beforehand(tmp_path) -> None:
+def test_a_name_that_the_folder_rejects_is_refused_early(tmp_path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         check_folder(tmp_path / f"{'a' * 300}.tif")
     assert names(tmp_path) == []
@@ -287,7 +287,7 @@ def no_file_beyond(size: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_file_that_finds_no_room_says_what_it_needs_and_leaves_nothing(tmp_path, tiny, noisy):
+def test_a_file_that_does_not_fit_leaves_nothing(tmp_path, tiny, noisy):
     model = Redenoiser(tiny, "cpu").fit(noisy)
     image = np.zeros((512, 512), np.float32)
     with no_file_beyond(2**14):
@@ -298,13 +298,13 @@ def test_a_file_that_finds_no_room_says_what_it_needs_and_leaves_nothing(tmp_pat
     assert names(tmp_path) == []
 
 
-def test_results_that_outgrow_the_disk_are_said_in_words(tmp_path, monkeypatch, tiny) -> None:
+def test_results_that_outgrow_the_disk_are_reported(tmp_path, monkeypatch, tiny) -> None:
     monkeypatch.setattr(_result_arrays, "MOST_BYTES_IN_MEMORY", 0)
     monkeypatch.setattr(_result_arrays, "_cache", tmp_path)
     image = np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32)
     model = Redenoiser(tiny, "cpu").fit(image)
     outputs = model.session.allocate(image)
-    with no_file_beyond(2**12), pytest.raises(OutputError, match="no room is left"):
+    with no_file_beyond(2**12), pytest.raises(OutputError, match="is full, which holds results"):
         list(model.predict_events(image, outputs=outputs))
 
 
@@ -315,14 +315,14 @@ import sys, time
 import numpy as np
 from pathlib import Path
 from napari_redenoise.data import Planes
-from napari_redenoise.io import keep_results_in, result_array, whole_file
+from napari_redenoise.io import set_results_folder, result_array, write_atomically
 from napari_redenoise.io import _result_arrays
 
 folder = Path(sys.argv[1])
 _result_arrays.MOST_BYTES_IN_MEMORY = 0
-keep_results_in(folder)
+set_results_folder(folder)
 result_array(Planes(np.zeros((20, 30), np.float32), "YX"))[...] = 1
-with whole_file(folder / "out.tif") as partial:
+with write_atomically(folder / "out.tif") as partial:
     partial.write_bytes(b"half")
     print("ready", flush=True)
     time.sleep(600)
@@ -344,7 +344,7 @@ def other_run(tmp_path):
 def tidy(folder: Path, monkeypatch) -> list[str]:
     """What is left after the next run has begun."""
     monkeypatch.setattr(_result_arrays, "_cache", folder)
-    _result_arrays._tidy.cache_clear()
+    _result_arrays._remove_leftovers.cache_clear()
     check_folder(folder / "out.tif")
     result_array(Planes(PLANE, "YX"))
     return names(folder)
@@ -361,9 +361,7 @@ def test_what_a_killed_run_has_left_is_removed_by_the_next(tmp_path, other_run, 
     assert tidy(tmp_path, monkeypatch) == []
 
 
-def test_what_another_computer_or_an_unknown_program_has_left_stays(
-    tmp_path, other_run, monkeypatch
-):
+def test_leftovers_of_other_computers_and_programs_stay(tmp_path, other_run, monkeypatch):
     other_run.kill()
     other_run.wait()
     (tmp_path / "napari-redenoise-unknown").mkdir()
@@ -374,7 +372,7 @@ def test_what_another_computer_or_an_unknown_program_has_left_stays(
     assert tidy(tmp_path, monkeypatch) == ["napari-redenoise-unknown"]
 
 
-def test_folders_of_this_process_stay_for_as_long_as_they_are_used(tmp_path, monkeypatch) -> None:
+def test_folders_of_this_process_stay_while_in_use(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(_result_arrays, "_cache", tmp_path)
     monkeypatch.setattr(_result_arrays, "MOST_BYTES_IN_MEMORY", 0)
     result = result_array(Planes(PLANE, "YX"))

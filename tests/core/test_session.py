@@ -13,7 +13,7 @@ from napari_redenoise import Config, Redenoiser
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.model import estimate_seconds, steps_within
 from napari_redenoise.model._previews import PreviewDone, Window
-from napari_redenoise.model._snapshots import MOST_SNAPSHOTS, SMOOTHED, Snapshot, Snapshots
+from napari_redenoise.model._snapshots import MAX_SNAPSHOTS, SMOOTHED, Snapshot, Snapshots
 from napari_redenoise.training import StepDone
 
 ANY = Window((), slice(0, 32), slice(0, 40))
@@ -46,7 +46,7 @@ def stopping_at(step: int, model: Redenoiser) -> Callable[[], bool]:
         ("neighbor2neighbor", [1.367304, 1.036636, 0.907512, 0.686897, 0.469231, 0.400917]),
     ],
 )
-def test_a_plain_training_is_what_it_was(tiny: Config, noisy, kind: str, losses) -> None:
+def test_a_plain_training_is_unchanged(tiny: Config, noisy, kind: str, losses) -> None:
     """Losses of an earlier version; of the standard network, which has no basis.
 
     The basis of the others is turned where the linear-algebra library takes other instructions.
@@ -94,9 +94,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_a_pause_makes_no_step_and_changes_nothing_that_is_learned(
-    tiny: Config, noisy, clock: Clock
-) -> None:
+def test_a_pause_changes_no_weights(tiny: Config, noisy, clock: Clock) -> None:
     plain, paused = of(tiny, steps=6), of(tiny, steps=6)
     plain.fit(noisy)
     pause = Pausing(paused, at=2, times=4)
@@ -128,7 +126,7 @@ def test_a_pause_does_not_keep_the_processor_busy(tiny: Config, noisy, clock: Cl
     assert model.session.provenance["steps"] == 1
 
 
-def test_previews_follow_the_view_in_a_pause_and_are_not_redrawn(tiny: Config, noisy) -> None:
+def test_a_pause_previews_only_a_changed_view(tiny: Config, noisy) -> None:
     model = of(tiny, steps=30)
     pause = Pausing(model, at=25, times=12)
 
@@ -145,7 +143,7 @@ def test_previews_follow_the_view_in_a_pause_and_are_not_redrawn(tiny: Config, n
     assert len(steps_of(events)) == 30
 
 
-def test_the_state_in_a_pause_can_be_looked_at_from_another_thread(tiny: Config, noisy) -> None:
+def test_another_thread_can_preview_during_a_pause(tiny: Config, noisy) -> None:
     model = of(tiny, steps=40)
     paused, stop = threading.Event(), threading.Event()
 
@@ -185,12 +183,12 @@ def test_snapshots_are_evenly_spread_over_a_run_of_any_length(length: int) -> No
     for step in range(1, length + 1):
         if snapshots.is_due(step):
             snapshots.keep(snapshot(step))
-        assert len(snapshots.all) < MOST_SNAPSHOTS
-    snapshots.rest(snapshot(length))
+        assert len(snapshots.all) < MAX_SNAPSHOTS
+    snapshots.keep_last(snapshot(length))
     steps = [kept.step for kept in snapshots.all]
     assert steps[-1] == length
-    assert len(steps) <= MOST_SNAPSHOTS
-    assert len(steps) >= min(length, MOST_SNAPSHOTS // 2)
+    assert len(steps) <= MAX_SNAPSHOTS
+    assert len(steps) >= min(length, MAX_SNAPSHOTS // 2)
     *gaps, last = np.diff([0, *steps]).tolist()
     assert len(set(gaps)) <= 1
     assert not gaps or last <= gaps[0]
@@ -217,9 +215,7 @@ def test_a_fit_keeps_the_averaged_weights_of_its_steps(tiny: Config, noisy) -> N
     assert model.session.snapshots[0] == Snapshot(2, model.session.snapshots[0].loss, {}, {})
 
 
-def test_a_snapshot_is_what_the_model_was_when_it_stopped_there(
-    tiny: Config, noisy, tmp_path: Path
-) -> None:
+def test_a_snapshot_equals_the_model_stopped_there(tiny: Config, noisy, tmp_path: Path) -> None:
     whole, short = of(tiny, steps=12), of(tiny, steps=12)
     whole.fit(noisy)
     list(short.fit_events(noisy, should_stop=stopping_at(7, short)))
@@ -246,7 +242,7 @@ def test_a_snapshot_is_what_the_model_was_when_it_stopped_there(
     assert whole.session.provenance["steps"] == 12
 
 
-def test_looking_at_snapshots_during_a_training_does_not_disturb_it(tiny: Config, noisy) -> None:
+def test_previews_of_snapshots_do_not_change_the_training(tiny: Config, noisy) -> None:
     plain, watched = of(tiny, steps=8), of(tiny, steps=8)
     plain.fit(noisy)
     for event in watched.fit_events(noisy):
@@ -271,7 +267,7 @@ def test_a_snapshot_that_was_not_kept_is_refused_in_words(tiny: Config, noisy) -
 # -- going on ------------------------------------------------------------------------------------
 
 
-def test_going_on_counts_on_with_a_schedule_of_its_own(tiny: Config, noisy) -> None:
+def test_resuming_counts_steps_with_a_new_schedule(tiny: Config, noisy) -> None:
     model = of(tiny, steps=6, learning_rate=1e-3)
     list(model.fit_events(noisy))
     seconds = model.session.provenance["seconds"]
@@ -287,7 +283,7 @@ def test_going_on_counts_on_with_a_schedule_of_its_own(tiny: Config, noisy) -> N
     assert model.session.state.losses[6:] == [event.loss for event in events]
 
 
-def test_going_on_takes_the_raw_weights_and_the_optimiser_along(tiny: Config, noisy) -> None:
+def test_resuming_restores_raw_weights_and_optimiser(tiny: Config, noisy) -> None:
     model = of(tiny, steps=4)
     model.fit(noisy)
     raw = model.session.state.network.state_dict()["mask_network.0.weight"].clone()
@@ -299,7 +295,7 @@ def test_going_on_takes_the_raw_weights_and_the_optimiser_along(tiny: Config, no
     assert 0 < moved < 3 * 2e-3
 
 
-def test_going_on_after_a_stop_works_from_there(tiny: Config, noisy) -> None:
+def test_resuming_after_a_stop_works(tiny: Config, noisy) -> None:
     model = of(tiny, steps=100)
     list(model.fit_events(noisy, should_stop=stopping_at(5, model)))
     events = list(model.fit_events(noisy, resume=True, steps=3))
@@ -307,9 +303,7 @@ def test_going_on_after_a_stop_works_from_there(tiny: Config, noisy) -> None:
     assert model.session.plan.config.training.steps == 8
 
 
-def test_a_loaded_model_goes_on_with_the_weights_of_its_file(
-    tiny: Config, noisy, tmp_path: Path
-) -> None:
+def test_a_loaded_model_resumes_from_its_file(tiny: Config, noisy, tmp_path: Path) -> None:
     path = of(tiny, steps=4).fit(noisy).save(tmp_path / "model.safetensors")
     model = Redenoiser.load(path, "cpu")
     before, normalisation = weights(model), model.session.normalisation
@@ -336,7 +330,7 @@ def test_a_loaded_model_refuses_other_grey_levels(tiny: Config, noisy, tmp_path:
     assert model.session.provenance["steps"] == 3
 
 
-def test_going_on_from_a_snapshot_forgets_what_came_after(tiny: Config, noisy) -> None:
+def test_resuming_from_a_snapshot_drops_later_ones(tiny: Config, noisy) -> None:
     model = of(tiny, steps=8)
     model.fit(noisy)
     model.session.use_snapshot(5)
@@ -349,7 +343,7 @@ def test_going_on_from_a_snapshot_forgets_what_came_after(tiny: Config, noisy) -
 
 
 @pytest.mark.parametrize("trainings", [(40, 37), (9, 9, 9), (100, 16, 1)])
-def test_the_state_before_going_on_stays_among_the_snapshots(trainings) -> None:
+def test_resuming_keeps_a_snapshot_of_its_start(trainings) -> None:
     snapshots, step = Snapshots(), 0
     for length in trainings:
         begin = step
@@ -358,15 +352,15 @@ def test_the_state_before_going_on_stays_among_the_snapshots(trainings) -> None:
         for step in range(begin + 1, begin + length + 1):
             if snapshots.is_due(step):
                 snapshots.keep(snapshot(step))
-        snapshots.rest(snapshot(step))
+        snapshots.keep_last(snapshot(step))
         steps = [kept.step for kept in snapshots.all]
         assert steps == sorted(set(steps))
-        assert len(steps) <= MOST_SNAPSHOTS
+        assert len(steps) <= MAX_SNAPSHOTS
         assert steps[-1] == step
         assert not begin or begin in steps
 
 
-def test_going_on_makes_the_result_better(tiny: Config) -> None:
+def test_resuming_improves_the_result(tiny: Config) -> None:
     y, x = np.mgrid[:96, :96]
     clean = 60 + 40 * np.sin(y / 9) * np.cos(x / 7)
     noisy = np.random.default_rng(0).poisson(clean)
@@ -377,9 +371,7 @@ def test_going_on_makes_the_result_better(tiny: Config) -> None:
     assert np.mean((model.predict(noisy).denoised - clean) ** 2) < 0.7 * first
 
 
-def test_previews_of_what_was_learned_come_before_the_first_further_step(
-    tiny: Config, noisy
-) -> None:
+def test_a_resumed_training_previews_before_its_first_step(tiny: Config, noisy) -> None:
     model = of(tiny).fit(noisy)
     expected = model.session.preview(noisy, None, ANY).denoised
     first = next(model.fit_events(noisy, resume=True, steps=2, view=lambda: ANY))
@@ -388,7 +380,7 @@ def test_previews_of_what_was_learned_come_before_the_first_further_step(
     np.testing.assert_array_equal(first.denoised, expected)
 
 
-def test_going_on_takes_regions_pairs_and_other_images(tiny: Config, noisy) -> None:
+def test_resuming_accepts_regions_pairs_and_other_images(tiny: Config, noisy) -> None:
     region = np.zeros(noisy.shape, bool)
     region[20:50, 20:40] = True
     model = of(tiny).fit(noisy)
@@ -401,7 +393,7 @@ def test_going_on_takes_regions_pairs_and_other_images(tiny: Config, noisy) -> N
     assert len(list(pair.fit_events(noisy, resume=True, steps=2, target=np.roll(noisy, 1)))) == 2
 
 
-def test_going_on_with_nothing_is_refused_in_words(tiny: Config, noisy) -> None:
+def test_resuming_without_training_is_refused(tiny: Config, noisy) -> None:
     model = of(tiny)
     with pytest.raises(ConfigError, match=r"not been trained: call fit\(\) or load\(\) first"):
         next(model.fit_events(noisy, resume=True, steps=2))

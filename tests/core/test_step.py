@@ -11,7 +11,7 @@ from napari_redenoise import Config, Redenoiser
 from napari_redenoise.errors import DeviceError
 from napari_redenoise.nn import AdaReNet
 from napari_redenoise.objectives import Neighbor2Neighbor, Noise2Self, Objective, Sample
-from napari_redenoise.training import BEFORE, TrainingState, _step, start, train
+from napari_redenoise.training import UNRECORDED_STEPS, TrainingState, _step, start, train
 
 CPU = torch.device("cpu")
 FULL = "DefaultCPUAllocator: can't allocate memory"
@@ -53,7 +53,7 @@ def memory(monkeypatch) -> Callable[[int], list[int]]:
 
 
 @pytest.mark.parametrize("objective", [Noise2Self(4), Neighbor2Neighbor()])
-def test_steps_are_made_of_half_the_patches_where_memory_does_not_suffice(
+def test_patches_are_halved_when_memory_is_insufficient(
     tiny: Config, memory, objective: Objective
 ) -> None:
     config = tiny.replace({"training.steps": 5})
@@ -65,8 +65,8 @@ def test_steps_are_made_of_half_the_patches_where_memory_does_not_suffice(
     assert state.patches == 2
     assert [event.note for event in events[1:]] == [None] * 4
     assert events[0].note == (
-        "the memory of cpu does not suffice for 8 patches per step: training continues with 2, "
-        "for more choose smaller patches"
+        "the memory of cpu is too small for 8 patches per step, training continues with 2: "
+        "choose smaller patches for more of them"
     )
 
 
@@ -85,7 +85,7 @@ def test_every_step_is_made_once_on_the_first_of_the_patches(tiny: Config, memor
     assert {float(one["step"]) for one in moments.values()} == {4.0}
 
 
-def test_memory_that_ends_later_leaves_the_steps_before_as_they_were(tiny: Config, memory) -> None:
+def test_memory_that_ends_later_keeps_earlier_steps(tiny: Config, memory) -> None:
     config = tiny.replace({"training.steps": 4})
     state = start(config, CPU)
     events = train(state, batches(4, 4), Noise2Self(4), config.training)
@@ -199,8 +199,8 @@ ERRORS = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_where_recording_fails_steps_are_made_as_usual(tiny: Config, recorded, error) -> None:
-    config = tiny.replace({"training.steps": BEFORE + 4})
-    given = batches(BEFORE + 4, 2)
+    config = tiny.replace({"training.steps": UNRECORDED_STEPS + 4})
+    given = batches(UNRECORDED_STEPS + 4, 2)
     expected, plain = trained(config, given, Noise2Self(4))
     recorder = recorded(failing(error))
     state, events = trained(config, given, Noise2Self(4))
@@ -209,14 +209,14 @@ def test_where_recording_fails_steps_are_made_as_usual(tiny: Config, recorded, e
     assert [event.loss for event in events] == [event.loss for event in plain]
     assert torch.equal(weights(state), weights(expected))
     assert {event.patches for event in events} == {2}
-    assert state.step == BEFORE + 4
+    assert state.step == UNRECORDED_STEPS + 4
     moments = state.optimiser.state_dict()["state"]
-    assert {float(one["step"]) for one in moments.values()} == {BEFORE + 4.0}
+    assert {float(one["step"]) for one in moments.values()} == {UNRECORDED_STEPS + 4.0}
 
 
 def test_what_can_be_recorded_is_recorded_once(tiny: Config, recorded) -> None:
-    config = tiny.replace({"training.steps": BEFORE + 4})
-    given = batches(BEFORE + 4, 2)
+    config = tiny.replace({"training.steps": UNRECORDED_STEPS + 4})
+    given = batches(UNRECORDED_STEPS + 4, 2)
     expected, _ = trained(config, given, Noise2Self(4))
     recorder = recorded(Recorder)
     state, _ = trained(config, given, Noise2Self(4))
@@ -230,9 +230,7 @@ def test_errors_that_are_not_of_torch_are_not_hidden(tiny: Config, recorded) -> 
         trained(tiny.replace({"training.steps": 9}), batches(9, 2), Noise2Self(4))
 
 
-def test_after_memory_has_ended_steps_of_the_new_size_are_recorded(
-    tiny: Config, recorded, memory
-) -> None:
+def test_smaller_steps_are_recorded_after_memory_has_ended(tiny: Config, recorded, memory) -> None:
     config = tiny.replace({"training.steps": 12})
     recorder = recorded(Recorder)
     memory(4)

@@ -21,7 +21,7 @@ def named(file: Path) -> dict[str, ast.stmt]:
 
 
 @pytest.mark.parametrize("folder", ["noise", "assessment"])
-def test_every_threshold_says_what_it_rests_on_and_is_used(folder: str) -> None:
+def test_every_threshold_has_evidence_and_is_used(folder: str) -> None:
     thresholds = PACKAGE / folder / "_thresholds.py"
     used = {
         node.id

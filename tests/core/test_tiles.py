@@ -15,7 +15,7 @@ from napari_redenoise.inference import (
     Interrupted,
     interruptible,
     predict,
-    predict_window,
+    predict_tile,
     spans,
     tiles,
 )
@@ -60,7 +60,7 @@ def test_an_axis_that_fits_is_one_tile() -> None:
 
 
 @pytest.mark.parametrize(("tile", "halo", "stride"), [(320, 160, 32), (64, 33, 4), (100, 48, 8)])
-def test_a_tile_without_room_between_its_halos_is_refused_with_a_size(tile, halo, stride) -> None:
+def test_a_tile_smaller_than_its_halos_is_refused(tile, halo, stride) -> None:
     with pytest.raises(ConfigError, match=f"tile of {tile} pixels leaves no room") as caught:
         spans(2000, tile, halo, stride)
     advised = int(str(caught.value).split("at least ")[1].split()[0])
@@ -113,7 +113,7 @@ def test_tiled_and_whole_prediction_agree(kind: str, levels: int, tile: int, siz
     made, array = network(config), image(*size)
     before = array.copy()
     names = ["denoised", "mask", "standard", "equivariant"] if kind == "adarenet" else ["denoised"]
-    whole = predict_window(made, array[None], UNITS)
+    whole = predict_tile(made, array[None], UNITS)
     radius = receptive_radius(config)
     tiled = in_tiles(made, array, "YX", names, tile=tile, halo=radius)
     for name in names:
@@ -124,40 +124,40 @@ def test_tiled_and_whole_prediction_agree(kind: str, levels: int, tile: int, siz
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_mirrored_prediction_is_the_mean_of_both_and_does_not_know_left_from_right(kind) -> None:
+def test_tta_is_the_mean_over_flips_and_symmetric(kind) -> None:
     config = NetworkConfig(kind=kind, levels=2, encoder_width=16, decoder_width=16)
     made, array = network(config), image(64, 96)[None]
-    once = predict_window(made, array, UNITS)
-    other = predict_window(made, array[..., ::-1], UNITS)
-    both = predict_window(made, array, UNITS, mirrored=True)
+    once = predict_tile(made, array, UNITS)
+    other = predict_tile(made, array[..., ::-1], UNITS)
+    both = predict_tile(made, array, UNITS, tta=True)
     names = ["denoised", "mask", "standard", "equivariant"] if kind == "adarenet" else ["denoised"]
     for name in names:
         one, two = getattr(once, name), getattr(other, name)[..., ::-1]
         assert np.abs(one - two).max() > 1e-3 * one.std()
         np.testing.assert_allclose(getattr(both, name), (one + two) / 2, rtol=1e-4, atol=1e-4)
-    again = predict_window(made, array[..., ::-1], UNITS, mirrored=True).denoised
+    again = predict_tile(made, array[..., ::-1], UNITS, tta=True).denoised
     np.testing.assert_allclose(again[..., ::-1], both.denoised, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("tile", "size"), [(96, (203, 161)), (96, (64, 301)), (96, (50, 95))])
-def test_mirrored_tiles_agree_with_the_mirrored_whole(tile: int, size) -> None:
+def test_tiled_and_whole_prediction_with_tta_agree(tile: int, size) -> None:
     config = NetworkConfig(levels=2, encoder_width=16, decoder_width=16)
     made, array = network(config), image(*size)
     rows, columns = (padding(side, made.stride) for side in size)
     padded = np.pad(array, (rows, columns), "reflect")
-    whole = predict_window(made, padded[None], UNITS, mirrored=True).denoised[0]
+    whole = predict_tile(made, padded[None], UNITS, tta=True).denoised[0]
     whole = whole[rows[0] :, columns[0] :][: size[0], : size[1]]
     halo = receptive_radius(config)
-    tiled = in_tiles(made, array, "YX", ["denoised"], tile=tile, halo=halo, mirrored=True)
+    tiled = in_tiles(made, array, "YX", ["denoised"], tile=tile, halo=halo, tta=True)
     assert np.abs(tiled["denoised"] - whole).max() <= 1e-4 * whole.std()
 
 
-def test_of_several_draws_every_second_is_mirrored_and_there_are_not_more_of_them() -> None:
+def test_tta_flips_every_second_draw() -> None:
     made = network(NetworkConfig(kind="standard", levels=1, encoder_width=4, decoder_width=4))
     seen = []
     made.register_forward_pre_hook(lambda module, args: seen.append(args[0].clone()))
     draws = [torch.arange(64.0).reshape(1, 1, 8, 8) + number for number in range(4)]
-    predict_window(made, image(1, 8, 8), UNITS, draws=lambda _: draws, mirrored=True)
+    predict_tile(made, image(1, 8, 8), UNITS, draws=lambda _: draws, tta=True)
     shown = [draws[0], draws[1].flip(-1), draws[2], draws[3].flip(-1)]
     assert len(seen) == 4
     assert all(map(torch.equal, seen, shown))
@@ -166,15 +166,15 @@ def test_of_several_draws_every_second_is_mirrored_and_there_are_not_more_of_the
 def test_without_a_halo_the_tiles_show() -> None:
     config = NetworkConfig(kind="equivariant", levels=2, encoder_width=16, decoder_width=16)
     made, array = network(config), image(203, 161)
-    whole = predict_window(made, array[None], UNITS).denoised[0]
+    whole = predict_tile(made, array[None], UNITS).denoised[0]
     tiled = in_tiles(made, array, "YX", ["denoised"], tile=96, halo=0)
     assert np.abs(tiled["denoised"] - whole).max() > 0.1 * whole.std()
 
 
-def test_tiled_and_whole_prediction_agree_for_the_default_equivariant_network() -> None:
+def test_tiled_and_whole_prediction_agree_for_the_default_unet() -> None:
     config = NetworkConfig(kind="equivariant")
     made, array = network(config), image(611, 437)
-    whole = predict_window(made, array[None], UNITS).denoised[0]
+    whole = predict_tile(made, array[None], UNITS).denoised[0]
     halo = receptive_radius(config)
     tiled = in_tiles(made, array, "YX", ["denoised"], tile=512, halo=halo)["denoised"]
     assert np.abs(tiled - whole).max() <= 1e-4 * whole.std()
@@ -183,7 +183,7 @@ def test_tiled_and_whole_prediction_agree_for_the_default_equivariant_network() 
 def test_every_sample_and_channel_is_predicted_in_its_place() -> None:
     config = NetworkConfig(kind="adarenet", channels=3, levels=2, encoder_width=8, decoder_width=8)
     made, array = network(config), image(2, 40, 3, 52)
-    expected = [predict_window(made, sample.transpose(1, 0, 2), UNITS) for sample in array]
+    expected = [predict_tile(made, sample.transpose(1, 0, 2), UNITS) for sample in array]
     outputs = in_tiles(made, array, "TYCX", ["denoised", "mask"], tile=64, halo=0)
     for number, arrays in enumerate(expected):
         np.testing.assert_allclose(
@@ -202,7 +202,7 @@ def test_only_the_samples_asked_for_are_predicted() -> None:
     assert np.isfinite(outputs["denoised"]).all((1, 2)).tolist() == [False, True, False]
 
 
-def test_a_forward_pass_can_be_left_in_the_middle_and_only_within_the_context() -> None:
+def test_a_forward_pass_can_be_interrupted_in_its_context() -> None:
     config = NetworkConfig(kind="equivariant", levels=2, encoder_width=8, decoder_width=8)
     made, calls = network(config), []
 

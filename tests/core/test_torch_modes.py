@@ -77,7 +77,7 @@ def test_training_begun_in_one_mode_continues_in_another(tiny: Config, noisy, mo
 
 
 @modes
-def test_shipped_weights_are_adapted_where_gradients_are_off(noisy, mode: Callable) -> None:
+def test_fine_tuning_works_with_gradients_disabled(noisy, mode: Callable) -> None:
     config = Config().replace({"training.steps": 1, "training.batch_size": 1})
     config = config.replace({"objective.kind": "noise2self", "training.patch_size": 32})
     with mode():
@@ -86,7 +86,7 @@ def test_shipped_weights_are_adapted_where_gradients_are_off(noisy, mode: Callab
 
 
 @modes
-def test_a_training_on_folders_is_resumed_where_gradients_are_off(
+def test_folder_training_resumes_with_gradients_disabled(
     tiny: Config, noisy, tmp_path, mode: Callable
 ) -> None:
     for name in ("a", "b"):
@@ -99,7 +99,7 @@ def test_a_training_on_folders_is_resumed_where_gradients_are_off(
     with mode():
         begun = training()
         next(iter(begun.events()))
-        begun.save_state(tmp_path / "state.safetensors")
+        begun.save_checkpoint(tmp_path / "state.safetensors")
         resumed = training()
         resumed.resume(tmp_path / "state.safetensors")
     list(resumed.events())
@@ -153,7 +153,7 @@ def test_models_are_the_same_whatever_the_default(tiny, noisy, tmp_path, use_dty
     np.testing.assert_allclose(loaded.predict(noisy).denoised, expected, rtol=1e-5)
 
 
-def test_shipped_weights_are_the_same_whatever_the_default(noisy, use_dtype) -> None:
+def test_pretrained_weights_do_not_depend_on_the_default_dtype(noisy, use_dtype) -> None:
     config = Config().replace({"training.steps": 0})
     expected = Redenoiser(config, "cpu").fit(noisy).predict(noisy).denoised
     use_dtype(torch.float64)

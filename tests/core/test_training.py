@@ -8,32 +8,32 @@ from scipy import ndimage
 from napari_redenoise import Config
 from napari_redenoise.config import TrainingConfig
 from napari_redenoise.data import Planes, load_pool, patches
-from napari_redenoise.model._material import usable_alone
+from napari_redenoise.model._training_images import compare_usable
 from napari_redenoise.objectives import Noise2Self, Sample
 from napari_redenoise.training import (
     LEARNING_RATES,
     TrainingState,
-    go_on,
-    rate_factor,
+    continue_training,
+    learning_rate_factor,
     start,
     train,
 )
 
 CPU = torch.device("cpu")
 
-N2S = usable_alone(Noise2Self(4))
+N2S = compare_usable(Noise2Self(4))
 
 
-def picture() -> np.ndarray:
-    """A smooth picture with noise of a third of its contrast."""
+def noisy_image() -> np.ndarray:
+    """A smooth image with noise of a third of its contrast."""
     random = np.random.default_rng(0)
     clean = ndimage.gaussian_filter(random.normal(size=(96, 96)), 4)
     return clean / clean.std() + 0.33 * random.normal(size=clean.shape)
 
 
 def advance(state: TrainingState, config: Config) -> list:
-    """Train to the configured number of steps on the picture."""
-    pool = load_pool(Planes(picture(), "YX"), state.generator)
+    """Train to the configured number of steps on the noisy image."""
+    pool = load_pool(Planes(noisy_image(), "YX"), state.generator)
     training = config.training
     batches = patches(pool, training.patch_side, training.patches_per_step, state.generator)
     return list(train(state, batches, N2S, training))
@@ -50,7 +50,7 @@ def weights(module: torch.nn.Module) -> torch.Tensor:
 
 def test_the_rate_warms_up_stays_and_falls_to_zero() -> None:
     config = TrainingConfig(steps=400, warmup_steps=30)
-    factors = np.array([rate_factor(step, config) for step in range(400)])
+    factors = np.array([learning_rate_factor(step, config) for step in range(400)])
     np.testing.assert_allclose(factors[:30], np.arange(1, 31) / 30)
     np.testing.assert_array_equal(factors[30:200], 1)
     # The middle of the cosine, its end, and no way up.
@@ -60,9 +60,9 @@ def test_the_rate_warms_up_stays_and_falls_to_zero() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-def test_the_rate_is_positive_without_warm_up_however_short_the_run(steps: int) -> None:
+def test_the_learning_rate_of_short_runs_is_positive(steps: int) -> None:
     config = TrainingConfig(steps=steps, warmup_steps=0)
-    assert all(0 < rate_factor(step, config) <= 1 for step in range(steps))
+    assert all(0 < learning_rate_factor(step, config) <= 1 for step in range(steps))
 
 
 def test_every_step_is_one_event(tiny: Config) -> None:
@@ -71,7 +71,7 @@ def test_every_step_is_one_event(tiny: Config) -> None:
     assert [event.step for event in events] == [1, 2, 3, 4, 5]
     assert {event.steps for event in events} == {5}
     assert [event.loss for event in events] == state.losses
-    expected = [1e-2 * rate_factor(step, config.training) for step in range(5)]
+    expected = [1e-2 * learning_rate_factor(step, config.training) for step in range(5)]
     np.testing.assert_allclose([event.learning_rate for event in events], expected)
     assert all(event.seconds > 0 for event in events)
 
@@ -81,7 +81,7 @@ def test_the_loss_falls_towards_the_variance_of_the_noise(tiny: Config, kind: st
     config = tiny.replace({"network.kind": kind, "training.steps": 60, "training.warmup_steps": 5})
     _, events = run(config)
     losses = [event.loss for event in events]
-    noise = 0.33**2 / picture().var()
+    noise = 0.33**2 / noisy_image().var()
     assert np.mean(losses[:5]) > 2 * np.mean(losses[-10:])
     assert 0.7 * noise < np.mean(losses[-10:]) < 4 * noise
 
@@ -110,7 +110,7 @@ def test_the_global_generator_is_left_alone(tiny: Config) -> None:
 def test_the_average_is_the_exponential_mean_of_the_weights(tiny: Config) -> None:
     config = tiny.replace({"training.steps": 6, "training.ema_decay": 0.3})
     state = start(config, CPU)
-    pool = load_pool(Planes(picture(), "YX"), state.generator)
+    pool = load_pool(Planes(noisy_image(), "YX"), state.generator)
     batches = patches(pool, 32, 2, state.generator)
     expected = weights(state.network).double()
     # The decay of step s is s / (s + 9), and no more than the configured one.
@@ -122,14 +122,14 @@ def test_the_average_is_the_exponential_mean_of_the_weights(tiny: Config) -> Non
     assert not torch.allclose(weights(state.network), weights(state.average), atol=1e-5)
 
 
-def test_the_average_is_in_evaluation_mode_and_the_network_in_training(tiny: Config) -> None:
+def test_the_average_is_in_evaluation_mode(tiny: Config) -> None:
     state, _ = run(tiny)
     assert not any(module.training for module in state.average.modules())
     assert all(module.training for module in state.network.modules())
     assert not any(parameter.requires_grad for parameter in state.average.parameters())
 
 
-def test_a_stopped_training_goes_on_where_it_was(tiny: Config) -> None:
+def test_a_stopped_training_can_be_continued(tiny: Config) -> None:
     state = start(tiny, CPU)
     first = advance(state, tiny.replace({"training.steps": 10}))
     kept = weights(state.network)
@@ -138,7 +138,7 @@ def test_a_stopped_training_goes_on_where_it_was(tiny: Config) -> None:
     assert state.step == len(state.losses) == 20
     assert not torch.equal(weights(state.network), kept)
     # The rate it began with is the base of the schedule, and not the one it had at the stop.
-    expected = LEARNING_RATES["adarenet"] * rate_factor(10, TrainingConfig(steps=20))
+    expected = LEARNING_RATES["adarenet"] * learning_rate_factor(10, TrainingConfig(steps=20))
     assert second[0].learning_rate == pytest.approx(expected)
 
 
@@ -146,7 +146,7 @@ def test_a_schedule_may_begin_at_any_step(tiny: Config) -> None:
     changes = {"training.learning_rate": 1e-3, "training.warmup_steps": 2}
     state = start(tiny.replace(changes), CPU)
     advance(state, tiny.replace({**changes, "training.steps": 5}))
-    state.began = 5
+    state.schedule_start = 5
     second = advance(state, tiny.replace({**changes, "training.steps": 13}))
     assert [(event.step, event.steps) for event in second] == [(n, 13) for n in range(6, 14)]
     # Two steps of warm-up, two more to the half, and half a cosine over four.
@@ -154,10 +154,10 @@ def test_a_schedule_may_begin_at_any_step(tiny: Config) -> None:
     np.testing.assert_allclose([event.learning_rate / 1e-3 for event in second], expected)
 
 
-def test_going_on_begins_with_the_weights_that_are_given(tiny: Config) -> None:
+def test_a_continued_training_starts_with_the_given_weights(tiny: Config) -> None:
     before, _ = run(tiny)
     config = tiny.replace({"training.steps": 5})
-    state = go_on(config, before.average.state_dict(), 3, CPU)
+    state = continue_training(config, before.average.state_dict(), 3, CPU)
     for module in (state.network, state.average):
         assert torch.equal(weights(module), weights(before.average))
     assert not state.optimiser.state
@@ -178,7 +178,7 @@ def test_a_finished_training_does_nothing_more(tiny: Config) -> None:
 
 def test_leaving_at_an_event_keeps_the_steps_made(tiny: Config) -> None:
     state = start(tiny, CPU)
-    pool = load_pool(Planes(picture(), "YX"), state.generator)
+    pool = load_pool(Planes(noisy_image(), "YX"), state.generator)
     events = train(state, patches(pool, 32, 2, state.generator), N2S, tiny.training)
     next(events)
     events.close()
@@ -202,7 +202,7 @@ def gradient(module: torch.nn.Module) -> torch.Tensor:
     return torch.cat([parameter.grad.flatten() for parameter in module.parameters()])
 
 
-def test_the_branches_weigh_in_the_gradient_and_not_in_the_reported_loss(tiny: Config) -> None:
+def test_branches_affect_the_gradient_not_the_reported_loss(tiny: Config) -> None:
     state = start(tiny, CPU)
     noisy = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(1))
     network = copy.deepcopy(state.network)
@@ -234,7 +234,7 @@ def test_bfloat16_trains_to_nearly_the_same_loss(tiny: Config) -> None:
     losses = {}
     for dtype in (torch.float32, torch.bfloat16):
         state = start(config, CPU)
-        pool = load_pool(Planes(picture(), "YX"), state.generator)
+        pool = load_pool(Planes(noisy_image(), "YX"), state.generator)
         batches = patches(pool, 32, 2, state.generator)
         events = list(train(state, batches, N2S, config.training, dtype))
         losses[dtype] = np.array([event.loss for event in events])

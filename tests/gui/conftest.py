@@ -29,7 +29,7 @@ PATIENCE_MS = 60_000
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
-    # Networks this small only lose by threads, and lose badly where processors are shared.
+    # Threads slow such small networks down, and more so where processors are shared.
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -44,7 +44,7 @@ def noisy():
 
 
 class Dock:
-    """A viewer with our dock open, and what a user does with them."""
+    """A viewer with the dock, and the actions of a user."""
 
     def __init__(self, viewer, qtbot):
         self.viewer, self.qtbot = viewer, qtbot
@@ -85,7 +85,7 @@ class Dock:
 
 
 def left_behind():
-    """What of ours still runs or stands open: there should be nothing when a test has ended."""
+    """Everything of the plugin that is still running or open."""
     ours = "napari_redenoise"
     windows = [
         window
@@ -100,7 +100,7 @@ def left_behind():
 
 @pytest.fixture
 def dock(make_napari_viewer_proxy, qtbot, monkeypatch):
-    # A trial of this machine's speed takes longer than the tests themselves.
+    # A trial of the machine's speed takes longer than the tests.
     monkeypatch.setattr(
         "napari_redenoise._napari.denoise._surveys.survey", lambda *_, **__: Survey(5.0, None)
     )

@@ -18,7 +18,7 @@ KEY = "napari-redenoise"
 DENOISED = "cells denoised (AdaReNet, N2S)"
 
 
-def test_a_press_adds_the_denoised_image_and_the_hidden_mask(dock, noisy):
+def test_a_press_adds_denoised_image_and_hidden_mask(dock, noisy):
     before = noisy.copy()
     dock.viewer.add_image(noisy, name="cells")
     dock.run()
@@ -37,7 +37,7 @@ def test_a_press_adds_the_denoised_image_and_the_hidden_mask(dock, noisy):
     assert f"Added '{DENOISED}' and 'cells fusion mask'" in dock.widget.status.text()
 
 
-def test_the_result_is_what_the_facade_gives_with_the_same_settings(dock, noisy):
+def test_the_result_is_that_of_the_facade(dock, noisy):
     dock.viewer.add_image(noisy, name="cells")
     dock.run()
     expected = Redenoiser(dock.widget.config).fit(noisy).predict(noisy)
@@ -49,7 +49,7 @@ def test_the_result_is_what_the_facade_gives_with_the_same_settings(dock, noisy)
     )
 
 
-def test_results_lie_where_their_source_lies(dock, noisy):
+def test_results_have_the_position_of_their_source(dock, noisy):
     stack = np.stack([noisy, noisy + 1, noisy + 2])
     affine = np.array([[1, 0, 0, 2], [0, 1, 0.1, 5], [0, 0, 1.2, -3], [0, 0, 0, 1]], float)
     source = dock.viewer.add_image(
@@ -83,7 +83,7 @@ def test_results_lie_where_their_source_lies(dock, noisy):
     assert denoised.contrast_limits == [100, 900]
 
 
-def test_results_say_where_they_come_from(dock, noisy):
+def test_results_have_provenance_metadata(dock, noisy):
     dock.viewer.add_image(noisy, name="cells")
     dock.run()
     for name, content in ((DENOISED, "denoised"), ("cells fusion mask", "fusion mask")):
@@ -108,7 +108,7 @@ def test_a_second_run_leaves_the_first_results_alone(dock, noisy):
     assert not np.array_equal(dock.images[-1].data, first[DENOISED])
 
 
-def test_stop_keeps_what_was_learned(dock, noisy):
+def test_stop_denoises_with_the_network_so_far(dock, noisy):
     dock.use(**{"training.steps": 1_000_000})
     dock.viewer.add_image(noisy, name="cells")
     dock.press()
@@ -124,7 +124,7 @@ def test_stop_keeps_what_was_learned(dock, noisy):
     assert dock.widget.button.text() == "&Denoise"
 
 
-def test_cancel_while_denoising_adds_nothing_and_keeps_the_model(dock, noisy, monkeypatch):
+def test_cancelling_the_prediction_keeps_the_model(dock, noisy, monkeypatch):
     reached = []
     original = Redenoiser.predict_events
 
@@ -138,11 +138,11 @@ def test_cancel_while_denoising_adds_nothing_and_keeps_the_model(dock, noisy, mo
     layer = dock.viewer.add_image(noisy, name="cells")
     dock.press()
     dock.wait(lambda: dock.widget.button.text() == "Cancel" and bool(reached))
-    # Whoever had the model now would share its network with this run.
+    # Another run with this model would share its network with this one.
     assert _trained_models.recall(layer) is None
     dock.press()
     dock.wait_for_end()
-    # What was learned is not lost: it can be chosen among the networks.
+    # The model is kept: it can be chosen as network.
     assert _trained_models.recall(layer) is dock.widget.denoiser
     assert "trained on 'cells'" in [dock.widget.options.model.box.itemText(n) for n in range(3)]
     assert dock.names == ["cells"]
@@ -150,7 +150,7 @@ def test_cancel_while_denoising_adds_nothing_and_keeps_the_model(dock, noisy, mo
     assert dock.widget.denoiser.session.is_trained
 
 
-def test_closing_the_dock_stops_the_run_and_keeps_what_was_learned(dock, noisy):
+def test_closing_the_dock_stops_the_run_and_adds_the_result(dock, noisy):
     dock.use(**{"training.steps": 1_000_000})
     layer = dock.viewer.add_image(noisy, name="cells")
     dock.press()
@@ -168,7 +168,7 @@ def test_closing_the_dock_stops_the_run_and_keeps_what_was_learned(dock, noisy):
     )
     WorkerBase.await_workers(10_000)
     assert gc.get_freeze_count() == 0
-    # The viewer goes on without us: nothing of ours listens any more.
+    # The viewer continues without the dock: nothing of it listens any more.
     dock.viewer.add_image(noisy, name="other")
     dock.viewer.layers.selection.active = dock.viewer.layers["cells"]
     assert len(dock.names) == 4
@@ -251,14 +251,17 @@ def test_every_kind_of_image_works(dock, noisy, kind):
     assert denoised.ndim == source.ndim
 
 
-def test_the_sentence_says_what_the_axes_are_taken_for(dock, noisy):
+def test_the_summary_names_the_axes(dock, noisy):
     dock.viewer.add_image(np.stack([noisy] * 4), axis_labels=("t", "y", "x"))
-    assert "4 time points, each 72 × 90 pixels, used as samples" in dock.widget.plan.text()
+    assert (
+        "Stack of 4 time points, 72 × 90 pixels; the network learns from all."
+        in dock.widget.plan.text()
+    )
     dock.viewer.add_image(rgb(noisy))
-    assert "72 × 90 pixels in colour" in dock.widget.plan.text()
+    assert "Image of 72 × 90 pixels in colour." in dock.widget.plan.text()
 
 
-def test_pixels_without_a_value_stay_without_one(dock, noisy):
+def test_nan_pixels_stay_nan(dock, noisy):
     noisy[10:20, :] = np.nan
     dock.viewer.add_image(noisy, name="cells")
     dock.run()
@@ -274,7 +277,7 @@ def test_pixels_without_a_value_stay_without_one(dock, noisy):
         (np.random.default_rng(0).uniform(0, 255, (40, 40, 3)), "divide"),
     ],
 )
-def test_pixels_that_cannot_be_learned_from_are_refused_in_words(dock, data, words):
+def test_pixels_that_do_not_suit_training_are_refused(dock, data, words):
     dock.viewer.add_image(data, name="bad", rgb=data.ndim == 3, contrast_limits=(0, 1))
     dock.run()
     assert words in dock.widget.status.text()
@@ -282,7 +285,7 @@ def test_pixels_that_cannot_be_learned_from_are_refused_in_words(dock, data, wor
     assert dock.widget.button.isEnabled()
 
 
-def test_axes_in_another_order_are_refused_in_words(dock, noisy):
+def test_axes_in_another_order_are_refused(dock, noisy):
     dock.viewer.add_image(np.stack([noisy, noisy], -1), axis_labels=("y", "x", "t"))
     assert "transpose" in dock.widget.plan.text()
     assert not dock.widget.button.isEnabled()
@@ -298,7 +301,7 @@ def test_the_selection_stays_where_the_user_works(dock, noisy):
     assert dock.viewer.layers.selection.active == labels
 
 
-def test_results_larger_than_memory_should_hold_lie_on_disk(dock, noisy, monkeypatch):
+def test_large_results_are_stored_on_disk(dock, noisy, monkeypatch):
     monkeypatch.setattr("napari_redenoise.io._result_arrays.MOST_BYTES_IN_MEMORY", 1000)
     dock.use(**{"training.steps": 30})
     dock.viewer.add_image(np.stack([noisy, noisy]), name="cells")
@@ -334,7 +337,7 @@ def test_a_speed_trial_that_fails_is_not_repeated(dock, noisy, monkeypatch):
         (np.zeros((2, 40, 40, 3), np.uint8), "Split RGB"),
     ],
 )
-def test_layers_that_cannot_be_denoised_are_refused_before_the_press(dock, data, words):
+def test_unsuitable_layers_are_refused_before_the_press(dock, data, words):
     dock.viewer.add_image(data, name="bad", rgb=data.shape[-1] == 3)
     assert words in dock.widget.plan.text()
     assert not dock.widget.button.isEnabled()
@@ -347,7 +350,7 @@ def test_without_an_image_the_widget_says_what_to_do(dock):
     assert not dock.widget.button.isEnabled()
 
 
-def test_the_choice_follows_the_selected_image_but_not_our_masks(dock, noisy):
+def test_the_choice_follows_selected_images_but_not_masks(dock, noisy):
     first = dock.viewer.add_image(noisy, name="first")
     second = dock.viewer.add_image(noisy, name="second")
     assert dock.widget.layer_choice.value == second
@@ -358,7 +361,7 @@ def test_the_choice_follows_the_selected_image_but_not_our_masks(dock, noisy):
     assert dock.widget.layer_choice.value == first
 
 
-def test_the_preview_shows_the_slice_that_is_looked_at(dock, noisy):
+def test_the_preview_shows_the_visible_slice(dock, noisy):
     dock.use(**{"training.steps": 1_000_000})
     dock.viewer.add_image(np.stack([noisy, noisy, noisy]), name="cells")
     dock.viewer.dims.set_current_step(0, 0)
@@ -410,7 +413,7 @@ def test_layers_may_be_deleted_during_a_run(dock, noisy):
     assert {DENOISED, "cells fusion mask"} <= set(dock.names)
 
 
-def test_a_source_renamed_during_a_run_keeps_its_old_name_in_the_results(dock, noisy):
+def test_results_keep_the_name_of_a_source_renamed_during_a_run(dock, noisy):
     source = dock.viewer.add_image(noisy, name="cells")
     dock.press()
     source.name = "renamed"
@@ -425,7 +428,7 @@ def test_the_loss_curve_has_every_step(dock, noisy):
     assert np.isfinite(dock.widget.loss_plot.values).all()
 
 
-def test_an_unexpected_failure_is_told_in_words_and_logged(dock, noisy, monkeypatch, caplog):
+def test_an_unexpected_error_is_shown_and_logged(dock, noisy, monkeypatch, caplog):
     def broken(*_args, **_keywords):
         raise RuntimeError("a cable is loose")
         yield
@@ -452,11 +455,11 @@ def test_two_docks_run_side_by_side(dock, noisy):
     assert sum("mask" in name for name in dock.names) == 2
 
 
-def test_the_expected_time_is_said_and_holds_the_previews(dock, noisy, monkeypatch):
+def test_the_expected_time_includes_the_previews(dock, noisy, monkeypatch):
     monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", _run.survey)
     monkeypatch.setattr(_run, "estimate_seconds", lambda *_: 1000.0 / 1.1)
     dock.viewer.add_image(noisy[:50], name="cells")
-    dock.wait(lambda: "Takes about 17 min" in dock.widget.plan.text())
+    dock.wait(lambda: "About 17 min on the" in dock.widget.plan.text())
 
 
 def choose(dock, kind):
@@ -472,7 +475,7 @@ def test_a_second_layer_is_the_other_shot_of_noise2noise(dock, noisy):
     assert not choice.second.isVisibleTo(dock.widget.options)
     choose(dock, "noise2noise")
     assert choice.second.isVisibleTo(dock.widget.options)
-    # A single picture has no next frame.
+    # A single image has no next frame.
     assert "second image, or a stack" in dock.widget.plan.text()
     assert not dock.widget.button.isEnabled()
     choice.second.setCurrentText("second")
@@ -493,7 +496,7 @@ def test_neighbouring_frames_of_a_stack_are_shots_of_one_scene(dock, noisy):
     assert "movie denoised (AdaReNet, N2N)" in dock.names
 
 
-def test_the_second_shot_stays_chosen_while_other_layers_come_and_go(dock, noisy):
+def test_the_second_shot_stays_chosen_when_layers_change(dock, noisy):
     dock.viewer.add_image(noisy + 1, name="second")
     dock.viewer.add_image(noisy, name="cells")
     choose(dock, "noise2noise")
@@ -506,16 +509,16 @@ def test_the_second_shot_stays_chosen_while_other_layers_come_and_go(dock, noisy
     assert not dock.widget.button.isEnabled()
 
 
-def test_a_second_shot_of_another_shape_is_refused_in_words(dock, noisy):
+def test_a_second_shot_of_another_shape_is_refused(dock, noisy):
     dock.viewer.add_image(noisy[:60], name="second")
     dock.viewer.add_image(noisy, name="cells")
     choose(dock, "noise2noise")
     dock.widget.objective.second.setCurrentText("second")
-    assert "same scene, pixel by pixel" in dock.widget.plan.text()
+    assert "same scene pixel by pixel" in dock.widget.plan.text()
     assert not dock.widget.button.isEnabled()
 
 
-def test_what_suits_the_noise_is_found_out_by_the_run(dock, noisy):
+def test_the_run_chooses_the_objective_by_the_noise(dock, noisy):
     dock.viewer.add_image(noisy, name="cells")
     choose(dock, "auto")
     dock.run()

@@ -26,7 +26,7 @@ def config(dock):
 
 @pytest.fixture
 def widget(dock):
-    """Our dock beside the dock *Denoise*, of which `dock` takes care."""
+    """The dock *Equivariance* beside the dock *Denoise*."""
     _, opened = dock.viewer.window.add_plugin_dock_widget("napari-redenoise", "Equivariance")
     yield opened
     opened._stop.set()
@@ -53,7 +53,7 @@ def train(config):
     return on
 
 
-def test_a_model_trained_in_the_denoise_dock_is_examined(dock, widget, press, noisy):
+def test_a_model_of_the_denoise_dock_is_compared(dock, widget, press, noisy):
     dock.viewer.add_image(noisy, name="cells")
     assert "Train a model on this layer first" in widget.plan.text()
     assert not widget.button.isEnabled()
@@ -67,13 +67,11 @@ def test_a_model_trained_in_the_denoise_dock_is_examined(dock, widget, press, no
         layer = dock.viewer.layers[name]
         np.testing.assert_allclose(layer.data, expected.differences[key], rtol=1e-3, atol=0.05)
         said = widget.status.text().replace("\N{NO-BREAK SPACE}", " ")
-        assert f"{expected.labels[key]} by {percent(expected.errors[key])}" in said
+        assert f"{expected.labels[key]} {percent(expected.errors[key])}" in said
     assert expected.errors["equivariant"] < 1e-5 < expected.errors["standard"]
 
 
-def test_the_maps_share_one_grey_scale_and_say_where_they_come_from(
-    dock, widget, press, train, noisy
-):
+def test_maps_share_contrast_limits_and_have_provenance(dock, widget, press, train, noisy):
     before = noisy.copy()
     layer = dock.viewer.add_image(noisy, name="cells")
     model = train(layer)
@@ -87,14 +85,14 @@ def test_the_maps_share_one_grey_scale_and_say_where_they_come_from(
         about = shown.metadata[KEY]
         assert about["source"] == "cells"
         assert about["steps"] == model.session.provenance["steps"]
-        assert about["turned"]["network"] == key
-        assert about["turned"]["angle"] == 90
+        assert about["rotation"]["network"] == key
+        assert about["rotation"]["angle"] == 90
         assert shown.visible
     assert dock.viewer.layers.selection.active == layer
     np.testing.assert_array_equal(noisy, before)
 
 
-def test_maps_lie_over_what_is_looked_at(dock, widget, press, train, noisy, monkeypatch):
+def test_maps_have_the_position_of_the_visible_part(dock, widget, press, train, noisy, monkeypatch):
     monkeypatch.setattr("napari_redenoise._napari._view.MOST_PREVIEWED", 40)
     stack = np.stack([noisy[::-1], noisy, noisy + 100])
     source = dock.viewer.add_image(
@@ -131,8 +129,8 @@ def test_maps_lie_over_what_is_looked_at(dock, widget, press, train, noisy, monk
 
 def test_of_a_large_plane_the_part_in_view_is_compared(dock, widget, press, train, monkeypatch):
     monkeypatch.setattr("napari_redenoise._napari._view.MOST_PREVIEWED", 41)
-    picture = np.random.default_rng(0).normal(100, 10, (90, 100)).astype(np.float32)
-    source = dock.viewer.add_image(picture, name="cells", scale=(2, 3))
+    image = np.random.default_rng(0).normal(100, 10, (90, 100)).astype(np.float32)
+    source = dock.viewer.add_image(image, name="cells", scale=(2, 3))
     train(source)
     widget._on_layer()
     press()
@@ -168,11 +166,11 @@ def test_other_angles_work(dock, widget, press, train, noisy, angle):
     press()
     assert widget.result.angle == angle
     assert f"by {angle}°" in widget.status.text()
-    assert ("interpolation alone" in widget.status.text()) == (angle == 45)
+    assert ("Interpolation alone" in widget.status.text()) == (angle == 45)
     assert np.isnan(dock.viewer.layers[f"cells Δ{angle}° fused"].data).any() == (angle == 45)
 
 
-def test_a_model_file_is_examined(dock, widget, press, config, noisy, tmp_path, monkeypatch):
+def test_a_model_file_is_compared(dock, widget, press, config, noisy, tmp_path, monkeypatch):
     path = tmp_path / "mine.safetensors"
     model = Redenoiser(config.replace({"network.kind": "standard"})).fit(noisy)
     model.save(path)
@@ -222,7 +220,7 @@ def test_files_are_named_as_shortly_as_tells_them_apart(paths, names):
     assert [short_name(file, files) for file in files] == [str(Path(name)) for name in names]
 
 
-def test_what_is_no_model_is_refused_in_words(dock, widget, noisy, tmp_path):
+def test_a_file_without_a_model_is_refused(dock, widget, noisy, tmp_path):
     dock.viewer.add_image(noisy, name="cells")
     (tmp_path / "bad.safetensors").write_bytes(b"no model")
     widget.open_model(tmp_path / "bad.safetensors")
@@ -230,7 +228,7 @@ def test_what_is_no_model_is_refused_in_words(dock, widget, noisy, tmp_path):
     assert not widget.button.isEnabled()
 
 
-def test_a_model_that_does_not_fit_is_refused_in_words(dock, widget, press, train, noisy):
+def test_a_model_of_other_channels_is_refused(dock, widget, press, train, noisy):
     layer = dock.viewer.add_image(np.stack([noisy, noisy]), axis_labels=("c", "y", "x"))
     train(layer, noisy)
     widget._on_layer()
@@ -239,7 +237,7 @@ def test_a_model_that_does_not_fit_is_refused_in_words(dock, widget, press, trai
     assert len(dock.viewer.layers) == 1
 
 
-def test_volumes_are_refused_in_words(dock, widget, press, train, noisy):
+def test_volumes_are_refused(dock, widget, press, train, noisy):
     train(dock.viewer.add_image(np.stack([noisy, noisy]), name="cells"))
     widget._on_layer()
     dock.viewer.dims.ndisplay = 3
@@ -294,7 +292,7 @@ def test_layers_may_be_deleted_meanwhile(dock, widget, train, noisy):
     assert dock.names == NAMES
 
 
-def test_an_unexpected_failure_is_told_and_logged(
+def test_an_unexpected_error_is_shown_and_logged(
     dock, widget, press, train, noisy, monkeypatch, caplog
 ):
     def broken(*_, **__):
@@ -311,7 +309,7 @@ def test_an_unexpected_failure_is_told_and_logged(
     assert dock.names == ["cells"]
 
 
-def test_our_maps_are_no_images_to_denoise(dock, widget, press, train, noisy):
+def test_maps_are_not_listed_as_images(dock, widget, press, train, noisy):
     train(dock.viewer.add_image(noisy, name="cells"))
     widget._on_layer()
     press()
@@ -332,7 +330,7 @@ def test_without_an_image_the_widget_says_what_to_do(widget):
     assert not widget.button.isEnabled()
 
 
-def test_everything_can_be_reached_by_keyboard_and_is_explained(widget):
+def test_controls_have_keyboard_focus_and_tooltips(widget):
     inputs = (
         widget.layer_choice.native,
         widget.model_choice,

@@ -10,7 +10,7 @@ from napari_redenoise.nn import AdaReNet
 from .conftest import PATIENCE_MS, TINY
 
 
-def test_a_run_says_at_its_end_that_memory_did_not_suffice(qtbot, noisy, monkeypatch):
+def test_the_final_message_tells_that_memory_was_too_small(qtbot, noisy, monkeypatch):
     forward = AdaReNet.forward
 
     def limited(self, image):
@@ -28,6 +28,6 @@ def test_a_run_says_at_its_end_that_memory_did_not_suffice(qtbot, noisy, monkeyp
     qtbot.waitUntil(lambda: bool(said), timeout=PATIENCE_MS)
     assert "Done: 4 training steps" in said[0]
     assert said[0].endswith(
-        "The memory of cpu does not suffice for 2 patches per step: training continues with 1, "
-        "for more choose smaller patches."
+        "The memory of cpu is too small for 2 patches per step, training continues with 1: "
+        "choose smaller patches for more of them."
     )

@@ -21,7 +21,7 @@ def window(make_napari_viewer):
     return make_napari_viewer().window
 
 
-def test_the_entries_stand_in_layers_filter_and_in_the_plugins_menu(window):
+def test_the_entries_are_in_the_layers_and_plugins_menus(window):
     bars = {
         action.text().replace("&", ""): action.menu()
         for action in window._qt_window.menuBar().actions()

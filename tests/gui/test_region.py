@@ -1,4 +1,4 @@
-"""Where to train: what Shapes and Labels layers mark of an image, by their place in the world."""
+"""Training regions that Shapes and Labels layers mark, by world coordinates."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_labels_of_the_same_pixels_mark_these():
     np.testing.assert_array_equal(region(image, marked), labels > 0)
 
 
-def test_labels_on_a_coarser_grid_elsewhere_are_found_by_their_place():
+def test_labels_on_a_coarser_grid_match_by_world_coordinates():
     # One label pixel is 4 x 4 image pixels; their corners coincide.
     labels = np.zeros((10, 10), int)
     labels[2:4, 5] = 1
@@ -73,18 +73,18 @@ def test_labels_of_a_stack_are_taken_as_they_are():
 @pytest.mark.parametrize(
     ("marked", "words"),
     [
-        (Labels(np.zeros((40, 50), int), name="empty"), "nothing of"),
-        (Labels(np.ones((40, 50), int), translate=(500, 500), name="away"), "nothing of"),
+        (Labels(np.zeros((40, 50), int), name="empty"), "no pixel of"),
+        (Labels(np.ones((40, 50), int), translate=(500, 500), name="away"), "no pixel of"),
         (Shapes(name="none"), "no shape with an area"),
         (Shapes([[[1, 1], [30, 30]]], shape_type="line", name="line"), "no shape with an area"),
     ],
 )
-def test_a_region_without_pixels_is_refused_in_words(marked, words):
+def test_a_region_without_pixels_is_refused(marked, words):
     with pytest.raises(InputError, match=words):
         region(Image(np.zeros((40, 50)), name="cells"), marked)
 
 
-def test_one_sample_is_whole_and_the_others_are_not_there():
+def test_a_single_sample_is_whole_and_the_others_are_empty():
     one = one_sample((3, 4, 20, 30), (1, 2))
     rows, columns = slice(5, 15), slice(0, 30)
     assert one[1, 2, rows, columns].shape == (10, 30)
@@ -92,7 +92,7 @@ def test_one_sample_is_whole_and_the_others_are_not_there():
     assert not one[1, 3, rows, columns].any()
 
 
-def test_an_ellipse_has_the_area_of_one_and_labels_of_levels_are_those_of_the_finest():
+def test_ellipses_and_multiscale_labels_mark_their_pixels():
     image = Image(np.zeros((40, 50)))
     box = [[10, 10], [10, 30], [20, 30], [20, 10]]
     found = region(image, Shapes([box], shape_type="ellipse"))

@@ -1,4 +1,4 @@
-"""What a user can do around a run: before it, in it, and after it."""
+"""Actions before, during and after a run."""
 
 import re
 import runpy
@@ -31,8 +31,9 @@ from napari_redenoise._napari import DenoiseWidget, denoise_selected_layer
 from napari_redenoise._napari.denoise import _run
 from napari_redenoise._napari.denoise._run import survey
 from napari_redenoise._napari.denoise.panels._options import Options
+from napari_redenoise._napari.denoise.panels._quality import summary
 from napari_redenoise.config import Config
-from napari_redenoise.io import _result_arrays, keep_results_in
+from napari_redenoise.io import _result_arrays, set_results_folder
 from napari_redenoise.model._redenoiser import Redenoiser
 
 KEY = "napari-redenoise"
@@ -76,9 +77,11 @@ def test_the_menu_entry_without_an_image_says_what_to_do(dock):
 
 def test_wrong_axes_are_corrected_in_one_control_and_remembered(dock, noisy):
     stack = dock.viewer.add_image(np.stack([noisy, noisy / 2]), name="cells")
-    assert "2 pictures, each 72 × 90 pixels" in dock.widget.plan.text()
+    assert (
+        "Stack of 2 images, 72 × 90 pixels; the network learns from all." in dock.widget.plan.text()
+    )
     pick(dock.widget.axes.choice, "CYX")
-    assert "in 2 channels, denoised together" in dock.widget.plan.text()
+    assert "Image of 72 × 90 pixels in 2 channels (denoised together)." in dock.widget.plan.text()
     dock.viewer.add_image(noisy, name="other")
     assert not dock.widget.axes.isVisibleTo(dock.widget)
     dock.viewer.layers.selection.active = stack
@@ -86,11 +89,11 @@ def test_wrong_axes_are_corrected_in_one_control_and_remembered(dock, noisy):
     dock.run()
     assert provenance(dock)["axes"] == "CYX"
     assert provenance(dock)["config"]["network"]["channels"] == 2
-    # The user's layer says of its axes what it said before.
+    # The axis labels of the user's layer are unchanged.
     assert stack.axis_labels == ("-3", "-2", "-1")
 
 
-def test_the_sentence_says_the_objective_and_why(dock, noisy, monkeypatch):
+def test_the_summary_names_the_objective_and_its_reason(dock, noisy, monkeypatch):
     monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", survey)
     monkeypatch.setattr(_run, "estimate_seconds", lambda *_: 10.0)
     pick(dock.widget.objective.objective, "auto")
@@ -98,8 +101,10 @@ def test_the_sentence_says_the_objective_and_why(dock, noisy, monkeypatch):
     dock.viewer.add_image(np.clip(rng.poisson(20, (96, 96)), 1, None).astype(np.uint16))
     dock.wait(lambda: not dock.widget.is_measuring)
     said = dock.widget.plan.text()
-    assert "Noise2Self, because the noise is independent from pixel to pixel" in said
-    assert "Takes about 11 s on the" in said
+    assert "(objective: Noise2Self, which suits the noise)" in said
+    assert "About 11 s on the" in said
+    reason = dock.widget.plan.toolTip()
+    assert reason.startswith("Noise2Self, because the noise is independent from pixel to pixel")
     assert "White" in dock.widget.noise.words.text()
     assert dock.widget.noise.correlation.isVisibleTo(dock.widget.noise)
 
@@ -144,19 +149,19 @@ def test_options_determine_the_run(dock, noisy):
     np.testing.assert_allclose(denoised, np.clip(exact, 0, 255), atol=0.6)
 
 
-def test_a_time_is_turned_into_steps(dock, noisy, monkeypatch):
+def test_a_time_limit_sets_the_number_of_steps(dock, noisy, monkeypatch):
     monkeypatch.setattr(_run, "steps_within", lambda *given: given[-1] // 10)
     dock.viewer.add_image(noisy, name="cells")
     dock.widget.options.setValue(Options(seconds=70))
-    assert "Takes about 70 s" in dock.widget.plan.text()
+    assert "About 70 s on the" in dock.widget.plan.text()
     dock.run()
     assert provenance(dock)["steps"] == 7
 
 
-def test_best_makes_surer_steps_or_more_of_them():
-    warm = Options("best").apply(Config()).training
+def test_best_has_larger_batches_or_more_steps():
+    tuned = Options("best").apply(Config()).training
     scratch = Options("best", start="random").apply(Config()).training
-    assert (warm.total_steps, warm.patches_per_step) == (100, 12)
+    assert (tuned.total_steps, tuned.patches_per_step) == (100, 12)
     assert (scratch.total_steps, scratch.patches_per_step) == (810, 8)
 
 
@@ -186,7 +191,7 @@ def test_pause_makes_no_step_and_the_preview_follows(dock, noisy):
     assert DENOISED in dock.names
 
 
-def test_earlier_states_can_be_looked_at_in_a_pause(dock, noisy):
+def test_snapshots_can_be_viewed_in_a_pause(dock, noisy):
     dock.use(**ENDLESS)
     dock.viewer.add_image(noisy, name="cells")
     dock.press()
@@ -217,7 +222,7 @@ def done(dock, noisy, tmp_path):
     return dock
 
 
-def test_rewinding_shows_an_earlier_state_and_it_can_be_used(done):
+def test_a_snapshot_is_shown_and_can_be_used(done):
     panel = done.widget.training
     snapshots = done.widget.denoiser.session.snapshots
     assert snapshots[-1].step == 12
@@ -233,7 +238,7 @@ def test_rewinding_shows_an_earlier_state_and_it_can_be_used(done):
     assert not any("at step" in name for name in done.names)
     used = done.images[-1]
     assert used.name == f"{DENOISED} [1]"
-    # The slider stays at the state that is in use, and the last one can be taken again.
+    # The slider stays at the snapshot in use, and the last one can be used again.
     assert panel.step == snapshots[0].step
     assert not panel.take_button.isEnabled()
     panel.slider.setValue(panel.slider.maximum())
@@ -241,14 +246,14 @@ def test_rewinding_shows_an_earlier_state_and_it_can_be_used(done):
     assert used.metadata[KEY]["steps"] == snapshots[0].step
     model, cells = done.widget.denoiser, done.viewer.layers["cells"].data
     np.testing.assert_allclose(used.data, model.predict(cells).denoised, rtol=1e-4)
-    # A preview shows the picture once, and is computed in bfloat16 where that is faster.
+    # A preview is one prediction, in bfloat16 where that is faster.
     once = model.predict(cells, tta=False, draws=0, correct_lines=False).denoised
     assert np.abs(once - earlier).mean() < 0.03 * earlier.std()
     assert np.abs(used.data - first).mean() > 0.1 * earlier.std()
     np.testing.assert_array_equal(done.viewer.layers[DENOISED].data, first)
 
 
-def test_going_on_leaves_the_model_alone_that_others_may_use(done):
+def test_continuing_does_not_change_the_model_of_other_runs(done):
     model = done.widget.denoiser
     before = {name: value.clone() for name, value in model.session.network().state_dict().items()}
     done.widget.training.continue_button.click()
@@ -260,21 +265,21 @@ def test_going_on_leaves_the_model_alone_that_others_may_use(done):
 
 
 def test_a_cancelled_run_leaves_the_last_result_in_the_tabs(done):
-    after = done.widget.after
+    after = done.widget.finished_run
     done.widget.training.continue_button.click()
     done.widget.run.control.abandon()
     done.wait_for_end()
-    assert done.widget.after is after
+    assert done.widget.finished_run is after
     assert done.widget.result.buttons["Save image..."].isEnabled()
     assert done.widget.training.snapshots[-1].step == 12
 
 
-def test_a_deleted_layer_does_not_hold_up_those_that_are_selected_with_it(dock, noisy):
+def test_a_deleted_layer_does_not_stop_other_selected_layers(dock, noisy):
     layers = [dock.viewer.add_image(noisy + n, name=name) for n, name in enumerate("abc")]
     dock.viewer.layers.selection.clear()
     dock.viewer.layers.selection.update(layers)
     dock.widget.layer_choice.value = layers[0]
-    pick(dock.widget.options.where.box, "selected")
+    pick(dock.widget.options.training_region.box, "selected")
     dock.press()
     dock.viewer.layers.remove("b")
     dock.wait_for_end()
@@ -292,10 +297,10 @@ def test_the_selection_of_several_layers_stays(dock, noisy):
 
 
 def test_an_image_is_not_saved_over_the_noisy_one(done, monkeypatch):
-    source = done.widget.after.job.source.file
+    source = done.widget.finished_run.job.source.file
     before = Path(source).read_bytes()
     monkeypatch.setattr(
-        "napari_redenoise._napari.denoise._after_run.QFileDialog.getSaveFileName",
+        "napari_redenoise._napari.denoise._finished_run.QFileDialog.getSaveFileName",
         lambda *_: (source, ""),
     )
     done.widget.result.buttons["Save image..."].click()
@@ -307,7 +312,7 @@ def test_a_name_without_ending_replaces_nothing(done, tmp_path, monkeypatch):
     there = tmp_path / "result.tif"
     there.write_text("precious")
     monkeypatch.setattr(
-        "napari_redenoise._napari.denoise._after_run.QFileDialog.getSaveFileName",
+        "napari_redenoise._napari.denoise._finished_run.QFileDialog.getSaveFileName",
         lambda *_: (str(there.with_suffix("")), ""),
     )
     done.widget.result.buttons["Save image..."].click()
@@ -315,7 +320,7 @@ def test_a_name_without_ending_replaces_nothing(done, tmp_path, monkeypatch):
     assert there.read_text() == "precious"
 
 
-def test_training_goes_on_later(done):
+def test_training_continues_later(done):
     first = done.viewer.layers[DENOISED].data.copy()
     done.widget.training.continue_button.click()
     done.wait_for_end()
@@ -342,23 +347,23 @@ def test_side_by_side(done):
     assert not done.viewer.canvas.grid.enabled
 
 
-def test_further_layers_are_made_when_they_are_asked_for(done, noisy):
+def test_further_layers_are_computed_on_request(done, noisy):
     result = done.widget.result
     for kind, names in (
         ("residual", {"cells residual"}),
-        ("branches", {"cells ordinary U-Net", "cells equivariant U-Net"}),
+        ("branches", {"cells standard branch", "cells equivariant branch"}),
         ("rotation", {"cells Δ90° standard", "cells Δ90° equivariant", "cells Δ90° fused"}),
     ):
         result.extras[kind].click()
         done.wait(lambda names=names: names <= set(done.names))
-        done.wait(lambda: not done.widget.after.is_busy)
+        done.wait(lambda: not done.widget.finished_run.is_busy)
     layers = done.viewer.layers
     np.testing.assert_allclose(
         layers["cells residual"].data, noisy - layers[DENOISED].data, rtol=1e-5, atol=1e-2
     )
     expected = done.widget.denoiser.predict(noisy, branches=True)
-    np.testing.assert_allclose(layers["cells ordinary U-Net"].data, expected.standard, atol=0.5)
-    # None of them is an image to denoise, but the branches' outputs may well be looked at.
+    np.testing.assert_allclose(layers["cells standard branch"].data, expected.standard, atol=0.5)
+    # Outputs of the branches may be denoised, a residual may not.
     offered = [layer.name for _, layer in done.widget._image_layers()]
     assert "cells residual" not in offered
 
@@ -370,16 +375,16 @@ def test_no_button_of_the_result_is_cut_off(done):
     assert panel.minimumSizeHint().width() <= panel.parentWidget().width()
 
 
-def test_the_result_is_examined(done):
-    done.wait(lambda: done.widget.trust.report is not None)
-    report = done.widget.trust.report
-    said = done.widget.trust.words.text()
+def test_the_quality_checks_run_after_a_run(done):
+    done.wait(lambda: done.widget.quality.report is not None)
+    report = done.widget.quality.report
+    said = done.widget.quality.words.text()
     assert len(report.checks) >= 4
     for check in report.checks:
         assert check.name in said
         assert check.mark in ("good", "caution", "bad", "unknown")
-    assert "no clean picture" in said
-    assert "Trust" in done.widget.status.text()
+    assert "no clean image" in said
+    assert done.widget.status.text().endswith(summary(report))
 
 
 @pytest.fixture
@@ -389,7 +394,7 @@ def photons():
     return rng.poisson(20 + 200 * spots / spots.max()).astype(np.uint16)
 
 
-def test_the_supported_resolution_is_told_in_the_unit_of_the_layer_and_mapped(dock, photons):
+def test_the_supported_resolution_has_the_layer_unit_and_a_map(dock, photons):
     spatial = {
         "scale": (1.0, 0.11, 0.11),
         "translate": (0.0, 3.0, 4.0),
@@ -399,35 +404,35 @@ def test_the_supported_resolution_is_told_in_the_unit_of_the_layer_and_mapped(do
     dock.viewer.add_image(photons, name="cells", **spatial)
     dock.viewer.dims.set_current_step(0, 1)
     dock.run()
-    dock.wait(lambda: dock.widget.trust.report is not None)
-    check = dock.widget.trust.report.checks[-1]
+    dock.wait(lambda: dock.widget.quality.report is not None)
+    check = dock.widget.quality.report.checks[-1]
     assert check.name == "Supported resolution"
     assert check.mark in ("good", "caution"), check.figure
-    said = re.search(r"([\d.]+) px \(([\d.]+) µm\)", dock.widget.trust.words.text())
+    said = re.search(r"([\d.]+) px \(([\d.]+) µm\)", dock.widget.quality.words.text())
     assert float(said[2]) == pytest.approx(0.11 * float(said[1]), rel=0.1)
     dock.widget.result.extras["support"].click()
     dock.wait(lambda: "cells unsupported detail" in dock.names)
-    dock.wait(lambda: not dock.widget.after.is_busy)
+    dock.wait(lambda: not dock.widget.finished_run.is_busy)
     layer = dock.viewer.layers["cells unsupported detail"]
     assert layer.data.shape == (1, 160, 192)
     assert layer.data.min() >= 0
     assert layer.data.max() <= 1
     assert np.ptp(layer.data) > 0.05
     np.testing.assert_allclose(layer.scale, spatial["scale"])
-    # Where the plane lies of which it was made.
+    # The position of its plane.
     np.testing.assert_allclose(layer.translate, (1.0, 3.0, 4.0))
     assert [str(unit) for unit in layer.units] == ["second", "micrometer", "micrometer"]
     assert "unsupported" not in "".join(layer.name for _, layer in dock.widget._image_layers())
 
 
-def test_where_detail_cannot_be_mapped_the_dock_says_why(dock):
+def test_the_dock_says_why_detail_cannot_be_mapped(dock):
     smooth = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(128, 128)), 1.0)
     dock.viewer.add_image((200 + 100 * smooth).astype(np.float32), name="cells")
     dock.run()
-    dock.wait(lambda: dock.widget.trust.report is not None)
-    assert dock.widget.trust.report.checks[-1].mark == "unknown"
+    dock.wait(lambda: dock.widget.quality.report is not None)
+    assert dock.widget.quality.report.checks[-1].mark == "unknown"
     dock.widget.result.extras["support"].click()
-    dock.wait(lambda: "cannot be told" in dock.widget.status.text())
+    dock.wait(lambda: "there is no map, because" in dock.widget.status.text())
     assert "cells unsupported detail" not in dock.names
 
 
@@ -441,7 +446,7 @@ def test_the_image_is_saved_with_its_pixel_size(dock, noisy, tmp_path):
     )
     dock.run()
     file = tmp_path / "out.tif"
-    dock.widget.after.save_image(file)
+    dock.widget.finished_run.save_image(file)
     dock.wait(lambda: "Wrote" in dock.widget.status.text())
     with tifffile.TiffFile(file) as written:
         assert written.series[0].axes == "ZYX"
@@ -451,14 +456,14 @@ def test_the_image_is_saved_with_its_pixel_size(dock, noisy, tmp_path):
         )
         np.testing.assert_array_equal(written.asarray(), dock.viewer.layers[DENOISED].data)
     before = file.read_bytes()
-    dock.widget.after.save_image(file)
+    dock.widget.finished_run.save_image(file)
     dock.wait(lambda: "exists" in dock.widget.status.text())
     assert file.read_bytes() == before
 
 
 def test_a_saved_model_denoises_another_layer_without_training(done, noisy, tmp_path):
     file = tmp_path / "model.safetensors"
-    done.widget.after.save_model(file)
+    done.widget.finished_run.save_model(file)
     done.wait(lambda: "Wrote" in done.widget.status.text())
     other = noisy[::-1].copy()
     done.viewer.add_image(other, name="other")
@@ -478,7 +483,7 @@ def test_a_model_of_this_session_denoises_another_layer(done, noisy):
     assert "other denoised (AdaReNet, N2S)" in done.names
 
 
-def test_a_file_that_is_no_model_is_refused_in_words(dock, noisy, tmp_path):
+def test_a_file_without_a_model_is_refused(dock, noisy, tmp_path):
     dock.viewer.add_image(noisy, name="cells")
     file = tmp_path / "not.safetensors"
     file.write_text("nothing")
@@ -487,7 +492,7 @@ def test_a_file_that_is_no_model_is_refused_in_words(dock, noisy, tmp_path):
     assert dock.widget.options.model.model is None
 
 
-def test_what_was_run_is_copied_as_a_script_that_does_the_same(done, tmp_path, monkeypatch):
+def test_the_copied_script_repeats_the_run(done, tmp_path, monkeypatch):
     done.widget.result.buttons["Copy as Python"].click()
     script = tmp_path / "again.py"
     script.write_text(QApplication.clipboard().text())
@@ -504,7 +509,7 @@ def test_what_was_run_is_copied_as_a_script_that_does_the_same(done, tmp_path, m
     assert same, list(written)
 
 
-def test_what_was_run_is_copied_as_a_command_that_does_the_same(done, tmp_path, monkeypatch):
+def test_the_copied_command_repeats_the_run(done, tmp_path, monkeypatch):
     done.widget.result.buttons["Copy as command"].click()
     command = shlex.split(QApplication.clipboard().text(), comments=True)
     assert command[:2] == ["redenoise", "denoise"]
@@ -516,7 +521,7 @@ def test_what_was_run_is_copied_as_a_command_that_does_the_same(done, tmp_path, 
     np.testing.assert_allclose(written, done.viewer.layers[DENOISED].data, rtol=1e-3, atol=1.0)
 
 
-def test_what_went_on_from_a_training_is_copied_as_what_its_model_does(done):
+def test_the_command_of_a_continued_training_uses_its_model(done):
     done.widget.training.continue_button.click()
     done.wait_for_end()
     done.widget.result.buttons["Copy as command"].click()
@@ -559,10 +564,10 @@ def test_every_control_can_be_reached_by_the_keyboard(dock, noisy):
     assert not out_of_reach
 
 
-# -- where to train ---------------------------------------------------------------------------
+# -- training region --------------------------------------------------------------------------
 
 
-def test_one_slice_is_learned_from_and_all_are_denoised(dock, noisy, monkeypatch):
+def test_training_on_one_slice_denoises_all(dock, noisy, monkeypatch):
     seen = []
     original = Redenoiser.fit_events
 
@@ -571,10 +576,10 @@ def test_one_slice_is_learned_from_and_all_are_denoised(dock, noisy, monkeypatch
         return original(self, *args, **keywords)
 
     monkeypatch.setattr(Redenoiser, "fit_events", watched)
-    # Only the shown slice has something to learn from: the mean of the others is far off.
+    # The means of the other slices are far off.
     dock.viewer.add_image(np.stack([noisy + 1e5, noisy, noisy - 1e5]), name="cells")
     dock.viewer.dims.set_current_step(0, 1)
-    pick(dock.widget.options.where.box, "slice")
+    pick(dock.widget.options.training_region.box, "slice")
     dock.run()
     assert dock.widget.denoiser.session.normalisation.mean[0] == pytest.approx(
         noisy.mean(), rel=1e-3
@@ -583,7 +588,7 @@ def test_one_slice_is_learned_from_and_all_are_denoised(dock, noisy, monkeypatch
     assert np.isfinite(dock.viewer.layers[DENOISED].data).all()
 
 
-def test_a_region_is_learned_from(dock, noisy):
+def test_training_uses_the_marked_region(dock, noisy):
     image = noisy.copy()
     image[:, 45:] += 1e5
     dock.viewer.add_image(image, name="cells")
@@ -591,23 +596,23 @@ def test_a_region_is_learned_from(dock, noisy):
     labels[:, :45] = 1
     dock.viewer.add_labels(labels, name="left")
     dock.viewer.layers.selection.active = dock.viewer.layers["cells"]
-    dock.widget.options.where.box.setCurrentText("the region 'left'")
+    dock.widget.options.training_region.box.setCurrentText("Region 'left'")
     dock.run()
     mean = dock.widget.denoiser.session.normalisation.mean[0]
     assert mean == pytest.approx(image[:, :45].mean(), rel=1e-3)
 
 
-def test_an_empty_region_is_refused_in_words(dock, noisy):
+def test_an_empty_region_is_refused(dock, noisy):
     dock.viewer.add_image(noisy, name="cells")
     dock.viewer.add_labels(np.zeros(noisy.shape, int), name="nothing")
     dock.viewer.layers.selection.active = dock.viewer.layers["cells"]
-    dock.widget.options.where.box.setCurrentText("the region 'nothing'")
+    dock.widget.options.training_region.box.setCurrentText("Region 'nothing'")
     dock.run()
     assert "draw or paint a region" in dock.widget.status.text()
     assert dock.names == ["cells", "nothing"]
 
 
-def test_selected_layers_are_learned_from_together_and_each_is_denoised(dock, noisy):
+def test_training_on_selected_layers_denoises_each(dock, noisy):
     first = dock.viewer.add_image(noisy, name="cells")
     second = dock.viewer.add_image(noisy[:, :70] + 1000, name="more")
     dock.viewer.layers.selection = {first, second}
@@ -615,12 +620,12 @@ def test_selected_layers_are_learned_from_together_and_each_is_denoised(dock, no
     dock.viewer.layers.selection.add(second)
     dock.widget.layer_choice.value = first
     dock.widget._describe()
-    pick(dock.widget.options.where.box, "selected")
+    pick(dock.widget.options.training_region.box, "selected")
     dock.run()
     dock.wait(lambda: "more denoised (AdaReNet, N2S)" in dock.names and dock.widget.run is None)
     assert DENOISED in dock.names
-    # What the tabs tell is the training, with its snapshots, and not the last of the layers.
-    assert dock.widget.after.layer == first
+    # The tabs show the trained layer with its snapshots, not the last layer.
+    assert dock.widget.finished_run.layer == first
     assert dock.widget.training.snapshots
     assert "'more denoised" in dock.widget.status.text()
     assert f"'{DENOISED}'" in dock.widget.status.text()
@@ -630,10 +635,10 @@ def test_selected_layers_are_learned_from_together_and_each_is_denoised(dock, no
     )
 
 
-# -- the viewer's life ------------------------------------------------------------------------
+# -- the viewer -------------------------------------------------------------------------------
 
 
-def test_a_volume_is_denoised_while_it_is_shown_as_one(dock, noisy):
+def test_a_volume_is_denoised_in_the_3d_view(dock, noisy):
     dock.viewer.add_image(np.stack([noisy] * 3), name="cells")
     dock.viewer.dims.ndisplay = 3
     dock.run()
@@ -650,7 +655,7 @@ def test_slicing_in_the_background(dock, noisy):
     assert np.isfinite(dock.viewer.layers[DENOISED].data).all()
 
 
-def test_pixels_that_are_replaced_during_a_run_do_not_matter(dock, noisy):
+def test_pixels_may_be_replaced_during_a_run(dock, noisy):
     dock.use(**ENDLESS)
     layer = dock.viewer.add_image(noisy, name="cells")
     dock.press()
@@ -670,7 +675,7 @@ def test_plots_have_the_colours_of_the_theme(dock):
     assert colours == {True, False}
 
 
-def test_the_log_of_a_failure_is_one_click_away(dock, noisy, monkeypatch):
+def test_a_button_shows_the_error_log(dock, noisy, monkeypatch):
     def broken(*_args, **_keywords):
         raise RuntimeError("a cable is loose")
         yield
@@ -688,19 +693,19 @@ def test_the_log_of_a_failure_is_one_click_away(dock, noisy, monkeypatch):
     dialog.close()
 
 
-def test_a_new_user_installs_opens_the_sample_presses_and_saves(dock, tmp_path):
+def test_a_new_user_denoises_the_sample_and_saves(dock, tmp_path):
     dock.viewer.open_sample("napari-redenoise", "noisy_cells")
     denoise_selected_layer(dock.viewer)
     dock.wait_for_end()
     name = "Noisy cells denoised (AdaReNet, N2S)"
     assert name in dock.names
-    dock.widget.after.save_image(tmp_path / "denoised.tif")
+    dock.widget.finished_run.save_image(tmp_path / "denoised.tif")
     dock.wait(lambda: "Wrote" in dock.widget.status.text())
     saved = tifffile.imread(tmp_path / "denoised.tif")
     np.testing.assert_array_equal(saved, dock.viewer.layers[name].data)
 
 
-def test_preferences_are_where_a_new_dock_begins(make_napari_viewer_proxy, tmp_path):
+def test_a_new_dock_begins_with_the_preferences(make_napari_viewer_proxy, tmp_path):
     settings = pytest.importorskip("napari.settings")
     if not hasattr(settings, "get_plugin_settings"):
         pytest.skip("napari before 0.9 has no preferences for plugins")
@@ -715,15 +720,15 @@ def test_preferences_are_where_a_new_dock_begins(make_napari_viewer_proxy, tmp_p
         assert _result_arrays._cache == tmp_path
     finally:
         runs.device, runs.seconds, runs.cache_folder = before
-        keep_results_in(None)
+        set_results_folder(None)
 
 
-def test_a_scale_that_no_tiff_holds_is_left_out_of_a_saved_image_and_said(dock, noisy, tmp_path):
+def test_a_scale_beyond_tiff_is_left_out_and_reported(dock, noisy, tmp_path):
     dock.viewer.add_image(noisy, name="cells", scale=(1e-12, 1e-12), units=("um", "um"))
     dock.run()
     said = []
-    dock.widget.after.said.connect(said.append)
-    dock.widget.after.save_image(tmp_path / "out.tif")
+    dock.widget.finished_run.said.connect(said.append)
+    dock.widget.finished_run.save_image(tmp_path / "out.tif")
     dock.wait(lambda: bool(said))
     assert said[0].startswith(f"Wrote {tmp_path / 'out.tif'}, without the resolution (1")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), dock.images[-1].data)

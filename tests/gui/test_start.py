@@ -1,4 +1,4 @@
-"""The shipped network in the dock: beginning with it, doing without it, going back to it."""
+"""The pretrained network in the dock: start from it, without it, and roll back to it."""
 
 import numpy as np
 import pytest
@@ -13,8 +13,8 @@ from napari_redenoise.nn import build_network
 
 
 @pytest.fixture
-def shipped(dock, tmp_path, monkeypatch):
-    """Weights for the small network of the tests."""
+def pretrained(dock, tmp_path, monkeypatch):
+    """Pretrained weights for the small network of the tests."""
     config = dock.widget.config
     network = build_network(config.network, torch.Generator().manual_seed(7))
     path = tmp_path / "adarenet-C4.safetensors"
@@ -22,44 +22,44 @@ def shipped(dock, tmp_path, monkeypatch):
     monkeypatch.setattr(_pretrained, "FOLDER", tmp_path)
 
 
-def test_the_dock_says_with_what_a_run_begins(dock, noisy, shipped):
+def test_the_summary_names_the_start_of_a_run(dock, noisy, pretrained):
     dock.viewer.add_image(noisy, name="cells")
-    assert "Fine-tunes the pretrained network on these noisy pixels" in dock.widget.plan.text()
-    begin = dock.widget.options.begin
-    assert "drawn scenes" in begin.toolTip()
-    assert "never on microscope images" in begin.toolTip()
-    begin.setCurrentIndex(begin.findData("random"))
-    assert "Learns from these noisy pixels alone" in dock.widget.plan.text()
-    assert begin.toolTip() == STARTS["random"][1]
+    assert "Fine-tunes the pretrained network on this image" in dock.widget.plan.text()
+    start_box = dock.widget.options.start
+    assert "synthetic scenes" in start_box.toolTip()
+    assert "never on microscope images" in start_box.toolTip()
+    start_box.setCurrentIndex(start_box.findData("random"))
+    assert "Trains a new network on this image" in dock.widget.plan.text()
+    assert start_box.toolTip() == STARTS["random"][1]
 
 
-def test_without_shipped_weights_nothing_is_said_of_them(dock, noisy):
+def test_without_pretrained_weights_a_new_network_is_trained(dock, noisy):
     dock.viewer.add_image(noisy, name="cells")
-    assert "Learns from these noisy pixels alone" in dock.widget.plan.text()
+    assert "Trains a new network on this image" in dock.widget.plan.text()
 
 
 @pytest.mark.parametrize("start", ["pretrained", "random"])
-def test_a_run_begins_with_what_was_chosen(dock, noisy, shipped, start):
+def test_a_run_begins_with_the_chosen_start(dock, noisy, pretrained, start):
     dock.viewer.add_image(noisy, name="cells")
-    begin = dock.widget.options.begin
-    begin.setCurrentIndex(begin.findData(start))
+    start_box = dock.widget.options.start
+    start_box.setCurrentIndex(start_box.findData(start))
     dock.run()
     assert dock.widget.denoiser.session.provenance["config"]["training"]["start"] == start
     steps = [snapshot.step for snapshot in dock.widget.denoiser.session.snapshots]
-    # The shipped network itself is something to go back to.
+    # The pretrained network is the first snapshot.
     assert (steps[0] == 0) == (start == "pretrained")
 
 
-def test_a_training_that_harms_is_not_kept_which_is_said(dock, noisy, shipped):
+def test_a_harmful_training_is_rolled_back_and_reported(dock, noisy, pretrained):
     dock.use(**{"training.learning_rate": 3.0})
     dock.viewer.add_image(noisy, name="cells")
     dock.run()
     said = dock.widget.status.text()
     assert "Fine-tuning did not improve this image; the pretrained result is kept." in said
-    assert "cells denoised (AdaReNet, not adapted)" in dock.names
+    assert "cells denoised (AdaReNet, pretrained)" in dock.names
 
 
-def test_offsets_of_rows_are_said_and_the_result_has_none(dock, qtbot):
+def test_row_offsets_are_reported_and_corrected(dock, qtbot):
     rng = np.random.default_rng(0)
     rows = rng.normal(0, 10, (256, 1))
     image = (500 + rows + rng.normal(0, 20, (256, 256))).astype(np.float32)
@@ -67,7 +67,7 @@ def test_offsets_of_rows_are_said_and_the_result_has_none(dock, qtbot):
     qtbot.addWidget(panel)
     panel.show_reports(noise_reports(Planes(image, "YX")))
     assert "Rows have offsets of their own" in panel.words.text()
-    assert "left without the offsets of rows" in panel.words.text()
+    assert "remains after line correction (rows)" in panel.words.text()
     dock.use(**{"objective.kind": "auto", "training.start": "random"})
     dock.viewer.add_image(image, name="cells")
     dock.run()

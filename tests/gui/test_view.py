@@ -8,7 +8,7 @@ from napari_redenoise._napari._view import MOST_PREVIEWED, current_window
 
 
 def shown(shape, axes, corners, point=None, *, ndisplay=2, levels=None, colour=False):
-    """The window of a layer of which the corners are seen."""
+    """The window of a layer with visible corners."""
     source = LayerImage("cells", np.zeros(shape, np.uint8), axes, colour)
     layer = SimpleNamespace(
         multiscale=levels is not None,
@@ -24,7 +24,7 @@ def shown(shape, axes, corners, point=None, *, ndisplay=2, levels=None, colour=F
     )
 
 
-def test_a_small_plane_is_previewed_whole_wherever_the_camera_looks():
+def test_a_small_plane_is_previewed_whole():
     window = shown((300, 200), "YX", [(280, 190), (299, 199)])
     assert (window.sample, window.rows, window.columns) == ((), slice(0, 300), slice(0, 200))
 

@@ -23,7 +23,7 @@ from napari_redenoise.errors import RedenoiseError
 
 __all__ = ["app", "main"]
 
-# Imported for the commands that they add to the application.
+# Imported, because these modules add their commands to the application.
 _COMMANDS = (
     _denoise,
     _check,
@@ -39,7 +39,7 @@ _COMMANDS = (
 
 
 def main() -> None:
-    """Run the command line; errors that a user can mend end it with one sentence."""
+    """Run the command line; a `RedenoiseError` ends it with its message."""
     try:
         app()
     except RedenoiseError as error:

@@ -1,4 +1,4 @@
-"""The application, its options, and what its commands share."""
+"""The application, its shared options, and functions for its commands."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ Backbone = Literal["adarenet", "equivariant", "standard"]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 
 
-def _tried(name: str | None) -> str | None:
-    """Try the device before any work, and say which ones cannot be used instead."""
+def _checked_device(name: str | None) -> str | None:
+    """Check the device before any work, and report devices that cannot be used."""
     device = get_device(name)
     if name in (None, "auto"):
         for refused, reason in refused_devices().items():
@@ -42,13 +42,15 @@ def _tried(name: str | None) -> str | None:
 
 Device = Annotated[
     str | None,
-    typer.Option(help="cuda:0, mps or cpu; default the fastest that works.", callback=_tried),
+    typer.Option(
+        help="cuda:0, mps or cpu; default: the fastest that works.", callback=_checked_device
+    ),
 ]
 Seed = Annotated[
-    int | None, typer.Option(help="Seed of weights, patches and masks; default 0.", min=0)
+    int | None, typer.Option(help="Seed of weights, patches and masks; default: 0.", min=0)
 ]
 Steps = Annotated[
-    int | None, typer.Option(help="Training steps; default what suits the start.", min=0)
+    int | None, typer.Option(help="Training steps; default: depends on the start.", min=0)
 ]
 
 
@@ -68,31 +70,31 @@ def _options(
 
 
 def make_config(**given: object) -> Config:
-    """The default configuration with dotted fields changed, those that are None left out."""
+    """The default configuration with changes to dotted fields; None is ignored."""
     return Config().replace({name: value for name, value in given.items() if value is not None})
 
 
 def assigned(assignments: Sequence[str], given: Collection[str]) -> dict[str, object]:
-    """Dotted fields and values of ``FIELD=VALUE``, the value as JSON or else a string.
+    """Parse ``FIELD=VALUE`` into dotted fields and values, which are JSON or else strings.
 
-    ``given`` are the fields that an option of their own has set.
+    ``given`` are the fields that other options have set.
 
     Raises
     ------
     ConfigError
-        When there is no such field, it is set twice, or the text is no assignment.
+        When the text is no assignment, or its field is unknown or set twice.
     """
     found: dict[str, object] = {}
     for text in assignments:
         field, equals, value = text.partition("=")
         if not equals or not field:
-            raise ConfigError(f"--set {text} is not understood: give FIELD=VALUE")
+            raise ConfigError(f"--set {text} is not an assignment: give FIELD=VALUE")
         if not _is_field(field):
             raise ConfigError(
-                f"--set {text}: there is no field {field}, give e.g. network.group=D4"
+                f"--set {text}: there is no field {field}: give e.g. network.group=D4"
             )
         if any(_overlap(field, other) for other in (*given, *found)):
-            raise ConfigError(f"--set {text}: {field} is set twice, leave one of them out")
+            raise ConfigError(f"--set {text}: {field} is set twice: omit one of them")
         try:
             found[field] = json.loads(value)
         except ValueError:
@@ -101,14 +103,14 @@ def assigned(assignments: Sequence[str], given: Collection[str]) -> dict[str, ob
 
 
 def _is_field(dotted: str) -> bool:
-    """Whether the configuration has a value of this name, not only a section."""
+    """Whether the configuration has a field, not a section, of this name."""
     section, _, name = dotted.partition(".")
     known = Config().model_dump()
     return isinstance(known.get(section), dict) and name in known[section]
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether two fields are the same, or one lies in the other."""
+    """Whether two fields are the same, or one contains the other."""
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
@@ -121,10 +123,10 @@ def train_on(
     stop_after: int | None = None,
     asked: Interruption | None = None,
 ) -> None:
-    """Train on an image file, with a bar of its steps.
+    """Train on an image file, with a progress bar.
 
-    ``target`` is another shot of the scene; ``region`` is nonzero in the training region;
-    ``stop_after`` ends the training at a step before its last, and ``asked`` as soon as it says.
+    ``target`` is a second shot of the scene; ``region`` is nonzero in the training region. The
+    training ends early at the step ``stop_after`` and when ``asked`` is set.
     """
     asked = asked or Interruption(keeps=False)
     judgement: Judgement | None = None
@@ -151,7 +153,7 @@ def train_on(
                 if event.step == stop_after:
                     break
         events.close()
-    judgement = judgement or denoiser.session.settle(asked.is_set)
+    judgement = judgement or denoiser.session.apply_judgement(asked.is_set)
     if judgement is not None:
         asked.say(f"{judgement.in_words()}.")
 
@@ -163,7 +165,7 @@ def predict_all(
     *,
     branches: bool = False,
 ) -> Result:
-    """Denoise an image file, with a bar of its tiles; some are missing when it is interrupted."""
+    """Denoise an image file, with a progress bar; tiles are missing after an interruption."""
     asked = asked or Interruption(keeps=False)
     outputs = denoiser.session.allocate(source.array, source.axes, branches=branches)
     events = denoiser.predict_events(
@@ -184,16 +186,16 @@ def check_targets(
     overwrite: bool,
     others: Sequence[Path | None] = (),
 ) -> None:
-    """Refuse, before any work, names under which something would be lost or not written.
+    """Refuse output names that would overwrite an input or cannot be written, before any work.
 
-    ``others`` are further files that are read: a second shot, a model.
+    ``others`` are further input files: a second shot, a model.
     """
     images = [path for path in results if path is not None]
     targets = [*images, *([model] if model is not None else [])]
     if len({path.resolve() for path in targets}) < len(targets):
         raise OutputError("two results have the same name: give each its own")
     for path in targets:
-        # Not even with --overwrite.
+        # Even with --overwrite.
         if _same(path, image):
             raise OutputError(f"{path} is the noisy image itself: choose another name")
         if any(other is not None and _same(path, other) for other in others):
@@ -204,8 +206,8 @@ def check_targets(
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether two names are of one file."""
+    """Whether two names are of the same file."""
     return one.resolve() == other.resolve() or (
-        # Which are False for names that cannot be.
+        # os.path instead of Path: it returns False for invalid names.
         os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
     )

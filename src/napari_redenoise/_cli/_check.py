@@ -1,4 +1,4 @@
-"""``redenoise check``: what speaks for and against a denoised image, without the truth."""
+"""``redenoise check``: quality checks of a denoised image, without a reference."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from napari_redenoise.model import Redenoiser
 @app.command()
 def check(
     noisy: Annotated[Path, typer.Argument(help="Noisy image or stack: TIFF, PNG or JPEG.")],
-    denoised: Annotated[Path, typer.Argument(help="The same, denoised, in its grey levels.")],
+    denoised: Annotated[
+        Path, typer.Argument(help="Its denoised version, in the same grey levels.")
+    ],
     axes: Annotated[
         str | None,
         typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="What made DENOISED (.safetensors), to tell the supported resolution."),
+        typer.Option(help="Model of DENOISED (.safetensors), for the supported resolution."),
     ] = None,
     device: Device = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Compare the residual of DENOISED with the noise of NOISY; a pass is no proof: see docs."""
+    """Compare the residual of DENOISED with the noise of NOISY; a pass is no proof."""
     source = read_image(noisy, axes)
     report = assess(
         source.array,
@@ -46,7 +48,7 @@ def check(
 
 
 def _in_order(result: ImageFile, axes: str) -> np.ndarray:
-    """A result with the axes of its source: ImageJ's TIFF has an order of its own."""
+    """A result with its axes in the order of its source, which ImageJ's TIFF may change."""
     if sorted(result.axes) != sorted(axes):
         return result.array
     return result.array.transpose([result.axes.index(axis) for axis in axes])

@@ -1,4 +1,4 @@
-"""``redenoise demo``: the main job on a picture that everyone has."""
+"""``redenoise demo``: add noise to a test image, and denoise it."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def demo(
     device: Device = None,
     overwrite: Overwrite = False,
     viewer: Annotated[
-        bool, typer.Option(help="Open napari with the results where there is a display.")
+        bool, typer.Option(help="Open the results in napari where there is a display.")
     ] = True,
 ) -> None:
-    """Add noise to a picture of scikit-image, denoise it, and write before and after."""
+    """Add noise to an image of scikit-image, denoise it, and write both."""
     names = ("noisy", "denoised", "fusion-mask")
     paths = [out / f"{name}.tif" for name in names]
-    picture = out / "before-after.png"
-    for path in [*paths, picture]:
+    montage = out / "before-after.png"
+    for path in [*paths, montage]:
         refuse_existing(path, overwrite=overwrite)
         check_folder(path)
-    clean, noisy = demo_picture(seed or 0)
+    clean, noisy = demo_image(seed or 0)
     source = ImageFile(noisy, "YX")
     denoiser = Redenoiser(make_config(**{"training.steps": steps, "training.seed": seed}), device)
     train_on(denoiser, source)
@@ -58,25 +58,25 @@ def demo(
         write_tiff(path, np.asarray(array), source, overwrite=overwrite)
     scale = float(clean.max() - clean.min())
     before, after = (psnr(shown, clean, scale) for shown in (noisy, result.denoised))
-    skimage.io.imsave(picture, _side_by_side(noisy, result.denoised, clean), check_contrast=False)
-    for path in [*paths, picture]:
+    skimage.io.imsave(montage, _side_by_side(noisy, result.denoised, clean), check_contrast=False)
+    for path in [*paths, montage]:
         typer.echo(f"wrote {path}")
-    typer.echo(f"PSNR against the clean picture: {before:.2f} dB noisy, {after:.2f} dB denoised")
+    typer.echo(f"PSNR relative to the clean image: {before:.2f} dB noisy, {after:.2f} dB denoised")
     if viewer and _has_display() and find_spec("napari") is not None:
         noisy_path, denoised_path, mask_path = paths
         _open_napari([mask_path, noisy_path, denoised_path])
 
 
 def _open_napari(paths: list[Path]) -> None:
-    """Show files in napari, the last on top, in a process of its own: there is no Qt here."""
+    """Show files in napari, the last on top, in another process: this one has no Qt."""
     dock = ["--with", "napari-redenoise", "Denoise"]
     done = subprocess.run([sys.executable, "-m", "napari", *map(str, paths), *dock], check=False)
     if done.returncode:
-        typer.echo("napari could not open a window here; the files are complete.", err=True)
+        typer.echo("napari could not open a window: open the files in it later", err=True)
 
 
-def demo_picture(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Picture inside the scikit-image wheel, clean and as a camera with few photons saw it."""
+def demo_image(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """An image of scikit-image in grey levels, clean and with photon and read noise."""
     path = files("skimage") / "data" / "ihc.png"
     clean = 255.0 - rgb2gray(skimage.io.imread(str(path))) * 255.0
     gain, offset, read_noise = 4.0, 100.0, 8.0
@@ -86,10 +86,10 @@ def demo_picture(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return photons * gain + offset, np.clip(np.rint(noisy), 0, 65535).astype(np.uint16)
 
 
-def _side_by_side(*pictures: np.ndarray) -> np.ndarray:
-    """Pictures in one row, on the grey scale of the last."""
-    low, high = np.percentile(pictures[-1], (0.1, 99.9))
-    scaled = [np.clip((picture - low) / (high - low), 0, 1) for picture in pictures]
+def _side_by_side(*images: np.ndarray) -> np.ndarray:
+    """Images in one row, in the contrast limits of the last."""
+    low, high = np.percentile(images[-1], (0.1, 99.9))
+    scaled = [np.clip((image - low) / (high - low), 0, 1) for image in images]
     return (np.concatenate(scaled, axis=1) * 255).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""``redenoise denoise``: one image or stack, trained on its own pixels."""
+"""``redenoise denoise``: train on one image or stack, and denoise it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.inference import Interrupted
 from napari_redenoise.io import ImageFile, read_image
-from napari_redenoise.model import Redenoiser, TrainingPlan, shows_draws
+from napari_redenoise.model import Redenoiser, TrainingPlan, should_recorrupt
 
 
 @app.command()
@@ -42,51 +42,51 @@ def denoise(
         bool,
         typer.Option(
             "--branches",
-            help="Also write the output of each branch of the adarenet beside OUTPUT: "
+            help="Also write the outputs of both branches of the adarenet: "
             "OUTPUT-standard.tif, OUTPUT-equivariant.tif.",
         ),
     ] = False,
     model: Annotated[
-        Path | None, typer.Option(help="Use this trained model and do not train.")
+        Path | None, typer.Option(help="Denoise with this trained model, without training.")
     ] = None,
     save_model: Annotated[
-        Path | None, typer.Option(help="Keep the trained model: .safetensors")
+        Path | None, typer.Option(help="Also write the trained model: .safetensors")
     ] = None,
-    backbone: Annotated[Backbone | None, typer.Option(help="Network; default adarenet.")] = None,
+    backbone: Annotated[Backbone | None, typer.Option(help="Network; default: adarenet.")] = None,
     objective: Annotated[
         ObjectiveKind | None,
-        typer.Option(help="What is learned; default auto: what suits it."),
+        typer.Option(help="Training objective; default: auto, chosen by the noise."),
     ] = None,
     target: Annotated[
         Path | None,
         typer.Option(
-            help="noise2noise: another shot of the same scene; default neighbouring frames."
+            help="noise2noise: second shot of the same scene; default: neighbouring frames."
         ),
     ] = None,
     region: Annotated[
         Path | None,
         typer.Option(
-            help="Training region: where this image is not 0; of the plane's shape, or of IMAGE's "
+            help="Training region: where this image is not 0, in the shape of a plane or of IMAGE "
             "without channels."
         ),
     ] = None,
     mask_shape: Annotated[
         str | None,
         typer.Option(
-            help="noise2void: what is hidden together; horizontal, vertical, or rows such as "
+            help="noise2void: shape of the blind spot; horizontal, vertical, or rows such as "
             "010/111/010."
         ),
     ] = None,
     noise: Annotated[
         str | None,
-        typer.Option(help="r2r: GAIN,OFFSET,READ_NOISE in grey levels; default estimated."),
+        typer.Option(help="r2r: GAIN,OFFSET,READ_NOISE in grey levels; default: estimated."),
     ] = None,
     steps: Steps = None,
     stop_after: Annotated[
-        int | None, typer.Option(help="Stop the training after this step of it.", min=1)
+        int | None, typer.Option(help="Stop the training after this step.", min=1)
     ] = None,
     from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Begin with random weights.")
+        bool, typer.Option("--from-scratch", help="Start from random weights.")
     ] = False,
     seed: Seed = None,
     device: Device = None,
@@ -95,18 +95,18 @@ def denoise(
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="Any field of the configuration, e.g. network.group=D4; may be repeated.",
+            help="Set a field of the configuration, e.g. network.group=D4; may be repeated.",
         ),
     ] = None,
     as_source: Annotated[
-        bool, typer.Option("--as-source", help="Round to the integers of IMAGE.")
+        bool, typer.Option("--as-source", help="Round to the integer type of IMAGE.")
     ] = False,
     report: Annotated[
-        bool, typer.Option("--report", help="Also check what was removed, as redenoise check.")
+        bool, typer.Option("--report", help="Also print the quality checks, as redenoise check.")
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train on the noisy pixels of IMAGE and write the denoised image to OUTPUT."""
+    """Train on IMAGE alone, and write the denoised image to OUTPUT."""
     inputs = (target, region, model)
     targets = Targets(output, mask, save_model, overwrite, as_source, has_branches=branches)
     check_targets(image, targets.images(), save_model, overwrite=overwrite, others=inputs)
@@ -116,7 +116,7 @@ def denoise(
         "training.start": "random" if from_scratch else None,
         "training.seed": seed,
         "objective.kind": objective,
-        "objective.mask_shape": None if mask_shape is None else _drawing(mask_shape),
+        "objective.mask_shape": None if mask_shape is None else _shape_rows(mask_shape),
         "objective.noise": None if noise is None else _noise(noise),
     }
     chosen = {field: value for field, value in settings.items() if value is not None}
@@ -124,19 +124,19 @@ def denoise(
     if model is not None:
         if given or any(o is not None for o in (save_model, target, region, stop_after)):
             raise ConfigError(
-                "--model does not train: leave --save-model and all that concerns training out"
+                "--model does not train: omit --save-model and all options of the training"
             )
         denoiser = Redenoiser.load(model, device)
     else:
         denoiser = Redenoiser(Config().replace(given), device)
     if denoiser.config.network.kind != "adarenet":
-        _refuse_parts(mask, branches=branches)
+        _refuse_branches(mask, branches=branches)
     source = read_image(image, axes)
     with interruption(keeps=False) as asked:
         for line in targets.check(denoiser, source):
             asked.say(line)
         loaded = denoiser.session.plan
-        if loaded is not None and shows_draws(loaded.config):
+        if loaded is not None and should_recorrupt(loaded.config):
             asked.say(loaded.noise_sentence())
         again = _command(image, targets, axes, device)
         delivery = Delivery(denoiser, source, targets, asked, again)
@@ -150,7 +150,7 @@ def denoise(
                 delivery.save_model()
             result = delivery.denoise()
         finally:
-            # However it ended, unless by somebody who would not wait.
+            # After errors, too, but not where a second Ctrl-C insists.
             if model is None and not asked.ends_at_once:
                 delivery.keep_model()
         if report and result is not None:
@@ -166,7 +166,7 @@ def _plan(
     region: ImageFile | None,
     asked: Interruption,
 ) -> TrainingPlan | None:
-    """What the run does; None when it was interrupted before that was known."""
+    """The plan of the run; None after an interruption."""
     try:
         return denoiser.plan(
             source.array,
@@ -179,15 +179,15 @@ def _plan(
         return None
 
 
-def _refuse_parts(mask: Path | None, *, branches: bool) -> None:
+def _refuse_branches(mask: Path | None, *, branches: bool) -> None:
     if mask is not None:
-        raise ConfigError("only the adarenet has a fusion mask: leave --mask out")
+        raise ConfigError("only the adarenet has a fusion mask: omit --mask")
     if branches:
-        raise ConfigError("only the adarenet has two branches: leave --branches out")
+        raise ConfigError("only the adarenet has two branches: omit --branches")
 
 
 def _command(image: Path, targets: Targets, axes: str | None, device: str | None) -> list[str]:
-    """Words of the command that makes the same files with a model."""
+    """Arguments of the command that makes the same files with a model."""
     words = ["redenoise", "denoise", str(image), str(targets.output)]
     for option, value in (("--axes", axes), ("--mask", targets.mask), ("--device", device)):
         words += [] if value is None else [option, str(value)]
@@ -212,8 +212,8 @@ def _read(path: Path | None, axes: str | None = None) -> ImageFile | None:
     return None if path is None else read_image(path, axes)
 
 
-def _drawing(text: str) -> tuple[str, ...]:
-    """Rows of a mask's shape, from its name or as they are."""
+def _shape_rows(text: str) -> tuple[str, ...]:
+    """Rows of the shape of a blind spot, from its name or as given."""
     return MASK_SHAPES.get(text) or tuple(text.split("/"))
 
 
@@ -223,6 +223,6 @@ def _noise(text: str) -> dict[str, tuple[float]]:
         gain, offset, read_noise = (float(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(
-            f"--noise {text} is not understood: give gain, offset and read noise, as in 2.1,100,5"
+            f"--noise {text} is not gain, offset and read noise: give three numbers, as 2.1,100,5"
         ) from None
     return {"gain": (gain,), "offset": (offset,), "read_noise": (read_noise,)}

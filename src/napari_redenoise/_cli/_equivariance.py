@@ -1,4 +1,4 @@
-"""``redenoise equivariance``: what turning a picture changes in the result of a trained model."""
+"""``redenoise equivariance``: disagreement of a model under rotation of an image."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def equivariance(
         str | None,
         typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
     ] = None,
-    plane: Annotated[int, typer.Option(help="Which plane of a stack, counted from 0.", min=0)] = 0,
+    plane: Annotated[int, typer.Option(help="Plane of a stack, counted from 0.", min=0)] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for maps of the differences, one TIFF a network.")
+        Path | None, typer.Option(help="Folder for maps of the differences, one TIFF per output.")
     ] = None,
     device: Device = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Turn IMAGE, denoise it with MODEL, turn it back, and say what that changes."""
+    """Rotate IMAGE, denoise it with MODEL, rotate it back, and compare with the denoised IMAGE."""
     denoiser = Redenoiser.load(model, device)
     adarenet = denoiser.config.network.kind == "adarenet"
     names = ("standard", "equivariant", "denoised") if adarenet else ("denoised",)
@@ -50,13 +50,13 @@ def equivariance(
 
 
 def _map_path(folder: Path, image: Path, angle: float, name: str) -> Path:
-    return folder / f"{image.stem}-turned-{angle:g}-{name}.tif"
+    return folder / f"{image.stem}-rotated-{angle:g}-{name}.tif"
 
 
 def _window(source: ImageFile, plane: int) -> Window:
     planes = Planes(source.array, source.axes)
     if plane >= len(planes):
-        raise InputError(f"there is no plane {plane}: the image has {len(planes)}, counted from 0")
+        raise InputError(f"there is no plane {plane}: give one from 0 to {len(planes) - 1}")
     sample = list(planes.indices())[plane]
     return Window(sample, slice(0, planes.height), slice(0, planes.width))
 
@@ -65,7 +65,7 @@ def _measure(
     denoiser: Redenoiser, source: ImageFile, window: Window, angle: float
 ) -> EquivarianceResult:
     events = equivariance_events(denoiser, source.array, source.axes, angle=angle, window=window)
-    with tqdm(desc="denoising, twice", unit="tile") as bar:
+    with tqdm(desc="denoising twice", unit="tile") as bar:
         while True:
             try:
                 next(events)
@@ -76,14 +76,14 @@ def _measure(
 
 
 def _lines(result: EquivarianceResult) -> list[str]:
-    """A small table, and what was compared."""
+    """A small table, below a line on the compared pixels."""
     rows = [(result.labels[name], percent(error)) for name, error in result.errors.items()]
     if result.interpolation is not None:
-        rows.append(("no denoising, interpolation alone", percent(result.interpolation)))
+        rows.append(("interpolation alone, without denoising", percent(result.interpolation)))
     width = max(len(name) for name, _ in rows)
     rows_, columns = result.window.rows, result.window.columns
     return [
-        f"change of the result when the picture is turned by {result.angle:g}°, "
+        f"disagreement under rotation by {result.angle:g}°, "
         f"{rows_.stop - rows_.start} × {columns.stop - columns.start} pixels:",
         *(f"  {name:<{width}}  {value}" for name, value in rows),
     ]

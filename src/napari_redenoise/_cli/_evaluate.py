@@ -1,4 +1,4 @@
-"""``redenoise evaluate``: a model on clean images with added noise, in numbers and montages."""
+"""``redenoise evaluate``: scores and montages of a model on clean images with added noise."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from napari_redenoise.config import NoiseKind
 from napari_redenoise.data import FULL_SCALE, ImageFolder
 from napari_redenoise.devices import get_device
 from napari_redenoise.errors import ConfigError
-from napari_redenoise.io import check_folder, load_model, refuse_existing, whole_file
-from napari_redenoise.recipes import ImageDone, evaluate, noise_config, scaled
+from napari_redenoise.io import check_folder, load_model, refuse_existing, write_atomically
+from napari_redenoise.recipes import ImageDone, evaluate, noise_config, scale_normalisation
 
 TABLE = "table.csv"
 
@@ -31,27 +31,27 @@ def evaluate_model(
     noise_param: Annotated[
         float, typer.Option(help="Noise level, the same for all images.", min=0.1, max=255.0)
     ],
-    noise_type: Annotated[NoiseKind, typer.Option(help="Noise that is added.")] = "gaussian",
-    test_size: Annotated[int, typer.Option(help="At most so many images.", min=1)] = 1000,
+    noise_type: Annotated[NoiseKind, typer.Option(help="Kind of the added noise.")] = "gaussian",
+    test_size: Annotated[int, typer.Option(help="Largest number of images.", min=1)] = 1000,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the table and a montage per image.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the noise.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.", min=0)] = 0,
     grey_range: Annotated[
         float | None,
-        typer.Option("--range", help="White of the images MODEL is for; default as MODEL says."),
+        typer.Option("--range", help="Grey level of white for MODEL; default: stored in MODEL."),
     ] = None,
     subfolders: Subfolders = False,
     device: Device = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Add noise to clean images, denoise them with MODEL, and compare: PSNR and SSIM."""
+    """Add noise to clean images, denoise them with MODEL, and compute PSNR and SSIM."""
     network, config, normalisation, provenance, _ = load_model(model)
     network = network.to(get_device(device))
     channels = config.network.channels
     images = ImageFolder.open(test_dir, test_size, channels, subfolders=subfolders)
     white = _white(model, provenance, grey_range)
-    normalisation = scaled(normalisation, FULL_SCALE / white)
+    normalisation = scale_normalisation(normalisation, FULL_SCALE / white)
     montages = _montage_names(images)
     if out is not None:
         refuse_among_images(out, test_dir, subfolders=subfolders)
@@ -71,7 +71,7 @@ def evaluate_model(
         typer.echo(_line(names[done.path], scores, width))
         if out is not None:
             (out / montages[done.path]).parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(out / montages[done.path]) as partial:
+            with write_atomically(out / montages[done.path]) as partial:
                 skimage.io.imsave(partial, montage(done), check_contrast=False)
     means = tuple(float(np.mean([row[part] for row in rows])) for part in range(1, 5))
     typer.echo(_line("mean", means, width))
@@ -84,15 +84,14 @@ def evaluate_model(
 
 
 def _white(model: Path, provenance: dict[str, Any], given: float | None) -> float:
-    """Grey level of white in the images that a model is for."""
-    # The names under which `train` and `import-checkpoint` leave it. A model that was trained on
-    # one image knows its grey levels, and not which of them would be white.
+    """Grey level of white in the images of a model."""
+    # `train` and `import-checkpoint` store it under these names. A model of one image has none.
     known = (given, provenance.get("white"), provenance.get("grey_range"))
     white = next((value for value in known if value is not None), None)
     if white is None:
         raise ConfigError(
-            f"{model} does not say which grey level is white in the images that it is for: give "
-            "--range, 255 for those of 8 bits"
+            f"{model} does not store the grey level of white: give --range, which is 255 for 8-bit "
+            "images"
         )
     if not (isinstance(white, (int, float)) and math.isfinite(white) and white > 0):
         raise ConfigError(f"the range is {white}: give --range, the grey level of white")
@@ -100,7 +99,7 @@ def _white(model: Path, provenance: dict[str, Any], given: float | None) -> floa
 
 
 def montage(done: ImageDone) -> np.ndarray:
-    """Noisy, denoised and clean image in one row, uint8, on the grey scale of the files."""
+    """Noisy, denoised and clean image in one row, as uint8 grey levels of the files."""
     gap = np.full((*done.clean.shape[:2], 4), FULL_SCALE, np.float32)
     row = np.concatenate([done.noisy, gap, done.denoised, gap, done.clean], axis=2)
     shown: np.ndarray = np.clip(np.rint(row), 0, FULL_SCALE).astype(np.uint8)
@@ -108,7 +107,7 @@ def montage(done: ImageDone) -> np.ndarray:
 
 
 def _montage_names(images: ImageFolder) -> dict[Path, str]:
-    """A name for every image; those that differ in their ending alone keep it."""
+    """A file name per image; images that differ in their suffix alone keep it."""
     names = [PurePosixPath(images.name(number)) for number in range(len(images))]
     counts = Counter(name.with_suffix("") for name in names)
     return {
@@ -127,7 +126,7 @@ def _line(name: str, scores: tuple[float, ...], width: int) -> str:
 
 def _write_table(path: Path, rows: list[tuple[str | float, ...]]) -> None:
     header = ("image", "noisy_psnr", "psnr", "noisy_ssim", "ssim")
-    with whole_file(path) as partial, partial.open("w", newline="") as file:
+    with write_atomically(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows([name, *(f"{score:.4f}" for score in scores)] for name, *scores in rows)

@@ -9,7 +9,7 @@ import typer
 
 from napari_redenoise._cli._app import Overwrite, app
 from napari_redenoise.io import check_folder, check_program, export_model, load_model
-from napari_redenoise.model import shows_draws
+from napari_redenoise.model import should_recorrupt
 
 
 @app.command()
@@ -25,17 +25,16 @@ def export(
     check_program(output, overwrite=overwrite)
     check_folder(output)
     network, config, normalisation, *_ = load_model(model)
-    if shows_draws(config):
+    if should_recorrupt(config):
         typer.echo(
-            f"note: this model averages {config.objective.draws} draws of the noise when it "
-            "denoises, and the exported network sees the picture itself: its result is a little "
-            "noisier",
+            f"note: this model averages predictions over {config.objective.draws} draws of noise, "
+            "but the exported network predicts once: its result is slightly noisier",
             err=True,
         )
     if config.objective.lines not in ("auto", "none"):
         typer.echo(
-            "note: this model was trained without the offsets of lines, and the exported network "
-            "does not subtract them: it is for images that have none",
+            "note: this model was trained after line correction, which the exported network does "
+            "not include: use it for images without line offsets",
             err=True,
         )
     words = export_model(output, network, config.network, normalisation, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""What `redenoise train` and `redenoise evaluate` share: folders of clean images."""
+"""Folders of clean images, for `redenoise train` and `redenoise evaluate`."""
 
 from __future__ import annotations
 
@@ -10,35 +10,37 @@ import typer
 
 from napari_redenoise.errors import OutputError
 
-Subfolders = Annotated[
-    bool, typer.Option("--subfolders", help="Also take the images in all subfolders.")
-]
+Subfolders = Annotated[bool, typer.Option("--subfolders", help="Include images in all subfolders.")]
 
 _MOST_NAMED = 5
 
 
 def refuse_among_images(target: Path, images: Path, *, subfolders: bool) -> None:
-    """Refuse a folder for results in which they would count as clean images, or replace them.
+    """Refuse an output folder whose files would count as clean images or replace them.
 
     Raises
     ------
     OutputError
-        When it is the folder of images itself, or one of the subfolders that are read.
+        When it is the folder of images, or one of the subfolders that are read.
     """
     inside, folder = target.resolve(), images.resolve()
     if inside == folder or (subfolders and folder in inside.parents):
-        raise OutputError(f"{target} holds the clean images themselves: choose another folder")
+        raise OutputError(f"{target} holds the clean images: choose another folder")
 
 
 def left_out(what: str, reasons: Collection[str]) -> str:
-    """A sentence on images that are not used: how many, and why the first of them.
+    """List images that are not used: their number, and the reasons for the first ones.
 
     Parameters
     ----------
     what : str
-        What became of them, for example ``"skipped"``.
+        For example ``"skipped"``.
     reasons : collection of str
-        One sentence per image, which names it.
+        One sentence per image, with its name.
+
+    Returns
+    -------
+    str
     """
     number = "1 image is" if len(reasons) == 1 else f"{len(reasons)} images are"
     named = "\n  ".join(list(reasons)[:_MOST_NAMED])

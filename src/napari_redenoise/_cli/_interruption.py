@@ -1,4 +1,4 @@
-"""How a command ends before its time, and keeps what it has."""
+"""Interruption of a command by signals or a closed pipe."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from typing import Any, TextIO
 
 import typer
 
-# SIGHUP is a terminal that was closed, SIGBREAK the same on Windows.
+# SIGHUP comes from a closed terminal, SIGBREAK is its equivalent on Windows.
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 _UNREAD = (errno.EPIPE, errno.EIO, errno.EINVAL)
-# As shells name what a signal ended; there is no SIGPIPE on Windows.
+# Exit codes of shells are 128 plus the signal; Windows has no SIGPIPE.
 _OF_SIGNALS, _SIGPIPE = 128, 13
 
 
 class Interruption:
-    """Whether a command is to end: by a signal, or since nobody reads any more what it says.
+    """Whether a command should end, by a signal or because its output pipe is closed.
 
     Attributes
     ----------
     keeps : bool
-        Whether there is something to keep, with which the command ends itself once ``is_set()``.
-        Otherwise, and by a second Ctrl-C, a signal ends it at once.
+        Whether the command has something to save and ends itself once ``is_set()``. Otherwise,
+        and after a second Ctrl-C, a signal ends it at once.
     exit_code : int
-        128 and the number of the signal, as shells have it; 0 while there was none.
+        128 plus the number of the signal, as in shells; 0 without one.
     ends_at_once : bool
-        Whether the command is left by a `KeyboardInterrupt`.
+        Whether a `KeyboardInterrupt` ends the command.
     """
 
     def __init__(self, *, keeps: bool) -> None:
@@ -45,15 +45,15 @@ class Interruption:
         self._is_unread = False
 
     def is_set(self) -> bool:
-        """Whether the command is to end."""
-        # Whose reader is gone wants no less of what comes soon, and at least a step is kept.
+        """Whether the command should end."""
+        # A closed pipe ends the command only after the first step.
         if self.keeps and not self.exit_code and self._has_no_reader():
             self.exit_code = _OF_SIGNALS + _SIGPIPE
         return self.exit_code != 0
 
     def handle(self, number: int, _: FrameType | None) -> None:
-        """Take note of a signal."""
-        # A terminal that is closed sends several; a person who insists presses Ctrl-C.
+        """Handle a signal."""
+        # A closing terminal sends several signals: only a second Ctrl-C ends at once.
         insists = self.exit_code != 0 and number == signal.SIGINT
         self.exit_code = self.exit_code or _OF_SIGNALS + number
         if insists or not self.keeps:
@@ -61,12 +61,12 @@ class Interruption:
             raise KeyboardInterrupt
 
     def say(self, sentence: str, *, err: bool = False) -> None:
-        """Print a line, if anybody reads it."""
+        """Print a line, unless the pipe is closed."""
         with self._noticing(sys.stderr if err else sys.stdout):
             typer.echo(sentence, err=err)
 
     def bar_stream(self) -> Any:
-        """Where a progress bar is drawn: standard error, for as long as anybody reads it."""
+        """Stream of a progress bar: standard error, unless its pipe is closed."""
         return None if sys.stderr is None else _Bars(self, sys.stderr)
 
     @contextmanager
@@ -82,7 +82,7 @@ class Interruption:
 
 
 class _Bars:
-    """A stream that takes it quietly when nobody reads it."""
+    """A stream that ignores a closed pipe."""
 
     def __init__(self, asked: Interruption, stream: TextIO) -> None:
         self._asked, self._stream = asked, stream
@@ -101,9 +101,9 @@ class _Bars:
 
 @contextmanager
 def interruption(*, keeps: bool = True) -> Iterator[Interruption]:
-    """Let signals be asked for, so that training ends between two steps and not within one.
+    """Collect signals, so that training ends between two steps.
 
-    Those that are ignored, as by ``nohup``, stay so. `KeyboardInterrupt` ends the command here.
+    Ignored signals, as with ``nohup``, stay ignored. `KeyboardInterrupt` ends the command here.
     """
     asked = Interruption(keeps=keeps)
     before = _handlers()
@@ -120,18 +120,18 @@ def interruption(*, keeps: bool = True) -> Iterator[Interruption]:
 
 
 def _handlers() -> dict[int, Any]:
-    """What handles the signals now; of those that are to be handled."""
+    """Current handlers of the signals to handle."""
     if threading.current_thread() is not threading.main_thread():
-        # Python hands signals to no other thread.
+        # Python delivers signals to the main thread only.
         return {}
     numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
     handlers = {number: signal.getsignal(number) for number in numbers}
-    # None is a handler that is none of Python's and could not be set again.
+    # None is a handler outside Python, which could not be restored.
     return {n: known for n, known in handlers.items() if known not in (signal.SIG_IGN, None)}
 
 
 def _is_unread(stream: TextIO | None) -> bool:
-    """Whether a stream is a pipe or a socket with nobody at its other end, where that is told."""
+    """Whether a stream is a pipe or a socket whose other end is closed, if the system tells."""
     try:
         number = -1 if stream is None else stream.fileno()
         mode = os.fstat(number).st_mode
@@ -145,7 +145,7 @@ def _is_unread(stream: TextIO | None) -> bool:
 
 
 def _silence(stream: TextIO) -> None:
-    """Let the rest of what goes to a stream go nowhere, also what it holds already."""
+    """Discard all further output of a stream, including its buffer."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -1,4 +1,4 @@
-"""``redenoise noise``: what the noise of an image is, and which training suits it."""
+"""``redenoise noise``: the noise of an image, and the recommended objective."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def noise(
         typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
     ] = None,
     repeats: Annotated[
-        bool, typer.Option("--repeats", help="The frames are repeats of one scene that is still.")
+        bool, typer.Option("--repeats", help="The frames are repeats of one still scene.")
     ] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Also draw variance and correlation: .png, .pdf or .svg")
@@ -43,25 +43,25 @@ def noise(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Measure gain, offset, read noise and correlation of IMAGE, and say what they mean."""
+    """Measure gain, offset, read noise and autocorrelation of the noise of IMAGE."""
     if plot is not None:
         check_plot(image, plot, overwrite=overwrite)
     source = read_image(image, axes)
     planes = Planes(source.array, source.axes)
-    adapting = is_fine_tuned(Config(), planes.channels)
+    fine_tuning = is_fine_tuned(Config(), planes.channels)
     if repeats:
         reports = [estimate_noise_from_repeats(stack) for stack in repeated(planes)]
     else:
-        reports = list(noise_reports(planes, ask_denoiser=adapting))
+        reports = list(noise_reports(planes, ask_denoiser=fine_tuning))
     if as_json:
-        said = [as_dict(report, adapting=adapting) for report in reports]
-        typer.echo(json.dumps(said, indent=2))
+        found = [as_dict(report, fine_tuning=fine_tuning) for report in reports]
+        typer.echo(json.dumps(found, indent=2))
     else:
         for number, report in enumerate(reports):
             typer.echo(f"channel {number}" if len(reports) > 1 else image.name)
-            typer.echo(as_text(report, adapting=adapting))
+            typer.echo(as_text(report, fine_tuning=fine_tuning))
     if plot is not None:
-        # Here, because matplotlib takes longer to load than the measurement.
+        # Not at the top, because matplotlib takes longer to load than the measurement.
         from napari_redenoise._cli._noise_plot import draw
 
         draw(plot, reports)
@@ -69,13 +69,13 @@ def noise(
 
 
 def check_plot(image: Path, plot: Path, *, overwrite: bool) -> None:
-    """Refuse a plot that cannot be drawn, or that something would be lost for."""
+    """Refuse a file name for a plot that cannot be written or would overwrite the image."""
     if plot.suffix.lower() not in PLOT_SUFFIXES:
         raise OutputError(
-            f"expected a name ending in {', '.join(PLOT_SUFFIXES)} for the plot, got {plot.name}"
+            f"the plot {plot.name} has an unknown suffix: give {', '.join(PLOT_SUFFIXES)}"
         )
     if plot.resolve() == image.resolve():
-        # Not even with --overwrite.
+        # Even with --overwrite.
         raise OutputError(f"{plot} is the noisy image itself: choose another name")
     refuse_existing(plot, overwrite=overwrite)
     check_folder(plot)
@@ -86,16 +86,16 @@ def repeated(planes: Planes) -> list[ChannelStack]:
     if len(planes.sample_shape) != 1:
         raise ConfigError(
             f"--repeats needs one axis of repeated acquisitions, the image has {planes.axes}: "
-            "name it with --axes TYX, or leave --repeats out"
+            "name it with --axes TYX, or omit --repeats"
         )
     return [ChannelStack(planes, channel) for channel in range(planes.channels)]
 
 
-def as_text(report: NoiseReport, *, adapting: bool = True) -> str:
-    """Figures, findings and recommendation, one a line."""
+def as_text(report: NoiseReport, *, fine_tuning: bool = True) -> str:
+    """Numbers, findings and recommendation, one per line."""
     model, found = report.model, report.autocorrelation
     also, also_read = (
-        f"  (any from {low:.4g} to {high:.4g} fits)" if low < high else ""
+        f"  (values from {low:.4g} to {high:.4g} fit)" if low < high else ""
         for low, high in (report.offset_range, report.read_noise_range)
     )
     gain = f"{model.gain:.4g} ± {report.gain_error:.2g} grey levels per photon"
@@ -106,8 +106,8 @@ def as_text(report: NoiseReport, *, adapting: bool = True) -> str:
         f"  correlation  along y {_coefficients(found.y)}; along x {_coefficients(found.x)}",
     ]
     lines += [f"  - {finding.text}" for finding in describe(report)]
-    advice = diagnose([report], fine_tuning=adapting)
-    blind_spot = "" if advice.objective == "r2r" else f", blind spot {_drawing(advice)}"
+    advice = diagnose([report], fine_tuning=fine_tuning)
+    blind_spot = "" if advice.objective == "r2r" else f", blind spot {_shape_in_words(advice)}"
     lines.append(f"  recommended: {advice.objective}{blind_spot}")
     lines.append(f"    because {advice.reason}")
     return "\n".join(lines)
@@ -117,13 +117,13 @@ def _coefficients(along: tuple[float, ...]) -> str:
     return " ".join(f"{value:+.2f}" for value in along[:4])
 
 
-def _drawing(advice: Diagnosis) -> str:
+def _shape_in_words(advice: Diagnosis) -> str:
     return " / ".join(advice.mask_shape)
 
 
-def as_dict(report: NoiseReport, *, adapting: bool = True) -> dict[str, Any]:
-    """Everything, as JSON has it: no infinities."""
-    advice = diagnose([report], fine_tuning=adapting)
+def as_dict(report: NoiseReport, *, fine_tuning: bool = True) -> dict[str, Any]:
+    """The report and the recommendation for JSON, which has no infinities."""
+    advice = diagnose([report], fine_tuning=fine_tuning)
     return {
         **_without_infinities(asdict(report)),
         "read_noise_range": report.read_noise_range,

@@ -1,4 +1,4 @@
-"""Variance against grey level, and autocorrelation, as a picture."""
+"""Plots of noise variance against grey level, and of the autocorrelation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
 
 
 def draw(path: Path, reports: Sequence[NoiseReport]) -> None:
-    """Write one row of two diagrams per report."""
+    """Write one row of two plots per report."""
     figure = Figure(figsize=(9.0, 3.6 * len(reports)), layout="constrained", dpi=150)
     rows = figure.subplots(len(reports), 2, squeeze=False)
     for number, (report, (left, right)) in enumerate(zip(reports, rows, strict=True)):
@@ -27,10 +27,10 @@ def draw(path: Path, reports: Sequence[NoiseReport]) -> None:
 
 
 def draw_variance(axes: Any, report: NoiseReport) -> None:
-    """Points with their line, the offset, and the limits of the grey scale where it clips."""
+    """Draw noise variances, their fit, the offset, and clipping limits."""
     model = report.model
     if not report.points:
-        # An unused channel.
+        # A constant channel.
         axes.set_axis_off()
         return
     level = np.array([point.level for point in report.points])
@@ -64,7 +64,7 @@ def draw_variance(axes: Any, report: NoiseReport) -> None:
 
 
 def draw_autocorrelation(axes: Any, report: NoiseReport) -> None:
-    """Coefficients along both axes, and the band in which white noise would have them."""
+    """Draw the autocorrelation along both axes, and the band of white noise."""
     found = report.autocorrelation
     lags = np.arange(1, len(found.x) + 1)
     axes.axhspan(-4 * found.error, 4 * found.error, color=GREY, alpha=0.25, label="white noise")
@@ -75,5 +75,5 @@ def draw_autocorrelation(axes: Any, report: NoiseReport) -> None:
     axes.set_ylim(-0.5 * reach, reach)
     axes.set_xticks(lags)
     axes.set_xlabel("lag (pixels)")
-    axes.set_ylabel("correlation of the noise")
+    axes.set_ylabel("autocorrelation of the noise")
     axes.legend(fontsize=8, frameon=False)

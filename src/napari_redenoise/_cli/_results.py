@@ -1,4 +1,4 @@
-"""What `redenoise denoise` writes: each file whatever becomes of the others."""
+"""Output files of `redenoise denoise`, each independent of the others."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from napari_redenoise.data import Planes
 from napari_redenoise.errors import OutputError
 from napari_redenoise.io import (
     ImageFile,
+    cast_like,
     check_space,
-    in_type_of,
-    left_out,
-    temporary_space,
-    under_free_name,
+    disk_space_needed,
+    lost_metadata,
     write_tiff,
+    write_under_free_name,
 )
 from napari_redenoise.model import Redenoiser, Result
 from napari_redenoise.nn import build_network
@@ -31,21 +31,21 @@ from napari_redenoise.nn import build_network
 _SUFFIX = ".redenoise.safetensors"
 
 BRANCHES = ("standard", "equivariant")
-"""What of a `Result` is the output of a branch."""
+"""Outputs of the branches in a `Result`."""
 
 
 @dataclass(frozen=True)
 class Targets:
-    """Where results go, and in which form.
+    """Output files and their form.
 
     Attributes
     ----------
     output, mask, model : Path or None
     overwrite : bool
     as_source : bool
-        Whether the denoised image, and those of the branches, have the integers of its source.
+        Whether denoised images have the integer type of their source.
     has_branches : bool
-        Whether the outputs of both branches are written beside ``output``.
+        Whether to write the outputs of both branches beside ``output``.
     """
 
     output: Path
@@ -57,38 +57,38 @@ class Targets:
 
     @property
     def branches(self) -> dict[str, Path]:
-        """Files of the branches, by the name of what is in them."""
+        """Output files of the branches, by name of the branch."""
         names = BRANCHES if self.has_branches else ()
         stem, suffix = self.output.stem, self.output.suffix
         return {name: self.output.with_name(f"{stem}-{name}{suffix}") for name in names}
 
     def images(self) -> list[Path | None]:
-        """All images that are written."""
+        """All output images."""
         return [self.output, self.mask, *self.branches.values()]
 
     def check(self, denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
-        """Refuse before the work what could not be written after it; tell what will be left out.
+        """Refuse results that could not be written, before any work; yield cautions.
 
         Raises
         ------
         OutputError
-            When the disks have no room for the results, or no TIFF can hold them.
+            When the disks have too little space, or no TIFF can hold the results.
         """
         planes = Planes(source.array, source.axes)
         dtype = _dtype(source, as_source=self.as_source)
         image = np.broadcast_to(np.zeros((), dtype), source.array.shape)
         mask = np.broadcast_to(np.float32(0), planes.shape_without_channels)
-        lost = left_out(image, source)
+        lost = lost_metadata(image, source)
         if self.mask is not None:
-            left_out(mask, source)
+            lost_metadata(mask, source)
         check_space(self._needs(denoiser, planes, image, mask))
         if lost:
-            yield f"caution: the results are written without {', '.join(lost)}: no TIFF holds it"
+            yield f"caution: the results lack {', '.join(lost)}, which TIFF cannot store"
 
     def _needs(
         self, denoiser: Redenoiser, planes: Planes, image: np.ndarray, mask: np.ndarray
     ) -> dict[Path, int]:
-        """Bytes of every file, the model's also where it is kept only if something goes wrong."""
+        """Bytes of every file, including the model that is kept after an interruption."""
         needs = dict.fromkeys((self.output, *self.branches.values()), image.nbytes)
         if self.mask is not None:
             needs[self.mask] = mask.nbytes
@@ -97,13 +97,13 @@ class Targets:
         floats = 4 * image.size
         rounded = image.nbytes if image.dtype != np.float32 else 0
         images = [floats, rounded] * (1 + len(self.branches))
-        folder, size = temporary_space([mask.nbytes, *images])
+        folder, size = disk_space_needed([mask.nbytes, *images])
         return needs | {folder: size}
 
 
 @dataclass
 class Delivery:
-    """Writes the results of one run, and keeps what was learned where they are not complete.
+    """Writes the results of one run, and keeps the model where they are not complete.
 
     Parameters
     ----------
@@ -112,16 +112,16 @@ class Delivery:
     targets : Targets
     asked : Interruption
     command : list of str
-        Words of the command that makes the results with a model, but for the model.
+        Arguments of the command that makes the results with a model, without the model.
 
     Attributes
     ----------
     is_complete : bool
         Whether all results are written.
     has_failed : bool
-        Whether one could not be written.
+        Whether a result could not be written.
     model_file : Path or None
-        Where the model is.
+        File of the model.
     """
 
     denoiser: Redenoiser
@@ -135,7 +135,7 @@ class Delivery:
 
     @property
     def exit_code(self) -> int:
-        """0, or why not everything is there."""
+        """0 where all results are written."""
         return self.asked.exit_code or int(self.has_failed)
 
     @property
@@ -143,12 +143,12 @@ class Delivery:
         return bool(self.denoiser.session.step)
 
     def save_model(self) -> None:
-        """Write the model, if that is wanted."""
+        """Write the model, if requested."""
         if self.targets.model is not None and (self._has_learned or not self.asked.is_set()):
             self.model_file = self._write(self.targets.model, self._saving)
 
     def denoise(self) -> Result | None:
-        """Denoise, write the image and what belongs to it; None when it was interrupted."""
+        """Denoise and write all images; None after an interruption."""
         if self.asked.is_set():
             return None
         targets = self.targets
@@ -165,10 +165,10 @@ class Delivery:
         return result
 
     def keep_model(self) -> None:
-        """Write what was learned beside the image, where it would be lost otherwise."""
+        """Write the model beside the image, if the results are not complete."""
         if not self._has_learned:
             if self.asked.exit_code:
-                self.asked.say("redenoise: stopped before anything was learned", err=True)
+                self.asked.say("redenoise: stopped before the first step", err=True)
             return
         lost = not self.is_complete or self.targets.model is not None
         if self.model_file is None and lost:
@@ -179,22 +179,22 @@ class Delivery:
         if self.model_file is not None and not self.is_complete:
             words = [*self.command, "--model", str(self.model_file)]
             self.asked.say(
-                f"redenoise: {self._state()}: {self.model_file} holds what was learned, to "
+                f"redenoise: {self._outcome()}: {self.model_file} holds the trained model; to "
                 f"denoise with it: {shlex.join(words)}",
                 err=True,
             )
 
-    def _state(self) -> str:
+    def _outcome(self) -> str:
         if not self.asked.exit_code:
             return "not all results are written"
         session = self.denoiser.session
-        planned = session.settled().config.training.total_steps
+        planned = session.trained_plan().config.training.total_steps
         return f"stopped after {session.step} of {planned} steps"
 
     def _finished(self, denoised: Any) -> Any:
         if not self.targets.as_source:
             return denoised
-        return in_type_of(self.source.array, self.source.axes, denoised)
+        return cast_like(self.source.array, self.source.axes, denoised)
 
     def _writing(self, array: Any) -> Callable[[Path], object]:
         overwrite = self.targets.overwrite
@@ -206,29 +206,29 @@ class Delivery:
     def _write(
         self, path: Path, write: Callable[[Path], object], *, others: bool = False
     ) -> Path | None:
-        """Write a file and say so, or say why not; ``others`` never replaces a file."""
+        """Write a file and report it; ``others`` never replace a file."""
         try:
             if self.targets.overwrite and not others:
                 write(path)
                 where = path
             else:
-                where = under_free_name(path, write)
+                where = write_under_free_name(path, write)
         except OutputError as error:
             self.has_failed = True
             self.asked.say(f"redenoise: {error}", err=True)
             return None
-        taken = f", since there is another {path.name} by now"
+        taken = f", because {path.name} exists now"
         self.asked.say(f"wrote {where}{'' if others or where == path else taken}")
         return where
 
 
 def beside(output: Path) -> Path:
-    """Name of the model of an image whose results are not complete."""
+    """File of the model that is kept for an image."""
     return output.with_name(f"{output.stem}{_SUFFIX}")
 
 
 def _places(output: Path) -> list[Path]:
-    """Where a model may be kept: beside the image, or where else there may be room."""
+    """Files for a kept model: beside the image, or in other folders with space."""
     name = beside(output).name
     return list(dict.fromkeys([beside(output), Path(name), Path(tempfile.gettempdir()) / name]))
 
@@ -239,7 +239,7 @@ def _dtype(source: ImageFile, *, as_source: bool) -> np.dtype[Any]:
 
 
 def _model_size(denoiser: Redenoiser, channels: int) -> int:
-    """Bytes of the model, all but those of its header."""
+    """Bytes of the model without its header."""
     config = denoiser.config.replace({"network.channels": channels}).network
     tensors = build_network(config, torch.Generator()).state_dict().values()
     return sum(tensor.nbytes for tensor in tensors)

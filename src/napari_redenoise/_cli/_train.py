@@ -1,4 +1,4 @@
-"""``redenoise train``: a network for a folder of clean images, to which noise is added."""
+"""``redenoise train``: train a network on a folder of clean images with added noise."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from napari_redenoise._cli._interruption import Interruption, interruption
 from napari_redenoise.config import Config, FolderConfig, NoiseKind, TrainedObjective
 from napari_redenoise.devices import get_device
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import check_folder, whole_file
+from napari_redenoise.io import check_folder, write_atomically
 from napari_redenoise.recipes import EpochDone, FolderTraining
 from napari_redenoise.training import StepDone
 
-STATE = "training-state.safetensors"
+CHECKPOINT = "training-checkpoint.safetensors"
 MODEL = "model.safetensors"
 STATISTICS = "statistics.csv"
 PLOTS = {"loss": "loss.png", "psnr": "psnr.png"}
@@ -33,54 +33,59 @@ def train(
     ckpt_save_path: Annotated[
         Path, typer.Option(help="Folder for models, checkpoint and statistics.")
     ],
-    train_size: Annotated[int, typer.Option(help="At most so many images.", min=1)] = 50000,
-    valid_dir: Annotated[Path | None, typer.Option(help="Clean images to validate on.")] = None,
-    valid_size: Annotated[int, typer.Option(help="At most so many of them.", min=1)] = 24,
+    train_size: Annotated[int, typer.Option(help="Largest number of images.", min=1)] = 50000,
+    valid_dir: Annotated[
+        Path | None, typer.Option(help="Folder of clean images for validation.")
+    ] = None,
+    valid_size: Annotated[
+        int, typer.Option(help="Largest number of validation images.", min=1)
+    ] = 24,
     ckpt_overwrite: Annotated[
         bool, typer.Option(help="Keep the model of the last epoch, not one per epoch.")
     ] = False,
     nb_epochs: Annotated[
         int,
         typer.Option(
-            help="Epochs: one crop of every image. More with --resume extends the run.", min=1
+            help="Epochs, of one crop per image each. With --resume, more epochs extend the run.",
+            min=1,
         ),
     ] = 40,
     batch_size: Annotated[int, typer.Option(help="Crops per step.", min=1)] = 4,
     crop_size: Annotated[int, typer.Option(help="Side of the crops in pixels.", min=8)] = 256,
-    loss: Annotated[Literal["l1", "l2"], typer.Option(help="Error that is minimised.")] = "l2",
+    loss: Annotated[Literal["l1", "l2"], typer.Option(help="Training loss.")] = "l2",
     learning_rate: Annotated[
-        float | None, typer.Option(help="Default 2e-3, for the standard backbone 1e-3.")
+        float | None, typer.Option(help="Default: 2e-3, for the standard backbone 1e-3.")
     ] = None,
-    noise_type: Annotated[NoiseKind, typer.Option(help="Noise that is added.")] = "gaussian",
+    noise_type: Annotated[NoiseKind, typer.Option(help="Kind of the added noise.")] = "gaussian",
     noise_param: Annotated[
         float,
         typer.Option(
             help="UPPER END of the noise level, drawn for every crop: standard deviation "
-            "(gaussian), grey levels per photon (poisson), or both; images count from 0 to 255."
+            "(gaussian), grey levels per photon (poisson), or both; grey levels are 0 to 255."
         ),
     ] = 50.0,
     valid_noise_param: Annotated[
         float | None,
-        typer.Option(help="Noise level of the validation; default half of --noise-param."),
+        typer.Option(help="Noise level of the validation; default: half of --noise-param."),
     ] = None,
     clean_targets: Annotated[
-        bool, typer.Option("--clean-targets", help="The clean crops are the targets.")
+        bool, typer.Option("--clean-targets", help="Train with the clean crops as targets.")
     ] = False,
     objective: Annotated[
         TrainedObjective, typer.Option(help="Objective on the noisy crops.")
     ] = "noise2noise",
     backbone: Annotated[Backbone, typer.Option(help="Network.")] = "adarenet",
-    group: Annotated[str, typer.Option(help="Its symmetry: C4, C8, D4, ...")] = "C4",
-    seed: Annotated[int, typer.Option(help="Of weights, crops and noise.", min=0)] = 0,
+    group: Annotated[str, typer.Option(help="Symmetry group: C4, C8, D4, ...")] = "C4",
+    seed: Annotated[int, typer.Option(help="Seed of weights, crops and noise.", min=0)] = 0,
     cuda: Annotated[
-        bool, typer.Option("--cuda", help="Compute on CUDA where there is a device.")
+        bool, typer.Option("--cuda", help="Use a CUDA device if there is one.")
     ] = False,
     device: Device = None,
     plot_stats: Annotated[
         bool, typer.Option("--plot-stats", help="Also plot loss and PSNR by epoch.")
     ] = False,
     report_interval: Annotated[
-        int, typer.Option(help="Steps between two lines on the loss.", min=1)
+        int, typer.Option(help="Steps between two reports of the loss.", min=1)
     ] = 1250,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the training in --ckpt-save-path.")
@@ -89,15 +94,15 @@ def train(
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Threads that read images and add noise; the result is the same for any number. "
-            "Default 4, or the cores less 1.",
+            help="Threads that read images and add noise; results do not depend on it. "
+            "Default: 4, at most the cores minus 1.",
             min=0,
         ),
     ] = None,
 ) -> None:
     """Train on a folder of clean images with added noise, as in the AdaReNet paper."""
     if cuda and device is not None:
-        raise ConfigError("--cuda and --device both name a device: leave one of them out")
+        raise ConfigError("--cuda and --device both name a device: omit one of them")
     config = Config().replace(
         {
             "network.kind": backbone,
@@ -121,8 +126,8 @@ def train(
         subfolders=subfolders,
     )
     if cuda and get_device().type != "cuda":
-        # As the paper's code does; --device cuda insists.
-        typer.echo("there is no CUDA device: training without", err=True)
+        # As in the authors' code; --device cuda fails instead.
+        typer.echo(f"there is no CUDA device: training on {get_device()}", err=True)
     for images in (train_dir, valid_dir):
         if images is not None:
             refuse_among_images(ckpt_save_path, images, subfolders=subfolders)
@@ -145,20 +150,19 @@ def train(
 
 
 def _prepare(training: FolderTraining, folder: Path, *, resume: bool) -> None:
-    """Refuse to mix two trainings in one folder."""
-    check_folder(folder / STATE)
+    """Resume a training, or refuse a folder that holds one."""
+    check_folder(folder / CHECKPOINT)
     if resume:
-        training.resume(folder / STATE)
+        training.resume(folder / CHECKPOINT)
         finished = training.state.step // training.steps_per_epoch
         _write_statistics(
             folder, [row for row in _statistics(folder) if row["epoch"] in _numbers(finished)]
         )
         return
-    names = (STATE, STATISTICS, MODEL, *PLOTS.values())
+    names = (CHECKPOINT, STATISTICS, MODEL, *PLOTS.values())
     if any((folder / name).exists() for name in names) or any(folder.glob("epoch-*.safetensors")):
         raise OutputError(
-            f"{folder} holds a training already: choose another folder, or add --resume to "
-            "continue it"
+            f"{folder} holds a training: choose another folder, or add --resume to continue it"
         )
 
 
@@ -171,7 +175,7 @@ def _introduce(training: FolderTraining) -> None:
         f"{config.objective.kind}, {config.network.kind}, on {training.device}"
     )
     typer.echo(
-        f"{folder.noise_type} noise of a level from 0 to {folder.noise_param:g} in training, "
+        f"{folder.noise_type} noise of level 0 to {folder.noise_param:g} in training, "
         f"{folder.valid_level:g} in validation"
     )
     skipped = [
@@ -202,19 +206,19 @@ def _run(
                 if event.step % interval == 0:
                     recent = training.state.losses[-interval:]
                     tqdm.write(f"step {event.step}: loss {sum(recent) / len(recent):.4f}")
-                # After the last step of an epoch its validation comes first.
+                # Not after the last step of an epoch: its validation follows.
                 if asked_to_stop.is_set() and event.step % training.steps_per_epoch:
                     break
                 continue
             tqdm.write(_sentence(event))
             if event.unreadable:
-                tqdm.write(left_out("unreadable, others take their place", event.unreadable))
+                tqdm.write(left_out("unreadable and replaced by others", event.unreadable))
             _keep(training, event, folder, one_model=one_model)
             if plot:
                 plot_statistics(folder)
             if asked_to_stop.is_set():
                 break
-    training.save_state(folder / STATE)
+    training.save_checkpoint(folder / CHECKPOINT)
 
 
 def _sentence(event: EpochDone) -> str:
@@ -230,12 +234,12 @@ def _sentence(event: EpochDone) -> str:
 
 
 def _keep(training: FolderTraining, event: EpochDone, folder: Path, *, one_model: bool) -> None:
-    """Model, statistics, and last the checkpoint, from which a training is resumed."""
+    """Write model and statistics, and then the checkpoint to resume from."""
     name = MODEL if one_model else f"epoch-{event.epoch:03d}.safetensors"
     training.save_model(folder / name, overwrite=True)
     row = {column: f"{getattr(event, column):.6g}" for column in COLUMNS}
     _write_statistics(folder, [*_statistics(folder), row])
-    training.save_state(folder / STATE)
+    training.save_checkpoint(folder / CHECKPOINT)
 
 
 def _numbers(epochs: int) -> list[str]:
@@ -251,7 +255,7 @@ def _statistics(folder: Path) -> list[dict[str, str]]:
 
 
 def _write_statistics(folder: Path, rows: list[dict[str, str]]) -> None:
-    with whole_file(folder / STATISTICS) as partial, partial.open("w", newline="") as file:
+    with write_atomically(folder / STATISTICS) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -259,7 +263,7 @@ def _write_statistics(folder: Path, rows: list[dict[str, str]]) -> None:
 
 def plot_statistics(folder: Path) -> None:
     """Draw loss and PSNR by epoch from the statistics."""
-    # Here, because it takes longer to load than most commands take to run.
+    # Not at the top, because matplotlib takes longer to load than most commands take to run.
     from matplotlib.figure import Figure
 
     found = _statistics(folder)

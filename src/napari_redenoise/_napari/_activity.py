@@ -1,4 +1,4 @@
-"""The bar in napari's activity dock."""
+"""The progress bar in napari's activity dock."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from napari.utils import progress
 
 
 class Activity:
-    """One bar, which goes back to the start where another part of the work begins."""
+    """A progress bar that restarts with each part of the work."""
 
     def __init__(self, name: str) -> None:
         self._bar = progress(total=0, desc=name)
 
     def show(self, value: int, maximum: int) -> None:
-        """Show how much is done of how much; of 0 when that is not known."""
+        """Show the progress; ``maximum`` is 0 where it is not known."""
         if self._bar.total != maximum:
             self._bar.total = maximum
         if value != self._bar.n:
             self._bar.update(value - self._bar.n)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.close()

@@ -1,4 +1,4 @@
-"""Adding layers without a change to what the user has selected."""
+"""Add layers without changing the selection."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Any
 
 
 def add_image(viewer: Any, data: Any, keywords: dict[str, Any]) -> Any:
-    """Add an image layer and leave the selection as it is: the user may be at work in it."""
+    """Add an image layer and keep the selection: the user may be working in it."""
     selection = viewer.layers.selection
     active, selected = selection.active, list(selection)
     layer = viewer.add_image(data, **keywords)
     if active is not None:
         selection.active = active
     else:
-        # Several layers, or none: there is no active one among them.
+        # No layer is active where several or none are selected.
         selection.clear()
         selection.update(selected)
     return layer

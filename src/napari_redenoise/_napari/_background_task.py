@@ -1,4 +1,4 @@
-"""Short work beside the viewer's thread, of which nobody hears when the viewer is gone."""
+"""Short work in a thread, whose outcome is dropped once the viewer is closed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _tasks: set[Task] = set()
 
 
 class Task(QObject):
-    """Calls a function in a thread and tells the viewer's thread how it ended.
+    """Calls a function in a thread and reports the outcome in the viewer's thread.
 
-    For what cannot be interrupted and takes seconds at most. The thread does not keep the process
-    from ending, and what it has to say when the viewer has been closed is lost without a word.
+    For work that cannot be interrupted and takes a few seconds. The thread does not keep the
+    process alive, and its outcome is dropped once the viewer is closed.
 
     Parameters
     ----------
     function : callable
-        Touches no widget and no layer.
+        Must not use widgets or layers.
     returned, errored : callable, optional
-        Told the result, or the exception, in the thread that made the task.
+        Called with the result, or the exception, in the thread that made the task.
     finished : callable, optional
-        Told last, in any case.
+        Called last, in any case.
     """
 
     _ended = Signal(object, object)
@@ -50,9 +50,9 @@ class Task(QObject):
         result, error = None, None
         try:
             result = self._function()
-        except Exception as failure:  # noqa: BLE001 - told, not swallowed
+        except Exception as failure:  # noqa: BLE001 - passed on to ``errored``
             error = failure
-        # A RuntimeError: the viewer has been closed, and with it went this object.
+        # Qt raises RuntimeError where this object was deleted with the viewer.
         with contextlib.suppress(RuntimeError):
             self._ended.emit(result, error)
 

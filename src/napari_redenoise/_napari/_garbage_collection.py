@@ -1,7 +1,7 @@
-"""No pauses for a full garbage collection while something runs.
+"""Avoid the pauses of full garbage collections during a run.
 
-With torch and napari loaded it takes a third of a second, in whatever thread it comes, and the
-viewer stands still. It passes over frozen objects.
+With torch and napari loaded, one takes a third of a second in any thread, and the viewer freezes.
+Frozen objects are not collected.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import gc
 _busy: set[object] = set()
 
 
-def begin(who: object) -> None:
-    """Freeze what there is, until everyone who began has ended."""
-    _busy.add(who)
+def begin(owner: object) -> None:
+    """Freeze all objects until every owner has ended."""
+    _busy.add(owner)
     gc.freeze()
 
 
-def end(who: object) -> None:
-    """Let collections be full again, if nobody else is busy."""
-    _busy.discard(who)
+def end(owner: object) -> None:
+    """Allow full collections again, unless another owner is busy."""
+    _busy.discard(owner)
     if not _busy:
         gc.unfreeze()

@@ -1,7 +1,7 @@
-"""Between layers and plain arrays: what a layer holds, and what a result looks like as layers.
+"""Conversion between napari layers and arrays.
 
-Nothing here imports napari: layers come in by their public attributes and go out as layer data
-tuples.
+Nothing here imports napari: layers come in through their public attributes, and results leave as
+layer data tuples.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 
 from napari_redenoise.data import Planes, result_dtype
 from napari_redenoise.errors import InputError
-from napari_redenoise.io import ImageFile, result_array, rounded
+from napari_redenoise.io import ImageFile, result_array, round_to_integers
 from napari_redenoise.model import Window
+from napari_redenoise.objectives import OBJECTIVE_NAMES
 
 LayerData = tuple[Any, dict[str, Any], str]
 
@@ -25,12 +26,12 @@ METADATA_KEY = "napari-redenoise"
 MASK_CONTENT = "fusion mask: 1 = standard branch, 0 = equivariant branch"
 RESIDUAL_CONTENT = "residual: noisy minus denoised"
 PREVIEW_CONTENT = "preview"
-CHANGE_CONTENT = "change of the result when the picture is turned"
-UNSUPPORTED_CONTENT = "where fine detail of the result is not supported: 0 supported, 1 not"
+DISAGREEMENT_CONTENT = "disagreement of the result under rotation"
+UNSUPPORTED_CONTENT = "unsupported fine detail of the result: 0 = supported, 1 = not supported"
 
-_NO_IMAGES = (
+_AUXILIARY_CONTENTS = (
     MASK_CONTENT,
-    CHANGE_CONTENT,
+    DISAGREEMENT_CONTENT,
     UNSUPPORTED_CONTENT,
     RESIDUAL_CONTENT,
     PREVIEW_CONTENT,
@@ -38,19 +39,28 @@ _NO_IMAGES = (
 _MOST_SAMPLES = 512
 _AXIS_NAMES = {"T": "time point", "Z": "z-slice", "C": "channel"}
 _NETWORK_NAMES = {"adarenet": "AdaReNet", "equivariant": "equivariant", "standard": "U-Net"}
-_OBJECTIVE_NAMES = {
-    "noise2self": "N2S",
-    "noise2void": "N2V",
-    "noise2noise": "N2N",
-    "r2r": "R2R",
-    "neighbor2neighbor": "Ne2Ne",
-}
-_READINGS = ("T", "Z", "C", "S", "TZ", "TC", "ZT", "ZC", "CT", "CZ", "ST", "SZ", "SC", "TZC", "TCZ")
+_POSSIBLE_AXES = (
+    "T",
+    "Z",
+    "C",
+    "S",
+    "TZ",
+    "TC",
+    "ZT",
+    "ZC",
+    "CT",
+    "CZ",
+    "ST",
+    "SZ",
+    "SC",
+    "TZC",
+    "TCZ",
+)
 
 
 @dataclass(frozen=True)
 class LayerImage:
-    """An image layer as plain values, safe to hand to another thread.
+    """An image layer as plain values, which other threads can use.
 
     Attributes
     ----------
@@ -60,11 +70,11 @@ class LayerImage:
     axes : str
         One letter per axis of ``array``.
     colour : bool
-        Whether the layer is shown in colour.
+        Whether the layer is an RGB layer.
     spatial, display : dict
-        Keyword arguments that place and show a layer of the same kind.
+        Keyword arguments of a layer with the same position and the same display settings.
     file : str or None
-        What it was read from, where that is one file.
+        Path of the file from which the layer was read.
     """
 
     name: str
@@ -77,58 +87,67 @@ class LayerImage:
 
     @property
     def channels(self) -> int:
-        """Channels that are denoised together."""
+        """Number of channels that are denoised together."""
         return int(self.array.shape[self.axes.index("C")]) if "C" in self.axes else 1
 
+    @property
+    def is_stack(self) -> bool:
+        """Whether the layer holds several planes."""
+        return len(Planes(self.array, self.axes)) > 1
+
     def describe(self) -> str:
-        """Say in words what the axes are taken for."""
+        """Describe the axes as they are interpreted."""
         planes = Planes(self.array, self.axes)
         plane = f"{planes.height} × {planes.width} pixels"
         if self.colour:
             plane += " in colour"
         elif planes.channels > 1:
-            plane += f" in {planes.channels} channels, denoised together"
+            plane += f" in {planes.channels} channels (denoised together)"
         sizes = dict(zip(self.axes, self.array.shape, strict=True))
         parts = [
-            f"{size} {_AXIS_NAMES.get(axis, 'picture')}{'s' if size != 1 else ''}"
+            f"{size} {_AXIS_NAMES.get(axis, 'image')}{'s' if size != 1 else ''}"
             for axis, size in sizes.items()
             if axis not in "CYX"
         ]
-        return f"{' × '.join(parts)}, each {plane}, used as samples" if parts else plane
+        return f"Stack of {' × '.join(parts)}, {plane}" if parts else f"Image of {plane}"
 
 
-def is_no_image(layer: Any) -> bool:
-    """Whether a layer is one that we made and no image to denoise: a mask, a map, a preview."""
+def is_auxiliary(layer: Any) -> bool:
+    """Whether a layer is a mask, a map or a preview of this plugin."""
     made = layer.metadata.get(METADATA_KEY, {})
-    return made.get("content") in _NO_IMAGES
+    return made.get("content") in _AUXILIARY_CONTENTS
 
 
-def readings(ndim: int) -> tuple[str, ...]:
-    """What the axes of a grey layer of so many axes can be, one letter per axis."""
-    found = tuple(f"{leading}YX" for leading in _READINGS if len(leading) == ndim - 2)
+def possible_axes(ndim: int) -> tuple[str, ...]:
+    """Possible axes of a grey layer with ``ndim`` axes, one letter per axis."""
+    found = tuple(f"{leading}YX" for leading in _POSSIBLE_AXES if len(leading) == ndim - 2)
     return found or ("STZCYX"[-ndim:],)
 
 
 def axes_in_words(axes: str) -> str:
-    """Names of axes, as a person says them."""
+    """Names of axes, in words."""
     names = {"T": "time", "Z": "depth", "C": "channels", "Y": "y", "X": "x"}
-    return ", ".join(names.get(axis, "pictures") for axis in axes)
+    return ", ".join(names.get(axis, "images") for axis in axes)
 
 
 def read_layer(layer: Any, axes: str | None = None) -> LayerImage:
-    """Take what is needed of an image layer; call it on the main thread.
+    """Read the attributes of an image layer; call it on the main thread.
 
     Parameters
     ----------
     layer : napari.layers.Image
         Or a public proxy of one. The pixels are neither copied nor read.
     axes : str, optional
-        One letter per axis of a grey layer, instead of what its axis labels say.
+        One letter per axis of a grey layer; overrides the axis labels.
+
+    Returns
+    -------
+    LayerImage
 
     Raises
     ------
     InputError
-        When the layer cannot be denoised, saying what to do.
+        When the layer cannot be denoised.
     """
     array = layer.data[0] if layer.multiscale else layer.data
     keywords = layer.as_layer_data_tuple()[1]
@@ -136,8 +155,8 @@ def read_layer(layer: Any, axes: str | None = None) -> LayerImage:
     if colour:
         if array.ndim != 3:
             raise InputError(
-                f"'{layer.name}' is a stack of {array.ndim - 1} axes in colour: split its "
-                "channels first (right-click the layer, Split RGB)"
+                f"'{layer.name}' is a colour stack of {array.ndim - 1} axes: split its channels "
+                "first (right-click the layer, Split RGB)"
             )
         array, axes = array[..., :3], "YXC"
     elif axes is None:
@@ -156,13 +175,13 @@ def read_layer(layer: Any, axes: str | None = None) -> LayerImage:
 
 
 def _file(layer: Any) -> str | None:
-    """The file of a layer, if it was read from one; some readers name folders and addresses."""
+    """Path of a layer's file, or None: some readers name folders and addresses."""
     path = layer.source.path
     return str(path) if path and Path(path).is_file() else None
 
 
 def image_file(source: LayerImage) -> ImageFile:
-    """Axes, pixel size and units of a layer, as a file of a result of it keeps them."""
+    """Axes, pixel size and units of a layer, as the file of its result stores them."""
     spatial = source.spatial
     scale = dict(zip(_spatial_axes(source), spatial["scale"], strict=True))
     units = dict(zip(_spatial_axes(source), map(str, spatial.get("units", ())), strict=False))
@@ -180,12 +199,12 @@ def image_file(source: LayerImage) -> ImageFile:
 
 
 def _spatial_axes(source: LayerImage) -> str:
-    """The axes that the layer places in the world: all but the colours."""
+    """Axes with world coordinates: all but the colour axis."""
     return "YX" if source.colour else source.axes
 
 
 def _axes(ndim: int, labels: tuple[str, ...], name: str) -> str:
-    """Letters for the axes of a layer, from its axis labels where they say something."""
+    """Letters for the axes of a layer, from its axis labels where these are known."""
     if not 2 <= ndim <= 5:
         raise InputError(
             f"'{name}' has {ndim} axes, expected 2 to 5: choose an image layer with fewer axes"
@@ -207,16 +226,20 @@ def _axes(ndim: int, labels: tuple[str, ...], name: str) -> str:
 
 
 def make_canvas(source: LayerImage) -> Any:
-    """Make the array in which a layer shows a result while it comes into being.
+    """Make the array for the previews and the result of a run, in the shape of the source.
 
-    It has the shape of the source. Grey images begin as NaN, which napari shows as transparent;
-    colour images, of which no pixel can be transparent, begin as a copy. What is large lies on
-    disk, see `napari_redenoise.io.result_array`.
+    Grey images begin as NaN, which napari shows as transparent. Colour images begin as a copy,
+    since their pixels cannot be transparent. Large arrays are stored on disk, see
+    `napari_redenoise.io.result_array`.
+
+    Returns
+    -------
+    array-like
 
     Raises
     ------
     InputError
-        For floating-point colours beyond 0..1, which napari would not show.
+        For floating-point colours above 1, which napari does not show.
     """
     if not source.colour:
         planes = Planes(source.array, source.axes)
@@ -224,22 +247,22 @@ def make_canvas(source: LayerImage) -> Any:
     canvas = np.array(source.array)
     if canvas.dtype.kind == "f" and np.nanmax(canvas) > 1:
         raise InputError(
-            f"'{source.name}' has colours from 0 to {np.nanmax(canvas):.3g}, and floating-point "
-            "colours must be from 0 to 1: divide the layer's data first"
+            f"'{source.name}' has colours up to {np.nanmax(canvas):.3g}, but floating-point "
+            "colours must lie between 0 and 1: divide the layer's data first"
         )
     return canvas
 
 
 def paint(source: LayerImage, canvas: np.ndarray, window: Window, plane: np.ndarray) -> None:
-    """Write a denoised window, shape (channels, rows, columns), into a canvas."""
+    """Write a denoised window (channels, rows, columns) into a canvas."""
     shown = as_shown(plane, source) if source.colour else plane
     Planes(source.array, source.axes).write(
         canvas, window.sample, window.rows, window.columns, shown
     )
 
 
-def part(source: LayerImage, plane: np.ndarray) -> np.ndarray:
-    """A denoised window (channels, rows, columns) with as many axes as its layer has."""
+def expand_axes(source: LayerImage, plane: np.ndarray) -> np.ndarray:
+    """Give a denoised window (channels, rows, columns) the axes of its layer."""
     sizes = dict(zip("CYX", plane.shape, strict=True))
     array = np.empty([sizes.get(axis, 1) for axis in source.axes], plane.dtype)
     planes = Planes(array, source.axes)
@@ -248,7 +271,7 @@ def part(source: LayerImage, plane: np.ndarray) -> np.ndarray:
 
 
 def denoised_layer(source: LayerImage, canvas: np.ndarray) -> LayerData:
-    """Layer data that show a canvas where and as the source is shown."""
+    """Layer data of a canvas, with the position and display settings of its source."""
     keywords = {
         **source.spatial,
         **source.display,
@@ -266,24 +289,24 @@ def denoised_name(source: LayerImage, provenance: dict[str, Any]) -> str:
     method = _NETWORK_NAMES[network["kind"]]
     if network["kind"] != "standard" and network["group"] != "C4":
         method += f" {network['group']}"
-    is_tuned = provenance["steps"] and provenance.get("judgement", {}).get("share") != 0
-    learned = _OBJECTIVE_NAMES[objective] if is_tuned else "not adapted"
-    return f"{source.name} denoised ({method}, {learned})"
+    is_trained = provenance["steps"] and provenance.get("judgement", {}).get("share") != 0
+    training = OBJECTIVE_NAMES[objective][1] if is_trained else "pretrained"
+    return f"{source.name} denoised ({method}, {training})"
 
 
 def provenance_of(source: LayerImage, provenance: dict[str, Any], content: str) -> dict[str, Any]:
-    """Metadata of a result layer: what was run, on which layer, and what it holds."""
+    """Metadata of a result layer: the run, its source, and the content of the layer."""
     return {METADATA_KEY: {**provenance, "source": source.name, "content": content}}
 
 
 def mask_layer(source: LayerImage, mask: np.ndarray, provenance: dict[str, Any]) -> LayerData:
-    """Layer data of a fusion mask, hidden at first.
+    """Layer data of a fusion mask, hidden by default.
 
-    Contrast is by percentile, because a mask often uses a small part of 0..1.
+    Its contrast limits are percentiles, because a mask often spans a small part of 0..1.
     """
     limits = percentiles(mask, 1, 99)
     if "C" in source.axes and not source.colour:
-        # The layer has an axis of channels, for which the mask is the same.
+        # All channels share one mask.
         axis = source.axes.index("C")
         mask = np.broadcast_to(np.expand_dims(mask, axis), tuple(source.array.shape))
     keywords = {
@@ -299,17 +322,17 @@ def mask_layer(source: LayerImage, mask: np.ndarray, provenance: dict[str, Any])
 
 
 def as_shown(array: np.ndarray, source: LayerImage) -> np.ndarray:
-    """Colours in the dtype of their source: napari shows other floats than 0..1 wrongly."""
+    """Convert to the dtype of a colour source: napari shows floats outside 0..1 wrongly."""
     dtype = np.dtype(source.array.dtype)
     if dtype.kind in "ui":
-        return rounded(array, dtype)
+        return round_to_integers(array, dtype)
     return np.asarray(np.clip(array, 0, 1).astype(dtype))
 
 
 def percentiles(array: Any, low: float, high: float) -> list[float]:
-    """Contrast limits by percentile, of the middle plane of a stack; never equal.
+    """Contrast limits from percentiles of the middle plane; never equal.
 
-    Of large planes every so many-th pixel is looked at: it is the viewer that waits.
+    Large planes are subsampled, because this runs in the viewer's thread.
     """
     every = tuple(slice(None, None, max(1, size // _MOST_SAMPLES)) for size in array.shape[-2:])
     middle = np.asarray(array[(*(size // 2 for size in array.shape[:-2]), *every)])

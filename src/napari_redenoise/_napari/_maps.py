@@ -1,4 +1,4 @@
-"""Maps of a window as layers over their source: change when turned, unsupported detail."""
+"""Maps of a window as layers: disagreement under rotation, unsupported detail."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from napari_redenoise._napari._layers import (
-    CHANGE_CONTENT,
+    DISAGREEMENT_CONTENT,
     UNSUPPORTED_CONTENT,
     LayerData,
     LayerImage,
@@ -17,41 +17,43 @@ from napari_redenoise.assessment import EquivarianceResult
 from napari_redenoise.model import Window
 
 
-def place(layer: Any, source: LayerImage, window: Window) -> dict[str, Any]:
-    """Keyword arguments that place a window of a layer where it lies in the layer."""
+def window_placement(layer: Any, source: LayerImage, window: Window) -> dict[str, Any]:
+    """Keyword arguments that place a window at its position in the layer."""
     plane = (window.rows.start, window.columns.start)
     rest = iter(window.sample)
     leading = [axis for axis in source.axes if axis not in "YX" and not source.colour]
     corner = [0 if axis == "C" else next(rest) for axis in leading] + list(plane)
-    # The affine comes after the translation: what the corner moves by has to be brought before it.
+    # napari applies the affine after the translation: undo it for the offset of the corner.
     moved = np.subtract(layer.data_to_world(corner), layer.data_to_world([0] * len(corner)))
     affine = np.asarray(source.spatial.get("affine", np.eye(len(corner) + 1)))[:-1, :-1]
     translate = np.asarray(source.spatial["translate"]) + np.linalg.solve(affine, moved)
     return {**source.spatial, "translate": translate}
 
 
-def change_layers(
+def disagreement_layers(
     source: LayerImage,
     placed: dict[str, Any],
     result: EquivarianceResult,
     provenance: dict[str, Any],
 ) -> list[LayerData]:
-    """Layer data of all maps, on one grey scale, so that they can be compared; fused first.
+    """Layer data of all maps with the same contrast limits, the fused network first.
 
-    The scale ends where the largest of the maps has its 99.5th percentile.
+    The upper limit is the largest 99.5th percentile of the maps.
     """
-    top = max(float(np.nanpercentile(shown, 99.5)) for shown in result.differences.values())
+    top = max(float(np.nanpercentile(map_, 99.5)) for map_ in result.differences.values())
     layers: list[LayerData] = []
     for name in reversed(list(result.differences)):
         shown = _with_leading_axes(source, result.differences[name])
         about = {"angle": result.angle, "error": result.errors[name], "network": name}
         keywords = {
             **placed,
-            # Short, because the layer list cuts names in the middle.
+            # Short, because the layer list elides long names.
             "name": f"{source.name} Δ{result.angle:g}° {result.labels[name].split()[0]}",
             "colormap": "inferno",
             "contrast_limits": (0.0, max(top, 1e-6)),
-            "metadata": provenance_of(source, {**provenance, "turned": about}, CHANGE_CONTENT),
+            "metadata": provenance_of(
+                source, {**provenance, "rotation": about}, DISAGREEMENT_CONTENT
+            ),
         }
         layers.append((shown, keywords, "image"))
     return layers
@@ -64,7 +66,7 @@ def support_layer(
     scales: tuple[float, float],
     provenance: dict[str, Any],
 ) -> LayerData:
-    """Layer data of a map (rows, columns) of where fine detail is not supported, 0 to 1."""
+    """Layer data of a map (rows, columns) of unsupported fine detail, 0 to 1."""
     about = {"coarse": scales[0], "fine": scales[1]}
     content = {**provenance, "pixels_per_cycle": about}
     keywords = {
@@ -79,7 +81,7 @@ def support_layer(
 
 
 def _with_leading_axes(source: LayerImage, shown: np.ndarray) -> np.ndarray:
-    """A map with as many axes as its layer has: one sample, and the same for all channels."""
+    """Give a map the axes of its layer: one sample, the same for all channels."""
     if source.colour:
         return shown
     sizes = dict(zip(source.axes, source.array.shape, strict=True))

@@ -1,6 +1,6 @@
-"""What the entry in napari's menu does."""
+"""The command in napari's menu Layers > Filter."""
 
-# Without postponed annotations: napari finds out from the type that the viewer is wanted.
+# No postponed annotations: napari passes the viewer by the type of the parameter.
 
 import napari.viewer
 
@@ -9,6 +9,10 @@ def denoise_selected_layer(viewer: napari.viewer.Viewer) -> None:
     """Open the dock *Denoise* and begin a run on the selected image layer.
 
     Without an image that can be denoised, the dock says what to do.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
     """
     dock, widget = viewer.window.add_plugin_dock_widget("napari-redenoise", "Denoise")
     dock.show()

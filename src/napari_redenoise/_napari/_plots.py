@@ -1,4 +1,4 @@
-"""Plots in the dock: how they all behave, and the loss curve."""
+"""Plots of the dock: common behaviour, and the loss curve."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import pyqtgraph
 from qtpy.QtWidgets import QSizePolicy
 
 SMOOTHING = 0.1
-"""Weight of a new value in the moving average."""
+"""Weight of a new loss in the moving average."""
 
 SETTLED = 10
-"""Steps after which losses are on the scale that is shown."""
-
+"""First steps, which do not determine the scale of the plot."""
 
 _ROOM = (4, 7, 2, 6)
-"""Pixels left, above, right and below: texts of axes reach so far out of what is laid out."""
+"""Margins left, above, right and below, in pixels: axis labels extend beyond the layout."""
 
 
 class Plot(pyqtgraph.PlotWidget):
-    """A plot to be looked at: no menu, nothing to drag, as wide as the dock happens to be."""
+    """A static plot: no menu, no dragging, as wide as the dock."""
 
     def __init__(self, bottom: str, left: str, height: int) -> None:
         super().__init__(background=None)
@@ -27,14 +26,14 @@ class Plot(pyqtgraph.PlotWidget):
         self.hideButtons()
         self.getPlotItem().layout.setContentsMargins(*_ROOM)
         self.setFixedHeight(height)
-        # What it would like to have is wider than the rest of the dock needs.
+        # Its preferred width is larger than the rest of the dock needs.
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         for side, text in (("bottom", bottom), ("left", left)):
             self.getAxis(side).enableAutoSIPrefix(False)
             self.setLabel(side, text)
 
     def set_colour(self, colour: str) -> None:
-        """Draw axes and their texts in a colour."""
+        """Set the colour of the axes and their labels."""
         for side in ("bottom", "left"):
             axis = self.getAxis(side)
             axis.setPen(colour)
@@ -42,14 +41,13 @@ class Plot(pyqtgraph.PlotWidget):
 
 
 class LossPlot(Plot):
-    """Loss at hidden noisy pixels against the step: every value, and their moving average."""
+    """Training loss against the step: every value, and their moving average."""
 
     def __init__(self) -> None:
         super().__init__("step", "loss", 180)
         self.setToolTip(
-            "Error of the prediction at hidden noisy pixels, in units of the image's variance. "
-            "It falls and then flattens out; it does not reach zero, because the noise of the "
-            "hidden pixels cannot be predicted."
+            "Squared error between prediction and noisy target, in units of the image variance. "
+            "It falls and then levels off above zero, because noise cannot be predicted."
         )
         self._steps: list[int] = []
         self._losses: list[float] = []
@@ -58,34 +56,34 @@ class LossPlot(Plot):
         self._smooth = self.plot(pen=pyqtgraph.mkPen((0, 122, 204), width=2))
 
     def clear_losses(self) -> None:
-        """Start again."""
+        """Remove all losses."""
         self._steps, self._losses, self._averages = [], [], []
         self.redraw()
 
-    def cut(self, step: int) -> None:
-        """Forget what came after a step: the training goes on from there."""
+    def truncate(self, step: int) -> None:
+        """Remove the losses after a step, from which training continues."""
         kept = sum(one <= step for one in self._steps)
         self._steps, self._losses = self._steps[:kept], self._losses[:kept]
         self._averages = self._averages[:kept]
         self.redraw()
 
     def append(self, step: int, loss: float) -> None:
-        """Add a value, drawn at the next `redraw`."""
+        """Add a loss, which the next `redraw` shows."""
         self._steps.append(step)
         self._losses.append(loss)
         before = self._averages[-1] if step > SETTLED and self._averages else loss
         self._averages.append(before + SMOOTHING * (loss - before))
 
     def redraw(self) -> None:
-        """Draw what was added."""
+        """Draw all losses."""
         self._raw.setData(np.asarray(self._steps), np.asarray(self._losses))
         self._smooth.setData(np.asarray(self._steps), np.asarray(self._averages))
         settled = self._losses[SETTLED:] or self._losses
         if settled:
-            # The first steps are far off the scale of what is of interest.
+            # The first losses are far larger than the others.
             self.setYRange(0, 1.5 * float(np.median(settled)))
 
     @property
     def values(self) -> tuple[float, ...]:
-        """Losses so far."""
+        """Losses of all steps so far."""
         return tuple(self._losses)

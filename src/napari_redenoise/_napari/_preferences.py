@@ -1,4 +1,4 @@
-"""What napari's preferences say of us; napari before 0.9 has no page for it."""
+"""The page of the plugin in napari's preferences; napari before 0.9 has none."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 
 from napari_redenoise.devices import available_devices
 from napari_redenoise.errors import OutputError
-from napari_redenoise.io import keep_results_in
+from napari_redenoise.io import set_results_folder
 
 
 @dataclass(frozen=True)
 class Preferences:
-    """Where a new dock begins: device and seconds, None for automatic."""
+    """Defaults of a new dock: device and time in seconds; None is automatic."""
 
     device: str | None = None
     seconds: int | None = None
 
 
 def preferences() -> Preferences:
-    """Read the preferences and take up the cache folder; what cannot be used is passed over."""
+    """Read the preferences and apply the cache folder; unusable values are ignored."""
     try:
         from napari.settings import get_plugin_settings
     except ImportError:
@@ -26,11 +26,11 @@ def preferences() -> Preferences:
     try:
         runs = get_plugin_settings("napari-redenoise").runs
     except (KeyError, AttributeError):
-        # The plugin is not installed as one, as in a script that makes the widget itself.
+        # napari does not know the plugin, as where a script makes the widget itself.
         return Preferences()
     try:
-        keep_results_in(runs.cache_folder.strip() or None)
+        set_results_folder(runs.cache_folder.strip() or None)
     except OutputError:
-        keep_results_in(None)
+        set_results_folder(None)
     device = runs.device if runs.device in available_devices() else None
     return Preferences(device, runs.seconds or None)

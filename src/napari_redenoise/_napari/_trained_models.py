@@ -1,4 +1,4 @@
-"""The models trained in this session, by the layer on which they were trained."""
+"""The models trained in this session, by layer."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from napari_redenoise.errors import OutputError
-from napari_redenoise.io import under_free_name
+from napari_redenoise.io import write_under_free_name
 from napari_redenoise.model import Redenoiser
 
 logger = logging.getLogger(__name__)
 
 MOST_MODELS = 4
-"""A model holds tens of megabytes: the oldest goes first."""
+"""A model takes tens of megabytes: the oldest is dropped first."""
 
 
 class Remembered(NamedTuple):
-    """A model, and what the layer was called on which it was trained."""
+    """A model, and the name of the layer on which it was trained."""
 
     name: str
     model: Redenoiser
@@ -28,7 +28,7 @@ _models: dict[Hashable, Remembered] = {}
 
 
 def remember(layer: Any, model: Redenoiser) -> None:
-    """Keep the model that was trained last on a layer."""
+    """Keep the latest model of a layer."""
     _models.pop(layer.unique_id, None)
     _models[layer.unique_id] = Remembered(str(layer.name), model)
     while len(_models) > MOST_MODELS:
@@ -36,23 +36,25 @@ def remember(layer: Any, model: Redenoiser) -> None:
 
 
 def keep_model(model: Redenoiser, image: Path) -> None:
-    """Write what was learned beside an image: there is no viewer any more to show it in."""
+    """Save a model beside its image, after the viewer was closed."""
     if not model.session.provenance.get("steps"):
         return
     try:
-        kept = under_free_name(image.with_name(f"{image.stem}.redenoise.safetensors"), model.save)
+        kept = write_under_free_name(
+            image.with_name(f"{image.stem}.redenoise.safetensors"), model.save
+        )
     except OutputError as error:
-        logger.warning("what was learned is lost: %s", error)
+        logger.warning("the trained model could not be saved: %s", error)
     else:
-        logger.warning("the viewer was closed during a run: %s holds what was learned", kept)
+        logger.warning("the viewer was closed during a run: %s holds the trained model", kept)
 
 
 def recall(layer: Any) -> Redenoiser | None:
-    """Find the model that was trained last on a layer."""
+    """Return the latest model of a layer, or None."""
     found = _models.get(layer.unique_id)
     return None if found is None else found.model
 
 
 def remembered() -> tuple[Remembered, ...]:
-    """All models of this session that are still kept, the newest first."""
+    """All kept models of this session, newest first."""
     return tuple(reversed(_models.values()))

@@ -1,4 +1,4 @@
-"""What the viewer shows of a layer, as a window of one sample."""
+"""The visible part of a layer, as a window of one sample."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from napari_redenoise.data import Planes
 from napari_redenoise.model import Window
 
 MOST_PREVIEWED = 640
-"""Longest side of a preview in pixels: what a laptop denoises in about a second."""
+"""Longest side of a preview in pixels: a laptop denoises it in about a second."""
 
 
 def current_window(viewer: Any, layer: Any, source: LayerImage) -> Window | None:
-    """Window of ``source`` that the viewer shows now, or None while it shows volumes.
+    """Window of ``source`` that the viewer shows, or None in the 3-D view.
 
-    Small planes are previewed whole; of large ones the middle of what the camera sees.
+    It is the whole of a small plane, and the middle of the visible part of a large one.
     """
     if viewer.dims.ndisplay != 2:
         return None
@@ -31,7 +31,7 @@ def current_window(viewer: Any, layer: Any, source: LayerImage) -> Window | None
     )
     corners = np.asarray(layer.corner_pixels)
     if layer.multiscale:
-        # They count pixels of the level that is shown, the source is the finest one.
+        # Corners are pixels of the visible level; the source is the finest level.
         corners = corners * np.asarray(layer.downsample_factors)[layer.data_level]
     corners = corners[:, -2:]
     rows = _side(corners[:, 0], planes.height)

@@ -1,4 +1,4 @@
-"""Numbers, devices and files in words, and the widgets that hold words."""
+"""Text for users, and widgets that hold text."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from qtpy.QtWidgets import (
 )
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, in the plural where it is not 1."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """A duration with a unit that suits it."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:
@@ -25,13 +30,13 @@ def duration(seconds: float) -> str:
 
 
 def device_name(kind: str) -> str:
-    """A device as a person knows it."""
-    names = {"cpu": "the processor (CPU)", "mps": "the Apple GPU", "cuda": "the GPU"}
+    """Common name of a kind of device."""
+    names = {"cpu": "CPU", "mps": "Apple GPU", "cuda": "GPU"}
     return names.get(kind, kind)
 
 
 def short_name(path: Path, paths: Collection[Path]) -> str:
-    """Name of a file, after as many of its folders as tell it from the others."""
+    """Name of a file, with as many parent folders as distinguish it from the others."""
     length = 1
     while any(path != other and _end(path, length) == _end(other, length) for other in paths):
         length += 1
@@ -43,20 +48,20 @@ def _end(path: Path, length: int) -> Path:
 
 
 def narrow(box: QComboBox) -> QComboBox:
-    """Let a long entry be cut within the list, and not make the dock wider."""
+    """Elide long entries of a list instead of widening the dock."""
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     return box
 
 
 def wrapped(text: str = "") -> QLabel:
-    """A label whose text wraps."""
+    """A label with word wrap."""
     label = QLabel(text)
     label.setWordWrap(True)
     return label
 
 
 def show_text(parent: QWidget, title: str, text: str) -> None:
-    """Open a window with a long text that can be copied."""
+    """Open a window with a long text, which can be copied."""
     dialog = QDialog(parent)
     dialog.setWindowTitle(title)
     edit = QPlainTextEdit(text, dialog)

@@ -1,27 +1,27 @@
-"""What speaks for and against a denoised image, without the truth."""
+"""Quality checks of a denoised image without a reference."""
 
-from napari_redenoise.assessment._checks import Mark, TrustCheck, in_pixels
+from napari_redenoise.assessment._checks import Mark, QualityCheck, in_pixels
 from napari_redenoise.assessment._equivariance import (
     EquivarianceResult,
     equivariance,
     equivariance_events,
     percent,
 )
-from napari_redenoise.assessment._report import TrustReport, assess
+from napari_redenoise.assessment._report import QualityReport, assess
 from napari_redenoise.assessment._resolution import (
     Band,
     Denoiser,
-    Fields,
     Noise,
+    NoiseResponse,
     Resolution,
-    resolution_of,
-    respond,
-    unsupported_detail,
+    map_unsupported_detail,
+    measure_resolution,
+    measure_response,
 )
 from napari_redenoise.assessment._support import (
     PixelSize,
     as_denoiser,
-    middle_of,
+    central_window,
     pixel_size_of,
     support_map,
 )
@@ -30,23 +30,23 @@ __all__ = [
     "Band",
     "Denoiser",
     "EquivarianceResult",
-    "Fields",
     "Mark",
     "Noise",
+    "NoiseResponse",
     "PixelSize",
+    "QualityCheck",
+    "QualityReport",
     "Resolution",
-    "TrustCheck",
-    "TrustReport",
     "as_denoiser",
     "assess",
+    "central_window",
     "equivariance",
     "equivariance_events",
     "in_pixels",
-    "middle_of",
+    "map_unsupported_detail",
+    "measure_resolution",
+    "measure_response",
     "percent",
     "pixel_size_of",
-    "resolution_of",
-    "respond",
     "support_map",
-    "unsupported_detail",
 ]

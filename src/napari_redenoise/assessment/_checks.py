@@ -1,4 +1,4 @@
-"""The checks: what a figure is called, which mark it gets, what it means, what to do."""
+"""The quality checks: name, mark, value, meaning and advice of each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from napari_redenoise.assessment._residual import Measured
+from napari_redenoise.assessment._residual import ResidualStatistics
 from napari_redenoise.assessment._resolution import FINEST, Resolution
 from napari_redenoise.assessment._support import PixelSize
 from napari_redenoise.assessment._thresholds import (
@@ -29,12 +29,12 @@ from napari_redenoise.noise import NoiseReport, describe, diagnose
 Mark = Literal["good", "caution", "bad", "unknown"]
 
 _DOUBTFUL = ("processing", "structure")
-"""Findings that say that the noise of this image is not known well."""
+"""Findings that make the noise estimate of an image unreliable."""
 
 
 @dataclass(frozen=True)
-class TrustCheck:
-    """One figure and what follows from it.
+class QualityCheck:
+    """One quality check of a denoised image.
 
     Attributes
     ----------
@@ -42,13 +42,13 @@ class TrustCheck:
         Short title.
     mark : {"good", "caution", "bad", "unknown"}
     value : float or None
-        None where it could not be measured.
+        None where it cannot be measured.
     figure : str
-        The value in words, with its unit.
+        The value with its unit, in words.
     meaning : str
-        One sentence: what the number is, and what it is not.
+        What the value shows, and what it does not show.
     advice : str
-        One sentence: what to do; empty when the mark is good.
+        What to do; empty when the mark is good.
     """
 
     name: str
@@ -59,31 +59,31 @@ class TrustCheck:
     advice: str = ""
 
 
-def checks_of(measured: Measured, report: NoiseReport) -> tuple[TrustCheck, ...]:
-    """All checks of one channel, always the same ones in the same order."""
+def residual_checks(residual: ResidualStatistics, report: NoiseReport) -> tuple[QualityCheck, ...]:
+    """Checks of the residual of one channel, always in the same order."""
     return (
-        _brightness(measured),
-        _structure(measured, report),
-        _amount(measured, report),
-        _change(measured, report),
-        _contrast(measured),
+        _brightness(residual),
+        _structure(residual, report),
+        _noise_removed(residual, report),
+        _change(residual, report),
+        _contrast(residual),
     )
 
 
-def _brightness(measured: Measured) -> TrustCheck:
-    shift, local = measured.shift, measured.local_shift
+def _brightness(residual: ResidualStatistics) -> QualityCheck:
+    shift, local = residual.shift, residual.local_shift
     name = "Mean brightness"
     meaning = (
-        "How far the mean grey level moved, in per cent of the noisy image's range (0.1 to 99.9 "
-        "percentile): noise alone does not move it, but a mean that was kept does not show that "
+        "Shift of the mean grey level, in per cent of the range of the noisy image (0.1 to 99.9 "
+        "percentile). Removing noise does not shift it. An unchanged mean does not show that "
         "every structure has kept its brightness."
     )
     if math.isnan(shift):
-        return _unknown(name, meaning, "the noisy image has one grey level only")
-    global_mark = _graded(max(abs(shift) - 2 * measured.shift_error, 0.0), SHIFT)
+        return _unknown(name, meaning, "the noisy image has a single grey level")
+    global_mark = _graded(max(abs(shift) - 2 * residual.shift_error, 0.0), SHIFT)
     local_mark = "good" if math.isnan(local) else _graded(local, LOCAL_SHIFT)
     mark = max(global_mark, local_mark, key=("good", "caution", "bad").index)
-    # Plus zero, or what rounds to nothing would keep a sign.
+    # Adding zero removes the sign of a negative zero.
     figure = f"{round(shift, 2) + 0.0:+.2f} % of the grey-level range"
     if not math.isnan(local):
         figure += f", {local:.2f} % locally"
@@ -91,148 +91,162 @@ def _brightness(measured: Measured) -> TrustCheck:
     return _check(name, mark, shift, figure, meaning, advice)
 
 
-def _structure(measured: Measured, report: NoiseReport) -> TrustCheck:
-    name = "Structure in what was removed"
+def _structure(residual: ResidualStatistics, report: NoiseReport) -> QualityCheck:
+    name = "Structure in the residual"
     meaning = (
-        "How much more neighbouring pixels of what was removed have in common than those of the "
-        "noise (correlation at 1 and 2 pixels): more means that fine structure went with the "
-        "noise, but structure that was invented does not show here."
+        "Autocorrelation of the residual at lags of 1 and 2 pixels, minus that of the noise. A "
+        "larger value means that fine structure was removed with the noise. Invented structure "
+        "does not show here."
     )
-    pairs = list(zip(measured.correlation, measured.noise_correlation, strict=True))
-    if math.isnan(measured.correlation_error) or math.isnan(pairs[0][0]):
-        return _unknown(name, meaning, "nothing was removed, or no noise was found to compare with")
+    pairs = list(zip(residual.correlation, residual.noise_correlation, strict=True))
+    if math.isnan(residual.correlation_error) or math.isnan(pairs[0][0]):
+        return _unknown(
+            name, meaning, "the residual is zero, or no noise was found to compare with"
+        )
     excess = max(own - max(noise, 0.0) for own, noise in pairs)
-    # Noise has no negative correlation of this size: it shows how far structure disturbed the
-    # measurement of the noise.
-    least = max(EXCESS[0], 3 * measured.correlation_error, *(-noise for _, noise in pairs))
+    # Noise has no such negative correlation: it shows how far structure disturbed the noise
+    # estimate.
+    least = max(EXCESS[0], 3 * residual.correlation_error, *(-noise for _, noise in pairs))
     mark = _graded(excess, (least, max(EXCESS[1], 2 * least)))
-    figure = f"correlation {round(excess, 3) + 0.0:+.3f} against that of the noise"
-    advice = "Look for outlines in the difference of both images, and train longer or larger."
-    # Where structure seems to be correlated noise, it stayed as it should.
+    figure = f"autocorrelation {round(excess, 3) + 0.0:+.3f} relative to the noise"
+    advice = "Look for outlines in the residual, and train longer or with a larger network."
+    # Structure that looks like correlated noise has to remain.
     stayed = any(noise > CORRELATED and own < REMOVED * noise for own, noise in pairs)
     case = diagnose([report], fine_tuning=True).case
     if mark == "good" and stayed and case != "unknown structure":
-        mark, figure = "caution", f"{figure}; the correlated part of the noise stayed"
-        advice = "Train with the objective auto, which hides as much as the noise is correlated."
+        mark, figure = "caution", f"{figure}; correlated noise remains"
+        advice = "Train with the objective auto, whose blind spot covers the correlated pixels."
     return _check(name, mark, excess, figure, meaning, advice)
 
 
-def _amount(measured: Measured, report: NoiseReport) -> TrustCheck:
-    name = "Amount removed"
+def _noise_removed(residual: ResidualStatistics, report: NoiseReport) -> QualityCheck:
+    name = "Noise removed"
     meaning = (
-        "Mean square of what was removed over the variance that the noise of this image should "
-        "have: near 100 % the amount is right, which does not show that the right thing was "
-        "removed."
+        "Mean square of the residual, in per cent of the expected noise variance. A value near "
+        "100 % is right, but does not show that only noise was removed."
     )
-    share, error = measured.share, 2 * measured.share_error
-    doubt = _doubt(measured, report)
+    share, error = residual.share, 2 * residual.share_error
+    doubt = _doubt(residual, report)
     if doubt:
         return _unknown(name, meaning, doubt, share)
-    figure = f"{100 * share:.0f} % of the noise expected (± {100 * error:.0f} %)"
+    figure = f"{100 * share:.0f} % of the expected noise variance (± {100 * error:.0f} %)"
     if share + error < SHARE_LEFT:
-        advice = "Noise was left: train longer, or choose another objective."
-        return TrustCheck(name, "caution", share, figure, meaning, advice)
-    advice = "More than noise was removed: look for the specimen in the difference of both images."
+        advice = "Noise remains: train longer, or choose another objective."
+        return QualityCheck(name, "caution", share, figure, meaning, advice)
+    advice = "More than noise was removed: look for structure in the residual."
     return _check(name, _graded(max(share - error, 0.0), SHARE), share, figure, meaning, advice)
 
 
-def _doubt(measured: Measured, report: NoiseReport) -> str:
-    """Why the amount of noise cannot be judged, or nothing."""
+def _doubt(residual: ResidualStatistics, report: NoiseReport) -> str:
+    """Why the noise removed cannot be judged, or an empty string."""
     if report.is_clean:
         return "no noise was found in the noisy image"
-    if math.isnan(measured.share):
+    if math.isnan(residual.share):
         return "nearly all pixels are clipped or missing"
-    if not report.gain_is_known:
-        return "whether the noise grows with the light cannot be told from this image"
+    if not report.is_gain_known:
+        return "this image does not show whether its noise grows with the signal"
     if any(finding.kind in _DOUBTFUL for finding in describe(report)):
-        return "the noise of this image cannot be told from its fine structure or processing"
-    if 2 * measured.share_error > LARGE_ERROR * max(measured.share, SHARE_LEFT):
-        return "the noise of this image is not known well enough"
+        return "the noise cannot be separated from fine structure or processing"
+    if 2 * residual.share_error > LARGE_ERROR * max(residual.share, SHARE_LEFT):
+        return "the noise estimate is too uncertain"
     return ""
 
 
-def _change(measured: Measured, report: NoiseReport) -> TrustCheck:
+def _change(residual: ResidualStatistics, report: NoiseReport) -> QualityCheck:
     name = "Change of the image"
     meaning = (
-        "Whether anything was done at all: an image that was hardly changed passes most other "
-        "checks, since nothing of the specimen was lost."
+        "Whether the image was changed at all. A nearly unchanged image passes most other checks, "
+        "since nothing of the specimen is lost."
     )
-    share = measured.share
+    share = residual.share
     if math.isnan(share):
         return _unknown(name, meaning, "no noise was found to compare the change with")
     if share < UNCHANGED:
         figure = f"nearly the same as the noisy image ({100 * share:.1f} % of the noise removed)"
         advice = "Train longer, or check that the result belongs to this image."
-        return TrustCheck(name, "bad", share, figure, meaning, advice)
-    return TrustCheck(name, "good", share, "differs from the noisy image", meaning)
+        return QualityCheck(name, "bad", share, figure, meaning, advice)
+    return QualityCheck(name, "good", share, "differs from the noisy image", meaning)
 
 
-def _contrast(measured: Measured) -> TrustCheck:
-    name = "Bright places and edges"
+def _contrast(residual: ResidualStatistics) -> QualityCheck:
+    name = "Bright regions and edges"
     meaning = (
-        "Mean square of what was removed, in units of the noise expected, in the brightest or most "
-        "structured tenth of the image over the other half: above 1 something else than noise was "
-        "removed there, or the noise there is stronger than measured."
+        "Mean square of the residual over the expected noise variance, in the brightest or most "
+        "structured tenth of the image, relative to the darker or smoother half. Above 1, more "
+        "than noise was removed there, or the noise there is larger than estimated."
     )
-    ratio = measured.contrast
-    if math.isnan(ratio) or measured.share < LITTLE:
-        return _unknown(name, meaning, "too little was removed, or the image is too small")
+    ratio = residual.contrast
+    if math.isnan(ratio) or residual.share < LITTLE:
+        return _unknown(name, meaning, "too little noise was removed, or the image is too small")
     advice = "Compare edges and bright spots with the noisy image: they may be blurred or dimmed."
-    figure = f"{ratio:.2f} times as much as elsewhere"
+    figure = f"{ratio:.2f} times the residual elsewhere"
     return _check(name, _graded(ratio, CONTRAST), ratio, figure, meaning, advice)
 
 
-def supported_check(
+def resolution_check(
     found: Sequence[Resolution | str], pixel_size: PixelSize | None = None
-) -> TrustCheck:
-    """The check of the supported resolution: of several channels the coarsest, which it names.
+) -> QualityCheck:
+    """The check of the supported resolution, for the channel where it is coarsest.
 
     Parameters
     ----------
     found : sequence of Resolution or str
-        Of every channel, or why it cannot be told.
+        Of every channel, or the reason why there is none.
     pixel_size : (float, str), optional
         Side of a pixel and its unit.
+
+    Returns
+    -------
+    QualityCheck
     """
     name = "Supported resolution"
     meaning = (
-        "The scale (pixels from one line of a grating to the next) down to which the result has a "
-        "correlation of at least 0.7 with the image without noise, estimated by photon thinning "
-        "in the middle of the image: finer detail in the result may be invented, however sharp it "
-        "looks; coarser detail is right in general, which does not prove a single one."
+        "Finest scale (period of a grating, in pixels) at which the result correlates by at least "
+        "0.7 with the noise-free image, estimated by photon thinning in the middle of the image. "
+        "Finer detail may be invented, however sharp it looks. Coarser detail is right in "
+        "general, which proves no single structure."
     )
     known = [(part.supported, n) for n, part in enumerate(found) if isinstance(part, Resolution)]
     channel = max(known)[1] if known else 0
     resolution = found[channel]
     if isinstance(resolution, str):
-        advice = "Compare fine detail with another shot of the same scene."
+        advice = "Compare fine detail with a second shot of the same scene."
         return _unknown(name, meaning, resolution, advice=advice)
     figure, limit = _supported_in_words(resolution, pixel_size), resolution.supported
     contrast = resolution.unsupported_contrast
     mark: Mark = "good" if contrast <= UNSUPPORTED else "caution"
     figure += f"; {100 * contrast:.0f} % of the contrast of the result is finer" * (mark != "good")
     figure += f" (channel {channel})" * (len(found) > 1)
-    advice = (
-        "Do not interpret such details: the layer Unsupported detail, of the tab Result, shows "
-        "where they are."
-    )
+    advice = "Do not interpret such detail: Result > Unsupported detail shows where it is."
     value = None if math.isinf(limit) else limit
-    return TrustCheck(name, mark, value, figure, meaning, advice if mark != "good" else "")
+    return QualityCheck(name, mark, value, figure, meaning, advice if mark != "good" else "")
 
 
 def _supported_in_words(resolution: Resolution, pixel_size: PixelSize | None) -> str:
     limit = resolution.supported
     if math.isinf(limit):
         coarsest = in_pixels(resolution.bands[0].coarse, pixel_size)
-        return f"no detail of up to {coarsest} is supported by the photons here"
+        return f"the photons support no detail finer than {coarsest}"
     if limit <= FINEST:
-        return "all detail down to the pixels is supported by the photons here"
+        return "the photons support all detail down to the pixels"
     scale = in_pixels(limit, pixel_size)
-    return f"details finer than {scale} are not supported by the photons here"
+    return f"the photons do not support detail finer than {scale}"
 
 
 def in_pixels(scale: float, pixel_size: PixelSize | None) -> str:
-    """A scale in pixels, and in units where the size of a pixel is known."""
+    """A scale in pixels, and in the unit of the pixel size where it is known.
+
+    Parameters
+    ----------
+    scale : float
+        Pixels.
+    pixel_size : (float, str) or None
+        Side of a pixel and its unit.
+
+    Returns
+    -------
+    str
+    """
     if pixel_size is None:
         return f"{scale:.1f} px"
     size, unit = pixel_size
@@ -245,9 +259,9 @@ def _graded(value: float, bars: tuple[float, float]) -> Mark:
 
 def _check(
     name: str, mark: Mark, value: float, figure: str, meaning: str, advice: str
-) -> TrustCheck:
-    """A check whose advice is for other marks than good."""
-    return TrustCheck(name, mark, value, figure, meaning, "" if mark == "good" else advice)
+) -> QualityCheck:
+    """A check with its advice, unless the mark is good."""
+    return QualityCheck(name, mark, value, figure, meaning, "" if mark == "good" else advice)
 
 
 def _unknown(
@@ -255,7 +269,7 @@ def _unknown(
     meaning: str,
     reason: str,
     value: float = math.nan,
-    advice: str = "Judge this by eye, in the difference of both images.",
-) -> TrustCheck:
+    advice: str = "Check the residual by eye.",
+) -> QualityCheck:
     known = None if math.isnan(value) else value
-    return TrustCheck(name, "unknown", known, f"cannot be told: {reason}", meaning, advice)
+    return QualityCheck(name, "unknown", known, f"not checked, because {reason}", meaning, advice)

@@ -1,4 +1,4 @@
-"""How much the result of a trained model depends on how the picture lies under the camera."""
+"""Disagreement under rotation of a trained model: its equivariance error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class EquivarianceResult:
-    """What turning the picture changes; by name: standard, equivariant, denoised (fused).
+    """Disagreement under rotation of each output: standard, equivariant, denoised (fused).
 
     A model of one branch has only ``denoised``.
 
@@ -35,20 +35,19 @@ class EquivarianceResult:
     angle : float
         Degrees, counter-clockwise.
     window : Window
-        What was compared, in pixels of the image; its sides are even.
+        Compared part of the image, in pixels; its sides are even.
     errors : dict of float
-        ``||T f(R x) - f(x)|| / ||f(x) - mean f(x)||``, T turning back: 0 for an equivariant
-        network.
+        ``||T f(R x) - f(x)|| / ||f(x) - mean f(x)||``, where R rotates and T rotates back: 0 for
+        an equivariant network.
     differences : dict of ndarray, float32
-        ``|T f(R x) - f(x)|`` in grey levels, (rows, columns) as in the picture; the root mean
-        square over channels where there are several. NaN where nothing was compared.
+        ``|T f(R x) - f(x)|`` in grey levels, (rows, columns) as in the image; the root mean
+        square over several channels. NaN where nothing was compared.
     interpolation : float or None
-        ``||T R x - x|| / ||x - mean x||`` of the noisy picture x: what a network that changes
-        nothing would show. No lower bound: interpolation mostly hurts the noise, and the errors
-        are shares of the result, which has lost it; a denoiser can be far below. None for
-        multiples of 90 degrees, which need no interpolation.
+        ``||T R x - x|| / ||x - mean x||`` of the noisy image x: the error of the identity. It is
+        no lower bound: interpolation mostly affects the noise, so the error of a denoiser can be
+        far smaller. None for multiples of 90 degrees, which need no interpolation.
     labels : dict of str
-        What the networks are called in words.
+        Names of the outputs, in words.
     """
 
     angle: float
@@ -59,19 +58,19 @@ class EquivarianceResult:
     labels: dict[str, str] = field(default_factory=dict)
 
     def sentences(self) -> list[str]:
-        """Say the errors in words.
+        """The errors in sentences.
 
         Returns
         -------
         list of str
         """
-        parts = [f"of the {self.labels[name]} by {percent(e)}" for name, e in self.errors.items()]
-        said = [f"Turning the picture by {self.angle:g}° changes the result {', '.join(parts)}."]
+        parts = [f"{self.labels[name]} {percent(e)}" for name, e in self.errors.items()]
+        said = [f"Disagreement under rotation by {self.angle:g}°: {', '.join(parts)}."]
         if self.interpolation is not None:
             said.append(
-                "Turning and turning back by interpolation alone changes the noisy picture by "
-                f"{percent(self.interpolation)}, what a network that changes nothing would show; "
-                "a denoiser can be far below it, since interpolation mostly hurts the noise."
+                "Interpolation alone changes the noisy image by "
+                f"{percent(self.interpolation)}. A denoiser can be far below it, because "
+                "interpolation mostly affects the noise."
             )
         return said
 
@@ -84,21 +83,21 @@ def equivariance(
     angle: float = 90.0,
     window: Window | None = None,
 ) -> EquivarianceResult:
-    """Turn a picture, denoise it, turn it back, and compare with the picture denoised as it is.
+    """Measure how much a denoised image changes when the image is rotated first.
 
     Parameters
     ----------
     model : Redenoiser
         Trained or loaded.
     image : array-like
-        Noisy pixels, as for `Redenoiser.predict`; only ever read.
+        Noisy pixels, as for `Redenoiser.predict`; they are not modified.
     axes : str, optional
         As for `Redenoiser.predict`.
     angle : float
         Degrees, counter-clockwise. Multiples of 90 only move pixels. Other angles interpolate
-        with cubic splines, twice, and are compared inside the inscribed disc.
+        twice with cubic splines, and are compared inside the inscribed disc.
     window : Window, optional
-        Which part of which sample; default the whole plane of the first sample.
+        Part of a sample; by default the whole plane of the first sample.
 
     Returns
     -------
@@ -107,20 +106,19 @@ def equivariance(
     Raises
     ------
     ConfigError
-        When the model was not trained, or the angle is no number.
+        When the model is not trained, or the angle is not finite.
     InputError
         When the image does not fit the model, or the window is smaller than 16 x 16 pixels or
-        holds one grey level.
+        constant.
 
     Notes
     -----
-    The network itself is compared. Where `Redenoiser.predict` averages over recorrupted pictures
-    (R2R), the network is shown the picture as it is, since chance does not turn with a picture and
-    would make every network look inequivariant.
+    The network predicts the image once. `Redenoiser.predict` may average over recorrupted images
+    (R2R), but random draws do not rotate with the image and would add to the error.
 
-    The mean is subtracted below the line of the error, because the offset of a camera would make
-    every change look small. An odd side is cut by one pixel: pooling by two has no middle there,
-    and no network with pooling is equivariant on it.
+    The mean is subtracted in the denominator of the error, because the offset of a camera would
+    make every change look small. An odd side is cropped by one pixel: no network with pooling by
+    two is equivariant on odd sides.
     """
     events = equivariance_events(model, image, axes, angle=angle, window=window)
     while True:
@@ -140,7 +138,29 @@ def equivariance_events(
     window: Window | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Generator[TileDone, None, EquivarianceResult | None]:
-    """Do the work of `equivariance` as a generator of events; returns None when stopped."""
+    """Measure as `equivariance` does, as a generator of events.
+
+    Parameters
+    ----------
+    model, image, axes, angle, window
+        As for `equivariance`.
+    should_stop : callable, optional
+        Polled between tiles.
+
+    Yields
+    ------
+    TileDone
+
+    Returns
+    -------
+    EquivarianceResult or None
+        None when stopped.
+
+    Raises
+    ------
+    ConfigError, InputError
+        As for `equivariance`.
+    """
     if not np.isfinite(angle):
         raise ConfigError(f"expected an angle in degrees, got {angle}: give 90, for example")
     image = as_array(image)
@@ -148,51 +168,63 @@ def equivariance_events(
     planes = Planes(image, axes)
     window = _even(window or _whole(planes))
     noisy = planes.read(window.sample, window.rows, window.columns)
-    turn = _Turn(angle, noisy.shape[-2:])
-    straight = yield from _denoise(model, noisy, should_stop)
-    turned = yield from _denoise(model, turn.forth(noisy), should_stop)
+    rotation = _Rotation(angle, noisy.shape[-2:])
+    original = yield from _denoise(model, noisy, should_stop)
+    rotated = yield from _denoise(model, rotation.apply(noisy), should_stop)
     if should_stop is not None and should_stop():
         return None
     errors, differences = {}, {}
-    for name in (name for name in _LABELS if name in straight):
+    for name in (name for name in _LABELS if name in original):
         errors[name], differences[name] = _compare(
-            turn.back(turned[name]), straight[name], turn.compared
+            rotation.undo(rotated[name]), original[name], rotation.compared
         )
     plain = noisy.astype(np.float32)
-    moved = None if turn.exact else _compare(turn.back(turn.forth(plain)), plain, turn.compared)[0]
-    return EquivarianceResult(angle, window, errors, differences, moved, _labels(model))
+    interpolation = None
+    if not rotation.is_exact:
+        there_and_back = rotation.undo(rotation.apply(plain))
+        interpolation, _ = _compare(there_and_back, plain, rotation.compared)
+    return EquivarianceResult(angle, window, errors, differences, interpolation, _labels(model))
 
 
 def percent(error: float) -> str:
-    """A relative error as a person says it."""
+    """A relative error in per cent.
+
+    Parameters
+    ----------
+    error : float
+
+    Returns
+    -------
+    str
+    """
     if error < 1e-4:
         return "less than 0.01 %"
     return f"{100 * error:.2f} %" if error < 0.01 else f"{100 * error:.1f} %"
 
 
-class _Turn:
-    """Turns pictures (channels, Y, X) forth and back, and knows where both are known."""
+class _Rotation:
+    """Rotates images (channels, Y, X) forth and back, with the mask of pixels known in both."""
 
     def __init__(self, angle: float, shape: tuple[int, ...]) -> None:
-        self.exact = angle % 90 == 0
+        self.is_exact = angle % 90 == 0
         self._angle = angle
         y, x = (np.arange(size) - (size - 1) / 2 for size in shape)
         everywhere = np.ones(shape, dtype=bool)
         inside = np.hypot(y[:, None], x) <= min(shape) / 2 - 1
-        self.compared = everywhere if self.exact else inside
+        self.compared = everywhere if self.is_exact else inside
 
-    def forth(self, picture: np.ndarray) -> np.ndarray:
-        return self._turned(picture, self._angle)
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        return self._rotated(image, self._angle)
 
-    def back(self, picture: np.ndarray) -> np.ndarray:
-        return self._turned(picture, -self._angle)
+    def undo(self, image: np.ndarray) -> np.ndarray:
+        return self._rotated(image, -self._angle)
 
-    def _turned(self, picture: np.ndarray, angle: float) -> np.ndarray:
-        if self.exact:
-            return np.rot90(picture, round(angle / 90), (-2, -1))
-        # A single pixel without a value would take it from all others.
-        known = np.isfinite(picture)
-        filled = np.where(known, picture, picture[known].mean()).astype(np.float32)
+    def _rotated(self, image: np.ndarray, angle: float) -> np.ndarray:
+        if self.is_exact:
+            return np.rot90(image, round(angle / 90), (-2, -1))
+        # Splines would spread a single NaN over the whole image.
+        known = np.isfinite(image)
+        filled = np.where(known, image, image[known].mean()).astype(np.float32)
         return np.asarray(
             ndimage.rotate(
                 filled, angle, (-1, -2), reshape=False, order=_SPLINE_ORDER, mode="mirror"
@@ -214,34 +246,29 @@ def _even(window: Window) -> Window:
 
 
 def _denoise(
-    model: Redenoiser, picture: np.ndarray, should_stop: Callable[[], bool] | None
+    model: Redenoiser, image: np.ndarray, should_stop: Callable[[], bool] | None
 ) -> Generator[TileDone, None, dict[str, np.ndarray]]:
-    """Outputs of all branches for a picture (channels, Y, X)."""
-    outputs = model.session.allocate(picture, "CYX", branches=True)
-    yield from model.predict_events(
-        picture, "CYX", outputs=outputs, should_stop=should_stop, **PLAIN
-    )
+    """Outputs of all branches for an image (channels, Y, X)."""
+    outputs = model.session.allocate(image, "CYX", branches=True)
+    yield from model.predict_events(image, "CYX", outputs=outputs, should_stop=should_stop, **PLAIN)
     return {name: np.asarray(array[:]) for name, array in outputs.items() if name != "mask"}
 
 
 def _compare(
-    turned: np.ndarray, straight: np.ndarray, compared: np.ndarray
+    rotated: np.ndarray, original: np.ndarray, compared: np.ndarray
 ) -> tuple[float, npt.NDArray[np.float32]]:
-    """Relative error, and the absolute difference (Y, X), of pictures (channels, Y, X)."""
-    known = compared & np.isfinite(turned).all(0) & np.isfinite(straight).all(0)
-    expected = straight[:, known].astype(np.float64)
-    difference = turned[:, known] - expected
+    """Relative error, and the absolute difference (Y, X), of images (channels, Y, X)."""
+    known = compared & np.isfinite(rotated).all(0) & np.isfinite(original).all(0)
+    expected = original[:, known].astype(np.float64)
+    difference = rotated[:, known] - expected
     scale = np.linalg.norm(expected - expected.mean(1, keepdims=True)) if known.any() else 0.0
     if not scale > 0:
-        raise InputError(
-            "the result has the same value everywhere in this window: choose a window in which "
-            "there is something to see"
-        )
+        raise InputError("the result is constant in this window: choose a window with structure")
     shown = np.full(compared.shape, np.nan, np.float32)
     shown[known] = np.sqrt((difference**2).mean(0))
     return float(np.linalg.norm(difference) / scale), shown
 
 
 def _labels(model: Redenoiser) -> dict[str, str]:
-    kind = model.session.settled().config.network.kind
+    kind = model.session.trained_plan().config.network.kind
     return _LABELS if kind == "adarenet" else {"denoised": f"{kind} network"}

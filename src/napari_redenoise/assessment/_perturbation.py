@@ -1,4 +1,4 @@
-"""A little of the noise drawn anew, to see how much of it a denoiser lets through."""
+"""Small perturbations by photon thinning, to measure the noise in a denoised image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RING[2, 2] = 0
 _RING /= 24
 
 
-def removed_photons(
+def draw_photon_loss(
     noisy: Floats,
     noise: NoiseModel,
     share: float,
@@ -23,7 +23,7 @@ def removed_photons(
     *,
     excess: float = 1.0,
 ) -> Floats:
-    """Draw what a plane loses where a share of its photons is taken away, less the mean of it.
+    """Draw the loss of a plane from which a share of the photons is removed, minus its mean.
 
     Parameters
     ----------
@@ -33,26 +33,26 @@ def removed_photons(
         Much less than 1.
     rng : numpy.random.Generator
     excess : float
-        As of `Skewness`: 1 for photons that are all alike, 1.5 behind an electron multiplier.
+        As of `Skewness`: 1 for photons, 1.5 behind an electron multiplier.
 
     Returns
     -------
     ndarray
-        Of mean 0, and variance and third cumulant ``share`` times those of the noise.
+        Mean 0; variance and third cumulant are ``share`` times those of the noise.
 
     Notes
     -----
-    Photon thinning by a small share: how many photons go is then a Poisson number. Events of
-    ``excess * gain`` grey levels go ``excess`` times less often, which keeps the variance and has
-    the skewness of the noise. Read noise does not follow the pixel: where it prevails, the mean of
-    the pixels around stands for the light.
+    For a small share, the number of removed photons follows a Poisson distribution. Events of
+    ``excess * gain`` grey levels are drawn ``excess`` times less often, which keeps the variance
+    and gives the skewness of the noise. Where read noise prevails, the mean of the surrounding
+    pixels estimates the photons.
     """
     around = ndimage.convolve(noisy, _RING, mode="nearest")
     light = noise.gain * np.maximum(around - noise.offset, 0)
     whole = light + noise.read_noise**2
     photons = np.divide(light, whole, out=np.ones_like(light), where=whole > 0)
     follows = around + photons * (noisy - around)
-    # Below the offset there is nothing to take away, and as much less of the read noise is drawn.
+    # Below the offset there are no photons to remove: draw less read noise instead.
     dark = noise.gain * np.minimum(follows - noise.offset, 0)
     read = np.sqrt(share * np.maximum(noise.read_noise**2 + dark, 0))
     lost = read * rng.standard_normal(noisy.shape)

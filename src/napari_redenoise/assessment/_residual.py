@@ -1,4 +1,4 @@
-"""Figures of what was removed: the residual, noisy minus denoised, against the noise expected."""
+"""Statistics of the residual (noisy minus denoised) relative to the expected noise."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from napari_redenoise.assessment._thresholds import (
     FEWEST_PIXELS,
     OUTLIER,
 )
-from napari_redenoise.data import Planes, measured
+from napari_redenoise.data import Planes, mask_missing
 from napari_redenoise.noise import NoiseReport, diagnose
 
 MOST_PIXELS = 2**25
 WINDOW = 1024
 LAGS = (1, 2)
 
-# Squares whose mean is compared; blocks whose strength is compared with their level.
+# Squares whose means are compared; blocks whose mean squares are compared with their level.
 _SQUARE, _BLOCK = 32, 8
-# Width of the local mean that is taken off before neighbours are compared: what varies more
-# slowly (illumination, bleaching) moves the brightness and is no fine structure.
+# Width of the local mean that is subtracted before the autocorrelation: slower changes
+# (illumination, bleaching) shift the brightness and are no fine structure.
 _SLOW = 55
 _EDGE_SIGMA = 1.5
 _SAMPLES = 2**21
@@ -37,24 +37,24 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Of one channel; NaN where it cannot be told.
+class ResidualStatistics:
+    """Statistics of one channel; NaN where they cannot be computed.
 
     Attributes
     ----------
     shift, shift_error : float
-        Mean of denoised minus noisy, and its standard error by the noise, in per cent of the
+        Mean of denoised minus noisy, and its standard error due to noise, in per cent of the
         range.
     local_shift : float
-        Root mean square of the same over squares of 32 x 32 pixels, without what noise explains.
+        RMS of the same over squares of 32 x 32 pixels, minus the contribution of noise.
     share, share_error : float
-        Mean square of the residual over the variance expected, and its standard error.
+        Mean square of the residual over the expected noise variance, and its standard error.
     correlation, noise_correlation : (float, float)
-        Mean of the coefficients at lags 1 and 2, along y and x.
+        Autocorrelation of the residual and of the noise, mean of lags 1 and 2, along y and x.
     correlation_error : float
         Standard error of their difference.
     contrast : float
-        Strength of the residual, in units of the noise expected, in the brightest or the most
+        Mean square of the residual over the expected noise variance, in the brightest or the most
         structured tenth of the blocks over that in the other half; the larger of the two.
     """
 
@@ -69,23 +69,23 @@ class Measured:
     contrast: float
 
 
-def measure(
+def residual_statistics(
     noisy: Planes, denoised: Planes, reports: tuple[NoiseReport, ...]
-) -> tuple[Measured, ...]:
-    """Read at most 32 megapixels, spread evenly, and measure every channel."""
+) -> tuple[ResidualStatistics, ...]:
+    """Compute the statistics of every channel from at most 32 megapixels, spread evenly."""
     sums = [_Sums(report) for report in reports]
     windows = _windows(noisy)
     stride = max(1, math.isqrt(sum(_size(*window[1:]) for window in windows) // _SAMPLES))
     for sample, rows, columns in windows:
-        before = measured(noisy.read(sample, rows, columns))
+        before = mask_missing(noisy.read(sample, rows, columns))
         after = denoised.read(sample, rows, columns)
         for channel, total in enumerate(sums):
             total.add(before[channel], after[channel], stride)
-    return tuple(total.measured() for total in sums)
+    return tuple(total.statistics() for total in sums)
 
 
 def _windows(planes: Planes) -> list[tuple[tuple[int, ...], slice, slice]]:
-    """Windows of at most about 1024 x 1024 pixels, so many of them as may be read."""
+    """Windows of at most about 1024 x 1024 pixels, as many as the limit allows."""
     pieces = list(itertools.product(*(list(_cut(side)) for side in (planes.height, planes.width))))
     area = planes.height * planes.width * planes.channels / len(pieces)
     count = len(planes) * len(pieces)
@@ -110,7 +110,7 @@ def _size(rows: slice, columns: slice) -> int:
 
 @dataclass
 class _Sums:
-    """Sums over windows, of which the figures of one channel are made."""
+    """Sums over windows, for the statistics of one channel."""
 
     report: NoiseReport
     count: float = 0.0
@@ -128,7 +128,7 @@ class _Sums:
     def add(
         self, before: npt.NDArray[np.generic], after: npt.NDArray[np.generic], stride: int
     ) -> None:
-        """Take in a window (Y, X)."""
+        """Add a window (Y, X)."""
         noisy, level = before.astype(np.float32), after.astype(np.float32)
         known = np.isfinite(noisy) & np.isfinite(level)
         if not known.any():
@@ -154,14 +154,14 @@ class _Sums:
         self.squares.append(_means(side, used, residual, variance))
 
     def _variance(self, level: Floats) -> Floats:
-        """Variance expected; never far below the smallest that was measured anywhere."""
+        """Expected noise variance; never far below the smallest measured one."""
         points = self.report.points
         least = 0.5 * min((point.variance for point in points), default=0.0)
         least = max(least, 1e-6 * self.report.noise_std**2)
         return np.asarray(np.maximum(self.report.model.variance(level), least), np.float32)
 
     def _unclipped(self, level: Floats, std: Floats) -> Bools:
-        """Where noise does not reach a limit at which it was cut off."""
+        """Pixels whose noise does not reach a clipping limit."""
         (low, high), (darkest, brightest) = self.report.clipped, self.report.limits
         inside = np.ones(level.shape, bool)
         if high > CLIPPED:
@@ -174,7 +174,7 @@ class _Sums:
         weight = ndimage.uniform_filter(used.astype(np.float32), _SLOW)
         slow = ndimage.uniform_filter(scaled, _SLOW) / np.maximum(weight, 1e-3)
         fast = np.where(used, scaled - slow, 0)
-        # Offsets of lines are noise of their own: that they were removed hides nothing else.
+        # Line offsets are noise, too: subtract them from the residual.
         lines = diagnose([self.report], fine_tuning=True).lines
         for axis, name in ((1, "rows"), (0, "columns")):
             if lines in (name, "both"):
@@ -187,16 +187,16 @@ class _Sums:
             self.products[axis, number] += float(product.sum(dtype=np.float64))
             self.pairs[axis, number] += float((inside[..., lag:] & inside[..., :-lag]).sum())
 
-    def measured(self) -> Measured:
-        """Make the figures of the sums."""
+    def statistics(self) -> ResidualStatistics:
+        """Compute the statistics from the sums."""
         nan = math.nan
         greys = np.concatenate([*self.greys, np.zeros(0, np.float32)])
         low, high = np.percentile(greys, (0.1, 99.9)) if greys.size else (nan, nan)
         percent = 100.0 / (high - low) if high > low else nan
         shift = percent * self.moved / self.count if self.count else nan
-        # Too few pixels that are neither clipped nor missing say nothing of the others.
+        # Few pixels that are neither clipped nor missing do not represent the others.
         if self.used < FEWEST_PIXELS * self.count or not self.used:
-            return Measured(shift, 0.0, nan, nan, nan, (nan, nan), (nan, nan), nan, nan)
+            return ResidualStatistics(shift, 0.0, nan, nan, nan, (nan, nan), (nan, nan), nan, nan)
         found = self.report.autocorrelation
         spread = _spread(self.report)
         std = math.sqrt(self.expected / self.used)
@@ -205,7 +205,7 @@ class _Sums:
         own_y, own_x = own.mean(1).tolist()
         noise_y, noise_x = (float(np.mean(along[: len(LAGS)])) for along in found.without_lines())
         share = self.removed / self.expected
-        return Measured(
+        return ResidualStatistics(
             shift=shift,
             shift_error=percent * std * math.sqrt(spread / self.count),
             local_shift=percent * self._local(spread),
@@ -218,30 +218,30 @@ class _Sums:
         )
 
     def _local(self, spread: float) -> float:
-        """Root mean square of the squares' means beyond that of noise, in grey levels."""
+        """RMS of the means of the squares, minus the contribution of noise, in grey levels."""
         weight, moved, variance = np.concatenate(self.squares, axis=1)
         if not weight.size:
             return math.nan
         noise = spread * variance / weight
         excess = moved.astype(np.float64) ** 2 - noise
-        # The mean square of as many squares of noise exceeds this once in forty times.
+        # The mean square over as many squares of pure noise exceeds this with probability 1/40.
         chance = 2 * float(noise.mean()) * math.sqrt(2 / weight.size)
         return math.sqrt(max(float(excess.mean()) - chance, 0.0))
 
     def _contrast(self) -> float:
-        _, strength, *orders = np.concatenate(self.blocks, axis=1)
-        if strength.size < FEWEST_CONTRASTED:
+        _, power, *orders = np.concatenate(self.blocks, axis=1)
+        if power.size < FEWEST_CONTRASTED:
             return math.nan
         ratios = []
         for order in orders:
             half, most = np.percentile(order, (50, 90))
-            calm = float(strength[order <= half].mean())
-            ratios.append(float(strength[order >= most].mean()) / calm if calm > 0 else math.nan)
+            calm = float(power[order <= half].mean())
+            ratios.append(float(power[order >= most].mean()) / calm if calm > 0 else math.nan)
         return max(ratios)
 
 
 def _means(side: int, used: Bools, *images: npt.NDArray[np.floating]) -> Floats:
-    """Pixels used of every square of a side, and means over them; squares half used or more."""
+    """Number of used pixels per square and means over them, for squares at least half used."""
     rows, columns = (size // side for size in used.shape)
 
     def pooled(image: npt.NDArray[np.generic]) -> Floats:
@@ -255,7 +255,7 @@ def _means(side: int, used: Bools, *images: npt.NDArray[np.floating]) -> Floats:
 
 
 def _spread(report: NoiseReport) -> float:
-    """By how much correlation of the noise raises the variance of a mean."""
+    """Factor by which correlation of the noise raises the variance of a mean."""
     reaches = report.autocorrelation.reach
     along = (report.autocorrelation.y, report.autocorrelation.x)
     sums = (sum(values[:reach]) for values, reach in zip(along, reaches, strict=True))
@@ -263,7 +263,7 @@ def _spread(report: NoiseReport) -> float:
 
 
 def _gain_error(report: NoiseReport) -> float:
-    """Standard error of the variance at the mean level, relative to it."""
+    """Relative standard error of the noise variance at the mean level."""
     variance = float(report.model.variance(report.mean))
-    light = abs(report.mean - report.model.offset)
-    return report.gain_error * light / variance if variance > 0 else math.inf
+    signal = abs(report.mean - report.model.offset)
+    return report.gain_error * signal / variance if variance > 0 else math.inf

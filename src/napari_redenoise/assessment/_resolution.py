@@ -1,4 +1,4 @@
-"""The supported resolution: down to which scale the photons of an image support its detail."""
+"""The supported resolution: the finest scale of detail that the photons support."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_redenoise.assessment._perturbation import removed_photons
+from napari_redenoise.assessment._perturbation import draw_photon_loss
 from napari_redenoise.assessment._spectra import Blocks, band_of
 from napari_redenoise.assessment._thresholds import (
     FEWEST_BLOCKS,
@@ -23,20 +23,20 @@ from napari_redenoise.noise import NoiseModel
 
 Floats = npt.NDArray[np.float64]
 Denoiser = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
-"""Denoises a window (channels, rows, columns), in grey levels in and out."""
+"""Denoises a window (channels, rows, columns) of grey levels."""
 
 FINEST = 2.0
-"""Pixels per cycle: what pixels can hold."""
+"""Pixels per cycle at the Nyquist frequency."""
 
 SHARE = 0.05
-"""Of the photons that are taken away. With 0.3 a network smooths so much more that correlations of
-0.5 seem to be 0.65 to 0.8; with 0.02 chance makes larger errors than this makes."""
+"""Share of the photons that is removed. With 0.3 a network smooths so much more that correlations
+of 0.5 appear as 0.65 to 0.8; with 0.02 the random errors are larger than the bias."""
 
 DRAWS, DRAWS_OF_MAP = 1, 2
-"""The standard errors of the bands hardly fall with more; a map averages over fewer pixels."""
+"""More draws hardly lower the standard errors of bands; a map averages over fewer pixels."""
 
 _LOCAL = 12.0
-"""Pixels; width of the Gaussian over which the map averages."""
+"""Standard deviation of the averaging Gaussian of the map, in pixels."""
 
 
 class Noise(NamedTuple):
@@ -48,7 +48,7 @@ class Noise(NamedTuple):
 
 @dataclass(frozen=True)
 class Band:
-    """How well a result agrees with the signal between two scales.
+    """Agreement of a result with the signal between two scales.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Band:
         Correlation of the result with the noise-free image, and its standard error; NaN where
         the signal does not stand out from the noise.
     share : float
-        Of the power of the result, over all bands.
+        Share of the power of the result in all bands.
     """
 
     coarse: float
@@ -69,13 +69,13 @@ class Band:
 
     @property
     def scale(self) -> float:
-        """Its middle, in pixels per cycle."""
+        """Geometric mean of both ends, in pixels per cycle."""
         return math.sqrt(self.coarse * self.fine)
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """What the photons of an image support of its denoised version.
+    """Detail of a denoised image that the photons of the noisy image support.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class Resolution:
 
     @property
     def supported(self) -> float:
-        """Pixels per cycle above which the correlation is at least 0.7; infinite for nowhere."""
+        """Finest scale with a correlation of 0.7, in pixels per cycle; infinite without one."""
         known = [band for band in self.bands if not math.isnan(band.correlation)]
         last: Band | None = None
         for band in known:
@@ -98,20 +98,20 @@ class Resolution:
 
     @property
     def unsupported_contrast(self) -> float:
-        """RMS of the result at finer scales over that at all scales of the bands, 0 to 1."""
+        """RMS of the result at finer scales relative to all bands, 0 to 1."""
         limit = self.supported
         power = sum(band.share * _part_finer(band, limit) for band in self.bands)
         return math.sqrt(min(power, 1.0))
 
 
 def _crossing(above: Band, below: Band) -> float:
-    """Scale at which the correlation is 0.7, on a line over the logarithm of the scale."""
+    """Scale at which the correlation is 0.7, interpolated over the logarithm of the scale."""
     part = (above.correlation - SUPPORTED) / (above.correlation - below.correlation)
     return float(above.scale * (below.scale / above.scale) ** part)
 
 
 def _part_finer(band: Band, scale: float) -> float:
-    """Part of a band, by octaves, that is finer than a scale."""
+    """Part of a band that is finer than a scale, in octaves."""
     if math.isinf(scale):
         return 1.0
     part = math.log(scale / band.fine) / math.log(band.coarse / band.fine)
@@ -119,20 +119,20 @@ def _part_finer(band: Band, scale: float) -> float:
 
 
 @dataclass(frozen=True)
-class Fields:
-    """Images of one channel (rows, columns), of which all is made.
+class NoiseResponse:
+    """Images of one channel (rows, columns), with the response of a denoiser to noise.
 
     Attributes
     ----------
     noisy, denoised : ndarray
-        Finite; where nothing is known both are the same.
+        Finite; equal where no pixels are known.
     variance : ndarray
-        That the noise is expected to have.
+        Expected variance of the noise.
     known : ndarray of bool
-        Where pixels are finite, and not cut off.
+        Where pixels are finite and not clipped.
     drawn, response : tuple of ndarray
-        Noise drawn anew, and what the denoiser makes of it; the mean of their product is that
-        of the noise and of what the denoiser has let through of it.
+        Drawn noise, and the response of the denoiser to it. Their mean product equals that of the
+        noise and of the noise that remains in the result.
     """
 
     noisy: Floats
@@ -143,7 +143,7 @@ class Fields:
     response: tuple[Floats, ...]
 
 
-def respond(
+def measure_response(
     noisy: npt.NDArray[np.generic],
     denoised: npt.NDArray[np.generic],
     denoiser: Denoiser,
@@ -153,22 +153,27 @@ def respond(
     should_stop: Callable[[], bool] = lambda: False,
     draws: int = DRAWS,
     seed: int = 0,
-) -> tuple[Fields, ...] | None:
-    """Denoise a window again with a little of its photons taken away; None when stopped.
+) -> tuple[NoiseResponse, ...] | None:
+    """Denoise a window again with a small share of its photons removed.
 
     Parameters
     ----------
     noisy, denoised : (channels, rows, columns)
     denoiser : callable
     noises : sequence of Noise
-        Of every channel.
+        One per channel.
     limits : sequence of (float, float), optional
-        Of every channel: pixels at or beyond these levels are cut off, and nothing is drawn there.
+        One per channel: pixels at or beyond these levels are clipped, and no noise is drawn there.
     should_stop : callable
-        Asked between predictions.
+        Polled between predictions.
     draws : int
-        How often; one prediction each, and one without.
+        Number of draws, with one prediction each, beside one prediction without.
     seed : int
+
+    Returns
+    -------
+    tuple of NoiseResponse or None
+        One per channel; None when stopped.
     """
     before, after = noisy.astype(np.float64), denoised.astype(np.float64)
     known = np.isfinite(before) & np.isfinite(after)
@@ -187,8 +192,8 @@ def respond(
         return None
     results = np.where(np.isfinite(after), after, filled)
     return tuple(
-        Fields(
-            # Where nothing is known there is no noise, and the result is taken for the image.
+        NoiseResponse(
+            # Unknown pixels have no noise there: take the result for the noisy image.
             np.where(known[n], filled[n], results[n]),
             results[n],
             np.where(known[n], noise.model.variance(results[n]), 0),
@@ -201,10 +206,10 @@ def respond(
 
 
 def _lost(filled: Floats, noises: Sequence[Noise], rng: np.random.Generator) -> Floats:
-    """What every channel loses of its photons."""
+    """The photon loss of every channel."""
     planes = zip(filled, noises, strict=True)
     return np.stack(
-        [removed_photons(plane, n.model, SHARE, rng, excess=n.excess) for plane, n in planes]
+        [draw_photon_loss(plane, n.model, SHARE, rng, excess=n.excess) for plane, n in planes]
     )
 
 
@@ -219,38 +224,37 @@ def _mean_of_finite(planes: Floats) -> Floats:
     return np.asarray(total / np.maximum(finite.sum((1, 2), keepdims=True), 1))
 
 
-def resolution_of(fields: Fields) -> Resolution | None:
+def measure_resolution(images: NoiseResponse) -> Resolution | None:
     """Measure the correlation with the signal in every band of scales.
 
     Returns
     -------
     Resolution or None
-        None where fewer than four blocks of 32 x 32 pixels or more are known.
+        None where fewer than four blocks of at least 32 x 32 pixels are known.
 
     Notes
     -----
     With y = x + n the noisy image, d(y) the result, and sums over the frequencies of a band,
     ``r = <x d> / sqrt(<d d> <x x>)``, where ``<x d> = <y d> - <n d>`` and
-    ``<x x> = <y y> - <n n>``. White noise has the same power at all frequencies. How much of it is
-    in the result is measured by photon thinning: where a share ``a`` of the noise is drawn anew
-    as ``e``, ``<e (d(y + e) - d(y))> / a`` has the mean of ``<n d>``. For a small share nothing
-    is lost of the photons, so that r is that of the result itself. Standard errors are those of a
-    jackknife over the blocks.
+    ``<x x> = <y y> - <n n>``. White noise has the same power at all frequencies. Photon thinning
+    measures how much noise remains in the result: where a share ``a`` of the noise is drawn as
+    ``e``, ``<e (d(y + e) - d(y))> / a`` has the mean of ``<n d>``. The share is small, so r is that
+    of the result itself. Standard errors are of a jackknife over the blocks.
 
     References
     ----------
     S. Ramani, T. Blu, M. Unser, "Monte-Carlo SURE", IEEE TIP 17 (2008).
     B. Monroy, J. Bacca, J. Tachella, "Generalized Recorrupted-to-Recorrupted", CVPR 2025.
     """
-    blocks = Blocks(fields.known)
+    blocks = Blocks(images.known)
     if len(blocks.corners) < FEWEST_BLOCKS:
         return None
-    noisy, denoised = blocks.spectra(fields.noisy), blocks.spectra(fields.denoised)
-    pairs = zip(fields.drawn, fields.response, strict=True)
+    noisy, denoised = blocks.spectra(images.noisy), blocks.spectra(images.denoised)
+    pairs = zip(images.drawn, images.response, strict=True)
     let_through = [blocks.cross(blocks.spectra(e), blocks.spectra(c)) for e, c in pairs]
     common = blocks.cross(noisy, denoised) - np.mean(let_through, axis=0)
     power = blocks.cross(denoised, denoised)
-    noise = blocks.white(fields.variance)
+    noise = blocks.white(images.variance)
     signal = blocks.cross(noisy, noisy) - noise
     correlation, error = _jackknife(common, power, signal)
     correlation[~_stands_out(signal.sum(0), noise.sum(0), blocks.modes)] = np.nan
@@ -260,7 +264,7 @@ def resolution_of(fields: Fields) -> Resolution | None:
 
 
 def _stands_out(signal: Floats, noise: Floats, modes: Floats) -> npt.NDArray[np.bool_]:
-    """In which bands the power of the signal is known, by that of the noise and its chance."""
+    """Bands whose signal power exceeds the uncertainty of the noise power."""
     chance = noise * np.sqrt(2 / np.maximum(modes, 1))
     return np.asarray((signal > LEAST_SNR * noise) & (signal > STANDARD_ERRORS * chance))
 
@@ -282,26 +286,37 @@ def _jackknife(common: Floats, power: Floats, signal: Floats) -> tuple[Floats, F
     return np.clip(found, -1.0, 1.0), np.sqrt((count - 1) / count * spread)
 
 
-def unsupported_detail(fields: Fields, coarse: float, fine: float) -> npt.NDArray[np.float32]:
-    """Map where detail between two scales is not supported, (rows, columns), 0 to 1.
+def map_unsupported_detail(
+    images: NoiseResponse, coarse: float, fine: float
+) -> npt.NDArray[np.float32]:
+    """Map where detail between two scales is not supported.
 
-    One minus the local correlation with the signal, averaged over about 24 pixels; NaN where most
-    of these are not known. Where no signal stands out from the noise it is 1.
+    Parameters
+    ----------
+    images : NoiseResponse
+    coarse, fine : float
+        Pixels per cycle.
+
+    Returns
+    -------
+    ndarray
+        (rows, columns), 0 to 1: one minus the local correlation with the signal, averaged over
+        about 24 pixels. NaN where most of these are unknown, 1 where no signal exceeds the noise.
     """
 
     def local(product: Floats) -> Floats:
         return np.asarray(ndimage.gaussian_filter(product, _LOCAL, mode="reflect"))
 
-    noisy, denoised = (band_of(part, coarse, fine) for part in (fields.noisy, fields.denoised))
+    noisy, denoised = (band_of(part, coarse, fine) for part in (images.noisy, images.denoised))
     common = noisy * denoised
-    for drawn, response in zip(fields.drawn, fields.response, strict=True):
+    for drawn, response in zip(images.drawn, images.response, strict=True):
         product = band_of(drawn, coarse, fine) * band_of(response, coarse, fine)
-        common = common - product / len(fields.drawn)
+        common = common - product / len(images.drawn)
     area = math.pi * (1 / fine**2 - 1 / coarse**2)
-    noise = local(fields.variance) * area
+    noise = local(images.variance) * area
     signal = local(noisy**2) - noise
     norm = np.sqrt(local(denoised**2) * np.maximum(signal, LEAST_SNR * noise))
     correlation = np.divide(local(common), norm, out=np.zeros_like(norm), where=norm > 0)
     found = 1 - np.clip(correlation, 0, 1)
-    known = local(fields.known.astype(np.float64)) >= 0.5
+    known = local(images.known.astype(np.float64)) >= 0.5
     return np.where(known, found, np.nan).astype(np.float32)

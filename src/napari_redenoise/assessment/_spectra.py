@@ -20,22 +20,21 @@ COARSEST = 32.0
 
 _PER_OCTAVE = 2
 _LEAST_CYCLES = 4
-"""Of the coarsest scale in a block: the taper blurs scales of fewer."""
+"""Cycles of the coarsest scale in a block: the taper blurs scales with fewer."""
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Tapered blocks, half of each shared with the next, of a plane.
+    """Tapered blocks of a plane, which overlap by half.
 
     Parameters
     ----------
     known : (rows, columns) of bool
-        Blocks with more than a twentieth of other pixels are left out.
+        Blocks with more than 5 % unknown pixels are ignored.
 
     Notes
     -----
-    Blocks rather than the whole plane: they use the pixels at its rim, and differ by as much as
-    chance and the specimen make them, which gives the standard errors.
+    Blocks use the pixels near the rim of the plane, and their scatter gives standard errors.
     """
 
     known: Bools
@@ -48,13 +47,13 @@ class Blocks:
 
     @cached_property
     def edges(self) -> Floats:
-        """Scales between which the bands lie, in pixels per cycle, the coarsest first."""
+        """Edges of the bands in pixels per cycle, coarsest first."""
         octaves = np.log2(min(COARSEST, self.size / _LEAST_CYCLES)) - 1
         return np.asarray(2.0 ** (1 + octaves - np.arange(_PER_OCTAVE * octaves + 1) / _PER_OCTAVE))
 
     @cached_property
     def corners(self) -> list[tuple[slice, slice]]:
-        """Where the blocks lie."""
+        """Rows and columns of the blocks."""
         places = (self._along(side) for side in self.known.shape)
         blocks = (
             (slice(row, row + self.size), slice(column, column + self.size))
@@ -69,28 +68,28 @@ class Blocks:
         return [int(place) for place in np.linspace(0, side - self.size, count)]
 
     def spectra(self, plane: Floats) -> npt.NDArray[np.complex128]:
-        """Fourier transforms of all blocks less their means, (blocks, frequencies)."""
+        """Fourier transforms of all blocks minus their means, (blocks, frequencies)."""
         taper, total = self._taper, self._taper.sum()
-        cut = np.stack([plane[block] for block in self.corners])
-        means = (cut * taper).sum((1, 2), keepdims=True) / total
-        transformed: npt.NDArray[np.complex128] = np.fft.rfft2((cut - means) * taper)
+        blocks = np.stack([plane[block] for block in self.corners])
+        means = (blocks * taper).sum((1, 2), keepdims=True) / total
+        transformed: npt.NDArray[np.complex128] = np.fft.rfft2((blocks - means) * taper)
         return transformed
 
     def cross(self, one: npt.NDArray[np.complex128], other: npt.NDArray[np.complex128]) -> Floats:
-        """Real part of the cross-spectrum, summed over every band: (blocks, bands)."""
+        """Real part of the cross-spectrum, summed over each band: (blocks, bands)."""
         products = (np.conj(one) * other).real * self._twice
         return self._summed(products)
 
     def white(self, variance: Floats) -> Floats:
-        """Power that white noise of a variance (rows, columns) is expected to have."""
+        """Expected power of white noise of a variance (rows, columns)."""
         power = np.array([(variance[block] * self._taper**2).sum() for block in self.corners])
         modes = self._summed(np.broadcast_to(self._twice, (1, *self._bands.shape)))
         return np.asarray(power[:, None] * modes)
 
     @cached_property
     def modes(self) -> Floats:
-        """How many independent values the power of every band is the sum of, about."""
-        # Blocks share halves along both axes.
+        """Approximate number of independent values in the power of each band."""
+        # Blocks overlap by half along both axes.
         pixels = len(self.corners) * self.size**2 / 4
         return np.asarray(pixels * np.pi * np.diff(1 / self.edges**2))
 
@@ -105,14 +104,14 @@ class Blocks:
 
     @cached_property
     def _twice(self) -> Floats:
-        """How often the half of the frequencies that is computed stands for the whole."""
+        """Multiplicity of the frequencies of the half plane that is computed."""
         x = np.fft.rfftfreq(self.size)
         once = (x == 0) | (x == 0.5)
         return np.asarray(np.broadcast_to(np.where(once, 1.0, 2.0), self._bands.shape))
 
     @cached_property
     def _bands(self) -> npt.NDArray[np.intp]:
-        """Number of the band of every frequency; -1 and beyond the last: none."""
+        """Band index of every frequency; -1 and indices beyond the last mean no band."""
         at = frequencies((self.size, self.size))
         return np.asarray(np.digitize(at, 1 / self.edges) - 1)
 
@@ -123,7 +122,7 @@ def frequencies(shape: tuple[int, ...]) -> Floats:
 
 
 def band_of(plane: Floats, coarse: float, fine: float) -> Floats:
-    """The part of a plane that lies between two scales, in pixels per cycle."""
+    """The band of a plane between two scales, in pixels per cycle."""
     at = frequencies(plane.shape)
     inside = (at >= 1 / coarse) & (at < 1 / fine)
     return np.asarray(np.fft.irfft2(np.fft.rfft2(plane) * inside, plane.shape))

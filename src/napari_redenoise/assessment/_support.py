@@ -1,4 +1,4 @@
-"""What an image supports, from the image, its result, its noise and the network that made it."""
+"""The supported resolution of an image and its map, from image, result, noise and denoiser."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from napari_redenoise.assessment._resolution import (
     DRAWS,
     DRAWS_OF_MAP,
     Denoiser,
-    Fields,
     Noise,
+    NoiseResponse,
     Resolution,
-    resolution_of,
-    respond,
-    unsupported_detail,
+    map_unsupported_detail,
+    measure_resolution,
+    measure_response,
 )
 from napari_redenoise.assessment._thresholds import CLIPPED
 from napari_redenoise.data import Planes
@@ -31,31 +31,40 @@ if TYPE_CHECKING:
     from napari_redenoise.model import Redenoiser
 
 SIDE = 512
-"""Longest side of the window that is denoised again, in pixels."""
+"""Longest side of the window to denoise again, in pixels."""
 
 PixelSize = tuple[float, str]
-"""Side of a pixel, and its unit."""
+"""Side of a pixel and its unit."""
 
 PLAIN: dict[str, Any] = {"tta": False, "draws": 0, "correct_lines": False}
-"""Options of a prediction that shows the network the image itself, once."""
+"""Options of a single prediction, without averaging or line correction."""
 
 _NO_SUPPORT = {
     "clean": "no noise was found in the noisy image",
-    "unknown structure": "the noise cannot be told from the fine structure of the image",
+    "unknown structure": "the noise cannot be separated from the fine structure of the image",
     "correlated": "the noise is correlated, and photon thinning needs white noise",
-    "not measurable": "the gain of the noise is not known",
+    "not measurable": "the gain is unknown",
 }
-"""Of cases of the noise, why they do not tell what is supported."""
+"""Noise cases without a supported resolution, and the reasons."""
 
-# Between which the band of the map lies, in pixels per cycle.
+# Range of the scale of the map, in pixels per cycle.
 _FINEST, _COARSEST = 2 * math.sqrt(2), 16.0
 
 
 def as_denoiser(model: Redenoiser, should_stop: Callable[[], bool] | None = None) -> Denoiser:
-    """A trained model as a function of windows (channels, rows, columns).
+    """Make a function of a trained model that denoises windows (channels, rows, columns).
 
-    Nothing is averaged, which would take twice as long. When it is stopped, what it returns
-    means nothing.
+    It predicts once, without averaging. Its result is meaningless when it is stopped.
+
+    Parameters
+    ----------
+    model : Redenoiser
+    should_stop : callable, optional
+        Polled during a prediction.
+
+    Returns
+    -------
+    callable
     """
 
     def denoise(window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -70,8 +79,17 @@ def as_denoiser(model: Redenoiser, should_stop: Callable[[], bool] | None = None
     return denoise
 
 
-def middle_of(planes: Planes) -> Window:
-    """The middle of the middle plane, at most 512 x 512 pixels."""
+def central_window(planes: Planes) -> Window:
+    """The middle of the middle plane, at most 512 x 512 pixels.
+
+    Parameters
+    ----------
+    planes : Planes
+
+    Returns
+    -------
+    Window
+    """
     rows, columns = (_middle(side) for side in (planes.height, planes.width))
     return Window(tuple(size // 2 for size in planes.sample_shape), rows, columns)
 
@@ -82,26 +100,28 @@ def _middle(side: int) -> slice:
     return slice(start, start + length)
 
 
-def supported(
+def supported_resolutions(
     noisy: Planes,
     denoised: Planes,
     reports: tuple[NoiseReport, ...],
     denoiser: Denoiser | None,
     should_stop: Callable[[], bool],
 ) -> tuple[Resolution | str, ...]:
-    """Resolution of every channel in the middle of an image, or why it cannot be told."""
+    """Resolution of every channel in the middle of an image, or the reason for none."""
     reasons = tuple(_why_not(report) for report in reports)
     if denoiser is None:
         return ("the model that denoised the image was not given",) * len(reports)
     if all(reasons):
         return reasons
-    fields = fields_of(noisy, denoised, middle_of(noisy), reports, denoiser, should_stop)
-    if fields is None:
-        return ("it was stopped",) * len(reports)
-    few = "too few pixels are neither clipped nor missing, or the image is too small"
+    responses = response_of_window(
+        noisy, denoised, central_window(noisy), reports, denoiser, should_stop
+    )
+    if responses is None:
+        return ("the check was stopped",) * len(reports)
+    few = "the image is too small, or too many pixels are clipped or missing"
     return tuple(
-        reason or resolution_of(channel) or few
-        for reason, channel in zip(reasons, fields, strict=True)
+        reason or measure_resolution(channel) or few
+        for reason, channel in zip(reasons, responses, strict=True)
     )
 
 
@@ -113,43 +133,53 @@ def support_map(
     denoiser: Denoiser,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[npt.NDArray[np.float32], tuple[float, float]] | None:
-    """Map a window where detail at the limit of what is supported is not supported.
+    """Map where detail at the limit of the supported resolution is not supported.
+
+    Parameters
+    ----------
+    noisy, denoised : Planes
+    window : Window
+    reports : tuple of NoiseReport
+        One per channel.
+    denoiser : callable
+    should_stop : callable
+        Polled between predictions.
 
     Returns
     -------
     tuple or None
-        The map (rows, columns), 0 to 1, of several channels the largest; and the scales, in
-        pixels per cycle, between which detail was compared. None when stopped.
+        The map (rows, columns), 0 to 1, the largest of all channels; and the two scales of the
+        compared detail, in pixels per cycle. None when stopped.
 
     Raises
     ------
     InputError
-        When it cannot be told.
+        When the noise or the number of pixels does not allow a map.
     """
     reason = next(filter(None, map(_why_not, reports)), "")
     if reason:
-        raise InputError(f"{_capital(reason)}: what is supported cannot be told")
-    fields = fields_of(noisy, denoised, window, reports, denoiser, should_stop, draws=DRAWS_OF_MAP)
-    if fields is None:
+        raise InputError(
+            f"there is no map, because {reason}: compare fine detail with a second shot"
+        )
+    responses = response_of_window(
+        noisy, denoised, window, reports, denoiser, should_stop, draws=DRAWS_OF_MAP
+    )
+    if responses is None:
         return None
-    found = [resolution_of(channel) for channel in fields]
+    found = [measure_resolution(channel) for channel in responses]
     if any(resolution is None for resolution in found):
         raise InputError(
-            "too few pixels are shown, or too many of them are clipped or missing: show at least "
-            "48 x 48 pixels"
+            "the window is too small, or too many of its pixels are clipped or missing: show at "
+            "least 48 x 48 pixels"
         )
     limit = max(resolution.supported for resolution in found if resolution is not None)
     scale = min(max(limit, _FINEST), _COARSEST)
     band = scale * math.sqrt(2), scale / math.sqrt(2)
-    maps = [unsupported_detail(channel, *band) for channel in fields]
+    maps = [map_unsupported_detail(channel, *band) for channel in responses]
     return np.max(maps, axis=0), band
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def fields_of(
+def response_of_window(
     noisy: Planes,
     denoised: Planes,
     window: Window,
@@ -158,10 +188,10 @@ def fields_of(
     should_stop: Callable[[], bool],
     *,
     draws: int = DRAWS,
-) -> tuple[Fields, ...] | None:
-    """Read a window and denoise it again; None when stopped."""
+) -> tuple[NoiseResponse, ...] | None:
+    """The response of a denoiser in a window; None when stopped."""
     place = window.sample, window.rows, window.columns
-    return respond(
+    return measure_response(
         noisy.read(*place),
         denoised.read(*place),
         denoiser,
@@ -173,15 +203,15 @@ def fields_of(
 
 
 def _why_not(report: NoiseReport) -> str:
-    """Why nothing can be told with such noise, or nothing."""
+    """Why there is no supported resolution with such noise, or an empty string."""
     found = diagnose([report], fine_tuning=True)
     if found.lines != "none":
-        return "rows or columns have offsets of their own"
+        return "the image has line offsets"
     return _NO_SUPPORT.get(found.case, "")
 
 
 def _noise_of(report: NoiseReport) -> Noise:
-    """What is drawn from; none where the noise is not known."""
+    """The noise to draw from; zero where it is unknown."""
     if _why_not(report):
         return Noise(NoiseModel(0.0, 0.0, 0.0))
     model = noise_model(report)
@@ -190,7 +220,7 @@ def _noise_of(report: NoiseReport) -> Noise:
 
 
 def _limits_of(report: NoiseReport) -> tuple[float, float]:
-    """Levels at which the noise is cut off."""
+    """Clipping limits, in grey levels."""
     (low, high), (darkest, brightest) = report.clipped, report.limits
     return (
         darkest if low > CLIPPED else -math.inf,
@@ -199,7 +229,17 @@ def _limits_of(report: NoiseReport) -> tuple[float, float]:
 
 
 def pixel_size_of(image: ImageFile) -> PixelSize | None:
-    """Side of the pixels of a file, where it names a unit and they are square."""
+    """Pixel size of a file with square pixels and a unit, or None.
+
+    Parameters
+    ----------
+    image : ImageFile
+
+    Returns
+    -------
+    (float, str) or None
+        Side of a pixel and its unit.
+    """
     unit = str(image.metadata.get("unit") or "").replace("\\u00B5", "µ")
     unit = {"micron": "µm", "um": "µm", "micrometer": "µm"}.get(unit, unit)
     if image.resolution is None or unit in ("", "pixel", "pixels"):

@@ -1,74 +1,72 @@
-"""Every threshold of the quality checks: its value, its unit, and what it rests on.
+"""Thresholds of the quality checks: value, unit and evidence.
 
-Of pairs the first is the bar up to which a figure is good, the second that up to which it is a
-caution. They were chosen on the 21 real images of docs/quality-checks.md: means of many captures
-pass all.
+Of a pair, values up to the first are good, and values up to the second are a caution. They were
+chosen on the 21 real images of docs/quality-checks.md: means of many captures pass all checks.
 """
 
 SHIFT = (0.5, 1.5)
 """Shift of the mean, in per cent of the grey-level range."""
 
 LOCAL_SHIFT = (1.25, 2.5)
-"""The same over squares of 32 x 32 pixels, root mean square without what noise explains."""
+"""RMS of the same over squares of 32 x 32 pixels, minus the contribution of noise."""
 
 EXCESS = (0.015, 0.06)
-"""Correlation of the residual beyond that of the noise, mean of lags 1 and 2."""
+"""Autocorrelation of the residual minus that of the noise, mean of lags 1 and 2."""
 
 SHARE = (1.2, 1.5)
 """Mean square of the residual over the variance of the noise."""
 
 SHARE_LEFT = 0.7
-"""The same, below which noise was left."""
+"""The same, below which noise remains."""
 
 UNCHANGED = 0.05
-"""The same, below which nothing was done."""
+"""The same, below which the image is unchanged."""
 
 CONTRAST = (1.25, 1.6)
 """Mean square of the residual over the variance of the noise, in the brightest or most structured
 tenth over that in the other half."""
 
 UNSUPPORTED = 0.2
-"""Share of the contrast of a result (RMS, scales up to 32 pixels) that may be finer than what the
-photons support."""
+"""Share of the contrast of a result (RMS, scales up to 32 pixels) that may be unsupported."""
 
 CORRELATED = 0.1
-"""Correlation of the noise from which on it is worth speaking of."""
+"""Autocorrelation from which on noise counts as correlated."""
 
 REMOVED = 0.5
-"""Correlation of the residual over that of the noise, below which the correlated part stayed."""
+"""Autocorrelation of the residual over that of the noise, below which correlated noise remains."""
 
 LARGE_ERROR = 0.25
-"""Two standard errors of the share removed over the share, from which on it cannot be judged: the
-bars of the share are 0.3 apart."""
+"""Two standard errors of the noise removed over its value, from which on it is not judged: its
+thresholds differ by 0.3."""
 
 LITTLE = 0.3
-"""Share removed below which the residual follows the method rather than the image."""
+"""Noise removed below which the residual depends on the method rather than on the image."""
 
 CLIPPED = 0.0005
-"""Share of the pixels from which on an end of the scale counts as one that cuts off."""
+"""Share of the pixels from which on an end of the scale counts as a clipping limit."""
 
 OUTLIER = 6.0
-"""Standard deviations beyond which are single events (cosmic rays, hot pixels): none may decide
-alone."""
+"""Standard deviations to which residuals are limited: a single event (cosmic ray, hot pixel) must
+not decide alone."""
 
 FEWEST_PIXELS = 0.1
-"""Share of the pixels that have to be neither clipped nor missing to say anything of the others."""
+"""Smallest share of pixels that are neither clipped nor missing."""
 
 FEWEST_CONTRASTED = 200
-"""Blocks of 8 x 8 pixels below which a tenth of them tells too little: 20 blocks."""
+"""Smallest number of blocks of 8 x 8 pixels: a tenth of them is 20 blocks."""
 
 SUPPORTED = 0.7
-"""Correlation with the image without noise from which on detail is supported: about half of its
-power is then that of the signal."""
+"""Correlation with the noise-free image from which on detail is supported: about half of its power
+is then signal."""
 
 LEAST_SNR = 0.15
-"""Power of the signal over that of the noise, which itself is known to a few per cent only."""
+"""Smallest signal power over noise power, which is known to a few per cent only."""
 
 STANDARD_ERRORS = 3.0
-"""Standard errors by which the power of the signal has to exceed 0."""
+"""Standard errors by which the signal power has to exceed 0."""
 
 FEWEST_BLOCKS = 4
-"""Blocks of which the power of a band of scales is the mean."""
+"""Smallest number of blocks for the power of a band."""
 
 KNOWN = 0.95
-"""Share of a block's pixels that have to be measured and not clipped."""
+"""Smallest share of the pixels of a block that are known and not clipped."""

@@ -1,34 +1,36 @@
-"""Axes, normalisation, pairs of shots and patches."""
+"""Axes, normalisation, bad pixels, noisy pairs and patches."""
 
 from napari_redenoise.data._array_like import as_array
-from napari_redenoise.data._bad_pixels import is_missing, measured
+from napari_redenoise.data._bad_pixels import is_missing, mask_missing
+from napari_redenoise.data._bounded_reading import middle_window, read_middle, representative_subset
+from napari_redenoise.data._image_decoding import IMAGE_SUFFIXES
 from napari_redenoise.data._image_folder import FULL_SCALE, ImageFolder, Window
-from napari_redenoise.data._lazy import LazyArray
+from napari_redenoise.data._lazy_array import LazyArray
 from napari_redenoise.data._noisy_pairs import NeighbouringFrames, Shots, TwoImages
 from napari_redenoise.data._normalisation import (
+    NetworkInput,
     Normalisation,
-    Shown,
     check_scale,
     measure,
     result_dtype,
 )
 from napari_redenoise.data._patches import Patches, Pool, context_of, load_pool, patches
 from napari_redenoise.data._planes import SMALLEST_SIDE, ArrayLike, Planes, default_axes
-from napari_redenoise.data._subsets import middle_window, some_pixels
 
 __all__ = [
     "FULL_SCALE",
+    "IMAGE_SUFFIXES",
     "SMALLEST_SIDE",
     "ArrayLike",
     "ImageFolder",
     "LazyArray",
     "NeighbouringFrames",
+    "NetworkInput",
     "Normalisation",
     "Patches",
     "Planes",
     "Pool",
     "Shots",
-    "Shown",
     "TwoImages",
     "Window",
     "as_array",
@@ -37,10 +39,11 @@ __all__ = [
     "default_axes",
     "is_missing",
     "load_pool",
+    "mask_missing",
     "measure",
-    "measured",
     "middle_window",
     "patches",
+    "read_middle",
+    "representative_subset",
     "result_dtype",
-    "some_pixels",
 ]

@@ -1,4 +1,4 @@
-"""What a user gives as an image, seen as an array."""
+"""Conversion of array-like images to arrays."""
 
 from __future__ import annotations
 
@@ -16,36 +16,40 @@ if TYPE_CHECKING:
 
 
 def as_array(given: Any, masked: float = np.nan) -> ArrayLike:
-    """See what a user gives as an array; what is read piece by piece (dask, zarr) stays so.
+    """Convert an array-like image to an array; lazy arrays (dask, zarr) stay lazy.
 
-    Tensors, data frames, sparse matrices and nested lists become numpy arrays, tensors on the CPU
-    without a copy. Masked arrays become arrays without a mask.
+    Tensors, data frames, sparse matrices and nested lists become numpy arrays. Tensors on the CPU
+    are not copied. Masked arrays lose their mask.
 
     Parameters
     ----------
     given : array-like, torch.Tensor, data frame or nested sequence
         Never modified.
     masked : float
-        Value of masked pixels. NaN makes integers of up to 16 bits and floats of up to 32 bits
-        float32, other numbers float64.
+        Value of masked pixels. NaN converts integers up to 16 bits and floats up to 32 bits to
+        float32, other numbers to float64.
+
+    Returns
+    -------
+    array-like
 
     Raises
     ------
     InputError
-        When it is no regular array of numbers, or the length of an axis is not known.
+        When the image is not a regular array of numbers, or the length of an axis is unknown.
     """
     try:
         array = _converted(given)
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(
-            f"the image of type {type(given).__name__} is no array of numbers: give a numpy array "
-            "whose rows all have the same length"
+            f"the image of type {type(given).__name__} is not an array of numbers: give a numpy "
+            "array whose rows all have the same length"
         ) from error
     if isinstance(array, np.ma.MaskedArray):
         array = _without_mask(array, masked)
     if any(np.isnan(size) for size in array.shape):
         raise InputError(
-            f"the image has an axis of unknown length, its shape is {tuple(array.shape)}: call its "
+            f"the image has an axis of unknown length (shape {tuple(array.shape)}): call its "
             "compute_chunk_sizes() first"
         )
     return array  # type: ignore[no-any-return]
@@ -61,7 +65,7 @@ def _converted(given: Any) -> Any:
 
 
 def _is_array(given: Any) -> bool:
-    """Whether it has a shape, indexing, and a dtype that numpy knows."""
+    """Whether an object has a shape, indexing, and a numpy dtype."""
     if not all(hasattr(given, name) for name in ("shape", "dtype", "__getitem__")):
         return False
     try:

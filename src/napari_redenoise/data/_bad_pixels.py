@@ -1,9 +1,8 @@
-"""Which pixels hold a measurement, and what a network is shown in place of the others.
+"""Missing pixels, outliers, and the values that replace them in a network's input.
 
-No measurement are pixels that are no numbers (NaN, infinite, masked) and constant areas: gaps
-between the tiles of a mosaic, black frames, borders that a registration filled, saturated areas.
-Single pixels, or two that touch, far beyond all their neighbours are measurements of something else
-than the scene: hot and dead pixels, cosmic rays.
+Missing pixels are not finite (NaN, infinite, masked) or lie in constant areas: gaps between the
+tiles of a mosaic, black frames, borders filled by registration, saturated areas. Outliers are
+single pixels, or pairs, far beyond all their neighbours: hot and dead pixels, cosmic rays.
 """
 
 from __future__ import annotations
@@ -20,34 +19,33 @@ Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.floating]
 
 _SQUARE, _LARGE_SQUARE = 4, 8
-"""Pixels; side of the smallest square of one value that may be a constant area: of the darkest or
-the brightest value, and of any other."""
+"""Pixels; side of the smallest constant square that counts: of the darkest or brightest value, and
+of any other value."""
 
 _LINE = 48
-"""Pixels; length of the shortest line of one value that may be one, such as a narrow border."""
+"""Pixels; length of the shortest constant line that counts, such as a narrow border."""
 
 _AROUND = 17
-"""Pixels; side of the square in which a constant area is compared with what lies around it."""
+"""Pixels; side of the square in which a constant area is compared with its surroundings."""
 
 _COMMON = 0.5
-"""Share of the pixels around that have the same value from which on it is no constant area: where
-few photons arrive most pixels count none."""
+"""Largest share of surrounding pixels with the same value. Above it the area is a dark background,
+where most pixels count no photon."""
 
-_ENCLOSED, _FAR, _STREWN = 0.75, 65, 5e-4
-"""Nor is it where single other pixels lie in it: they have so much of it in the 5 x 5 pixels around
-them, and are so large a share of it within a square of this side."""
+_ENCLOSED, _FAR, _ISOLATED = 0.75, 65, 5e-4
+"""An area with many isolated other pixels is no constant area. An isolated pixel has at least this
+share of the area in the 5 x 5 pixels around it. The limit is a share in a square of this side."""
 
 _RANGES, _USUAL = 2.0, (99.5, 4.0)
-"""How far a pixel is beyond its neighbours but one where it is an outlier: so many ranges of these,
-and so many times what this percentile of the differences from the neighbours' mean is."""
+"""Distance of an outlier from all its neighbours but one: this many times their range, plus this
+multiple of this percentile of the absolute differences from the neighbours' mean."""
 
 _LIMIT = (0.5, 99.5, 20.0)
-"""Grey levels that normalisation and network take in: this many times the range between these
-percentiles beyond either of them."""
+"""Grey levels are clipped at this many times the range between these percentiles beyond either."""
 
 
 def is_missing(window: npt.NDArray[Any]) -> Mask:
-    """Pixels without a measurement: no finite number, or part of a constant area.
+    """Find missing pixels: not finite, or part of a constant area.
 
     Parameters
     ----------
@@ -61,9 +59,9 @@ def is_missing(window: npt.NDArray[Any]) -> Mask:
 
     Notes
     -----
-    A constant area holds a square of one value, 4 x 4 pixels of the darkest or the brightest or
-    8 x 8 of any other, or a line of 48 pixels, and this value is not common around it. Whether a
-    pixel belongs to one rests on pixels up to 60 away.
+    A constant area holds a square of one value, or a line of 48 pixels. The square has 4 x 4 pixels
+    of the darkest or brightest value, or 8 x 8 of any other. The value is rare in the surroundings.
+    The result depends on pixels up to 60 pixels away.
     """
     missing: Mask = ~np.isfinite(window)
     for index in np.ndindex(window.shape[:-2]):
@@ -72,43 +70,48 @@ def is_missing(window: npt.NDArray[Any]) -> Mask:
 
 
 def is_outlier(window: npt.NDArray[Any], missing: Mask) -> Mask:
-    """Pixels that are far beyond all their neighbours but one: hot, dead, hit by a cosmic ray.
+    """Find pixels far beyond all their neighbours but one: hot, dead, hit by a cosmic ray.
 
     Parameters
     ----------
     window : (..., rows, columns)
     missing : array of bool
-        As `is_missing` tells.
+        From `is_missing`.
+
+    Returns
+    -------
+    array of bool
+        Of the same shape.
 
     Notes
     -----
-    No lens makes a spot of a single pixel, or of two. The pixel is beyond the eight around it, but
-    for one that may be as bad, by twice their range, and four times what 99.5 % of the pixels
-    differ from the mean of those around them.
+    Optics do not form spots of one or two pixels. Of the eight neighbours one may be an outlier
+    itself. The distance to the other seven is more than twice their range plus a margin. The margin
+    is four times the 99.5th percentile of absolute differences from the neighbours' mean.
     """
     found = np.zeros(window.shape, bool)
     for index in np.ndindex(window.shape[:-2]):
-        found[index] = _stand_out(window[index], missing[index])
+        found[index] = _plane_outliers(window[index], missing[index])
     return found
 
 
-def measured(window: npt.NDArray[Any], *, outliers: bool = False) -> npt.NDArray[Any]:
-    """A window with NaN where there is no measurement.
+def mask_missing(window: npt.NDArray[Any], *, keep_outliers: bool = False) -> npt.NDArray[Any]:
+    """Replace missing pixels and outliers by NaN.
 
     Parameters
     ----------
     window : (..., rows, columns)
-    outliers : bool
-        Leave outliers in.
+    keep_outliers : bool
+        Replace missing pixels only.
 
     Returns
     -------
     array
-        The window itself where every pixel is measured; else a copy, float32 if that holds its
-        grey levels and float64 if not.
+        The window itself if nothing is replaced. Else a copy: float32 if that represents its grey
+        levels exactly, otherwise float64.
     """
     missing = is_missing(window)
-    if not outliers:
+    if not keep_outliers:
         missing = missing | is_outlier(window, missing)
     if not missing.any():
         return np.asarray(window)
@@ -118,10 +121,10 @@ def measured(window: npt.NDArray[Any], *, outliers: bool = False) -> npt.NDArray
     return found
 
 
-def levels_taken_in(values: Floats) -> tuple[float, float]:
-    """Lowest and highest grey level that a normalisation counts and a network is shown.
+def clipping_limits(values: Floats) -> tuple[float, float]:
+    """Lowest and highest grey level for normalisation and network input.
 
-    Beyond lies what would make everything else look even: a few saturated or hot pixels.
+    A few saturated or hot pixels beyond them would dominate the standard deviation.
     """
     low, high, times = _LIMIT
     darkest, brightest = np.percentile(values, (low, high))
@@ -129,28 +132,25 @@ def levels_taken_in(values: Floats) -> tuple[float, float]:
     return (-np.inf, np.inf) if more == 0 else (float(darkest - more), float(brightest + more))
 
 
-def filled(plane: Floats, missing: Mask) -> Floats:
-    """A plane (rows, columns) whose missing pixels are filled with the reflection of the others.
-
-    An edge of what is measured then looks like the border of an image, which is reflected, too.
-    """
+def fill_missing(plane: Floats, missing: Mask) -> Floats:
+    """Fill the missing pixels of a plane (rows, columns) by reflection, like an image border."""
     if not missing.any() or missing.all():
         return np.where(missing, 0, plane)
     nearest = ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
     here = np.indices(plane.shape)
-    mirrored = np.clip(2 * nearest - here, 0, np.reshape(plane.shape, (2, 1, 1)) - 1)
-    # Where the reflection falls into another gap, the nearest pixel has to do.
-    rows, columns = np.where(missing[tuple(mirrored)], nearest, mirrored)
+    reflected = np.clip(2 * nearest - here, 0, np.reshape(plane.shape, (2, 1, 1)) - 1)
+    # A reflection may fall into another gap: take the nearest pixel instead.
+    rows, columns = np.where(missing[tuple(reflected)], nearest, reflected)
     return np.where(missing, plane[rows, columns], plane)
 
 
-def beside(plane: Floats, pixels: Mask) -> Floats:
-    """Median of the eight pixels around each of some pixels of a plane (rows, columns)."""
+def neighbour_median(plane: Floats, pixels: Mask) -> Floats:
+    """Median of the eight neighbours of the selected pixels of a plane (rows, columns)."""
     return np.asarray(np.median([neighbours[pixels] for neighbours in _ring(plane)], axis=0))
 
 
 def _is_constant(plane: npt.NDArray[Any]) -> Mask:
-    """Pixels of squares or lines of one value that is not common around them."""
+    """Pixels of constant squares or lines whose value is rare in their surroundings."""
     rows, columns = plane[1:] == plane[:-1], plane[:, 1:] == plane[:, :-1]
     flat = _squares(rows, columns, _SQUARE)
     if flat.any():
@@ -160,34 +160,34 @@ def _is_constant(plane: npt.NDArray[Any]) -> Mask:
     flat |= _lines(rows, columns, 0) | _lines(columns, rows, 1)
     if not flat.any() or flat.all():
         return flat
-    # Every value by itself: a gap may lie beside a saturated blob.
+    # Each value on its own: a gap may touch a saturated blob.
     others = _mean(~flat, _AROUND)
     levels, counts = np.unique(plane[flat], return_counts=True)
     constant = np.zeros_like(flat)
     for level in levels[np.argsort(-counts)][:_MOST_LEVELS]:
         same = plane == level
         is_rare = _mean(same & ~flat, _AROUND) <= _COMMON * others + 1e-6
-        constant |= same & flat & is_rare & ~_is_strewn(same & flat, flat)
+        constant |= same & flat & is_rare & ~_has_isolated_pixels(same & flat, flat)
     return constant
 
 
-def _is_strewn(area: Mask, flat: Mask) -> Mask:
-    """Where single pixels lie in an area of one value that are in none: photons in the dark."""
+def _has_isolated_pixels(area: Mask, flat: Mask) -> Mask:
+    """Where an area contains isolated other pixels: photons on a dark background."""
     islands = ~flat & (_mean(area, 5) > _ENCLOSED)
-    return np.asarray(_mean(islands, _FAR) > _STREWN * _mean(area, _FAR))
+    return np.asarray(_mean(islands, _FAR) > _ISOLATED * _mean(area, _FAR))
 
 
 def _mean(mask: Mask, side: int) -> Floats:
-    """Share of true pixels in the square around every pixel."""
+    """Share of true pixels in the square around each pixel."""
     return np.asarray(ndimage.uniform_filter(mask.astype(np.float32), side, mode="mirror"))
 
 
 _MOST_LEVELS = 8
-"""Values that a constant area of an image may have; an image without noise has many."""
+"""Largest number of values of constant areas; an image without noise has many."""
 
 
 def _squares(rows: Mask, columns: Mask, side: int) -> Mask:
-    """Pixels in a square of one value, from whether neighbours along y and along x are equal."""
+    """Pixels in constant squares, given where neighbours along y and along x are equal."""
     shape = columns.shape[0], rows.shape[1]
     flat = np.zeros(shape, bool)
     if min(shape) < side:
@@ -202,7 +202,7 @@ def _squares(rows: Mask, columns: Mask, side: int) -> Mask:
 
 
 def _run(equal: Mask, length: int, axis: int) -> Mask:
-    """Where so many entries in a row are true, by the first of them."""
+    """Starts of runs of ``length`` true entries."""
     count = equal.shape[axis] - length + 1
     every = np.take(equal, range(count), axis)
     for shift in range(1, length):
@@ -211,9 +211,9 @@ def _run(equal: Mask, length: int, axis: int) -> Mask:
 
 
 def _lines(equal: Mask, across: Mask, axis: int) -> Mask:
-    """Pixels in a long line of one value along an axis, from whether neighbours are equal.
+    """Pixels in long constant lines along an axis, given where neighbours are equal.
 
-    Lines of different values side by side are an image that changes along one axis only.
+    Adjacent lines of different values belong to an image that changes along one axis only.
     """
     shape = list(equal.shape)
     shape[axis] += 1
@@ -228,7 +228,7 @@ def _lines(equal: Mask, across: Mask, axis: int) -> Mask:
     begins = runs == length - 1
     if not begins.any():
         return flat
-    # Every pixel that is less than the length behind a beginning.
+    # Every pixel less than one length behind a start.
     marks = np.cumsum(begins, axis=axis, dtype=np.int32)
     pad = np.take(marks, [-1], axis).repeat(length - 1, axis)
     marks = np.concatenate([marks, pad], axis)
@@ -243,11 +243,11 @@ def _lines(equal: Mask, across: Mask, axis: int) -> Mask:
     return flat
 
 
-def _stand_out(plane: npt.NDArray[Any], missing: Mask) -> Mask:
-    """Of a plane (rows, columns)."""
+def _plane_outliers(plane: npt.NDArray[Any], missing: Mask) -> Mask:
+    """Outliers of one plane (rows, columns)."""
     if missing.all():
         return np.zeros_like(missing)
-    values = filled(plane.astype(np.float64), missing)
+    values = fill_missing(plane.astype(np.float64), missing)
     ring = list(_ring(values))
     high, next_high = ring[0].copy(), np.full_like(values, -np.inf)
     low, next_low, mean = ring[0].copy(), np.full_like(values, np.inf), ring[0].copy()
@@ -265,7 +265,7 @@ def _stand_out(plane: npt.NDArray[Any], missing: Mask) -> Mask:
 
 
 def _ring(plane: Floats) -> Iterator[Floats]:
-    """The eight neighbours of every pixel, one after the other, reflected at the border."""
+    """Yield the eight neighbours of every pixel; the border is padded by reflection."""
     rows, columns = plane.shape
     padded = np.pad(plane, 1, mode="reflect")
     for row, column in itertools.product(range(3), range(3)):

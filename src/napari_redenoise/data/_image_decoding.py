@@ -1,4 +1,4 @@
-"""Image files of the usual kinds as grey levels or RGB, by one rule for all of them."""
+"""Decoding of PNG, JPEG and TIFF files to grey levels or RGB."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from PIL import Image
 
 from napari_redenoise.errors import InputError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 SMALLEST_SIDE = 16
 
 _TIFF_SUFFIXES = (".tif", ".tiff")
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
-# What the decoders raise for damaged files and for those of other kinds.
+# Raised by the decoders for damaged files and unknown formats.
 _UNREADABLE = (
     ArithmeticError,
     EOFError,
@@ -37,7 +37,7 @@ _UNREADABLE = (
 
 
 class Header(NamedTuple):
-    """What a file says of its image before it is decoded: channels are 1 (grey) or 3 (RGB)."""
+    """Size, channels (1 grey, 3 RGB) and white level of a file, known before decoding."""
 
     height: int
     width: int
@@ -46,12 +46,20 @@ class Header(NamedTuple):
 
 
 def read_header(path: Path) -> Header:
-    """Read as little of a file as tells whether it holds an image that can be trained on.
+    """Read the header of an image file and check that the image can be used for training.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Header
 
     Raises
     ------
     InputError
-        When it is no image, or a stack, or too small, or of another dtype.
+        When the file is not an image, or holds a stack, too few pixels, or another dtype.
     """
     try:
         header = _tiff_header(path) if _is_tiff(path) else _pillow_header(path)
@@ -62,23 +70,32 @@ def read_header(path: Path) -> Header:
     if min(header.height, header.width) < SMALLEST_SIDE:
         raise InputError(
             f"{path} has {header.height} x {header.width} pixels, expected at least "
-            f"{SMALLEST_SIDE} x {SMALLEST_SIDE}: take it out of the folder"
+            f"{SMALLEST_SIDE} x {SMALLEST_SIDE} pixels: remove it from the folder"
         )
     return header
 
 
 def decode(path: Path) -> npt.NDArray[Any]:
-    """An image (Y, X) or (Y, X, 3), bool, uint8, uint16 or floats from 0 to 1.
+    """Decode an image file.
 
-    Notes
-    -----
-    Alpha is dropped, palettes are looked up (they are RGB), CMYK and YCbCr become RGB. TIFFs in
-    which 0 is white are inverted. Colour of 16 bits in a PNG is read with 8 bits.
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    array of shape (Y, X) or (Y, X, 3)
+        bool, uint8, uint16, or floats from 0 to 1.
 
     Raises
     ------
     InputError
         When the file is damaged, or holds floats of another range.
+
+    Notes
+    -----
+    The alpha channel is dropped. Palette images, CMYK and YCbCr are converted to RGB. TIFFs in
+    which 0 is white are inverted. PNG files with 16 bits per colour are read with 8 bits.
     """
     try:
         image = _decode_tiff(path) if _is_tiff(path) else _decode_pillow(path)
@@ -88,8 +105,8 @@ def decode(path: Path) -> npt.NDArray[Any]:
         raise _unreadable(path, error) from error
     if image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 1):
         raise InputError(
-            f"{path} holds {image.dtype} from {image.min():g} to {image.max():g}: expected 8 or "
-            "16 bits, or floats from 0 to 1; convert it"
+            f"{path} holds {image.dtype} from {image.min():g} to {image.max():g}: convert it to 8 "
+            "or 16 bits, or to floats from 0 to 1"
         )
     return image
 
@@ -100,7 +117,7 @@ def white_of(dtype: np.dtype[Any]) -> float:
 
 
 def _unreadable(path: Path, error: BaseException) -> InputError:
-    # Pillow names the whole path once more.
+    # Pillow repeats the whole path.
     reason = str(error).replace(f"'{path}'", "it").replace(str(path), "it")
     return InputError(f"{path} cannot be read as an image ({reason}): repair or remove it")
 
@@ -111,7 +128,7 @@ def _is_tiff(path: Path) -> bool:
 
 def _pillow_header(path: Path) -> Header:
     with Image.open(path) as image:
-        # Grey of 16 bits, whatever this version of Pillow calls it.
+        # The name of 16-bit grey depends on the version of Pillow.
         white = 65535.0 if image.mode.startswith("I") else 1.0 if image.mode == "1" else 255.0
         channels = 1 if image.mode in _GREY_MODES else 3
         return Header(image.height, image.width, channels, white)
@@ -148,13 +165,13 @@ def _decode_tiff(path: Path) -> npt.NDArray[Any]:
             page.bitspersample == 16 and (page.samplesperpixel > 1 or is_inverted)
         )
         if is_deep:
-            # Of these Pillow keeps 8 bits or nothing; of the others it knows more compressions.
+            # Pillow cannot read these with all bits; for the others it supports more compressions.
             return _inverted(_plain(page), page) if is_inverted else _plain(page)
     return _decode_pillow(path)
 
 
 def _single_page(file: tifffile.TiffFile, path: Path) -> tifffile.TiffPage:
-    """The page of a TIFF that holds one whole image."""
+    """The only page of a TIFF that holds one complete image."""
     series, page = file.series[0], file.pages[0]
     shape = tuple(
         size
@@ -163,26 +180,26 @@ def _single_page(file: tifffile.TiffFile, path: Path) -> tifffile.TiffPage:
     )
     if len(shape) > 2 or not isinstance(page, tifffile.TiffPage):
         raise InputError(
-            f"{path} has shape {series.shape}: expected a single grey or RGB image; split stacks "
-            "into images, or train on the stack itself with `redenoise denoise`"
+            f"{path} has shape {series.shape}, expected one grey or RGB image: split the stack "
+            "into images, or train on the stack with `redenoise denoise`"
         )
     ends = (
         start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)
     )
     if max(ends, default=0) > file.filehandle.size:
-        raise InputError(f"{path} ends before its last pixel: copy or make it again")
+        raise InputError(f"{path} ends before its last pixel: copy or export it again")
     return page
 
 
 def _check_dtype(dtype: np.dtype[Any], path: Path) -> None:
     if dtype.kind not in "fub" or (dtype.kind == "u" and dtype.itemsize > 2):
         raise InputError(
-            f"{path} holds {dtype}: expected 8 or 16 bits, or floats from 0 to 1; convert it"
+            f"{path} holds {dtype}: convert it to 8 or 16 bits, or to floats from 0 to 1"
         )
 
 
 def _plain(page: tifffile.TiffPage) -> npt.NDArray[Any]:
-    """Pixels without alpha, colours last."""
+    """Pixels without alpha, colours on the last axis."""
     pixels = page.asarray()
     if page.axes.startswith("S"):
         pixels = np.moveaxis(pixels, 0, -1)

@@ -1,4 +1,4 @@
-"""Folders of images, read one at a time and brought to one grey scale."""
+"""Folders of images, read one at a time and converted to one grey scale."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ import numpy as np
 import numpy.typing as npt
 from skimage.color import rgb2gray
 
-from napari_redenoise.data._image_decoding import SUFFIXES, Header, decode, read_header, white_of
+from napari_redenoise.data._image_decoding import (
+    IMAGE_SUFFIXES,
+    Header,
+    decode,
+    read_header,
+    white_of,
+)
 from napari_redenoise.errors import InputError
 
 FULL_SCALE = 255.0
 MOST_CACHED = 2**30
-"""Bytes that are kept in memory."""
+"""Bytes; largest size of the cache."""
 
 Window = tuple[slice, slice]
 
 
 class _Cache:
-    """Images as the files hold them, until there are too many; safe to share between threads."""
+    """A thread-safe cache of decoded images."""
 
     def __init__(self) -> None:
         self._images: dict[int, npt.NDArray[Any]] = {}
@@ -32,7 +38,7 @@ class _Cache:
         self._lock = threading.Lock()
 
     def get(self, number: int, path: Path) -> npt.NDArray[Any]:
-        """Decode an image, unless it is there; what could not be read is not tried again."""
+        """Decode an image unless it is cached; a file that failed is not tried again."""
         if number in self.failures:
             raise InputError(self.failures[number])
         if number in self._images:
@@ -51,18 +57,18 @@ class _Cache:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """Images of a folder in the order of their names, all with as many channels as the first.
+    """Images of a folder sorted by name, all with the channels of the first.
 
     Parameters
     ----------
     root : Path
     paths : tuple of Path
     channels : int
-        1 (grey) or 3 (RGB); images of the other kind are converted.
+        1 (grey) or 3 (RGB); other images are converted.
     white : float
-        What the first image's file holds for white: 255, 65535, or 1 for floats.
+        White level of the first image: 255, 65535, or 1 for floats.
     skipped : dict
-        Why a file was left out when the folder was listed, by its path.
+        Reason by path, for files that were skipped when the folder was listed.
     """
 
     root: Path
@@ -81,7 +87,7 @@ class ImageFolder:
         *,
         subfolders: bool = False,
     ) -> ImageFolder:
-        """List at most ``most`` usable images of a folder, by what their headers say.
+        """List at most ``most`` images of a folder that are usable according to their headers.
 
         Parameters
         ----------
@@ -90,7 +96,11 @@ class ImageFolder:
         channels : int, optional
             Default those of the first image.
         subfolders : bool
-            Whether images of all folders in it belong to it, too.
+            Whether to include images in subfolders.
+
+        Returns
+        -------
+        ImageFolder
 
         Raises
         ------
@@ -99,7 +109,7 @@ class ImageFolder:
         """
         if channels not in (None, 1, 3):
             raise InputError(
-                f"images have 1 or 3 channels, and {channels} are needed: choose a model that "
+                f"the model has {channels} channels and images have 1 or 3: choose a model that "
                 "was trained on grey or RGB images"
             )
         folder = Path(folder)
@@ -114,7 +124,7 @@ class ImageFolder:
 
     @property
     def unreadable(self) -> dict[Path, str]:
-        """Why images could not be read so far, by their path; their headers were in order."""
+        """Reason by path, for images with a valid header that could not be decoded so far."""
         return {self.paths[number]: why for number, why in sorted(self._cache.failures.items())}
 
     def name(self, number: int) -> str:
@@ -124,18 +134,22 @@ class ImageFolder:
     def read(
         self, number: int, window: Callable[[int, int], Window] | None = None
     ) -> npt.NDArray[np.float32]:
-        """An image of shape (channels, height, width), grey levels from 0 to 255.
+        """Read an image with grey levels from 0 to 255.
 
         Parameters
         ----------
         number : int
         window : callable, optional
-            The rows and columns to take, of height and width; default all.
+            Returns the rows and columns to read, given height and width; default all.
+
+        Returns
+        -------
+        array of shape (channels, height, width), float32
 
         Raises
         ------
         InputError
-            When the file is no image, or its grey scale is not known.
+            When the file is not an image, or its grey scale is unknown.
         """
         image = self._cache.get(number, self.paths[number])
         if window is not None:
@@ -145,29 +159,39 @@ class ImageFolder:
     def readable(
         self, numbers: Iterable[int] | None = None
     ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-        """Numbers and images, without those that cannot be read.
+        """Read images and skip those that cannot be read.
+
+        Parameters
+        ----------
+        numbers : iterable of int, optional
+            Default all.
+
+        Yields
+        ------
+        number : int
+        image : array of shape (channels, height, width), float32
 
         Raises
         ------
         InputError
-            When not one of them can be read.
+            When none can be read.
         """
-        are_all_lost = True
+        is_any_readable = False
         for number in range(len(self)) if numbers is None else numbers:
             try:
                 image = self.read(number)
             except InputError:
                 continue
-            are_all_lost = False
+            is_any_readable = True
             yield number, image
-        if are_all_lost:
+        if not is_any_readable:
             raise InputError(_nothing_usable(self.root, list(self.unreadable.values())))
 
 
 def _usable(
     folder: Path, most: int, *, subfolders: bool
 ) -> tuple[dict[Path, Header], dict[Path, str]]:
-    """Headers of the first images that can be used, and why those between them cannot."""
+    """Headers of the first usable images, and the reasons for skipping others."""
     found: dict[Path, Header] = {}
     skipped: dict[Path, str] = {}
     for path in _listed(folder, subfolders=subfolders):
@@ -181,19 +205,19 @@ def _usable(
 
 
 def _listed(folder: Path, *, subfolders: bool) -> list[Path]:
-    """Files that are images by their names; hidden ones and those in hidden folders are not."""
+    """Files with an image suffix, without hidden files and folders."""
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}: check the name")
     try:
         inside = list(folder.rglob("*") if subfolders else folder.iterdir())
     except OSError as error:
         raise InputError(
-            f"{folder} cannot be listed ({error.strerror}): check its rights"
+            f"{folder} cannot be listed ({error.strerror}): check its permissions"
         ) from error
     return sorted(
         path
         for path in inside
-        if path.suffix.lower() in SUFFIXES
+        if path.suffix.lower() in IMAGE_SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and not path.is_dir()
     )
@@ -201,13 +225,14 @@ def _listed(folder: Path, *, subfolders: bool) -> list[Path]:
 
 def _nothing_usable(folder: Path, reasons: list[str]) -> str:
     if not reasons:
-        return f"{folder} holds no images: expected files ending in {', '.join(SUFFIXES)}"
-    others = f"; so it is with {len(reasons) - 1} more" if len(reasons) > 1 else ""
-    return f"{folder} holds no usable image: {reasons[0]}{others}"
+        endings = ", ".join(IMAGE_SUFFIXES)
+        return f"{folder} holds no images: give a folder of files ending in {endings}"
+    others = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return f"{folder} holds no usable image{others}: {reasons[0]}"
 
 
 def _as_planes(image: npt.NDArray[Any], channels: int) -> npt.NDArray[np.float32]:
-    """Grey is repeated in RGB; RGB becomes its luminance (weights of Rec. 709)."""
+    """Convert to planes: grey is repeated for RGB, RGB becomes luminance (Rec. 709)."""
     scaled = image.astype(np.float32) * np.float32(FULL_SCALE / white_of(image.dtype))
     if scaled.ndim == 3 and channels == 1:
         scaled = rgb2gray(scaled)

@@ -1,4 +1,4 @@
-"""Pairs of pictures of one scene, read like one picture with twice the channels."""
+"""Pairs of noisy images of one scene, read like one image with twice the channels."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from napari_redenoise.errors import InputError
 
 
 class Shots(Protocol):
-    """Pictures of shape (shots * channels, height, width), numbered by sample indices.
+    """Images of shape (shots * channels, height, width), numbered by sample indices.
 
-    ``inside`` tells which pixels (rows, columns) may be learned from, None for all.
+    ``inside`` is the training region (rows, columns) of a window, or None for all of it.
     """
 
     @property
@@ -56,8 +56,8 @@ class TwoImages:
         one, other = (tuple(planes.array.shape) for planes in (self.first, self.second))
         if one != other:
             raise InputError(
-                f"the two images of Noise2Noise have the shapes {one} and {other}: they have to "
-                "show the same scene, pixel by pixel; choose another second image"
+                f"the two images of Noise2Noise have the shapes {one} and {other}: choose a second "
+                "image that shows the same scene pixel by pixel"
             )
 
     @property
@@ -84,7 +84,7 @@ class TwoImages:
         return (None,) * len(self.first.neighbours(sample))
 
     def read(self, sample: tuple[int, ...], rows: slice, columns: slice) -> npt.NDArray[Any]:
-        """Read a window of both, shape (2 * channels, rows, columns)."""
+        """Read a window of both images, shape (2 * channels, rows, columns)."""
         return np.concatenate(
             [planes.read(sample, rows, columns) for planes in (self.first, self.second)]
         )
@@ -92,13 +92,13 @@ class TwoImages:
     def inside(
         self, sample: tuple[int, ...], rows: slice, columns: slice
     ) -> npt.NDArray[np.bool_] | None:
-        """Which pixels of a window may be learned from: the first image says."""
+        """Training region of a window, taken from the first image."""
         return self.first.inside(sample, rows, columns)
 
 
 @dataclass(frozen=True)
 class NeighbouringFrames:
-    """Every frame of a stack with the one after it, along the time axis or else the last other.
+    """Pairs of consecutive frames, along the time axis or else the last other sample axis.
 
     Raises
     ------
@@ -111,13 +111,13 @@ class NeighbouringFrames:
     def __post_init__(self) -> None:
         if max(self.stack.sample_shape, default=1) < 2:
             raise InputError(
-                "Noise2Noise needs two shots of the same scene: give a second image, or a stack "
-                "whose neighbouring frames show the same scene"
+                "Noise2Noise needs two shots of one scene: give a second image, or a stack whose "
+                "consecutive frames show the same scene"
             )
 
     @property
     def _axis(self) -> int:
-        """Number of the sample axis whose entries are neighbours."""
+        """Index of the sample axis along which frames are paired."""
         names = [axis for axis in self.stack.axes if axis not in "CYX"]
         sizes = self.stack.sample_shape
         if "T" in names and sizes[names.index("T")] > 1:
@@ -140,7 +140,7 @@ class NeighbouringFrames:
         return self.stack.channels
 
     def indices(self) -> Iterator[tuple[int, ...]]:
-        """Sample indices of all frames that have a frame after them."""
+        """Sample indices of all frames but the last."""
         axis, sizes = self._axis, self.stack.sample_shape
         return (index for index in self.stack.indices() if index[axis] + 1 < sizes[axis])
 
@@ -156,7 +156,7 @@ class NeighbouringFrames:
     def inside(
         self, sample: tuple[int, ...], rows: slice, columns: slice
     ) -> npt.NDArray[np.bool_] | None:
-        """Which pixels of a window may be learned from: those inside in both frames."""
+        """Training region of a window: the pixels inside in both frames."""
         one, other = (
             self.stack.inside(index, rows, columns) for index in (sample, self._after(sample))
         )

@@ -1,4 +1,4 @@
-"""How grey levels are normalised, and what a network is shown of a window."""
+"""Normalisation of grey levels, and the preparation of a network's input."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ import numpy.typing as npt
 
 from napari_redenoise.data._bad_pixels import (
     Mask,
-    beside,
-    filled,
+    clipping_limits,
+    fill_missing,
     is_missing,
     is_outlier,
-    levels_taken_in,
-    measured,
+    neighbour_median,
 )
+from napari_redenoise.data._bounded_reading import read_middle
 from napari_redenoise.data._planes import Planes
-from napari_redenoise.data._subsets import middle_window
 from napari_redenoise.errors import InputError
 
 _SHOWN = 40.0
-"""Standard deviations from the mean beyond which grey levels are not shown to a network."""
+"""Standard deviations from the mean at which a network's input is clipped."""
 
 _DISTINCT = 2.0**8
-"""Grey levels that a float32 has to tell apart within a standard deviation."""
+"""Grey levels per standard deviation that float32 has to resolve."""
 
 
 @dataclass(frozen=True)
@@ -37,25 +36,25 @@ class Normalisation:
 
     @property
     def dtype(self) -> npt.DTypeLike:
-        """Of results: float32, or float64 where that could not tell the grey levels apart."""
+        """Type of results: float32, or float64 where float32 cannot resolve the grey levels."""
         largest = max(
             abs(mean) / std for mean, std in zip(self.mean, self.std, strict=True) if std > 0
         )
         return np.float32 if largest * _DISTINCT < 2**24 else np.float64
 
     def apply(self, plane: np.ndarray) -> np.ndarray:
-        """Normalise (shots * channels, Y, X) of any dtype to float32; not finite becomes 0."""
+        """Normalise (shots * channels, Y, X) to float32; non-finite pixels become 0."""
         mean, std = self._columns(len(plane))
         normalised = ((plane - mean) / std).astype(np.float32)
         return np.asarray(np.nan_to_num(normalised, copy=False, nan=0, posinf=0, neginf=0))
 
     def undo(self, plane: np.ndarray) -> np.ndarray:
-        """Bring (channels, Y, X) back to grey levels, of the dtype of results."""
+        """Convert (channels, Y, X) back to grey levels, in the dtype of results."""
         mean, std = self._columns(len(plane))
         return np.asarray(plane * std + mean, self.dtype)
 
     def _columns(self, planes: int) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation of every plane (planes, 1, 1), of one shot or several."""
+        """Mean and standard deviation of every plane (planes, 1, 1), for one or more shots."""
         shots = planes // len(self.mean)
         mean, std = (
             np.tile(np.asarray(values, np.float64), shots)[:, None, None]
@@ -65,36 +64,36 @@ class Normalisation:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What a network is shown of a window, all of shape (shots * channels, Y, X).
+class NetworkInput:
+    """A window prepared for a network, all of shape (shots * channels, Y, X).
 
     Attributes
     ----------
     image : float32
-        Normalised; missing pixels are filled by reflection, outliers by the median of their
-        neighbours, and what is more than 40 standard deviations from the mean is cut off.
+        Normalised. Missing pixels are filled by reflection, outliers by the median of their
+        neighbours. Values are clipped at 40 standard deviations from the mean.
     missing, outlier : bool
-        As `is_missing` and `is_outlier` tell.
-    beyond : float64
-        Grey levels that were cut off, to be added to what is denoised.
+        From `is_missing` and `is_outlier`.
+    clipped : float64
+        Grey levels removed by the clipping, to be added to the denoised image.
     """
 
     image: np.ndarray
     missing: Mask
     outlier: Mask
-    beyond: np.ndarray
+    clipped: np.ndarray
 
     @classmethod
-    def of(cls, window: np.ndarray, normalisation: Normalisation) -> Shown:
-        """Look at a window in grey levels."""
+    def of(cls, window: np.ndarray, normalisation: Normalisation) -> NetworkInput:
+        """Prepare a window of grey levels."""
         missing = is_missing(window)
         outlier = is_outlier(window, missing)
         levels = window.astype(np.float64)
         for channel, absent, single in zip(levels, missing, outlier, strict=True):
             if absent.any():
-                channel[:] = filled(channel, absent)
+                channel[:] = fill_missing(channel, absent)
             if single.any():
-                channel[single] = beside(channel, single)
+                channel[single] = neighbour_median(channel, single)
         mean, std = normalisation._columns(len(window))
         within = np.clip(levels, mean - _SHOWN * std, mean + _SHOWN * std)
         return cls(normalisation.apply(within), missing, outlier, levels - within)
@@ -103,16 +102,19 @@ class Shown:
 def measure(blocks: list[np.ndarray], what: str = "image") -> Normalisation:
     """Mean and standard deviation per channel over the finite pixels of all blocks, in float64.
 
-    Grey levels far beyond the others count as the farthest that is taken in: a few saturated or
-    hot pixels would make everything else look even. A channel without a finite pixel, or of one
-    value, such as the blue of a red-green overlay, is left as it is.
+    Extreme grey levels are clipped, since a few saturated or hot pixels would dominate the
+    standard deviation. A constant channel, or one without finite pixels, keeps its scale.
 
     Parameters
     ----------
     blocks : list of ndarray
-        Channels first; NaN where nothing was measured.
+        Channels first; NaN where pixels are missing.
     what : str
-        What the blocks are of, for the errors.
+        Name of the source in errors.
+
+    Returns
+    -------
+    Normalisation
 
     Raises
     ------
@@ -123,25 +125,25 @@ def measure(blocks: list[np.ndarray], what: str = "image") -> Normalisation:
     found = [[block[c][np.isfinite(block[c])] for block in blocks] for c in channels]
     if not any(part.size for parts in found for part in parts):
         raise InputError(f"the {what} holds no finite pixels: choose another {what}")
-    figures = [_mean_and_deviation([part for part in parts if part.size]) for parts in found]
-    if all(figure is None for figure in figures):
+    statistics = [_mean_and_std([part for part in parts if part.size]) for parts in found]
+    if all(one is None for one in statistics):
         raise InputError(
-            f"every pixel of the {what} has the same value: there is nothing to denoise, choose "
+            f"every pixel of the {what} has the same value, so there is nothing to denoise: choose "
             f"another {what}"
         )
     mean, std = zip(
-        *(figure or (_any_value(parts), 1.0) for figure, parts in zip(figures, found, strict=True)),
+        *(one or (_any_value(parts), 1.0) for one, parts in zip(statistics, found, strict=True)),
         strict=True,
     )
     return Normalisation(tuple(mean), tuple(std))
 
 
-def _mean_and_deviation(parts: list[np.ndarray]) -> tuple[float, float] | None:
-    """Of the finite pixels of one channel; None where they have one value."""
-    # Not by the deviation, which rounding of the mean keeps above zero.
+def _mean_and_std(parts: list[np.ndarray]) -> tuple[float, float] | None:
+    """Statistics of the finite pixels of one channel; None if they are constant."""
+    # Rounding of the mean keeps the standard deviation of constant pixels above zero.
     if not parts or min(part.min() for part in parts) == max(part.max() for part in parts):
         return None
-    low, high = levels_taken_in(np.concatenate([_some(part, len(parts)) for part in parts]))
+    low, high = clipping_limits(np.concatenate([_some(part, len(parts)) for part in parts]))
     if np.isfinite(low):
         parts = [np.clip(part, low, high) for part in parts]
     count = sum(part.size for part in parts)
@@ -151,7 +153,7 @@ def _mean_and_deviation(parts: list[np.ndarray]) -> tuple[float, float] | None:
 
 
 def _some(values: np.ndarray, parts: int) -> np.ndarray:
-    """So many of a part's pixels that all parts together hold a million."""
+    """A subset of the pixels; all parts together hold about a million."""
     return np.asarray(values[:: max(1, values.size * parts // 2**20)], np.float64)
 
 
@@ -160,40 +162,44 @@ def _any_value(parts: list[np.ndarray]) -> float:
 
 
 def result_dtype(planes: Planes) -> npt.DTypeLike:
-    """Of a denoised image: float32, or float64 where that could not tell its grey levels apart.
+    """Type of a denoised image: float32, or float64 where float32 cannot resolve its grey levels.
 
-    Looks at the middle of the middle sample, and only where the image itself is more exact.
+    Reads the middle of the middle sample, and only if the image exceeds float32.
     """
     dtype = np.dtype(planes.array.dtype)
     if np.can_cast(dtype, np.float32):
         return np.float32
-    sample = tuple(size // 2 for size in planes.sample_shape)
     try:
-        return measure([measured(planes.read(sample, *middle_window(planes, sample)))]).dtype
+        return measure([read_middle(planes)]).dtype
     except InputError:
         return np.float32
 
 
 def check_scale(planes: Planes, normalisation: Normalisation) -> None:
-    """Refuse an image whose grey levels a model cannot have been made for.
+    """Refuse an image whose grey scale differs from that of a model.
 
-    Looks at the middle of the middle sample. Images of one camera differ by far less than what
-    is refused: a mean 30 deviations away, or a deviation a hundred times smaller.
+    Reads the middle of the middle sample. The limits exceed all differences between images of one
+    camera: a mean 30 standard deviations away, or a standard deviation a hundred times smaller.
+
+    Parameters
+    ----------
+    planes : Planes
+    normalisation : Normalisation
+        Of the model.
 
     Raises
     ------
     InputError
-        For example for 16 bits and a model that was trained on 8.
+        For example for an image of 16 bits and a model trained on 8 bits.
     """
-    sample = tuple(size // 2 for size in planes.sample_shape)
-    window = measured(planes.read(sample, *middle_window(planes, sample))).astype(np.float64)
+    window = read_middle(planes).astype(np.float64)
     for channel, mean, std in zip(window, normalisation.mean, normalisation.std, strict=True):
         finite = channel[np.isfinite(channel)]
         if not finite.size or finite.min() == finite.max():
             continue
         if abs(finite.mean() - mean) > 30 * std or finite.std() < std / 100:
             raise InputError(
-                f"the model was made for grey levels around {mean:.4g} ± {std:.4g}, and this image "
-                f"has {finite.mean():.4g} ± {finite.std():.4g}: bring it to the same grey scale, "
+                f"the model expects grey levels of {mean:.4g} ± {std:.4g} and this image has "
+                f"{finite.mean():.4g} ± {finite.std():.4g}: convert it to the same grey scale, "
                 "train on it, or choose another model"
             )

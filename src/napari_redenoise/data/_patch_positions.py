@@ -1,4 +1,4 @@
-"""Where in a block a patch may begin: anywhere, or so that its centre lies in a region."""
+"""Allowed positions of patches in a block: all, or those centred in the training region."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 class Corners(Protocol):
     """Top left corners of the patches of a block.
 
-    ``weight`` is how often the block is visited, relative to others; ``draw`` takes a function
-    that draws an integer below another, and returns row and column of a corner.
+    ``weight`` is the relative probability of the block. ``draw`` takes a function that draws an
+    integer below its argument, and returns row and column of a corner.
     """
 
     @property
@@ -22,15 +22,15 @@ class Corners(Protocol):
     def draw(self, integer: Callable[[int], int]) -> tuple[int, int]: ...
 
 
-class Anywhere:
-    """Every corner with which a patch lies in the block.
+class AllCorners:
+    """All corners of patches inside the block.
 
     Parameters
     ----------
     height, width : int
-        Of the block.
+        Size of the block in pixels.
     side : int
-        Of the patch.
+        Side of the patch in pixels.
     """
 
     def __init__(self, height: int, width: int, side: int) -> None:
@@ -38,44 +38,44 @@ class Anywhere:
         self._sizes = (height - side + 1, width - side + 1)
 
     def draw(self, integer: Callable[[int], int]) -> tuple[int, int]:
-        """A corner, all equally likely."""
+        """Draw a corner; all are equally likely."""
         rows, columns = self._sizes
         return integer(rows), integer(columns)
 
 
-class Chosen:
-    """Some corners, all equally likely.
+class AllowedCorners:
+    """A subset of the corners.
 
     Parameters
     ----------
     allowed : Tensor of bool
-        One for every corner with which a patch lies in the block.
+        One entry per corner of a patch inside the block.
     """
 
     def __init__(self, allowed: Tensor) -> None:
         self._allowed = allowed
-        # Counts by row rather than a list of corners, which would outweigh the block itself.
+        # Counts by row, since a list of corners would need more memory than the block.
         self._until = allowed.sum(1).cumsum(0)
         self._count = int(self._until[-1])
         self.weight = float(self._count)
 
     def draw(self, integer: Callable[[int], int]) -> tuple[int, int]:
-        """A corner, all equally likely."""
+        """Draw a corner; all are equally likely."""
         number = integer(self._count)
         row = int(torch.searchsorted(self._until, number, right=True))
         before = int(self._until[row - 1]) if row else 0
         return row, int(self._allowed[row].nonzero()[number - before])
 
 
-def centred(inside: Tensor, side: int) -> Tensor:
-    """Corners of patches whose centre, pixel ``side // 2`` along both axes, lies inside."""
+def centred_corners(inside: Tensor, side: int) -> Tensor:
+    """Corners of patches whose centre (pixel ``side // 2`` along both axes) lies inside."""
     first = side // 2
     height, width = (size - side + 1 for size in inside.shape)
     return inside[first : first + height, first : first + width]
 
 
-def nearest(inside: Tensor, side: int) -> Tensor:
-    """Corners of patches as near to the pixels inside as the border allows."""
+def nearest_corners(inside: Tensor, side: int) -> Tensor:
+    """Corners of the patches nearest to the pixels inside that the border allows."""
     last = torch.tensor([size - side for size in inside.shape])
     corners = (inside.nonzero() - side // 2).clamp(min=0).minimum(last)
     allowed = torch.zeros(tuple((last + 1).tolist()), dtype=torch.bool)

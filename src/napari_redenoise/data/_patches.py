@@ -1,4 +1,4 @@
-"""The pixels that training sees: blocks read once, normalised, and cut into random patches."""
+"""Training data: blocks that are read once, normalised, and cut into random patches."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_redenoise.data._bad_pixels import measured
+from napari_redenoise.data._bad_pixels import mask_missing
+from napari_redenoise.data._bounded_reading import Place, read_random_blocks
 from napari_redenoise.data._noisy_pairs import Shots
-from napari_redenoise.data._normalisation import Normalisation, Shown, measure
-from napari_redenoise.data._patch_positions import Anywhere, Chosen, Corners, centred, nearest
-from napari_redenoise.data._subsets import BLOCK
+from napari_redenoise.data._normalisation import NetworkInput, Normalisation, measure
+from napari_redenoise.data._patch_positions import (
+    AllCorners,
+    AllowedCorners,
+    Corners,
+    centred_corners,
+    nearest_corners,
+)
 from napari_redenoise.errors import InputError
 
 MOST_PIXELS = 32 * 2**20
 
-_Window = tuple[tuple[int, ...], slice, slice]
-
 
 @dataclass(frozen=True)
 class Pool:
-    """Normalised blocks, each (channels, height, width) float32, and how they were normalised.
+    """Normalised blocks, each (channels, height, width) float32, and their normalisation.
 
-    ``inside`` has for every block its pixels that may be learned from, (height, width) bool, or
-    None for all of them: patches have their centre there. ``usable`` has those that may be
-    compared with a prediction, of the same shape, or None for all. ``around`` has the neighbours of
-    every block, of the same shape, None for those that are missing.
+    ``inside`` is the training region of every block, (height, width) bool, or None for all of it:
+    patches are centred there. ``usable`` holds the pixels that enter the loss, of the same shape,
+    or None for all. ``around`` holds the neighbours of every block, None where one is missing.
     """
 
     blocks: tuple[Tensor, ...]
@@ -45,24 +48,24 @@ class Pool:
                 object.__setattr__(self, name, (nothing,) * len(self.blocks))
 
     def context(self, number: int, rows: slice, columns: slice) -> Tensor:
-        """What a network is shown beside a window of a block: see `context_of`."""
+        """Return the network inputs beside a window of a block, see `context_of`."""
         block = self.blocks[number][:, rows, columns]
         around = [None if one is None else one[:, rows, columns] for one in self.around[number]]
         return context_of(around, block)
 
-    def without(self, left_out: Sequence[Tensor]) -> Pool:
-        """The same with pixels, (height, width) bool for every block, that are not compared."""
+    def hold_out(self, held_out: Sequence[Tensor]) -> Pool:
+        """Exclude hold-out pixels, (height, width) bool per block, from the loss."""
         usable = tuple(
             ~out if before is None else before & ~out
-            for before, out in zip(self.usable, left_out, strict=True)
+            for before, out in zip(self.usable, held_out, strict=True)
         )
         return replace(self, usable=usable)
 
 
 class Patches(NamedTuple):
-    """A batch (B, channels, side, side) float32, and which pixels may be compared (B, 1, ...).
+    """A batch (B, channels, side, side) float32, and the pixels of the loss (B, 1, side, side).
 
-    ``context`` is what the network is shown beside it (B, ..., side, side): see `context_of`.
+    ``context`` holds the network inputs beside the patches (B, inputs, side, side).
     """
 
     noisy: Tensor
@@ -71,12 +74,12 @@ class Patches(NamedTuple):
 
 
 def context_of(around: Sequence[Tensor | None], like: Tensor) -> Tensor:
-    """Neighbours of a plane as channels, 0 where one is missing, and 1 or 0 to say so.
+    """Stack the neighbours of a plane, 0 where one is missing, and 1 or 0 to mark that.
 
     Parameters
     ----------
     around : sequence of Tensor or None
-        Normalised, each as `like`.
+        Normalised, each of the shape of `like`.
     like : Tensor
         The plane, (channels, Y, X).
 
@@ -99,123 +102,105 @@ def load_pool(
     most_pixels: int = MOST_PIXELS,
     should_stop: Callable[[], bool] | None = None,
 ) -> Pool:
-    """Read what training needs of one image or several.
+    """Read the training data of one or more images.
 
-    Small images are read whole. Of large ones random blocks are read until they hold
-    ``most_pixels`` pixels together: more than the patches of a run can visit. Blocks without a
-    pixel that may be learned from are passed over.
+    Small images are read whole. Of large ones random blocks are read, up to ``most_pixels``
+    pixels: more than the patches of a run visit. Blocks outside the training region are skipped.
 
     Parameters
     ----------
     images : Shots, or a sequence of them
-        An image (`Planes`), or pairs of images of the same scene; several with as many channels
-        and of one grey scale.
+        An image (`Planes`), or pairs of images of the same scene. Several images have the same
+        channels and grey scale.
     generator : torch.Generator
         Chooses the blocks.
     normalisation : Normalisation, optional
-        To be used instead of this image's own.
+        Default that of the images.
+    most_pixels : int
     should_stop : callable, optional
-        Ends the reading after a block; what has been read makes the pool.
+        Ends the reading after a block; the pool holds the blocks read so far.
+
+    Returns
+    -------
+    Pool
 
     Raises
     ------
     InputError
-        When every finite pixel has the same value, both shots are the same, or no pixel may be
-        learned from.
+        When every finite pixel has the same value, both shots are the same, or the training
+        region is empty.
     """
     images = images if isinstance(images, Sequence) else (images,)
-    windows = [
-        (shots, (sample, rows, columns))
-        for shots in images
-        for sample in shots.indices()
-        for rows in _blocks(shots.height)
-        for columns in _blocks(shots.width)
-    ]
-    raw: list[np.ndarray] = []
-    masks: list[np.ndarray | None] = []
-    places: list[tuple[Shots, _Window]] = []
-    pixels = 0
-    for number in torch.randperm(len(windows), generator=generator).tolist():
-        if raw and (pixels >= most_pixels or (should_stop is not None and should_stop())):
-            break
-        shots, window = windows[number]
-        mask = shots.inside(*window)
-        if mask is not None and not mask.any():
-            continue
-        raw.append(shots.read(*window))
-        masks.append(mask)
-        places.append((shots, window))
-        # Neighbours may have to be read as well.
-        pixels += raw[-1].size * (1 + len(shots.neighbours(window[0])))
+    raw, masks, places = read_random_blocks(images, generator, most_pixels, should_stop)
     if not raw:
         raise InputError(
-            "no pixel to learn from lies inside the region: draw it on the image (for the "
-            "neighbouring frames of Noise2Noise on both), or leave it out"
+            "the training region holds no pixels: draw it on the image (for Noise2Noise on "
+            "consecutive frames), or leave it out"
         )
     channels = images[0].channels
     normalisation = _measure_inside(raw, masks, channels, normalisation)
-    shown = [Shown.of(block, normalisation) for block in raw]
-    missing = [np.asarray(one.missing.all(0)) for one in shown]
-    # Black frames hold nothing to learn from.
+    inputs = [NetworkInput.of(block, normalisation) for block in raw]
+    missing = [np.asarray(one.missing.all(0)) for one in inputs]
+    # Black frames are missing as a whole.
     kept = [number for number, absent in enumerate(missing) if not absent.all()]
-    blocks = tuple(torch.from_numpy(shown[number].image) for number in kept)
-    if all(_repeats_itself(block, channels) for block in blocks):
+    blocks = tuple(torch.from_numpy(inputs[number].image) for number in kept)
+    if all(_is_repeated(block, channels) for block in blocks):
         raise InputError(
-            "both images of Noise2Noise hold the same pixels: choose another shot of the scene as "
+            "both images of Noise2Noise have the same pixels: choose another shot of the scene as "
             "the second image"
         )
     return Pool(
         blocks,
         normalisation,
         tuple(_inside(masks[number], missing[number]) for number in kept),
-        tuple(_usable(shown[number]) for number in kept),
+        tuple(_usable(inputs[number]) for number in kept),
         _around([places[number] for number in kept], blocks, normalisation),
     )
 
 
 def _around(
-    places: list[tuple[Shots, _Window]], blocks: tuple[Tensor, ...], normalisation: Normalisation
+    places: list[Place], blocks: tuple[Tensor, ...], normalisation: Normalisation
 ) -> tuple[tuple[Tensor | None, ...], ...]:
-    """Neighbours of every block; what is a block itself is not read again."""
+    """Neighbours of every block; those that are blocks are not read again."""
 
-    def key(shots: Shots, window: _Window) -> tuple[Any, ...]:
-        sample, rows, columns = window
+    def key(shots: Shots, sample: tuple[int, ...], rows: slice, columns: slice) -> tuple[Any, ...]:
         return id(shots), sample, rows.start, columns.start
 
-    read: dict[tuple[Any, ...], Tensor | None] = {
+    known: dict[tuple[Any, ...], Tensor | None] = {
         key(*place): block for place, block in zip(places, blocks, strict=True)
     }
 
-    def neighbour(shots: Shots, window: _Window) -> Tensor | None:
-        name = key(shots, window)
-        if name not in read:
-            shown = Shown.of(shots.read(*window), normalisation)
-            read[name] = None if shown.missing.all() else torch.from_numpy(shown.image)
-        return read[name]
+    def neighbour(*place: Any) -> Tensor | None:
+        shots, *window = place
+        name = key(*place)
+        if name not in known:
+            inputs = NetworkInput.of(shots.read(*window), normalisation)
+            known[name] = None if inputs.missing.all() else torch.from_numpy(inputs.image)
+        return known[name]
 
     return tuple(
         tuple(
-            None if beside is None else neighbour(shots, (beside, rows, columns))
+            None if beside is None else neighbour(shots, beside, rows, columns)
             for beside in shots.neighbours(sample)
         )
-        for shots, (sample, rows, columns) in places
+        for shots, sample, rows, columns in places
     )
 
 
 def _inside(mask: np.ndarray | None, missing: np.ndarray) -> Tensor | None:
-    """Where patches may have their centre: in the region, where something was measured."""
+    """Where patches may be centred: measured pixels of the training region."""
     if mask is None and not missing.any():
         return None
     inside = ~missing if mask is None else mask & ~missing
-    # A region in a gap is refused where no other is left; here its patches lie beside it.
+    # A region inside a gap still gets patches, which reach beyond the gap.
     return torch.from_numpy(inside if inside.any() or mask is None else mask)
 
 
-def _usable(shown: Shown) -> Tensor | None:
-    """Pixels with every channel measured and shown as it is."""
-    # A channel without any measurement says nothing of the others.
-    some = ~shown.missing.all((1, 2))
-    left_out = (shown.missing | shown.outlier | (shown.beyond != 0))[some].any(0)
+def _usable(block: NetworkInput) -> Tensor | None:
+    """Pixels that no channel replaces or clips."""
+    # A channel that is missing as a whole does not exclude the others.
+    some = ~block.missing.all((1, 2))
+    left_out = (block.missing | block.outlier | (block.clipped != 0))[some].any(0)
     return torch.from_numpy(~left_out) if left_out.any() else None
 
 
@@ -225,7 +210,7 @@ def _measure_inside(
     channels: int,
     known: Normalisation | None,
 ) -> Normalisation:
-    """Over the measured training pixels of all shots, unless it is known."""
+    """Normalisation over the measured training pixels of all shots, unless it is known."""
 
     def shots(blocks: list[np.ndarray]) -> list[np.ndarray]:
         inside = (
@@ -235,24 +220,24 @@ def _measure_inside(
         return [shot for block in inside for shot in np.split(block, len(block) // channels)]
 
     what = "image" if all(mask is None for mask in masks) else "region"
-    seen = shots([measured(block) for block in raw])
+    seen = shots([mask_missing(block) for block in raw])
     if not any(np.isfinite(shot).any() for shot in seen):
-        # Which says whether it is of one value, or of no finite one.
+        # Raises the error for constant or non-finite pixels.
         measure(shots(raw), what)
         raise InputError(
-            f"the {what} holds constant areas only: there is nothing to denoise, choose another "
+            f"the {what} holds constant areas only, so there is nothing to denoise: choose another "
             f"{what}"
         )
     found = measure(seen, what)
     return found if known is None else known
 
 
-def _repeats_itself(block: Tensor, channels: int) -> bool:
-    """Whether a block holds two shots that are one and the same."""
+def _is_repeated(block: Tensor, channels: int) -> bool:
+    """Whether a block holds two identical shots."""
     return len(block) == 2 * channels and torch.equal(*block.split(channels))
 
 
-ALL_TURNS = tuple(itertools.product((False, True), range(4)))
+ORIENTATIONS = tuple(itertools.product((False, True), range(4)))
 
 
 def patches(
@@ -260,21 +245,21 @@ def patches(
     patch_size: int,
     batch_size: int,
     generator: torch.Generator,
-    turns: Sequence[tuple[bool, int]] = ALL_TURNS,
+    orientations: Sequence[tuple[bool, int]] = ORIENTATIONS,
 ) -> Iterator[Patches]:
-    """Endless batches of random patches, turned by multiples of 90 degrees and mirrored.
+    """Endless batches of random patches, flipped and rotated by multiples of 90 degrees.
 
-    Where the pool says which pixels may be learned from, the centres of the patches are such
-    pixels: all that are far enough from the border are equally likely. If none is, patches lie as
-    near to such pixels as the border allows.
+    Patches are centred in the training region. All pixels far enough from the border are equally
+    likely. If there are none, patches lie as near to the region as the border allows.
 
     Parameters
     ----------
     pool : Pool
     patch_size, batch_size : int
     generator : torch.Generator
-    turns : sequence of (bool, int)
-        Whether mirrored along x, and then by how many quarter turns: one is drawn per patch.
+    orientations : sequence of (bool, int)
+        Whether a patch is flipped along x, and the number of 90 degree rotations after that.
+        One of them is drawn per patch.
 
     Yields
     ------
@@ -290,11 +275,11 @@ def patches(
 
     def patch(number: int) -> tuple[Tensor, Tensor | None, Tensor]:
         top, left = corners[number].draw(integer)
-        mirrored, quarters = turns[integer(len(turns))]
+        is_flipped, quarters = orientations[integer(len(orientations))]
 
         def cut(block: Tensor) -> Tensor:
             window = block[:, top : top + side, left : left + side]
-            return torch.rot90(window.flip(-1) if mirrored else window, quarters, (1, 2))
+            return torch.rot90(window.flip(-1) if is_flipped else window, quarters, (1, 2))
 
         usable = pool.usable[number]
         noisy = cut(pool.blocks[number])
@@ -315,20 +300,17 @@ def patches(
 
 
 def _corners(pool: Pool, side: int) -> list[Corners]:
-    """Where the patches of every block may begin."""
+    """Allowed corners of the patches of every block."""
     found: list[Corners] = [
-        Anywhere(block.shape[1], block.shape[2], side)
+        AllCorners(block.shape[1], block.shape[2], side)
         if inside is None
-        else Chosen(centred(inside, side))
+        else AllowedCorners(centred_corners(inside, side))
         for block, inside in zip(pool.blocks, pool.inside, strict=True)
     ]
     if any(corners.weight for corners in found):
         return found
-    return [Chosen(nearest(inside, side)) for inside in pool.inside if inside is not None]
-
-
-def _blocks(size: int) -> list[slice]:
-    """Cut an axis into equal blocks of at most `BLOCK`."""
-    count = -(-size // BLOCK)
-    edges = np.linspace(0, size, count + 1).astype(int).tolist()
-    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+    return [
+        AllowedCorners(nearest_corners(inside, side))
+        for inside in pool.inside
+        if inside is not None
+    ]

@@ -1,8 +1,8 @@
-"""Axes of an array: which are the image plane, which the channels, which are samples.
+"""An array seen as planes: which axes are the plane, the channels, and the samples.
 
 An axes string has one letter per axis: ``Y`` and ``X`` once each, at most one ``C`` for channels
-that are denoised together, and any other letters (``T``, ``Z``, ...) for axes whose entries are
-separate pictures of the same kind.
+that are denoised together. Other letters (``T``, ``Z``, ...) are sample axes, whose entries are
+separate images of the same kind.
 """
 
 from __future__ import annotations
@@ -35,7 +35,15 @@ class ArrayLike(Protocol):
 
 
 def default_axes(ndim: int) -> str:
-    """Axes of an array of which nothing is known: the last two are the plane.
+    """Default axes of an array; the last two are the plane.
+
+    Parameters
+    ----------
+    ndim : int
+
+    Returns
+    -------
+    str
 
     Raises
     ------
@@ -51,21 +59,21 @@ def default_axes(ndim: int) -> str:
 
 @dataclass(frozen=True)
 class Planes:
-    """An array seen as numbered pictures of shape (channels, height, width).
+    """An array seen as numbered images of shape (channels, height, width).
 
-    Nothing is read until `read` is called, so arrays larger than memory are fine.
+    Pixels are read by `read` only, so the array may be larger than memory.
 
     Parameters
     ----------
     array : array-like
-        Or anything that `as_array` takes.
+        Or anything that `as_array` accepts.
     axes : str
         For example ``"YX"``, ``"TYX"``, ``"ZCYX"`` or ``"YXC"``.
     region : array-like of bool or integers, optional
-        Where training may look: nonzero is inside. Of the image's shape without channels, or of
-        the plane's (Y, X) for all samples; default everywhere.
+        The training region: nonzero is inside. Its shape is that of the image without channels,
+        or of the plane (Y, X) for all samples. Default everywhere.
     context : int
-        Neighbours on either side that a plane is seen with, along T, Z, or both.
+        Neighbours on either side that the network receives, along T, Z, or both.
 
     Raises
     ------
@@ -96,7 +104,7 @@ class Planes:
                 f"expected integer or floating-point pixels, got {dtype}: convert the image first"
             )
         if 0 in shape:
-            raise InputError(f"the image of shape {shape} holds no pixels: choose another one")
+            raise InputError(f"the image of shape {shape} holds no pixels: choose another image")
         if min(self.height, self.width) < SMALLEST_SIDE:
             raise InputError(
                 f"expected a plane of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels, got "
@@ -105,7 +113,7 @@ class Planes:
         if self.channels > MOST_CHANNELS:
             raise InputError(
                 f"expected at most {MOST_CHANNELS} channels, got {self.channels} (axes {axes}, "
-                f"shape {shape}): if that axis is time or depth, say so in the axes"
+                f"shape {shape}): name that axis T or Z if it is time or depth"
             )
         self._check_region()
 
@@ -157,7 +165,7 @@ class Planes:
 
     @property
     def pixels(self) -> int:
-        """Of all planes together; channels are not counted."""
+        """Pixels of all planes; channels are not counted."""
         return self.height * self.width * len(self)
 
     def indices(self) -> Iterator[tuple[int, ...]]:
@@ -165,20 +173,20 @@ class Planes:
         return itertools.product(*(range(size) for size in self.sample_shape))
 
     def with_context(self, context: int) -> Self:
-        """The same, seen with so many neighbours on either side."""
+        """Return the same planes with another number of neighbours on either side."""
         return self if context == self.context else replace(self, context=context)
 
     @property
     def context_axes(self) -> str:
-        """Axes along which planes have neighbours: "T", "Z", both in their order, or none."""
+        """Axes along which planes have neighbours: T, Z, both in their order, or none."""
         sizes = zip(self.array.shape, self.axes, strict=True)
         return "".join(axis for size, axis in sizes if axis in "TZ" and size > 1)
 
     def neighbours(self, sample: tuple[int, ...]) -> tuple[tuple[int, ...] | None, ...]:
-        """Samples beside one, from the first to the last; None where there is none.
+        """Return the neighbouring samples in order; None where there is none.
 
-        Along one axis these are ``context`` before and as many after. Along two axes they are the
-        next ones along the second between those along the first, as in T, Z, Z, T.
+        Along one axis these are ``context`` before and as many after. Along two axes the nearest
+        ones of the second lie between those of the first, as in T, Z, Z, T.
         """
         names = [axis for axis in self.axes if axis not in "CYX"]
         along = [names.index(axis) for axis in self.context_axes]
@@ -204,7 +212,7 @@ class Planes:
         Masked pixels are NaN.
         """
         window = self.array[_key(self.axes, sample, rows, columns)]
-        # Arrays of dask may hold masked pieces, whose mask np.asarray would drop.
+        # Dask arrays may hold masked chunks, whose mask np.asarray would drop.
         window = window.compute() if hasattr(window, "compute") else window
         window = np.asarray(as_array(np.asanyarray(window)))
         return _to_plane(self.axes, window)
@@ -212,7 +220,7 @@ class Planes:
     def inside(
         self, sample: tuple[int, ...], rows: slice, columns: slice
     ) -> npt.NDArray[np.bool_] | None:
-        """Which pixels of a window lie in the region, (rows, columns); None without a region."""
+        """Training region of a window (rows, columns); None without a region."""
         if self.region is None:
             return None
         if tuple(self.region.shape) != self.shape_without_channels:
@@ -240,12 +248,12 @@ class Planes:
 
     @property
     def axes_without_channels(self) -> str:
-        """Axes of a result that has one value for all channels, such as the mask."""
+        """Axes of a result without channels, such as the mask."""
         return self.axes.replace("C", "")
 
     @property
     def shape_without_channels(self) -> tuple[int, ...]:
-        """Shape of a result that has one value for all channels."""
+        """Shape of a result without channels."""
         sizes = zip(self.array.shape, self.axes, strict=True)
         return tuple(int(size) for size, axis in sizes if axis != "C")
 
@@ -258,7 +266,7 @@ def _key(axes: str, sample: tuple[int, ...], rows: slice, columns: slice) -> tup
 
 
 def _to_plane(axes: str, window: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Bring the axes of a window to (channels, Y, X)."""
+    """Reorder the axes of a window to (channels, Y, X)."""
     order = [axis for axis in axes if axis in "CYX"]
     if "C" not in order:
         window, order = window[None], ["C", *order]

@@ -6,7 +6,7 @@ from napari_redenoise.inference._predict import (
     TileDone,
     normalised_context,
     predict,
-    predict_window,
+    predict_tile,
 )
 from napari_redenoise.inference._tiles import Span, Tile, spans, tile_sizes, tiles
 
@@ -19,7 +19,7 @@ __all__ = [
     "interruptible",
     "normalised_context",
     "predict",
-    "predict_window",
+    "predict_tile",
     "spans",
     "tile_sizes",
     "tiles",

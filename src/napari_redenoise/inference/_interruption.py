@@ -1,4 +1,4 @@
-"""Leaving a forward pass that has become unwanted."""
+"""Interruption of a forward pass."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ from torch import nn
 
 
 class Interrupted(Exception):
-    """The forward pass was left because it was told to stop."""
+    """The forward pass was interrupted on request."""
 
 
 @contextmanager
 def interruptible(network: nn.Module, should_stop: Callable[[], bool]) -> Iterator[None]:
-    """Within this context a forward pass raises `Interrupted` once ``should_stop()`` is true.
+    """Context in which a forward pass raises `Interrupted` once ``should_stop()`` is true.
 
-    It is asked before every convolution, so that stopping does not wait for a large tile. Only
-    forward passes of the thread that entered the context are left: others may share the network.
+    The check runs before every layer, so stopping does not wait for a large tile. Only forward
+    passes of the thread that entered the context are interrupted: others may share the network.
+
+    Parameters
+    ----------
+    network : Module
+    should_stop : callable
+
+    Raises
+    ------
+    Interrupted
     """
     thread = get_ident()
 

@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_redenoise.data import Normalisation, Planes, Shown, context_of
+from napari_redenoise.data import NetworkInput, Normalisation, Planes, context_of
 from napari_redenoise.inference._tiles import Span, Tile, tiles
-from napari_redenoise.nn import DenoisingNetwork, Prediction, reflected
+from napari_redenoise.nn import DenoisingNetwork, Prediction, reflect_indices
 
 Draws = Callable[[Tensor], Sequence[Tensor]]
-"""Of a normalised picture (1, channels, Y, X): what the network is shown of it."""
+"""Returns the network inputs for a normalised image (1, channels, Y, X)."""
 
 
 @dataclass(frozen=True)
 class TileDone:
-    """One tile has been written; ``tile`` counts from 1 over all samples."""
+    """A tile has been written; ``tile`` counts from 1 over all samples."""
 
     tile: int
     tiles: int
@@ -40,7 +40,7 @@ def predict(
     dtype: torch.dtype = torch.float32,
     samples: list[tuple[int, ...]] | None = None,
     draws: Draws | None = None,
-    mirrored: bool = False,
+    tta: bool = False,
 ) -> Iterator[TileDone]:
     """Denoise every plane and write the results into ``outputs``.
 
@@ -49,84 +49,96 @@ def predict(
     network : DenoisingNetwork
         In evaluation mode.
     planes : Planes
-        The noisy image; only ever read.
+        The noisy image; never modified.
     normalisation : Normalisation
     outputs : dict
-        By name of a field of `Prediction`: arrays of the image's shape, for ``mask`` without the
-        channel axis. Grey levels are those of the image.
+        Arrays by field name of `Prediction`, of the image's shape and grey scale. The array of
+        ``mask`` lacks the channel axis.
     tile, halo : int
-        Pixels. Tiled and whole prediction agree when the halo is at least the receptive radius.
+        Pixels. Tiled and whole predictions agree if the halo is at least the receptive radius.
     dtype : torch.dtype
         ``torch.bfloat16`` computes under autocast.
     samples : list of tuple, optional
         Sample indices to predict; default all.
     draws : Draws, optional
-        What the network is shown instead of the picture itself; the predictions are averaged.
-    mirrored : bool
-        Average over mirror images, too, see `predict_window`.
+        Network inputs in place of the image; the predictions are averaged.
+    tta : bool
+        Test-time augmentation by flips, see `predict_tile`.
 
     Yields
     ------
     TileDone
         After every tile.
     """
-    cuts = tiles(planes.height, planes.width, tile, halo, network.stride)
-    context = _Context(planes, normalisation, len(cuts))
+    layout = tiles(planes.height, planes.width, tile, halo, network.stride)
+    context = _Context(planes, normalisation, len(layout))
     chosen = list(planes.indices()) if samples is None else samples
     done = 0
     for sample in chosen:
-        for number, cut in enumerate(cuts):
-            window = _read(planes, sample, cut)
-            prediction = predict_window(
-                network,
-                window,
-                normalisation,
-                dtype,
-                draws,
-                mirrored=mirrored,
-                context=context.of(sample, number, cut),
+        for number, place in enumerate(layout):
+            window = _read(planes, sample, place)
+            beside = context.of(sample, number, place)
+            prediction = predict_tile(
+                network, window, normalisation, dtype, draws, tta=tta, context=beside
             )
             for name, target in outputs.items():
-                part = getattr(prediction, name)[:, cut.rows.crop, cut.columns.crop]
-                rows, columns = cut.rows.write, cut.columns.write
+                part = getattr(prediction, name)[:, place.rows.crop, place.columns.crop]
+                rows, columns = place.rows.write, place.columns.write
                 planes.write(target, sample, rows, columns, part, channels=name != "mask")
             done += 1
-            yield TileDone(done, len(cuts) * len(chosen), sample)
+            yield TileDone(done, len(layout) * len(chosen), sample)
 
 
-def predict_window(
+def predict_tile(
     network: DenoisingNetwork,
     window: np.ndarray,
     normalisation: Normalisation,
     dtype: torch.dtype = torch.float32,
     draws: Draws | None = None,
     *,
-    mirrored: bool = False,
+    tta: bool = False,
     context: Tensor | None = None,
 ) -> _Arrays:
-    """Denoise one picture of shape (channels, Y, X), in grey levels in and out.
+    """Denoise one window of shape (channels, Y, X), in grey levels.
 
-    ``mirrored`` averages over mirror images: of several draws, every second one is mirrored; of
-    one picture, it and its mirror image are shown. Both branches learn mirrored patches, but only
-    turning is built into one of them. Pixels without a measurement come out as they are: see
-    `Shown`. ``context`` (inputs, Y, X) is what the network is shown beside the plane: see
-    `context_of`.
+    Missing pixels keep their value, see `NetworkInput`.
+
+    Parameters
+    ----------
+    network : DenoisingNetwork
+        In evaluation mode.
+    window : array of shape (channels, Y, X)
+    normalisation : Normalisation
+    dtype : torch.dtype
+        ``torch.bfloat16`` computes under autocast.
+    draws : Draws, optional
+        Network inputs in place of the window; the predictions are averaged.
+    tta : bool
+        Average over flips: of the window and its flip, or with every second draw flipped. Flips
+        are part of the training and not built into the network, unlike rotations.
+    context : Tensor, optional
+        Network inputs beside the window (inputs, Y, X), see `normalised_context`.
+
+    Returns
+    -------
+    denoised, standard, equivariant, mask
+        Attributes; arrays (channels, Y, X) in grey levels, or None.
     """
     device = next(network.parameters()).device
-    seen = Shown.of(window, normalisation)
-    image = torch.from_numpy(seen.image)[None]
-    shown = [image] if draws is None else draws(image)
-    if mirrored and len(shown) == 1:
-        shown = [*shown, *shown]
+    prepared = NetworkInput.of(window, normalisation)
+    image = torch.from_numpy(prepared.image)[None]
+    inputs = [image] if draws is None else draws(image)
+    if tta and len(inputs) == 1:
+        inputs = [*inputs, *inputs]
 
-    def predicted(number: int, picture: Tensor) -> Prediction:
-        turned = mirrored and number % 2 == 1
+    def predicted(number: int, noisy: Tensor) -> Prediction:
+        is_flipped = tta and number % 2 == 1
         if context is not None:
-            picture = torch.cat([picture, context[None].to(picture)], 1)
-        picture = picture.to(device)
-        picture = picture.flip(-1) if turned else picture
-        prediction: Prediction = network(picture.contiguous(memory_format=torch.channels_last))
-        if not turned:
+            noisy = torch.cat([noisy, context[None].to(noisy)], 1)
+        noisy = noisy.to(device)
+        noisy = noisy.flip(-1) if is_flipped else noisy
+        prediction: Prediction = network(noisy.contiguous(memory_format=torch.channels_last))
+        if not is_flipped:
             return prediction
         others = (None if part is None else part.flip(-1) for part in prediction[1:])
         return Prediction(prediction.denoised.flip(-1), *others)
@@ -135,18 +147,18 @@ def predict_window(
         torch.inference_mode(),
         torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
     ):
-        prediction = _mean(itertools.starmap(predicted, enumerate(shown)))
+        prediction = _mean(itertools.starmap(predicted, enumerate(inputs)))
     arrays = _to_arrays(prediction, normalisation)
     for part in (arrays.denoised, arrays.standard, arrays.equivariant):
         if part is not None:
-            # What was not shown is as it was, and where nothing was measured nothing is invented.
-            part += seen.beyond.astype(part.dtype)
-            part[seen.missing] = window[seen.missing]
+            # Clipped grey levels are added back, and missing pixels keep their value.
+            part += prepared.clipped.astype(part.dtype)
+            part[prepared.missing] = window[prepared.missing]
     return arrays
 
 
 def _mean(predictions: Iterable[Prediction]) -> Prediction:
-    """Mean of predictions, field by field, in float32."""
+    """Mean of every field of the predictions, in float32."""
     total: list[Tensor | None] = []
     count = 0
     for prediction in predictions:
@@ -165,7 +177,7 @@ def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
 
 @dataclass(frozen=True)
 class _Arrays:
-    """A `Prediction` of one picture as arrays (channels, Y, X) in grey levels."""
+    """A `Prediction` of one window as arrays (channels, Y, X) in grey levels."""
 
     denoised: np.ndarray
     standard: np.ndarray | None
@@ -192,65 +204,66 @@ def _to_arrays(prediction: Prediction, normalisation: Normalisation) -> _Arrays:
 def normalised_context(
     around: Sequence[np.ndarray | None], like: np.ndarray, normalisation: Normalisation
 ) -> Tensor | None:
-    """What a network is shown beside a window (channels, Y, X); None without neighbours.
+    """Network inputs for the neighbours of a window; None without neighbours.
 
     Parameters
     ----------
     around : sequence of ndarray or None
         Neighbours in grey levels, None where one is missing.
     like : ndarray
-        The window.
+        The window (channels, Y, X).
     normalisation : Normalisation
     """
     if not around:
         return None
-    shown = [None if one is None else _shown(one, normalisation) for one in around]
-    return context_of(shown, torch.zeros(like.shape, dtype=torch.float32))
+    inputs = [None if one is None else _input(one, normalisation) for one in around]
+    return context_of(inputs, torch.zeros(like.shape, dtype=torch.float32))
 
 
-def _shown(window: np.ndarray, normalisation: Normalisation) -> Tensor | None:
-    """A neighbour, normalised; None where nothing was measured."""
-    shown = Shown.of(window, normalisation)
-    return None if shown.missing.all() else torch.from_numpy(shown.image)
+def _input(window: np.ndarray, normalisation: Normalisation) -> Tensor | None:
+    """A normalised neighbour; None where all of it is missing."""
+    inputs = NetworkInput.of(window, normalisation)
+    return None if inputs.missing.all() else torch.from_numpy(inputs.image)
 
 
 class _Context:
-    """Neighbours of the tiles of a stack, each looked at once while they are near."""
+    """Neighbours of the tiles of a stack, each prepared once while it is needed."""
 
-    def __init__(self, planes: Planes, normalisation: Normalisation, cuts: int) -> None:
+    def __init__(self, planes: Planes, normalisation: Normalisation, tiles_per_plane: int) -> None:
         self._planes, self._normalisation = planes, normalisation
-        self._seen: OrderedDict[tuple[Any, ...], Tensor | None] = OrderedDict()
-        self._most = cuts * (2 * planes.context + 1)
+        self._prepared: OrderedDict[tuple[Any, ...], Tensor | None] = OrderedDict()
+        self._most = tiles_per_plane * (2 * planes.context + 1)
 
-    def of(self, sample: tuple[int, ...], number: int, cut: Tile) -> Tensor | None:
-        """What a network is shown beside a tile; None without neighbours."""
+    def of(self, sample: tuple[int, ...], number: int, place: Tile) -> Tensor | None:
+        """Network inputs beside a tile; None without neighbours."""
         neighbours = self._planes.neighbours(sample)
         if not neighbours:
             return None
-        around = [None if one is None else self._tile(one, number, cut) for one in neighbours]
-        rows, columns = cut.rows.read, cut.columns.read
+        around = [None if one is None else self._tile(one, number, place) for one in neighbours]
+        rows, columns = place.rows.read, place.columns.read
         shape = self._planes.channels, rows[1] - rows[0], columns[1] - columns[0]
         return context_of(around, torch.zeros(shape, dtype=torch.float32))
 
-    def _tile(self, sample: tuple[int, ...], number: int, cut: Tile) -> Tensor | None:
+    def _tile(self, sample: tuple[int, ...], number: int, place: Tile) -> Tensor | None:
         key = sample, number
-        if key not in self._seen:
-            self._seen[key] = _shown(_read(self._planes, sample, cut), self._normalisation)
-            if len(self._seen) > self._most:
-                self._seen.popitem(last=False)
-        return self._seen[key]
+        if key not in self._prepared:
+            window = _read(self._planes, sample, place)
+            self._prepared[key] = _input(window, self._normalisation)
+            if len(self._prepared) > self._most:
+                self._prepared.popitem(last=False)
+        return self._prepared[key]
 
 
-def _read(planes: Planes, sample: tuple[int, ...], cut: Tile) -> np.ndarray:
-    """Read a tile; what lies beyond the image is its reflection."""
-    row_index, rows = _source(cut.rows, planes.height)
-    column_index, columns = _source(cut.columns, planes.width)
+def _read(planes: Planes, sample: tuple[int, ...], place: Tile) -> np.ndarray:
+    """Read a tile, padded by reflection beyond the image."""
+    row_index, rows = _source(place.rows, planes.height)
+    column_index, columns = _source(place.columns, planes.width)
     window = planes.read(sample, rows, columns)
     return window[:, row_index[:, None], column_index[None, :]]
 
 
 def _source(span: Span, size: int) -> tuple[np.ndarray, slice]:
-    """Pixels to read for a span, and how to pick the span's pixels from them."""
-    index = reflected(*span.read, size)
+    """Pixels to read for a span, and the index of the span's pixels in them."""
+    index = reflect_indices(*span.read, size)
     first, last = int(index.min()), int(index.max()) + 1
     return index - first, slice(first, last)

@@ -14,8 +14,8 @@ from napari_redenoise.nn import padding, receptive_radius, total_stride
 class Span:
     """One axis of a tile.
 
-    ``read`` is in pixels of the padded axis (it may reach beyond the image, see `spans`),
-    ``crop`` in pixels of what was read, ``write`` in pixels of the image.
+    ``read`` is in pixels of the image and may reach beyond it, see `spans`. ``crop`` is in pixels
+    of the tile, ``write`` in pixels of the image.
     """
 
     read: tuple[int, int]
@@ -25,24 +25,33 @@ class Span:
 
 @dataclass(frozen=True)
 class Tile:
-    """Where a tile is read, cropped and written: rows and columns."""
+    """Rows and columns in which a tile is read, cropped and written."""
 
     rows: Span
     columns: Span
 
 
 def spans(size: int, tile: int, halo: int, stride: int) -> list[Span]:
-    """Cut one axis into tiles that agree with the whole.
+    """Divide one axis into tiles whose predictions agree with that of the whole image.
 
-    The axis is thought to be padded symmetrically to a multiple of ``stride``, as the networks
-    do it, and coordinates of ``read`` are those of the image: negative before it. Every tile
-    starts at a multiple of the stride of the padded axis, and the cut between two tiles is at
-    least ``halo`` away from their inner edges.
+    The axis is padded symmetrically to a multiple of ``stride``, as in the networks. Coordinates
+    of ``read`` are negative in the padding before the image. Every tile starts at a multiple of
+    the stride of the padded axis. The pixels that a tile writes are at least ``halo`` pixels from
+    its inner edges.
+
+    Parameters
+    ----------
+    size, tile, halo, stride : int
+        Pixels.
+
+    Returns
+    -------
+    list of Span
 
     Raises
     ------
     ConfigError
-        When a tile has no room left between its halos.
+        When a tile is not larger than its two halos.
     """
     before, after = padding(size, stride)
     padded = before + size + after
@@ -52,8 +61,8 @@ def spans(size: int, tile: int, halo: int, stride: int) -> list[Span]:
     core = (tile - 2 * halo) // stride * stride
     if core <= 0:
         raise ConfigError(
-            f"a tile of {tile} pixels leaves no room for its halo of {halo} on both sides: "
-            f"make tiles of at least {2 * halo + stride} pixels"
+            f"a tile of {tile} pixels leaves no room between its halos of {halo} pixels: "
+            f"choose tiles of at least {2 * halo + stride} pixels"
         )
     found = []
     for start in range(0, padded, core):
@@ -72,7 +81,18 @@ def spans(size: int, tile: int, halo: int, stride: int) -> list[Span]:
 
 
 def tile_sizes(network: NetworkConfig, tiling: TilingConfig) -> tuple[int, int, int]:
-    """Tile, halo, and the smallest tile that has room for its halos, in pixels."""
+    """Tile, halo, and smallest possible tile.
+
+    Parameters
+    ----------
+    network : NetworkConfig
+    tiling : TilingConfig
+
+    Returns
+    -------
+    tile, halo, smallest : int
+        Pixels.
+    """
     stride = total_stride(network)
     halo = receptive_radius(network) if tiling.halo is None else tiling.halo
     halo = -(-halo // stride) * stride
@@ -80,6 +100,21 @@ def tile_sizes(network: NetworkConfig, tiling: TilingConfig) -> tuple[int, int, 
 
 
 def tiles(height: int, width: int, tile: int, halo: int, stride: int) -> list[Tile]:
-    """Cut a plane into tiles, row by row."""
+    """Divide a plane into tiles, row by row.
+
+    Parameters
+    ----------
+    height, width, tile, halo, stride : int
+        Pixels.
+
+    Returns
+    -------
+    list of Tile
+
+    Raises
+    ------
+    ConfigError
+        When a tile is not larger than its two halos.
+    """
     axes = (spans(size, tile, halo, stride) for size in (height, width))
     return [Tile(rows, columns) for rows, columns in itertools.product(*axes)]

@@ -1,52 +1,52 @@
-"""Files: images, models, and where results lie."""
+"""Files of images and models, and arrays for results."""
 
 from napari_redenoise.io._authors_checkpoint import load_authors_model
 from napari_redenoise.io._images import (
     ImageFile,
     check_output,
-    left_out,
+    lost_metadata,
     read_image,
     write_tiff,
 )
 from napari_redenoise.io._model_file import check_model, load_model, save_model
 from napari_redenoise.io._program_file import check_program, export_model
 from napari_redenoise.io._result_arrays import (
-    disk_in_words,
-    in_type_of,
-    keep_results_in,
+    cast_like,
+    disk_space_needed,
+    explain_full_disk,
     result_array,
-    rounded,
-    temporary_space,
+    round_to_integers,
+    set_results_folder,
 )
 from napari_redenoise.io._safe_writing import (
     check_folder,
     check_space,
     refuse_existing,
-    under_free_name,
-    whole_file,
+    write_atomically,
+    write_under_free_name,
 )
 
 __all__ = [
     "ImageFile",
+    "cast_like",
     "check_folder",
     "check_model",
     "check_output",
     "check_program",
     "check_space",
-    "disk_in_words",
+    "disk_space_needed",
+    "explain_full_disk",
     "export_model",
-    "in_type_of",
-    "keep_results_in",
-    "left_out",
     "load_authors_model",
     "load_model",
+    "lost_metadata",
     "read_image",
     "refuse_existing",
     "result_array",
-    "rounded",
+    "round_to_integers",
     "save_model",
-    "temporary_space",
-    "under_free_name",
-    "whole_file",
+    "set_results_folder",
+    "write_atomically",
     "write_tiff",
+    "write_under_free_name",
 ]

@@ -1,4 +1,4 @@
-"""Checkpoint files of the authors' published code, as torch.save has written them."""
+"""Checkpoint files of the authors' published code, written by torch.save."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_redenoise.nn import DenoisingNetwork, authors_config, load_authors_c
 
 _REMEDY = "save the network's state_dict() alone, with torch.save"
 _ZIP = b"PK\x03\x04"
-# What damaged archives and damaged pickles have been seen to raise in torch.
+# Raised by torch for damaged archives and pickles.
 _DAMAGE = (
     ArithmeticError,
     AssertionError,
@@ -36,25 +36,33 @@ _DAMAGE = (
 def load_authors_model(
     path: str | Path, grey_range: float = 255.0
 ) -> tuple[DenoisingNetwork, Config, Normalisation, dict[str, Any]]:
-    """Read a checkpoint of the published code: the same four things as `load_model`.
+    """Read a checkpoint of the published code.
 
     Parameters
     ----------
     path : path
-        A file of torch.save, with weights alone.
+        A file written by torch.save that holds only weights.
     grey_range : float
-        Grey level that the network is to see as 1; black is 0. The published code divides images
-        of 8 bits by 255.
+        Grey level that the network sees as 1; black is 0. The published code divides 8-bit images
+        by 255.
+
+    Returns
+    -------
+    network, config, normalisation, provenance
+        As in `load_model`.
 
     Raises
     ------
     ConfigError
         When the range is not a positive number.
     ModelFileError
-        When the file is missing, damaged, holds more than weights, or is of another network.
+        When the file is missing or damaged, holds more than weights, or fits another network.
     """
     if not (math.isfinite(grey_range) and grey_range > 0):
-        raise ConfigError(f"the range is {grey_range}: give the grey level of white, such as 255")
+        raise ConfigError(
+            f"the grey range {grey_range} is not positive: give the grey level of white, for "
+            "example 255"
+        )
     path = Path(path)
     checkpoint = _read(path)
     try:
@@ -64,30 +72,30 @@ def load_authors_model(
     channels = config.channels
     normalisation = Normalisation((0.0,) * channels, (float(grey_range),) * channels)
     provenance = {"imported_from": path.name, "grey_range": float(grey_range)}
-    # It is to denoise as it did where it comes from: from the picture alone.
+    # As in the published code: without test-time augmentation.
     as_published = Config(network=config, tiling=TilingConfig(mirrored=False))
     return network, as_published, normalisation, provenance
 
 
 def _read(path: Path) -> Mapping[str, object]:
-    """Load tensors and plain containers; whatever else a pickle can hold is refused."""
+    """Load tensors and plain containers; refuse anything else that a pickle may hold."""
     if not path.is_file():
         raise ModelFileError(f"there is no checkpoint {path}: check the name")
     try:
         with path.open("rb") as file:
-            # Only the zip archives of torch 1.6 and later, known as torch knows them: with the
-            # tar files before them weights_only is not safe up to torch 2.5 (CVE-2025-32434).
+            # Only zip archives of torch 1.6 and later: for the older tar files weights_only is not
+            # safe up to torch 2.5 (CVE-2025-32434).
             if file.read(len(_ZIP)) != _ZIP:
                 raise ValueError("not a zip archive")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelFileError(
-            f"{path} holds more than weights, whose unpickling could run any program, or is "
-            f"damaged: {_REMEDY}"
+            f"{path} is damaged or holds more than weights, and unpickling it could run any "
+            f"program: {_REMEDY}"
         ) from error
     except _DAMAGE as error:
         raise ModelFileError(
-            f"{path} cannot be read as a file of torch.save: copy it again, or {_REMEDY}"
+            f"{path} cannot be read as a torch.save file: copy it again, or {_REMEDY}"
         ) from error
     if not isinstance(checkpoint, Mapping):
         raise ModelFileError(f"{path} holds no state_dict: {_REMEDY}")

@@ -1,4 +1,4 @@
-"""Image files: reading with their axes and scale, writing without losing them."""
+"""Image files: reading and writing, with their axes, scale and units."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ import tifffile
 
 from napari_redenoise.data import ArrayLike, default_axes
 from napari_redenoise.errors import InputError, OutputError
-from napari_redenoise.io._safe_writing import refuse_existing, whole_file
+from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
 from napari_redenoise.io._spatial_metadata import Scale, as_number, per_unit, scale_of
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-# Offsets have 32 bits; some are left for what is not pixels.
+# Offsets have 32 bits; some bytes are reserved for headers.
 MOST_BYTES_IN_TIFF = 2**32 - 2**25
 
-# What the decoders raise for damaged files and for those of other kinds.
+# Raised by the decoders for damaged files and unknown formats.
 _UNREADABLE = (
     tifffile.TiffFileError,
     OSError,
@@ -39,7 +39,7 @@ _UNREADABLE = (
 )
 
 
-# What the encoder raises for what it cannot hold.
+# Raised by the encoder for metadata and dtypes that TIFF cannot hold.
 _UNWRITABLE = (
     ArithmeticError,
     AssertionError,
@@ -53,7 +53,7 @@ _UNWRITABLE = (
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image as read: pixels, axes, and what a TIFF said of scale and units."""
+    """Pixels and axes of an image file, and the scale and units of a TIFF."""
 
     array: np.ndarray
     axes: str
@@ -69,12 +69,16 @@ def read_image(path: str | Path, axes: str | None = None) -> ImageFile:
     ----------
     path : path
     axes : str, optional
-        Instead of what the file says, for example ``"TYX"``.
+        Default the axes in the file, for example ``"TYX"``.
+
+    Returns
+    -------
+    ImageFile
 
     Raises
     ------
     InputError
-        When the file is missing or is no image.
+        When the file is missing or not an image.
     """
     path = Path(path)
     if not path.is_file():
@@ -85,12 +89,14 @@ def read_image(path: str | Path, axes: str | None = None) -> ImageFile:
         else:
             array = skimage.io.imread(path)
             if _is_colour(array):
-                # Transparency is no measurement: it would only be refused as constant.
+                # The alpha channel is not measured.
                 image = ImageFile(array[..., :3], "YXC")
             else:
                 image = ImageFile(array, default_axes(array.ndim))
     except _UNREADABLE as error:
-        raise InputError(f"{path} cannot be read as an image ({error})") from error
+        raise InputError(
+            f"{path} cannot be read as an image ({error}): repair it or choose another file"
+        ) from error
     if axes is None:
         return image
     return ImageFile(
@@ -103,73 +109,81 @@ def write_tiff(
 ) -> Path:
     """Write a result as TIFF with the axes, scale and units of its source.
 
-    The file appears under its name only when it is complete.
+    The file appears under its name when it is complete.
 
     Parameters
     ----------
     path : path
     array : array-like
-        Of any kind that `result_array` makes; one plane of it is in memory at a time.
+        From `result_array`; one plane of it is in memory at a time.
     like : ImageFile
-        The source; a result without its channels, such as a mask, is recognised.
+        The source. The result may lack its channels, as a mask does.
     overwrite : bool
 
-    Notes
-    -----
-    Up to 4 GiB this is an ImageJ hyperstack where that holds dtype and axes; what is larger, or of
-    another kind, is a TIFF (then a BigTIFF) that names its axes, as tifffile writes it. A scale
-    that is none, such as NaN, is left out: `left_out` tells.
+    Returns
+    -------
+    Path
 
     Raises
     ------
     OutputError
-        When the file exists and ``overwrite`` is not set, or is no TIFF by its name, or the file
-        system or TIFF refuses.
+        When the file exists and ``overwrite`` is not set, its name is not that of a TIFF, or it
+        cannot be written.
+
+    Notes
+    -----
+    The file is an ImageJ hyperstack if that supports the dtype, the axes and the size (4 GiB).
+    Otherwise it is a TIFF or BigTIFF with named axes, as tifffile writes it. An invalid scale,
+    such as NaN, is omitted, see `lost_metadata`.
     """
     path = Path(path)
     check_output(path, overwrite=overwrite)
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     size = math.prod(shape) * dtype.itemsize
-    with whole_file(path, overwrite=overwrite, needs=size) as partial:
+    with write_atomically(path, overwrite=overwrite, needs=size) as partial:
         _write(partial, array, _form(shape, dtype, like))
     return path
 
 
-def left_out(array: ArrayLike, like: ImageFile) -> tuple[str, ...]:
-    """What a source says of its scale and a result of it cannot, in words.
+def lost_metadata(array: ArrayLike, like: ImageFile) -> tuple[str, ...]:
+    """Describe the metadata of a source that a result cannot hold.
 
     Parameters
     ----------
     array : array-like
-        Of the result; only shape and dtype matter.
+        The result; only shape and dtype matter.
     like : ImageFile
         The source.
+
+    Returns
+    -------
+    tuple of str
 
     Raises
     ------
     OutputError
-        When such a result cannot be written at all.
+        When such a result cannot be written.
     """
-    return _form(tuple(array.shape), np.dtype(array.dtype), like).left_out
+    return _form(tuple(array.shape), np.dtype(array.dtype), like).lost_metadata
 
 
 @dataclass(frozen=True)
 class _Form:
-    """How an array is written: the order of its axes, those in a page, and tifffile's options."""
+    """Layout of a file: order of the axes, number of axes per page, options of tifffile."""
 
     order: tuple[int, ...]
     depth: int
     options: dict[str, Any]
-    left_out: tuple[str, ...] = ()
+    lost_metadata: tuple[str, ...] = ()
 
 
 def _form(shape: tuple[int, ...], dtype: np.dtype[Any], like: ImageFile) -> _Form:
-    """Choose the form of a result, and try it on a few pixels: no result is lost by its header."""
+    """Choose the layout of a result; a trial with a few pixels shows whether it can be written."""
     scale = scale_of(like.metadata, like.resolution, like.resolution_unit)
     form = _form_with(shape, dtype, like, scale)
     if _refusal(form, shape, dtype) is None:
         return form
-    bare = _form_with(shape, dtype, like, Scale(left_out=("its scale and units",)))
+    bare = _form_with(shape, dtype, like, Scale(lost_metadata=("its scale and units",)))
     refusal = _refusal(bare, shape, dtype)
     if refusal is None:
         return bare
@@ -190,7 +204,7 @@ def _form_with(
     imagej = dtype in (np.uint8, np.uint16, np.float32) and set(axes) <= set("TZCYX")
     order = tuple(range(len(axes)))
     if imagej and not colour and not big:
-        # ImageJ's TIFF has a fixed order of axes and is what Fiji reads scale and axes from.
+        # ImageJ's TIFF has a fixed order of axes; Fiji reads scale and axes from it.
         options["imagej"] = True
         if "unit" in metadata:
             metadata["unit"] = _java_escaped(metadata["unit"])
@@ -204,11 +218,11 @@ def _form_with(
         if scale.unit is not None:
             options["resolutionunit"] = scale.unit
     options["metadata"] = {"axes": axes, **metadata}
-    return _Form(order, 3 if colour else 2, options, scale.left_out)
+    return _Form(order, 3 if colour else 2, options, scale.lost_metadata)
 
 
 def _refusal(form: _Form, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Exception | None:
-    """Why a form cannot be written and read again, tried with a few pixels."""
+    """The error of writing and reading a few pixels in a layout, if any."""
     file, few = io.BytesIO(), np.zeros([min(size, 4) for size in shape], dtype)
     try:
         _write(file, few, form)
@@ -216,7 +230,7 @@ def _refusal(form: _Form, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Excep
         found = tifffile.imread(file)
     except _UNWRITABLE as error:
         return error
-    return None if found.size == few.size else ValueError("it could not be read again")
+    return None if found.size == few.size else ValueError("it cannot be read again")
 
 
 def _write(target: Path | io.BytesIO, array: ArrayLike, form: _Form) -> None:
@@ -226,27 +240,34 @@ def _write(target: Path | io.BytesIO, array: ArrayLike, form: _Form) -> None:
 
 
 def check_output(path: str | Path, *, overwrite: bool = False) -> None:
-    """Refuse a name under which a result must not or cannot be written.
+    """Check that a result can be written under a name.
+
+    Parameters
+    ----------
+    path : path
+    overwrite : bool
 
     Raises
     ------
     OutputError
-        When the file exists and ``overwrite`` is not set, or is no TIFF by its name.
+        When the file exists and ``overwrite`` is not set, or its name is not that of a TIFF.
     """
     path = Path(path)
     if path.suffix.lower() not in TIFF_SUFFIXES:
-        raise OutputError(f"expected a name ending in .tif for the result, got {path.name}")
+        raise OutputError(
+            f"the result cannot be written as {path.name}: give a name that ends in .tif"
+        )
     refuse_existing(path, overwrite=overwrite)
 
 
 def _pages(array: ArrayLike, order: Sequence[int], depth: int) -> Iterator[npt.NDArray[Any]]:
-    """Pages of a file with the axes of an array in another order, the last ``depth`` in a page."""
+    """Yield the pages of an array with reordered axes, the last ``depth`` axes in a page."""
     outer, inner = order[:-depth], order[-depth:]
-    turned = [sorted(inner).index(axis) for axis in inner]
+    permutation = [sorted(inner).index(axis) for axis in inner]
     for index in itertools.product(*(range(array.shape[axis]) for axis in outer)):
         place = dict(zip(outer, index, strict=True))
         key = tuple(place.get(axis, slice(None)) for axis in range(len(order)))
-        yield np.asarray(array[key]).transpose(turned)
+        yield np.asarray(array[key]).transpose(permutation)
 
 
 def _read_tiff(path: Path) -> ImageFile:
@@ -272,14 +293,14 @@ def _read_tiff(path: Path) -> ImageFile:
 
 
 def _without_alpha(array: np.ndarray, axes: str, page: Any) -> np.ndarray:
-    """Colours alone: transparency is no measurement."""
+    """Remove the alpha channel, which is not measured."""
     if page.photometric != tifffile.PHOTOMETRIC.RGB or "C" not in axes:
         return array
     return array[(*[slice(None)] * axes.index("C"), slice(3))]
 
 
 def _ome_scale(xml: str) -> tuple[dict[str, Any], tuple[float, float] | None, int]:
-    """Metadata, resolution and its unit of the first image of an OME-XML, in ImageJ's terms."""
+    """Metadata, resolution and unit of the first image of an OME-XML, in ImageJ's terms."""
     images = tifffile.xml2dict(xml)["OME"]["Image"]
     pixels = (images[0] if isinstance(images, list) else images)["Pixels"]
     metadata = {
@@ -294,18 +315,18 @@ def _ome_scale(xml: str) -> tuple[dict[str, Any], tuple[float, float] | None, in
 
 
 def _java_escaped(text: str) -> str:
-    """ASCII as ImageJ reads it."""
+    """Escape non-ASCII letters as ImageJ does."""
     return "".join(letter if letter.isascii() else f"\\u{ord(letter):04X}" for letter in str(text))
 
 
 def _known_axes(axes: str, ndim: int) -> str:
-    """Axes as a TIFF names them, with samples of colour as channels and no axis unnamed."""
+    """Axes of a TIFF, with colour samples as channels and a letter for every unnamed axis."""
     if not {"Y", "X"} <= set(axes):
         return default_axes(ndim)
     for samples, channels in (("YXS", "YXC"), ("SYX", "CYX")):
         if axes.endswith(samples) and "C" not in axes:
             axes = axes.replace(samples, channels)
-    # What tifffile does not know it calls Q or I, more than once if need be.
+    # tifffile calls unknown axes Q or I, possibly more than once.
     unnamed = sum(axis in "QI" for axis in axes)
     free = [letter for letter in "PRSTZ" if letter not in axes]
     names = iter(free[len(free) - unnamed :])

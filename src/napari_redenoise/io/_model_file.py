@@ -1,7 +1,7 @@
 """Model files: safetensors with the configuration as JSON in the header.
 
-Nothing is unpickled. The filter bases are stored with the weights, whose coefficients mean
-nothing without them.
+Nothing is unpickled. The filter bases are stored with the weights, since the coefficients depend
+on them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from napari_redenoise.config import Config
 from napari_redenoise.data import Normalisation
 from napari_redenoise.errors import ConfigError, ModelFileError, OutputError
-from napari_redenoise.io._safe_writing import refuse_existing, whole_file
+from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
 from napari_redenoise.nn import DenoisingNetwork, build_network
 
 FORMAT = "napari-redenoise/1"
@@ -36,9 +36,9 @@ def save_model(
     overwrite: bool = False,
     half: bool = False,
 ) -> Path:
-    """Write a network, its configuration and how its images were normalised.
+    """Write a network, its configuration and its normalisation.
 
-    The file appears under its name only when it is complete.
+    The file appears under its name when it is complete.
 
     Parameters
     ----------
@@ -46,21 +46,26 @@ def save_model(
         Ends in ``.safetensors``.
     network : DenoisingNetwork
     config : Config
-        As it was run: it describes the network.
+        Settings of the training; they describe the network.
     normalisation : Normalisation
     provenance : dict, optional
-        What was run, as plain values.
+        Origin of the weights, as plain values.
     plan : dict, optional
-        What was planned, as plain values.
+        The training plan, as plain values.
     overwrite : bool
     half : bool
-        Store weights in half precision, half the size. Filter bases stay as they are, so that
-        the network remains exactly equivariant; it computes in float32 again once loaded.
+        Store weights in half precision. Filter bases keep theirs, so the network remains exactly
+        equivariant. Loaded networks compute in float32.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
     OutputError
-        When the file exists and ``overwrite`` is not set, or is no model by its name.
+        When the file exists and ``overwrite`` is not set, or its name does not end in
+        ``.safetensors``.
     """
     path = Path(path)
     check_model(path, overwrite=overwrite)
@@ -76,13 +81,18 @@ def save_model(
         "plan": json.dumps(plan),
     }
     size = sum(value.nbytes for value in tensors.values())
-    with whole_file(path, overwrite=overwrite, needs=size) as partial:
+    with write_atomically(path, overwrite=overwrite, needs=size) as partial:
         save_file(tensors, partial, header)
     return path
 
 
 def check_model(path: str | Path, *, overwrite: bool = False) -> None:
-    """Refuse a name under which a model must not be written.
+    """Check that a model can be written under a name.
+
+    Parameters
+    ----------
+    path : path
+    overwrite : bool
 
     Raises
     ------
@@ -91,12 +101,14 @@ def check_model(path: str | Path, *, overwrite: bool = False) -> None:
     """
     path = Path(path)
     if path.suffix.lower() != SUFFIX:
-        raise OutputError(f"expected a name ending in {SUFFIX} for the model, got {path.name}")
+        raise OutputError(
+            f"the model cannot be written as {path.name}: give a name that ends in {SUFFIX}"
+        )
     refuse_existing(path, overwrite=overwrite)
 
 
 class ModelFile(NamedTuple):
-    """What a model file holds: see `save_model`."""
+    """Content of a model file, see `save_model`."""
 
     network: DenoisingNetwork
     config: Config
@@ -106,7 +118,15 @@ class ModelFile(NamedTuple):
 
 
 def load_model(path: str | Path) -> ModelFile:
-    """Read what `save_model` wrote; the network is on the CPU, in evaluation mode.
+    """Read a model file; the network is on the CPU, in evaluation mode.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    ModelFile
 
     Raises
     ------
@@ -122,7 +142,7 @@ def load_model(path: str | Path) -> ModelFile:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ModelFileError(
-            f"{path} cannot be read as a safetensors file ({error}): it may be damaged"
+            f"{path} cannot be read as a safetensors file ({error}): copy it again"
         ) from error
     if header.get("format") != FORMAT:
         raise ModelFileError(
@@ -137,14 +157,18 @@ def load_model(path: str | Path) -> ModelFile:
         network = build_network(config.network, torch.Generator(), torch.float32)
         network.load_state_dict(tensors)
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelFileError(f"{path} does not fit its own description: {error}") from error
+        raise ModelFileError(
+            f"{path} does not fit its own description ({error}): save the model again"
+        ) from error
     return ModelFile(network.eval(), config, normalisation, provenance, plan)
 
 
 def _normalisation(text: str, channels: int) -> Normalisation:
-    """Read a normalisation, one mean and deviation per channel."""
+    """Read a normalisation, one mean and standard deviation per channel."""
     values = json.loads(text)
     mean, std = (tuple(float(value) for value in values[key]) for key in ("mean", "std"))
     if not len(mean) == len(std) == channels:
-        raise ValueError(f"expected a mean and a deviation for each of {channels} channel(s)")
+        raise ValueError(
+            f"expected a mean and a standard deviation for each of {channels} channel(s)"
+        )
     return Normalisation(mean, std)

@@ -1,4 +1,4 @@
-"""Networks as files that torch runs alone."""
+"""Networks exported as programs of torch.export."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from napari_redenoise.config import NetworkConfig
 from napari_redenoise.data import Normalisation
 from napari_redenoise.errors import OutputError
-from napari_redenoise.io._safe_writing import refuse_existing, whole_file
-from napari_redenoise.nn import DenoisingNetwork, Deployed
+from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
+from napari_redenoise.nn import DenoisingNetwork, DeployedNetwork
 
 _LONGEST = 2**16
 
@@ -25,8 +25,8 @@ def export_model(
 ) -> str:
     """Write a trained network with its normalisation as a program of `torch.export`.
 
-    ``torch.export.load(path).module()`` takes grey levels and returns denoised grey levels, see
-    `Deployed`, and needs torch alone. The file appears under its name only when it is complete.
+    ``torch.export.load(path).module()`` maps grey levels to denoised grey levels and needs only
+    torch, see `DeployedNetwork`. The file appears under its name when it is complete.
 
     Parameters
     ----------
@@ -41,57 +41,67 @@ def export_model(
     Returns
     -------
     str
-        What the program takes and gives, in words; also in the file, as ``readme.txt``.
+        A description of input and output; the file holds it as ``readme.txt``.
 
     Raises
     ------
     OutputError
         When the name does not end in ``.pt2``, or the file exists and ``overwrite`` is not set.
     """
-    # Not at the top: it brings the compiler, which is slow to import.
+    # Imports the compiler, which is slow.
     import torch.export
 
     path = Path(path)
     check_program(path, overwrite=overwrite)
-    model = Deployed(network, normalisation.mean, normalisation.std).eval()
+    model = DeployedNetwork(network, normalisation.mean, normalisation.std).eval()
     shortest = model.stride + 1
     sides = {
         axis: torch.export.Dim(name, min=shortest, max=_LONGEST)
         for axis, name in ((2, "height"), (3, "width"))
     }
     batch = torch.export.Dim("batch", min=1, max=_LONGEST)
-    # Any size but those of torch's special cases, 0 and 1.
+    # Not 0 or 1, which torch treats as special cases.
     shape = (2, config.channels, 2 * shortest + 1, 2 * shortest + 3)
     example = torch.zeros(shape, dtype=torch.float32)
     program = torch.export.export(model, (example,), dynamic_shapes=({0: batch, **sides},))
     for node in program.graph.nodes:
-        # Would tell where this package lies on this computer.
+        # Contains paths of this computer.
         node.meta.pop("stack_trace", None)
-    words = _words(config, shortest)
-    details = {"readme.txt": words, "network.json": json.dumps(config.model_dump(mode="json"))}
-    # Not to the file, since torch tells a full disk by no OSError.
+    description = _description(config, shortest)
+    details = {
+        "readme.txt": description,
+        "network.json": json.dumps(config.model_dump(mode="json")),
+    }
+    # To memory first, since torch raises no OSError for a full disk.
     data = io.BytesIO()
     torch.export.save(program, data, extra_files=details)
-    with whole_file(path, overwrite=overwrite, needs=data.tell()) as partial:
+    with write_atomically(path, overwrite=overwrite, needs=data.tell()) as partial:
         partial.write_bytes(data.getbuffer())
-    return words
+    return description
 
 
 def check_program(path: Path, *, overwrite: bool) -> None:
-    """Refuse names under which `export_model` would not write.
+    """Check that a program can be written under a name.
+
+    Parameters
+    ----------
+    path : Path
+    overwrite : bool
 
     Raises
     ------
     OutputError
-        See `export_model`.
+        When the name does not end in ``.pt2``, or the file exists and ``overwrite`` is not set.
     """
     if path.suffix != ".pt2":
-        raise OutputError(f"{path} is not a name for an exported network: let it end in .pt2")
+        raise OutputError(
+            f"the exported network cannot be written as {path}: give a name that ends in .pt2"
+        )
     refuse_existing(path, overwrite=overwrite)
 
 
-def _words(config: NetworkConfig, shortest: int) -> str:
+def _description(config: NetworkConfig, shortest: int) -> str:
     return (
-        f"takes and gives grey levels, float32 of shape (batch, {config.channels}, height, width), "
-        f"height and width {shortest} or more"
+        f"input and output are grey levels, float32 of shape (batch, {config.channels}, height, "
+        f"width), height and width at least {shortest} pixels"
     )

@@ -1,4 +1,4 @@
-"""Arrays for results: in memory, or on disk where memory is not for them."""
+"""Arrays for results: in memory, or on disk if they are large."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import zarr
 
 from napari_redenoise.data import ArrayLike, Planes
 from napari_redenoise.errors import OutputError
-from napari_redenoise.io._safe_writing import in_bytes
+from napari_redenoise.io._safe_writing import format_bytes
 from napari_redenoise.io._temporary_folders import TemporaryFolder, remove_leftovers
 
 MOST_BYTES_IN_MEMORY = 2 * 2**30
@@ -33,24 +33,27 @@ def result_array(
 ) -> Any:
     """Make an array for a result: numpy, or beyond 2 GiB zarr in a temporary folder.
 
-    The folder is removed when the process ends, as memory would be, or by the next one where this
-    one is killed.
+    The folder is removed when the process ends, or by the next one if this one is killed.
 
     Parameters
     ----------
     planes : Planes
         The image; the result has its shape.
     channels : bool
-        False leaves the channel axis out, as a mask does.
+        Whether the result has the channel axis; a mask has not.
     fill_value : float
     dtype : dtype
+
+    Returns
+    -------
+    numpy.ndarray or zarr.Array
     """
     axes = planes.axes if channels else planes.axes_without_channels
     shape = tuple(map(int, planes.array.shape)) if channels else planes.shape_without_channels
-    _tidy(_cache)
+    _remove_leftovers(_cache)
     if math.prod(shape) * np.dtype(dtype).itemsize <= MOST_BYTES_IN_MEMORY:
         return np.full(shape, fill_value, dtype)
-    # What is written and read together makes a chunk: a part of one plane.
+    # Chunks are parts of one plane, which are read and written together.
     chunks = tuple(
         min(size, 1024) if axis in "CYX" else 1 for size, axis in zip(shape, axes, strict=True)
     )
@@ -60,27 +63,39 @@ def result_array(
     )
 
 
-def temporary_space(sizes: Sequence[int]) -> tuple[Path, int]:
-    """Folder for results of so many bytes, and how many of these do not go to memory."""
-    _tidy(_cache)
+def disk_space_needed(sizes: Sequence[int]) -> tuple[Path, int]:
+    """Return the folder for large results, and the bytes that results of these sizes need there.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Bytes of each result.
+
+    Returns
+    -------
+    folder : Path
+    needed : int
+        Bytes of the results that do not stay in memory.
+    """
+    _remove_leftovers(_cache)
     folder = _cache or Path(tempfile.gettempdir())
     return folder, sum(size for size in sizes if size > MOST_BYTES_IN_MEMORY)
 
 
-def in_type_of(source: ArrayLike, axes: str, denoised: ArrayLike) -> Any:
-    """Round a denoised image to the integers of its source, plane by plane.
+def cast_like(source: ArrayLike, axes: str, denoised: ArrayLike) -> Any:
+    """Round a denoised image to the integer type of its source, plane by plane.
 
     Parameters
     ----------
     source, denoised : array-like
-        Of one shape; of the source only the dtype matters.
+        Of one shape; only the dtype of the source matters.
     axes : str
         One letter per axis.
 
     Returns
     -------
     array
-        Of the source's dtype, see `rounded`; as it is, where that is no integer.
+        Of the source's dtype, see `round_to_integers`; unchanged if that is not an integer.
     """
     dtype = np.dtype(source.dtype)
     if dtype.kind not in "ui":
@@ -88,21 +103,31 @@ def in_type_of(source: ArrayLike, axes: str, denoised: ArrayLike) -> Any:
     planes = Planes(denoised, axes)
     whole = result_array(planes, dtype=dtype)
     rows, columns = slice(0, planes.height), slice(0, planes.width)
-    with disk_in_words():
+    with explain_full_disk():
         for sample in planes.indices():
-            plane = rounded(planes.read(sample, rows, columns), dtype)
+            plane = round_to_integers(planes.read(sample, rows, columns), dtype)
             planes.write(whole, sample, rows, columns, plane)
     return whole
 
 
-def rounded(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Round to integers; what lies beyond them becomes the nearest one, and no number 0."""
+def round_to_integers(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Round to an integer type; values out of range are clipped and NaN becomes 0.
+
+    Parameters
+    ----------
+    array : array
+    dtype : dtype
+
+    Returns
+    -------
+    array of that dtype
+    """
     dtype = np.dtype(dtype)
     limits = np.iinfo(dtype)
     values = np.rint(np.asarray(array, np.float64))
     values[np.isnan(values)] = 0
-    # The largest integer of 64 bits is rounded up in floating point, to one that the type has
-    # not: what reaches that is not converted.
+    # In floating point the largest 64-bit integer is rounded up, beyond the type: do not convert
+    # values that reach it.
     above, below = values >= float(limits.max), values <= float(limits.min)
     whole = np.where(above | below, 0, values).astype(dtype)
     whole[above], whole[below] = limits.max, limits.min
@@ -110,13 +135,13 @@ def rounded(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 @contextmanager
-def disk_in_words() -> Iterator[None]:
-    """Tell in words where results that lie on disk find no room there.
+def explain_full_disk() -> Iterator[None]:
+    """Replace the OSError of a full disk by an error with a remedy.
 
     Raises
     ------
     OutputError
-        In place of the OSError.
+        When results on disk do not fit.
     """
     try:
         yield
@@ -125,28 +150,34 @@ def disk_in_words() -> Iterator[None]:
             raise
         folder = _cache or tempfile.gettempdir()
         raise OutputError(
-            f"results beyond {in_bytes(MOST_BYTES_IN_MEMORY)} lie in {folder}, where no room is "
-            "left: free some space, or choose another folder (TMPDIR; in napari the preferences)"
+            f"the disk of {folder} is full, which holds results beyond "
+            f"{format_bytes(MOST_BYTES_IN_MEMORY)}: free some space, or choose another folder "
+            "(TMPDIR; in napari the preferences)"
         ) from error
 
 
-def keep_results_in(folder: str | Path | None) -> None:
-    """Choose the folder for results beyond 2 GiB; None takes that for temporary files.
+def set_results_folder(folder: str | Path | None) -> None:
+    """Set the folder for results beyond 2 GiB.
+
+    Parameters
+    ----------
+    folder : path or None
+        None selects the folder for temporary files.
 
     Raises
     ------
     OutputError
-        When there is no such folder, or nothing can be written to it.
+        When the folder does not exist or is not writable.
     """
     global _cache
     if folder is not None and not (Path(folder).is_dir() and os.access(folder, os.W_OK)):
-        raise OutputError(f"nothing can be written to {folder}: choose another cache folder")
+        raise OutputError(f"the folder {folder} is not writable: choose another cache folder")
     _cache = None if folder is None else Path(folder)
 
 
 @lru_cache
-def _tidy(parent: Path | None) -> None:
-    """Remove what killed processes have left, once."""
+def _remove_leftovers(parent: Path | None) -> None:
+    """Remove the folders of killed processes, once."""
     remove_leftovers(parent, _PREFIX)
 
 

@@ -1,4 +1,4 @@
-"""Writing files so that nothing of a user's is lost."""
+"""Safe writing: files are complete, and no existing file is lost."""
 
 from __future__ import annotations
 
@@ -18,14 +18,19 @@ _PREFIX = ".redenoise-"
 
 
 def refuse_existing(path: str | Path, *, overwrite: bool = False) -> None:
-    """Refuse to write over a file.
+    """Refuse to overwrite a file.
+
+    Parameters
+    ----------
+    path : path
+    overwrite : bool
 
     Raises
     ------
     NameTakenError
         When the file exists and ``overwrite`` is not set.
     OutputError
-        When it is a folder.
+        When the path is a folder.
     """
     if os.path.isdir(path):
         raise OutputError(f"{path} is a folder: choose another name")
@@ -34,30 +39,36 @@ def refuse_existing(path: str | Path, *, overwrite: bool = False) -> None:
 
 
 @contextmanager
-def whole_file(path: Path, *, overwrite: bool = True, needs: int | None = None) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its name when the block ends well.
+def write_atomically(
+    path: Path, *, overwrite: bool = True, needs: int | None = None
+) -> Iterator[Path]:
+    """Provide a temporary path that is renamed to ``path`` when the block succeeds.
 
     Parameters
     ----------
     path : Path
     overwrite : bool
-        Replace what has the name then, also what came to it meanwhile.
+        Replace an existing file, even one that was created meanwhile.
     needs : int, optional
-        Bytes of the file, to be told where they do not fit.
+        Size of the file in bytes, for the error message.
+
+    Yields
+    ------
+    Path
 
     Raises
     ------
     NameTakenError
-        When there is such a file at the end, and ``overwrite`` is not set.
+        When the file exists at the end, and ``overwrite`` is not set.
     OutputError
-        When the file system refuses, in place of an OSError.
+        When the file cannot be written, in place of an OSError.
     """
     check_folder(path)
-    with _in_words(path, needs):
+    with _explain_os_error(path, needs):
         folder = TemporaryFolder.make(path.parent, _PREFIX)
         try:
             partial = folder.path / path.name
-            # Some writers make files that nobody else may read: take the usual permissions.
+            # Some writers set private permissions: restore the default ones.
             partial.touch()
             mode = partial.stat().st_mode
             yield partial
@@ -71,7 +82,7 @@ def whole_file(path: Path, *, overwrite: bool = True, needs: int | None = None) 
 
 
 def _move_to_free(partial: Path, path: Path) -> None:
-    """Give a file its name, unless that is taken: replacing would not notice."""
+    """Rename a file unless the name is taken, which os.replace would not notice."""
     try:
         path.open("x").close()
     except FileExistsError:
@@ -84,21 +95,19 @@ def _move_to_free(partial: Path, path: Path) -> None:
         raise
 
 
-def under_free_name(path: Path, write: Callable[[Path], object]) -> Path:
-    """Write a file, under a name with a number where the name is taken by now.
+def write_under_free_name(path: Path, write: Callable[[Path], object]) -> Path:
+    """Write a file, with a number appended to its name if that is taken.
 
     Parameters
     ----------
     path : Path
     write : callable
-        Writes the file under the name that it is given, and raises `NameTakenError` where that
-        name is taken.
+        Writes the file to the path that it receives, and raises `NameTakenError` if that is taken.
 
     Returns
     -------
     Path
-        Where it is: ``path``, or for ``out.tif`` the first of ``out-1.tif``, ``out-2.tif``, ...
-        that was free.
+        ``path``, or for ``out.tif`` the first free one of ``out-1.tif``, ``out-2.tif``, ...
     """
     name, numbers = path, itertools.count(1)
     while True:
@@ -113,17 +122,20 @@ def under_free_name(path: Path, write: Callable[[Path], object]) -> Path:
 
 
 def check_folder(path: str | Path) -> None:
-    """Try whether a file can be written at ``path``, before the work whose result it takes.
+    """Check that a file can be written at ``path``, and remove leftovers of killed processes.
 
-    What killed processes have left in the folder is removed.
+    Parameters
+    ----------
+    path : path
+        Its folder is created if necessary.
 
     Raises
     ------
     OutputError
-        When its folder cannot be made or written to, or does not take such a name.
+        When the folder cannot be created or written to, or does not support the name.
     """
     path = Path(path)
-    with _in_words(path):
+    with _explain_os_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, _PREFIX)
         folder = TemporaryFolder.make(path.parent, _PREFIX)
@@ -134,17 +146,17 @@ def check_folder(path: str | Path) -> None:
 
 
 def check_space(needs: Mapping[Path, int]) -> None:
-    """Refuse where the disk has no room for results, before the work.
+    """Check that the results fit on their disks.
 
     Parameters
     ----------
     needs : mapping
-        Bytes of every result, by its path or by the folder that takes it.
+        Bytes of every result, by its path or its folder.
 
     Raises
     ------
     OutputError
-        When there is less than they need together, on any of their disks.
+        When a disk has less free space than its results need.
     """
     disks: dict[int, tuple[Path, int]] = {}
     for path, size in needs.items():
@@ -156,13 +168,13 @@ def check_space(needs: Mapping[Path, int]) -> None:
         free = _free(folder)
         if free is not None and free < total:
             raise OutputError(
-                f"the results need {in_bytes(total)} in {folder} and {in_bytes(free)} are free: "
-                "free some space, or choose another folder"
+                f"the results need {format_bytes(total)} in {folder} and {format_bytes(free)} are "
+                "free: free some space, or choose another folder"
             )
 
 
-def in_bytes(size: int) -> str:
-    """A number of bytes, in words."""
+def format_bytes(size: int) -> str:
+    """Format a number of bytes with a unit."""
     for unit, value in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= value:
             return f"{size / value:.1f} {unit}"
@@ -170,12 +182,12 @@ def in_bytes(size: int) -> str:
 
 
 def _existing(path: Path) -> Path:
-    """The folder that a path is, or will be, in."""
+    """The nearest existing folder of a path."""
     return next((folder for folder in (path, *path.parents) if folder.is_dir()), Path.cwd())
 
 
 def _free(folder: Path) -> int | None:
-    """Free bytes, where the file system tells them."""
+    """Free bytes, or None if the file system does not report them."""
     try:
         usage = shutil.disk_usage(folder)
     except OSError:
@@ -184,11 +196,11 @@ def _free(folder: Path) -> int | None:
 
 
 @contextmanager
-def _in_words(path: Path, needs: int | None = None) -> Iterator[None]:
+def _explain_os_error(path: Path, needs: int | None = None) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        # Safetensors tells a full disk in a way of its own.
+        # Safetensors reports a full disk by its own error.
         reason = getattr(error, "strerror", None) or error
         raise OutputError(
             f"{path} cannot be written ({reason}{_space(path, needs)}): choose another folder, or "
@@ -200,4 +212,4 @@ def _space(path: Path, needs: int | None) -> str:
     free = _free(_existing(path.parent))
     if needs is None or free is None:
         return ""
-    return f"; it needs {in_bytes(needs)}, and {in_bytes(free)} are free"
+    return f"; it needs {format_bytes(needs)}, and {format_bytes(free)} are free"

@@ -1,4 +1,4 @@
-"""Pixel size, units and frame interval, as far as a TIFF can hold them."""
+"""Pixel size, units and frame interval that a TIFF can hold."""
 
 from __future__ import annotations
 
@@ -18,70 +18,76 @@ _SIZES = {"spacing": "distance of planes", "finterval": "frame interval"}
 
 @dataclass(frozen=True)
 class Scale:
-    """What is written of a scale.
+    """The scale that is written to a TIFF.
 
     Attributes
     ----------
     metadata : dict
-        ``spacing``, ``unit`` and ``finterval`` in ImageJ's terms, where they are known.
+        ``spacing``, ``unit`` and ``finterval`` in ImageJ's terms, if known.
     resolution : tuple of (int, int), or None
-        Pixels per unit along x and y, as TIFF holds them.
+        Pixels per unit along x and y, as fractions.
     unit : int or None
         The ``ResolutionUnit`` of TIFF.
-    left_out : tuple of str
-        In words, what the source says that cannot be written.
+    lost_metadata : tuple of str
+        Descriptions of the metadata that cannot be written.
     """
 
     metadata: dict[str, Any] = field(default_factory=dict)
     resolution: tuple[Rational, Rational] | None = None
     unit: int | None = None
-    left_out: tuple[str, ...] = ()
+    lost_metadata: tuple[str, ...] = ()
 
 
 def scale_of(metadata: Mapping[str, Any], resolution: Any, unit: Any) -> Scale:
-    """Keep of a scale what a file can say: sizes above 0, and units that are text.
+    """Select the scale that a file can hold: sizes above 0, and units that are text.
 
     Parameters
     ----------
     metadata : mapping
-        Of the source; only its scale is looked at.
+        Of the source; only its scale is used.
     resolution : tuple of float, or None
         Pixels per unit along x and y.
     unit : int or None
         The ``ResolutionUnit`` of TIFF.
+
+    Returns
+    -------
+    Scale
     """
     kept: dict[str, Any] = {}
-    left_out: list[str] = []
+    lost_metadata: list[str] = []
     rationals = None if resolution is None else tuple(map(_rational, resolution))
     if rationals is not None and (len(rationals) != 2 or None in rationals):
-        left_out.append(f"the resolution {resolution} pixels per unit")
+        lost_metadata.append(f"the resolution {resolution} pixels per unit")
         rationals = None
     for name, words in _SIZES.items():
         size = as_number(metadata.get(name))
         if size is not None and 0 < size < math.inf:
             kept[name] = size
         elif metadata.get(name) is not None:
-            left_out.append(f"the {words} {metadata[name]!r}")
+            lost_metadata.append(f"the {words} {metadata[name]!r}")
     text = metadata.get("unit")
     if isinstance(text, str) and text and text.isprintable():
         kept["unit"] = text
     elif text is not None:
-        left_out.append(f"the unit {text!r}")
+        lost_metadata.append(f"the unit {text!r}")
     if resolution is not None and rationals is None:
-        # Readers take a unit without a resolution for pixels of the size 1.
-        left_out += [f"the {what} with it" for what in ("unit", "spacing") if kept.pop(what, None)]
+        # Readers interpret a unit without a resolution as a pixel size of 1.
+        lost_metadata += [
+            f"the {what} with it" for what in ("unit", "spacing") if kept.pop(what, None)
+        ]
     valid = {int(known) for known in tifffile.RESUNIT}
     number = unit if unit in valid else int(tifffile.RESUNIT.NONE)
     return Scale(
         kept,
         rationals,  # type: ignore[arg-type]
         None if unit is None or rationals is None else number,
-        tuple(left_out),
+        tuple(lost_metadata),
     )
 
 
 def as_number(value: Any) -> float | None:
-    """A number of metadata, which may be text or anything else; None where it is none."""
+    """Convert a metadata value to a number; None if that is not possible."""
     if isinstance(value, bool):
         return None
     try:
@@ -91,7 +97,7 @@ def as_number(value: Any) -> float | None:
 
 
 def per_unit(value: Any) -> float | None:
-    """A resolution as a TIFF's tag holds it, two integers as a rule; None where it is not known."""
+    """Convert a resolution tag, usually a fraction, to a number; None if it is unknown."""
     try:
         numerator, denominator = value
         value = numerator / denominator
@@ -103,10 +109,10 @@ def per_unit(value: Any) -> float | None:
 
 
 def _rational(value: Any) -> Rational | None:
-    """The nearest fraction of two integers of 32 bits; None where none is near."""
+    """The nearest fraction of two 32-bit integers; None if the value is out of range."""
     number = as_number(value)
     if number is None or not 1 / _MOST <= number <= _MOST:
         return None
-    # Both parts have to fit, and numbers above 1 have the larger numerator.
+    # Both parts must fit: above 1 the numerator is the larger one.
     fraction = Fraction(number).limit_denominator(int(min(_MOST, _MOST / number)))
     return fraction.numerator, fraction.denominator

@@ -1,4 +1,4 @@
-"""Temporary folders, which the next run removes where the process that made them was killed."""
+"""Temporary folders; the next run removes those of killed processes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ LOCK, OWNER = ".redenoise-lock", ".redenoise-owner"
 
 @dataclass(frozen=True)
 class TemporaryFolder:
-    """A folder that counts as in use for as long as this process lives.
+    """A folder that counts as in use while this process runs.
 
-    The operating system gives the lock up when the process ends, however it ends: a number of a
-    process would be given to another one in time.
+    The operating system releases the lock when the process ends. A process number would be reused.
     """
 
     path: Path
@@ -27,38 +26,38 @@ class TemporaryFolder:
 
     @classmethod
     def make(cls, parent: Path | None, prefix: str) -> TemporaryFolder:
-        """Make a new folder; parent None takes that for temporary files.
+        """Make a new folder; parent None selects the folder for temporary files.
 
         Raises
         ------
         OSError
-            When the file system refuses.
+            When the folder cannot be created.
         """
         path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         lock = _lock(path)
         try:
             lock.acquire(blocking=False)
         except (OSError, NotImplementedError, Timeout):
-            # A file system without locks: nobody can tell later whether the folder is in use.
+            # Without locks nobody can tell later whether the folder is in use.
             return cls(path, None)
-        # Last, since a folder without an owner is left alone. A lock of another computer on a
-        # shared file system may not be seen here, so that only the owner's computer removes it.
+        # Last, since folders without an owner are kept. Locks of other computers may be invisible
+        # on shared file systems, so only the owner's computer removes a folder.
         with contextlib.suppress(OSError):
             (path / OWNER).write_text(_this_computer(), encoding="utf-8")
         return cls(path, lock)
 
     def remove(self) -> None:
-        """Remove the folder with all that it holds."""
+        """Remove the folder and its content."""
         if self.lock is not None:
-            # Not together: Windows removes no file that is open.
+            # First, since Windows cannot remove open files.
             self.lock.release()
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 def remove_leftovers(parent: Path | None, prefix: str) -> None:
-    """Remove the folders whose process is gone; parent None takes that for temporary files.
+    """Remove the folders of ended processes; parent None selects the folder for temporary files.
 
-    Those of living processes, of other computers, and what cannot be told stay.
+    Folders of running processes, other computers and unknown owners are kept.
     """
     with contextlib.suppress(OSError):
         for path in Path(parent or tempfile.gettempdir()).glob(f"{prefix}*"):
@@ -79,7 +78,7 @@ def _is_left_over(path: Path) -> bool:
 
 
 def _lock(path: Path) -> FileLock:
-    # Held by the process and not by the thread that asked for it.
+    # Held by the process, not by the thread.
     return FileLock(path / LOCK, thread_local=False)
 
 

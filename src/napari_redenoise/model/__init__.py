@@ -1,32 +1,31 @@
-"""One model: how it is planned, trained, judged, used and kept."""
+"""The model: plan, training, hold-out test, prediction, snapshots and files."""
 
 from napari_redenoise.inference import TileDone
+from napari_redenoise.model._denoise import denoise, measure_noise
 from napari_redenoise.model._judgement import Judgement, judgement_in_words
-from napari_redenoise.model._material import (
-    Material,
-    draws_of,
-    figures,
-    make_objective,
-    shows_draws,
-    usable_alone,
-)
 from napari_redenoise.model._noise_reports import ChannelStack, noise_reports
-from napari_redenoise.model._one_call import denoise, measure_noise
 from napari_redenoise.model._plan import LINES_IN_WORDS, TrainingPlan
 from napari_redenoise.model._prediction import Result
 from napari_redenoise.model._pretrained import is_fine_tuned, resolve_start
-from napari_redenoise.model._previews import SHARE as PREVIEW_SHARE
-from napari_redenoise.model._previews import PreviewDone, Window
+from napari_redenoise.model._previews import PREVIEW_SHARE, PreviewDone, Window
 from napari_redenoise.model._redenoiser import Redenoiser
 from napari_redenoise.model._reproduce import as_command, as_python
 from napari_redenoise.model._run import TrainingEvent
 from napari_redenoise.model._session import Session
 from napari_redenoise.model._snapshots import Snapshot
 from napari_redenoise.model._timing import estimate_seconds, steps_within
+from napari_redenoise.model._training_images import (
+    TrainingImages,
+    compare_usable,
+    make_draws,
+    make_objective,
+    normalise_noise,
+    should_recorrupt,
+)
 from napari_redenoise.training import StepDone
 
 Event = StepDone | PreviewDone | Judgement | TileDone
-"""What training and prediction tell."""
+"""Event of training or prediction."""
 
 __all__ = [
     "LINES_IN_WORDS",
@@ -34,7 +33,6 @@ __all__ = [
     "ChannelStack",
     "Event",
     "Judgement",
-    "Material",
     "PreviewDone",
     "Redenoiser",
     "Result",
@@ -43,21 +41,22 @@ __all__ = [
     "StepDone",
     "TileDone",
     "TrainingEvent",
+    "TrainingImages",
     "TrainingPlan",
     "Window",
     "as_command",
     "as_python",
+    "compare_usable",
     "denoise",
-    "draws_of",
     "estimate_seconds",
-    "figures",
     "is_fine_tuned",
     "judgement_in_words",
+    "make_draws",
     "make_objective",
     "measure_noise",
     "noise_reports",
+    "normalise_noise",
     "resolve_start",
-    "shows_draws",
+    "should_recorrupt",
     "steps_within",
-    "usable_alone",
 ]

@@ -1,35 +1,38 @@
-"""What is decided after a fine-tuning: how much of it is delivered."""
+"""The decision after fine-tuning: how much of it is kept."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from pydantic import ConfigDict
+
+from napari_redenoise.config import JsonDataclass
 
 EXPECTED, SPREAD = 0.7, 0.4
-"""Where the least error lies before anything was measured, and its standard deviation."""
+"""Prior mean of the best share, and its standard deviation."""
 
 DOUBT = 0.15
 """Systematic error of a judge."""
 
-WHOLE = 0.05
-"""Shares so near to an end are taken for it."""
+ROUNDED = 0.05
+"""Shares this close to 0 or 1 are rounded to it."""
 
-MOST_LOST = 0.0116
-"""Of the squared error: 0.05 dB, which may be lost where the judge errs by its standard error."""
+MAX_LOSS = 0.0116
+"""Share of the squared error, 0.05 dB, that may be lost by one standard error of an estimate."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """How far to go from the pretrained to the fine-tuned weights, by one judge.
+    """An estimate of the best share of the fine-tuning.
 
     Attributes
     ----------
     share : float
-        With the least expected error: 0 stays, 1 is the fine-tuned network.
+        Share with the least expected error: 0 is the pretrained network, 1 the fine-tuned one.
     error : float
-        Standard error of it.
+        Standard error of the share.
     """
 
     share: float
@@ -37,20 +40,24 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What was decided after a fine-tuning.
+class Judgement(JsonDataclass):
+    """The decision after fine-tuning.
 
     Attributes
     ----------
     step : int
-        Of the training, counted over all of the model's.
+        Training step, counted over all trainings of the model.
     share : float
-        Of the way from the pretrained to the fine-tuned weights, which is delivered.
+        Share of the fine-tuning that is kept: weights are interpolated from the pretrained (0) to
+        the fine-tuned ones (1).
     change : float
-        Mean square of what fine-tuning changed, over the expected error of the pretrained result.
+        Mean square of the change by fine-tuning over the expected squared error of the pretrained
+        result.
     estimates : dict
-        `Estimate` by the name of the judge; empty where nothing could be judged.
+        `Estimate` by its name; empty where nothing could be estimated.
     """
+
+    __pydantic_config__ = ConfigDict(ser_json_inf_nan="null")
 
     step: int
     share: float
@@ -58,25 +65,12 @@ class Judgement:
     estimates: dict[str, Estimate]
 
     def in_words(self) -> str:
-        """What was decided, in one sentence."""
+        """Describe the decision in one sentence."""
         return judgement_in_words(self.share)
-
-    def describe(self) -> dict[str, Any]:
-        """As JSON has it."""
-        known = {
-            name: {"share": _json(one.share), "error": _json(one.error)}
-            for name, one in self.estimates.items()
-        }
-        return {
-            "step": self.step,
-            "share": self.share,
-            "change": _json(self.change),
-            "estimates": known,
-        }
 
 
 def judgement_in_words(share: float) -> str:
-    """What is delivered of a fine-tuning, in one sentence."""
+    """Describe the share of the fine-tuning that is kept, in one sentence."""
     if share == 0:
         return "Fine-tuning did not improve this image; the pretrained result is kept"
     if share == 1:
@@ -88,20 +82,12 @@ def judgement_in_words(share: float) -> str:
 
 
 def share_of(estimates: Sequence[Estimate], change: float = 0.0) -> float:
-    """How far to go, by the judge that trusts fine-tuning least.
+    """Choose the share of the fine-tuning by the lowest of several estimates.
 
-    Parameters
-    ----------
-    estimates : sequence of Estimate
-    change : float
-        As of `Judgement`.
-
-    Notes
-    -----
-    Each judge has the benefit of a standard error, or the least of three would be too low by
-    chance. What it cannot tell leaves the expected share. But with the least error at a share s the
-    error at w is larger than at 0 by ``change * (w**2 - 2 w s)`` of itself: that may be 0.05 dB
-    where s is a standard error lower than estimated, and no more.
+    One standard error is added to every estimate, or the lowest of three would be too low by
+    chance. The prior share is combined with it by their uncertainties. With the best share s, the
+    error at w exceeds that at 0 by ``change * (w**2 - 2 w s)``, relatively. This is limited to
+    0.05 dB for an s that is one standard error lower than estimated.
     """
     if not estimates:
         return EXPECTED
@@ -112,9 +98,5 @@ def share_of(estimates: Sequence[Estimate], change: float = 0.0) -> float:
     share = EXPECTED + weight * (least.share + least.error - EXPECTED)
     if change > 0:
         low = max(least.share - least.error, 0.0)
-        share = min(share, low + math.sqrt(low**2 + MOST_LOST / change))
-    return 0.0 if share < WHOLE else 1.0 if share > 1 - WHOLE else share
-
-
-def _json(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+        share = min(share, low + math.sqrt(low**2 + MAX_LOSS / change))
+    return 0.0 if share < ROUNDED else 1.0 if share > 1 - ROUNDED else share

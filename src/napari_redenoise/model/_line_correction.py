@@ -1,9 +1,10 @@
-"""Offsets of rows and columns, found by the pretrained network, and subtracted."""
+"""Line correction: offsets of rows and columns, measured with the pretrained network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from napari_redenoise.data import (
     Normalisation,
     Planes,
     is_missing,
+    mask_missing,
     measure,
-    measured,
-    middle_window,
+    read_middle,
 )
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import InputError
@@ -31,20 +32,12 @@ Sample = tuple[int, ...]
 Stop = Callable[[], bool] | None
 
 _FAR = 64
-"""Pixels around a window that tell what was measured in it."""
+"""Pixels around a window that show which of its pixels are missing."""
 
 
 @dataclass(frozen=True)
 class CorrectedPlanes(Planes):
-    """Planes less the offsets of their rows and columns, float32.
-
-    Parameters
-    ----------
-    array, axes, region
-        As of `Planes`.
-    offsets : mapping
-        Of every sample, those of every channel.
-    """
+    """Planes minus the offsets of their rows and columns, float32."""
 
     offsets: Mapping[Sample, tuple[Offsets, ...]] = field(
         default_factory=dict, compare=False, repr=False
@@ -53,14 +46,14 @@ class CorrectedPlanes(Planes):
     def read(self, sample: Sample, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Read a window, shape (channels, rows, columns), float32."""
         (more_rows, inner_rows), (more_columns, inner_columns) = (
-            _wider(lines, size) for lines, size in ((rows, self.height), (columns, self.width))
+            _widen(lines, size) for lines, size in ((rows, self.height), (columns, self.width))
         )
         wide = super().read(sample, more_rows, more_columns)
         offsets = [
-            found.rows[more_rows, None] + found.columns[more_columns]
-            for found in self.offsets[sample]
+            channel.rows[more_rows, None] + channel.columns[more_columns]
+            for channel in self.offsets[sample]
         ]
-        # Where nothing was measured there are no offsets.
+        # Missing pixels have no offsets.
         corrected = wide - np.where(is_missing(wide), 0.0, offsets)
         return corrected[:, inner_rows, inner_columns].astype(np.float32)
 
@@ -73,31 +66,10 @@ def correct_lines(
     samples: Iterable[Sample] | None = None,
     known: dict[Sample, tuple[Offsets, ...]] | None = None,
 ) -> Planes:
-    """Find the line offsets of every plane, which takes up to three predictions of each.
+    """Subtract the line offsets of every plane, measured by up to three predictions each.
 
-    Parameters
-    ----------
-    planes : Planes
-    lines : {"none", "rows", "columns", "both"}
-    device : torch.device
-        Where offsets are found.
-    should_stop : callable, optional
-        Leaves the search.
-    samples : iterable of tuple, optional
-        Which ones are read of what is returned; default all.
-    known : dict, optional
-        Offsets of samples that were found before; new ones are added.
-
-    Returns
-    -------
-    Planes
-        The same ones less their offsets, whose mean is 0: the brightness stays. Reading them only
-        subtracts.
-
-    Raises
-    ------
-    Interrupted
-        Once ``should_stop()`` is true.
+    Only the given samples can be read then. Offsets in ``known`` are not measured again, and new
+    ones are added to it. `Interrupted` is raised when stopped.
     """
     if lines == "none":
         return planes
@@ -111,38 +83,34 @@ def correct_lines(
 def _offsets(
     planes: Planes, sample: Sample, lines: Lines, device: torch.device, should_stop: Stop
 ) -> tuple[Offsets, ...]:
-    """Of every channel of a sample."""
+    """Measure the offsets of every channel of a sample; 0 for constant channels."""
     whole = planes.read(sample, slice(0, planes.height), slice(0, planes.width))
-    return tuple(_channel_offsets(plane, lines, device, should_stop) for plane in whole)
-
-
-def _channel_offsets(
-    plane: npt.NDArray[Any], lines: Lines, device: torch.device, should_stop: Stop
-) -> Offsets:
-    """Of one plane (rows, columns); 0 where it has one value only."""
-    normalisation = _normalisation(plane)
-    if normalisation is None:
-        return Offsets(*map(np.zeros, plane.shape))
-
-    def denoise(noisy: Plane) -> Plane:
-        return _denoised(noisy, normalisation, device, should_stop)
-
-    return line_offsets(measured(plane, outliers=True), lines, denoise)
+    offsets = []
+    for plane in whole:
+        normalisation = _normalisation(plane)
+        if normalisation is None:
+            offsets.append(Offsets(*map(np.zeros, plane.shape)))
+            continue
+        denoise = partial(
+            _denoise, normalisation=normalisation, device=device, should_stop=should_stop
+        )
+        offsets.append(line_offsets(mask_missing(plane, keep_outliers=True), lines, denoise))
+    return tuple(offsets)
 
 
 def _normalisation(plane: npt.NDArray[Any]) -> Normalisation | None:
-    """By the middle of a plane; None where that holds one value only, or no numbers."""
+    """Measure it in the middle of a plane; return None where that is constant or missing."""
     planes = Planes(plane, "YX")
     try:
-        return measure([measured(planes.read((), *middle_window(planes, ())))])
+        return measure([read_middle(planes)])
     except InputError:
         return None
 
 
-def _denoised(
+def _denoise(
     noisy: Plane, normalisation: Normalisation, device: torch.device, should_stop: Stop
 ) -> Plane:
-    """A plane (rows, columns) by the pretrained network as it is."""
+    """Denoise a plane (rows, columns) by the pretrained network."""
     denoised = np.empty(noisy.shape, np.float32)
     for _ in predict_in_tiles(
         pretrained_denoiser(device),
@@ -153,7 +121,7 @@ def _denoised(
         device,
         None,
         should_stop,
-        mirrored=False,
+        tta=False,
         dtype=training_dtype(device, "auto"),
     ):
         pass
@@ -162,8 +130,8 @@ def _denoised(
     return denoised
 
 
-def _wider(lines: slice, size: int) -> tuple[slice, slice]:
-    """A slice with some more on both sides, and where in it the slice is."""
+def _widen(lines: slice, size: int) -> tuple[slice, slice]:
+    """Extend a slice on both sides; return it and the position of the slice in it."""
     start, stop, _ = lines.indices(size)
     first, last = max(0, start - _FAR), min(size, stop + _FAR)
     return slice(first, last), slice(start - first, stop - first)

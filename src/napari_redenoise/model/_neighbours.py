@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from napari_redenoise.config import Config
-from napari_redenoise.data import Planes, Shown, measure, measured, middle_window
+from napari_redenoise.data import NetworkInput, Planes, mask_missing, measure, middle_window
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import normalised_context
 from napari_redenoise.model._pretrained import for_image, pretrained_network
@@ -84,7 +84,7 @@ def _windows(planes: Planes) -> list[tuple[Tensor, Tensor]]:
         rows, columns = middle_window(planes, sample, SIDE)
         window = planes.read(sample, rows, columns)
         try:
-            normalisation = measure([measured(window)])
+            normalisation = measure([mask_missing(window)])
         except InputError:
             continue
         around = [
@@ -93,6 +93,6 @@ def _windows(planes: Planes) -> list[tuple[Tensor, Tensor]]:
         ]
         context = normalised_context(around, window, normalisation)
         if context is not None:
-            noisy = torch.from_numpy(Shown.of(window, normalisation).image)
+            noisy = torch.from_numpy(NetworkInput.of(window, normalisation).image)
             found.append((noisy[None], context[None]))
     return found

@@ -1,4 +1,4 @@
-"""The noise of the channels of an image, measured with the pretrained network as the denoiser."""
+"""Noise reports of an image, with the residual of the pretrained network."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from napari_redenoise.data import Planes, measure, measured, middle_window, some_pixels
+from napari_redenoise.data import (
+    Planes,
+    mask_missing,
+    measure,
+    read_middle,
+    representative_subset,
+)
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import InputError
-from napari_redenoise.inference import predict_window
+from napari_redenoise.inference import predict_tile
 from napari_redenoise.model._pretrained import pretrained_denoiser
 from napari_redenoise.noise import (
     NoiseReport,
@@ -26,17 +32,17 @@ from napari_redenoise.noise import (
 Plane = npt.NDArray[np.float64]
 
 _SIDE = 384
-"""Pixels of the window whose residual is measured; a fraction of a second."""
+"""Pixels; side of the window whose residual is measured."""
 
-_TRIED = 8
-"""Planes of which one has to hold more than one value."""
+_MAX_TRIED = 8
+"""Planes that are tried until one is not constant."""
 
 _DEVICE = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class ChannelStack:
-    """One channel of an image as a stack of planes, NaN where nothing was measured."""
+    """One channel of an image as a stack of planes, NaN at missing pixels."""
 
     planes: Planes
     channel: int
@@ -55,7 +61,7 @@ class ChannelStack:
         number, rows, columns = key
         sizes = self.planes.sample_shape
         sample = tuple(int(part) for part in np.unravel_index(number, sizes)) if sizes else ()
-        return measured(self.planes.read(sample, rows, columns)[self.channel])
+        return mask_missing(self.planes.read(sample, rows, columns)[self.channel])
 
 
 def noise_reports(
@@ -67,11 +73,11 @@ def noise_reports(
     ----------
     planes : Planes
     ask_denoiser : bool
-        Whether to measure the residual of the pretrained network too, where the noise is not white
-        or its variance not known. There is none for several channels.
+        Whether to measure the residual of the pretrained network, too, where the noise is not white
+        or of unknown variance. Images of several channels have no residual.
     always : bool
-        Whether to measure it in any case, as where that network is used as it is: fine-tuned by
-        R2R it learns what is structure.
+        Whether to measure the residual of white noise, too: without fine-tuning the pretrained
+        network may remove structure.
 
     Returns
     -------
@@ -80,65 +86,48 @@ def noise_reports(
     Raises
     ------
     InputError
-        When the image is too small, or every channel holds one value only.
+        When the image is too small, or every channel is constant.
     """
-    found = [_report_or_error(planes, channel) for channel in range(planes.channels)]
-    reports = tuple(report for report in found if isinstance(report, NoiseReport))
-    if not reports:
-        raise next(error for error in found if isinstance(error, InputError))
-    if len(reports) < len(found):
-        # An unused channel has no noise, and says nothing of the others.
-        return tuple(one if isinstance(one, NoiseReport) else without_noise() for one in found)
+    reports, errors = [], []
+    for channel in range(planes.channels):
+        try:
+            reports.append(estimate_noise(ChannelStack(planes, channel)))
+        except InputError as error:
+            reports.append(without_noise())
+            errors.append(error)
+    if len(errors) == len(reports):
+        raise errors[0]
     if not ask_denoiser or len(reports) > 1:
-        return reports
+        return tuple(reports)
     if not always and diagnose(reports, fine_tuning=True).objective == "r2r":
-        return reports
+        return tuple(reports)
     return (replace(reports[0], residual=pretrained_residual(planes, reports[0])),)
 
 
-def _report_or_error(planes: Planes, channel: int) -> NoiseReport | InputError:
-    try:
-        return estimate_noise(ChannelStack(planes, channel))
-    except InputError as error:
-        return error
-
-
 def pretrained_residual(planes: Planes, report: NoiseReport) -> ResidualNoise | None:
-    """Measure the residual of the pretrained network in one window of an image.
+    """Measure the residual of the pretrained network in one window of a single-channel image.
 
-    Parameters
-    ----------
-    planes : Planes
-        Of one channel.
-    report : NoiseReport
-        Of the same image.
-
-    Returns
-    -------
-    ResidualNoise or None
-        None where no block holds two values.
+    Returns None where every block is constant or has missing pixels.
     """
     window = _window(planes)
     if window is None:
         return None
-    return residual_noise(window, report, _pretrained, is_one_of_many=len(planes) > 1)
+    return residual_noise(window, report, _denoise, is_one_of_many=len(planes) > 1)
 
 
-def _pretrained(plane: Plane) -> npt.NDArray[Any]:
-    """Denoise a plane by the pretrained network as it is."""
+def _denoise(plane: Plane) -> npt.NDArray[Any]:
     network, dtype = pretrained_denoiser(_DEVICE), training_dtype(_DEVICE, "auto")
     window = plane[None]
-    return np.asarray(predict_window(network, window, measure([window]), dtype).denoised[0])
+    return np.asarray(predict_tile(network, window, measure([window]), dtype).denoised[0])
 
 
 def _window(planes: Planes) -> Plane | None:
-    """The middle (rows, columns) of a plane that can be normalised."""
-    some = some_pixels(planes, _SIDE**2, _SIDE)
+    """Read the middle (rows, columns) of a plane that is not constant."""
+    some = representative_subset(planes, _SIDE**2, _SIDE)
     samples = list(some.indices())
     middle = len(samples) // 2
-    for number in sorted(range(len(samples)), key=lambda number: abs(number - middle))[:_TRIED]:
-        window = middle_window(some, samples[number], _SIDE)
-        noisy = measured(some.read(samples[number], *window)).astype(np.float64)
+    for number in sorted(range(len(samples)), key=lambda number: abs(number - middle))[:_MAX_TRIED]:
+        noisy = read_middle(some, samples[number], _SIDE).astype(np.float64)
         try:
             measure([noisy])
         except InputError:

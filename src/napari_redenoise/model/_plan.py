@@ -1,17 +1,16 @@
-"""What a run will do: found and decided once, before it."""
+"""The plan of a run: every setting and measurement is decided before it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 
-from napari_redenoise.config import Config, Lines, ObjectiveConfig
+from napari_redenoise.config import Config, JsonDataclass, Lines
 from napari_redenoise.errors import InputError
-from napari_redenoise.model._material import Material
 from napari_redenoise.model._neighbours import settle_context
+from napari_redenoise.model._training_images import TrainingImages
 from napari_redenoise.noise import (
     Diagnosis,
     NoiseReport,
@@ -30,20 +29,21 @@ LINES_IN_WORDS: dict[Lines, str] = {
 
 
 @dataclass(frozen=True)
-class TrainingPlan:
-    """What a run does, with nothing left open, and what that rests on.
+class TrainingPlan(JsonDataclass):
+    """All settings of a run, and the measurements behind them.
 
     Attributes
     ----------
     asked : Config
-        As the user asked for it.
+        Configuration as the user gave it.
     config : Config
-        As it is run: channels, start, objective, noise and line correction are settled.
+        Configuration as it is run: channels, start, objective, noise and line correction are
+        decided.
     reports : tuple of NoiseReport
-        The noise of every channel, after the line correction; empty where the run does not depend
-        on it, or it cannot be measured.
+        Noise of every channel, after the line correction. Empty where the run does not depend on
+        it, or it cannot be measured.
     diagnosis : Diagnosis or None
-        What the reports mean; None where the run does not depend on it.
+        Diagnosis of the reports; None where the run does not depend on it.
     """
 
     asked: Config
@@ -53,22 +53,22 @@ class TrainingPlan:
 
     @property
     def lines(self) -> Lines:
-        """Which lines are corrected."""
+        """Lines that are corrected."""
         lines = self.config.objective.lines
         return "none" if lines == "auto" else lines
 
     @property
     def is_fine_tuning(self) -> bool:
-        """Whether the run begins with pretrained weights."""
+        """Whether the run starts from pretrained weights."""
         return self.config.training.start == "pretrained"
 
     @property
-    def knows_structure(self) -> bool:
-        """Whether the pretrained network knows the structure of the image, as far as was found."""
+    def is_structure_known(self) -> bool:
+        """Whether the pretrained network knows the structure of the image, if measured."""
         return self.diagnosis is None or self.diagnosis.case != "unknown structure"
 
     def with_steps(self, steps: int) -> TrainingPlan:
-        """The same run of so many steps.
+        """Change the number of training steps.
 
         Parameters
         ----------
@@ -82,18 +82,18 @@ class TrainingPlan:
         return replace(self, asked=self.asked.replace(changes), config=self.config.replace(changes))
 
     def sentences(self) -> Iterator[str]:
-        """What was found and decided.
+        """Describe the measurements and decisions.
 
         Yields
         ------
         str
-            A line each.
+            One line each.
         """
         if self.lines != "none":
             yield f"line correction: offsets of {LINES_IN_WORDS[self.lines]} are subtracted"
         objective = self.config.objective
         if self.config.training.total_steps == 0:
-            if self.is_fine_tuning and not self.knows_structure:
+            if self.is_fine_tuning and not self.is_structure_known:
                 yield (
                     f"caution: the pretrained network would {structure_in_words(self.reports[0])}: "
                     "it does not know such structure, so fine-tune it to keep the structure"
@@ -105,7 +105,7 @@ class TrainingPlan:
             yield self.noise_sentence()
 
     def noise_sentence(self) -> str:
-        """What R2R draws from.
+        """Describe the noise that R2R draws.
 
         Returns
         -------
@@ -114,143 +114,64 @@ class TrainingPlan:
         noise = self.config.objective.noise
         return "objective r2r" if noise is None else f"objective r2r: {noise_in_words(noise)}"
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values; `from_json` makes the same plan of them.
-
-        Returns
-        -------
-        dict
-        """
-        return {
-            "asked": self.asked.model_dump(mode="json"),
-            "config": self.config.model_dump(mode="json"),
-            "reports": [report.as_json() for report in self.reports],
-            "diagnosis": None if self.diagnosis is None else self.diagnosis.as_json(),
-        }
-
-    @classmethod
-    def of_file(cls, config: Config, values: dict[str, Any] | None) -> TrainingPlan:
-        """The plan of a model file; one of its configuration alone where it holds none.
-
-        Parameters
-        ----------
-        config : Config
-        values : dict or None
-            Of `as_json`.
-
-        Returns
-        -------
-        TrainingPlan
-
-        Raises
-        ------
-        ConfigError, KeyError, TypeError, ValueError
-            When the values are no plan.
-        """
-        return cls(config, config) if values is None else cls.from_json(values)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> TrainingPlan:
-        """Make the plan that `as_json` wrote.
-
-        Parameters
-        ----------
-        values : dict
-
-        Returns
-        -------
-        TrainingPlan
-
-        Raises
-        ------
-        ConfigError, KeyError, TypeError, ValueError
-            When the values are no plan.
-        """
-        diagnosis = values["diagnosis"]
-        return cls(
-            Config(**values["asked"]),
-            Config(**values["config"]),
-            tuple(NoiseReport.from_json(report) for report in values["reports"]),
-            None if diagnosis is None else Diagnosis.from_json(diagnosis),
-        )
-
 
 def make_plan(
     asked: Config,
-    material: Material,
+    images: TrainingImages,
     device: torch.device,
     should_stop: Callable[[], bool] | None = None,
     *,
     settled: Config | None = None,
     reports: Sequence[NoiseReport] | None = None,
 ) -> TrainingPlan:
-    """Find and decide what a run does.
+    """Measure the noise where a setting depends on it, and decide all settings of a run.
 
-    Measures the noise where something depends on it: once, and once more after a line correction.
-
-    Parameters
-    ----------
-    asked : Config
-    material : Material
-        What is trained on.
-    device : torch.device
-        Where line offsets are found.
-    should_stop : callable, optional
-        Leaves the line correction.
-    settled : Config, optional
-        What was asked for, with what `settle_context` settles; else it is settled here.
-    reports : sequence of NoiseReport, optional
-        What is known of the noise.
+    The noise is measured again after a line correction. ``settled`` is the result of
+    `settle_context`, or the settings of a resumed training; with ``reports`` the image is not
+    measured.
 
     Raises
     ------
     ConfigError
-        When random weights would be left as they are.
+        When random weights are not trained.
     InputError
-        When R2R was asked for, and the noise that it learns from cannot be told.
+        When R2R was chosen and its noise cannot be measured.
     Interrupted
         When stopped.
     """
-    config = settled or settle_context(asked, material.planes, device)
-    if not config.objective.depends_on_noise:
-        lines = "none" if config.objective.lines == "auto" else config.objective.lines
+    config = settled or settle_context(asked, images.planes, device)
+    objective, trains = config.objective, config.training.total_steps > 0
+    if not objective.depends_on_noise:
+        lines = "none" if objective.lines == "auto" else objective.lines
         return TrainingPlan(asked, config.replace({"objective.lines": lines}))
-    learns, ask_denoiser = config.training.total_steps > 0, config.training.start == "pretrained"
-    # What is predicted with pretrained weights as they are is not kept by any training.
-    always = ask_denoiser and not learns
-    reports = tuple(reports or _reports(material, ask_denoiser=ask_denoiser, always=always))
-    if not ask_denoiser:
-        reports = tuple(replace(report, residual=None) for report in reports)
-    found = diagnose(reports, fine_tuning=ask_denoiser)
-    lines = found.lines if config.objective.lines == "auto" else config.objective.lines
-    if learns and lines != "none":
-        material = material.corrected(lines, device, should_stop)
-        reports = _reports(material, ask_denoiser=ask_denoiser) or reports
-        found = diagnose(reports, fine_tuning=ask_denoiser)
+    fine_tuning = config.training.start == "pretrained"
+    if not reports:
+        # Without training, the pretrained network may remove structure of white noise, too.
+        reports = _measure(images, ask_denoiser=fine_tuning, always=fine_tuning and not trains)
+    if not fine_tuning:
+        reports = [replace(report, residual=None) for report in reports]
+    diagnosis = diagnose(reports, fine_tuning=fine_tuning)
+    lines = diagnosis.lines if objective.lines == "auto" else objective.lines
+    if trains and lines != "none":
+        images = images.corrected(lines, device, should_stop)
+        reports = _measure(images, ask_denoiser=fine_tuning) or reports
+        diagnosis = diagnose(reports, fine_tuning=fine_tuning)
     changes: dict[str, object] = {"lines": lines}
-    if learns:
-        # Measured again to say what is wrong with an image of which nothing could be measured.
-        changes |= _objective(config.objective, found, lambda: reports or material.noise())
-    config = config.replace({f"objective.{name}": value for name, value in changes.items()})
-    return TrainingPlan(asked, config, reports, found)
+    if trains and objective.kind == "r2r":
+        # Without a report, the measurement raises the error again.
+        changes |= {"noise": sampling_noise(reports or images.noise())}
+    elif trains:
+        changes |= {name: getattr(diagnosis, name) for name in ("mask_shape", "noise")}
+        changes |= {"kind": diagnosis.objective}
+    decided = config.replace({f"objective.{name}": value for name, value in changes.items()})
+    return TrainingPlan(asked, decided, tuple(reports), diagnosis)
 
 
-def _reports(
-    material: Material, *, ask_denoiser: bool, always: bool = False
+def _measure(
+    images: TrainingImages, *, ask_denoiser: bool, always: bool = False
 ) -> tuple[NoiseReport, ...]:
-    """Of every channel; none where the noise cannot be measured."""
+    """Measure every channel; return nothing where the noise cannot be measured."""
     try:
-        return material.noise(ask_denoiser=ask_denoiser, always=always)
+        return images.noise(ask_denoiser=ask_denoiser, always=always)
     except InputError:
         return ()
-
-
-def _objective(
-    objective: ObjectiveConfig,
-    found: Diagnosis,
-    reports: Callable[[], tuple[NoiseReport, ...]],
-) -> dict[str, object]:
-    """Fields of the objective that follow from the noise."""
-    if objective.kind == "r2r":
-        return {"noise": sampling_noise(reports())}
-    return {"kind": found.objective, "mask_shape": found.mask_shape, "noise": found.noise}

@@ -1,4 +1,4 @@
-"""Weights that come with the package, to begin with."""
+"""Pretrained weights of the package."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from napari_redenoise.nn import DenoisingNetwork, build_network, with_context
 PAIRED = ("noise2noise", "neighbor2neighbor")
 """Objectives whose target may be a neighbour."""
 
-MOST_CONTEXT = 2
-"""Neighbours on either side that are seen by default."""
+MAX_CONTEXT = 2
+"""Neighbours on either side by default."""
 
 FOLDER = Path(str(files("napari_redenoise"))) / "weights"
 
 
 def resolve_start(config: Config) -> Config:
-    """Pretrained weights only for a network that has such; random ones for others.
+    """Change the start to random for a network without pretrained weights.
 
     Raises
     ------
     ConfigError
-        When random weights would be left as they are.
+        When random weights are not trained.
     """
     if config.training.start == "pretrained" and not has_pretrained_weights(config.network):
         config = config.replace({"training.start": "random"})
@@ -43,54 +43,63 @@ def resolve_start(config: Config) -> Config:
 
 
 def for_image(config: Config, planes: Planes) -> Config:
-    """Settle what follows from the shape of an image: channels, neighbours, pretrained or not.
+    """Decide what depends on the shape of an image: channels, neighbours, and the start.
+
+    Neighbours are used if the network has pretrained weights for them, or begins at random.
 
     Raises
     ------
     ConfigError
-        As `resolve_start`.
+        When random weights are not trained.
     """
     config = config.replace({"network.channels": planes.channels})
-    if config.network.context == "auto":
-        sees = planes.context_axes and config.objective.kind not in PAIRED
-        sees = sees and config.network.variant == "default"
-        config = config.replace({"network.context": MOST_CONTEXT if sees else 0})
-    return resolve_start(config)
+    if config.network.context != "auto":
+        return resolve_start(config)
+    seeing = config.replace({"network.context": MAX_CONTEXT})
+    alone = config.replace({"network.context": 0})
+    is_stack = planes.context_axes and config.objective.kind not in PAIRED
+    if not is_stack or config.network.variant != "default":
+        return resolve_start(alone)
+    has_weights = has_pretrained_weights(seeing.network)
+    if resolve_start(alone).training.start == "pretrained" and not has_weights:
+        return resolve_start(alone)
+    return resolve_start(seeing)
 
 
 def is_fine_tuned(config: Config, channels: int = 1) -> bool:
-    """Whether a run on images of so many channels begins with pretrained weights."""
+    """Whether a run on images of some channels starts from pretrained weights."""
     network = config.replace({"network.channels": channels}).network
     return config.training.start == "pretrained" and has_pretrained_weights(network)
 
 
 def weights_file(network: NetworkConfig) -> Path:
-    """Where the weights of a network would be: its own, or those of the AdaReNet it is part of."""
-    seen = "-stack" if network.neighbours else ""
-    own = FOLDER / f"{network.kind}-{network.group}{seen}.safetensors"
-    return own if own.is_file() else FOLDER / f"adarenet-{network.group}{seen}.safetensors"
+    """Path of the weights of a network: its own, or those of the AdaReNet with this branch."""
+    suffix = "-stack" if network.neighbours else ""
+    own = FOLDER / f"{network.kind}-{network.group}{suffix}.safetensors"
+    return own if own.is_file() else FOLDER / f"adarenet-{network.group}{suffix}.safetensors"
 
 
 def has_pretrained_weights(network: NetworkConfig) -> bool:
-    """Whether weights for exactly this network come with the package."""
+    """Whether the package has weights for exactly this network."""
     path = weights_file(network)
     if not path.is_file():
         return False
-    held = _read(path)[0]
-    asked = {"context": held.context, "kind": held.kind}
-    return held.kind in ("adarenet", network.kind) and network.model_copy(update=asked) == held
+    stored = _read(path)[0]
+    same = network.model_copy(update={"context": stored.context, "kind": stored.kind})
+    return stored.kind in ("adarenet", network.kind) and same == stored
 
 
 def pretrained_weights(network: NetworkConfig) -> dict[str, Tensor]:
-    """Weights and filter bases for a network that has a warm start, float32.
+    """Load pretrained weights and filter bases, float32.
 
-    AdaReNet's branches were trained to denoise by themselves, too: they are the weights of the
-    networks that have one branch only.
+    The branches of AdaReNet are trained to denoise by themselves, too: they are the weights of
+    single-branch networks.
     """
-    held, weights = _read(weights_file(network))
-    if held.neighbours != network.neighbours:
-        weights = with_context(weights, held, held.model_copy(update={"context": network.context}))
-    if held.kind == network.kind:
+    stored, weights = _read(weights_file(network))
+    if stored.neighbours != network.neighbours:
+        wanted = stored.model_copy(update={"context": network.context})
+        weights = with_context(weights, stored, wanted)
+    if stored.kind == network.kind:
         return weights
     prefix = f"{network.kind}_branch."
     return {
@@ -101,20 +110,20 @@ def pretrained_weights(network: NetworkConfig) -> dict[str, Tensor]:
 
 
 def pretrained_network(network: NetworkConfig) -> DenoisingNetwork:
-    """A network with the weights that come with the package for it, to use as it is."""
-    warm = build_network(network, torch.Generator(), torch.float32)
-    warm.load_state_dict(pretrained_weights(network))
-    return warm
+    """Build a network with its pretrained weights."""
+    pretrained = build_network(network, torch.Generator(), torch.float32)
+    pretrained.load_state_dict(pretrained_weights(network))
+    return pretrained
 
 
 @lru_cache(maxsize=2)
 def pretrained_denoiser(device: torch.device) -> DenoisingNetwork:
-    """The default network as it comes with the package, to ask what it takes for noise."""
+    """The default network with its pretrained weights, in evaluation mode."""
     return pretrained_network(Config().network).to(device).eval().requires_grad_(False)
 
 
 @cache
 def _read(path: Path) -> tuple[NetworkConfig, dict[str, Tensor]]:
-    """Which network a file is for, and its weights."""
+    """Read the network configuration and the weights of a file."""
     file = load_model(path)
     return file.config.network, file.network.state_dict()

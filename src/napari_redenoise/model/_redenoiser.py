@@ -1,4 +1,4 @@
-"""The facade on plain arrays: what scripts, the command line and the dock all call."""
+"""The facade for arrays that scripts, the command line and the dock share."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import torch
 
 from napari_redenoise.config import Config
 from napari_redenoise.data import ArrayLike, check_scale, load_pool
-from napari_redenoise.devices import get_device, memory_in_words
+from napari_redenoise.devices import explain_out_of_memory, get_device
 from napari_redenoise.errors import ConfigError, ModelFileError
 from napari_redenoise.inference import Interrupted, TileDone
 from napari_redenoise.io import load_model, save_model
-from napari_redenoise.model._material import Material
 from napari_redenoise.model._neighbours import settle_context
 from napari_redenoise.model._plan import TrainingPlan, make_plan
 from napari_redenoise.model._prediction import Result, predict_planes
 from napari_redenoise.model._pretrained import pretrained_weights
 from napari_redenoise.model._previews import Window
-from napari_redenoise.model._run import Controls, TrainingEvent, TrainingRun
+from napari_redenoise.model._run import Controls, TrainingEvent, TrainingRun, never
 from napari_redenoise.model._session import Session
+from napari_redenoise.model._training_images import TrainingImages
 from napari_redenoise.noise import NoiseReport
-from napari_redenoise.training import go_on, start
+from napari_redenoise.training import continue_training, start
 
 
 class Redenoiser:
@@ -32,15 +32,15 @@ class Redenoiser:
     Parameters
     ----------
     config : Config, optional
-        What is asked for; it is never changed.
+        Settings; never changed.
     device : str, optional
-        ``"cuda:0"``, ``"mps"``, ``"cpu"``; default the fastest there is.
+        ``"cuda:0"``, ``"mps"``, ``"cpu"``; default the fastest available.
 
     Attributes
     ----------
     config : Config
     session : Session
-        What was learned: plan, provenance, snapshots, previews.
+        Trained state: plan, provenance, snapshots, previews.
 
     Examples
     --------
@@ -58,21 +58,14 @@ class Redenoiser:
         self.session = Session(get_device(device))
 
     def __copy__(self) -> Self:
-        """A model of its own with all that this one has learned, to train on without changing it.
-
-        Raises
-        ------
-        ConfigError
-            When a training is under way.
-        """
-        session = self.session.copy()
-        twin = object.__new__(type(self))
-        twin.config, twin.session = self.config, session
-        return twin
+        """Copy the model with its trained state; a ConfigError is raised during training."""
+        copied = object.__new__(type(self))
+        copied.config, copied.session = self.config, self.session.copy()
+        return copied
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Device of training and prediction."""
         return self.session.device
 
     @device.setter
@@ -90,16 +83,16 @@ class Redenoiser:
         reports: Sequence[NoiseReport] | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> TrainingPlan:
-        """Find and decide what `fit` would do, about a second per channel.
+        """Decide what `fit` would do, in about a second per channel.
 
         Parameters
         ----------
         image, axes, target, mask, images
             As in `fit_events`.
         reports : sequence of NoiseReport, optional
-            Of `measure_noise`, for the same image: it is not measured again.
+            Result of `measure_noise` for the image, which is not measured again.
         should_stop : callable, optional
-            Leaves the line correction.
+            Ends the line correction.
 
         Returns
         -------
@@ -108,13 +101,13 @@ class Redenoiser:
         Raises
         ------
         InputError, ConfigError
-            As `fit_events` does.
+            As in `fit_events`.
         Interrupted
             When stopped.
         """
-        material = Material.of(image, axes, target, mask, images)
-        material.shots(self.config.objective)
-        return make_plan(self.config, material, self.device, should_stop, reports=reports)
+        inputs = TrainingImages.of(image, axes, target, mask, images)
+        inputs.shots(self.config.objective)
+        return make_plan(self.config, inputs, self.device, should_stop, reports=reports)
 
     def fit(
         self,
@@ -143,7 +136,7 @@ class Redenoiser:
         Raises
         ------
         InputError, ConfigError, DeviceError
-            As `fit_events` does.
+            As in `fit_events`.
         """
         for _ in self.fit_events(
             image,
@@ -175,42 +168,40 @@ class Redenoiser:
     ) -> Generator[TrainingEvent, None, None]:
         """Train on an image, as a generator of events.
 
-        Leaving the generator at any event keeps what was learned up to then. A fine-tuning ends
-        with a `Judgement`: how much of the way from the pretrained to the fine-tuned weights is
-        kept, by hold-out pixels. After a stop it is made when the model is next used.
+        The training up to the last event is kept when the generator is left. Fine-tuning ends with
+        a `Judgement` by hold-out pixels: how much of the fine-tuning is kept. After a stop it is
+        made when the model is next used.
 
         Parameters
         ----------
         image : array-like
-            Noisy pixels of any integer or floating dtype; only ever read.
+            Noisy pixels of any integer or floating dtype; never modified.
         axes : str, optional
             One letter per axis: Y, X, C (channels denoised together), others are samples.
             Default ``YX``, ``ZYX``, ``TZYX`` or ``STZYX`` by the number of axes.
         target : array-like, optional
-            Another shot of the same scene, of the same shape and axes, for Noise2Noise, which
-            otherwise takes neighbouring frames of a stack.
+            Another shot of the same scene, with the same shape and axes, for Noise2Noise. Without
+            it, Noise2Noise uses neighbouring frames of a stack.
         mask : array-like of bool or integers, optional
-            Training region: patches have their centre where it is not zero, and the normalisation
-            is measured there. Of the image's shape without channels, or of the plane's (Y, X) for
-            all samples.
+            Training region: patch centres and the normalisation are where it is not zero. It has
+            the image's shape without channels, or the plane's (Y, X) for all samples.
         images : sequence of array-like
-            Further images of the same axes and channels, of any other sizes, to train on together
-            with this one; the noise is measured and previews are made of this one.
+            Further images of any size to train on, with the same axes and channels. Noise and
+            previews are those of the first image.
         plan : TrainingPlan, optional
-            Of `plan`, for the same image: nothing is measured again.
+            Result of `plan` for the image, which is not measured again.
         resume : bool
-            Train on from what was learned, for so many further ``steps``. The learning rate warms
-            up again and falls to zero over them; the normalisation stays. The optimiser is resumed
-            as well, unless the weights come from a file or a chosen snapshot; snapshots later
-            than that are dropped.
+            Continue training for further ``steps``. The learning rate warms up again and falls to
+            zero over them; the normalisation stays. The optimiser is resumed as well, unless the
+            weights come from a file or a chosen snapshot, whose later snapshots are dropped.
         steps : int, optional
-            Further steps, where training is resumed; else in place of those of the configuration.
+            Further steps of a resumed training; otherwise they replace those of the configuration.
         view : callable, optional
-            Says which window to preview, or None for none; asked between steps.
+            Returns the window to preview, or None; called between steps.
         should_stop : callable, optional
-            Ends the training within a step; asked between steps and within a preview.
+            Ends the training; called between steps and within a preview.
         should_pause : callable, optional
-            While it says so, no step is made, and of previews those of a changed view only.
+            Pauses the training while it returns true; a changed view is still previewed.
 
         Yields
         ------
@@ -223,70 +214,80 @@ class Redenoiser:
         ConfigError
             When the objective does not suit the images, or there is nothing to resume.
         DeviceError
-            When the device's memory does not suffice.
+            When the device runs out of memory.
         """
-        material = Material.of(image, axes, target, mask, images)
-        controls = Controls.of(view, should_stop, should_pause)
-        begin = self._resumed if resume else self._begun
-        with memory_in_words(self.device):
+        inputs = TrainingImages.of(image, axes, target, mask, images)
+        controls = Controls(view, should_stop or never, should_pause or never)
+        begin = self._resume if resume else self._begin
+        with explain_out_of_memory(self.device):
             try:
-                run = begin(material, controls, plan, steps)
+                run = begin(inputs, controls, plan, steps)
             except Interrupted:
                 return
             yield from run.events()
 
-    def _begun(
-        self, material: Material, controls: Controls, given: TrainingPlan | None, steps: int | None
+    def _begin(
+        self,
+        inputs: TrainingImages,
+        controls: Controls,
+        plan: TrainingPlan | None,
+        steps: int | None,
     ) -> TrainingRun:
-        """A training of fresh or pretrained weights."""
+        """Begin a training from random or pretrained weights."""
         asked = self.config if steps is None else self.config.replace({"training.steps": steps})
+        config = plan.config if plan else settle_context(asked, inputs.planes, self.device)
+        inputs = inputs.with_context(config.network)
 
-        config = given.config if given else settle_context(asked, material.planes, self.device)
+        def decide() -> TrainingPlan:
+            should_stop = controls.should_stop
+            return plan or make_plan(asked, inputs, self.device, should_stop, settled=config)
 
-        def planned(should_stop: Callable[[], bool]) -> TrainingPlan:
-            return given or make_plan(asked, material, self.device, should_stop, settled=config)
-
-        plan = given or TrainingPlan(asked, config)
-        material = material.with_context(plan.config.network)
-        shots = material.shots(plan.config.objective)
-        if not plan.is_fine_tuning:
-            # A fine-tuning is planned when its first step is due: there is something to see before.
-            plan = given = planned(controls.stops)
-        state = start(plan.config, self.device)
-        if plan.is_fine_tuning:
+        first = plan or TrainingPlan(asked, config)
+        shots = inputs.shots(first.config.objective)
+        if not first.is_fine_tuning:
+            # Fine-tuning is planned at its first step: pretrained weights are previewed before.
+            first = plan = decide()
+        state = start(first.config, self.device)
+        if first.is_fine_tuning:
             for network in (state.network, state.average):
-                network.load_state_dict(pretrained_weights(plan.config.network))
-        pool = load_pool(shots, state.generator, should_stop=controls.stops)
-        self.session.begin(plan, state, pool.normalisation)
-        return TrainingRun(self.session, material, pool, state, controls, planned)
+                network.load_state_dict(pretrained_weights(first.config.network))
+        pool = load_pool(shots, state.generator, should_stop=controls.should_stop)
+        self.session.begin(first, state, pool.normalisation)
+        return TrainingRun(self.session, inputs, pool, state, controls, decide)
 
-    def _resumed(
-        self, material: Material, controls: Controls, given: TrainingPlan | None, steps: int | None
+    def _resume(
+        self,
+        inputs: TrainingImages,
+        controls: Controls,
+        plan: TrainingPlan | None,
+        steps: int | None,
     ) -> TrainingRun:
-        """A training of what was learned already."""
+        """Continue the training of the session."""
         session = self.session
-        past, normalisation = session.settled(), session.normalised()
+        normalisation = session.trained_normalisation()
         if steps is None or steps < 1:
             raise ConfigError("training is resumed for a number of steps: give at least 1")
-        session.check_channels(material.planes)
+        session.check_channels(inputs.planes)
         if session.is_loaded:
-            check_scale(material.planes, normalisation)
-        here = session.here()
-        asked = self.config.replace({"training.steps": here.step + steps})
-        # Weights remain, and what they are shown.
-        kept = {"network": past.config.network, "training.start": past.config.training.start}
-        plan = given or make_plan(
-            asked, material, self.device, controls.stops, settled=asked.replace(kept)
-        )
-        material = material.with_context(plan.config.network)
-        shots = material.shots(plan.config.objective)
+            check_scale(inputs.planes, normalisation)
+        snapshot = session.current_snapshot()
+        if plan is None:
+            asked = self.config.replace({"training.steps": snapshot.step + steps})
+            begun = session.trained_plan().config
+            # The weights stay, and so does what the network receives.
+            kept = {"network": begun.network, "training.start": begun.training.start}
+            settled = asked.replace(kept)
+            plan = make_plan(asked, inputs, self.device, controls.should_stop, settled=settled)
+        decided = plan
+        inputs = inputs.with_context(plan.config.network)
+        shots = inputs.shots(plan.config.objective)
         state = session.state if session.can_resume() else None
         if state is None:
             weights = session.network().state_dict()
-            state = go_on(plan.config, weights, here.step, self.device)
-        pool = load_pool(shots, state.generator, normalisation, should_stop=controls.stops)
-        session.resume(plan, state, here)
-        return TrainingRun(session, material, pool, state, controls, lambda _: plan)
+            state = continue_training(plan.config, weights, snapshot.step, self.device)
+        pool = load_pool(shots, state.generator, normalisation, should_stop=controls.should_stop)
+        session.resume(plan, state, snapshot)
+        return TrainingRun(session, inputs, pool, state, controls, lambda: decided)
 
     def predict(
         self,
@@ -305,7 +306,7 @@ class Redenoiser:
         image, axes, tta, draws, correct_lines
             As in `predict_events`.
         branches : bool
-            Also return the outputs of both branches.
+            Whether to return the outputs of both branches, too.
 
         Returns
         -------
@@ -314,7 +315,7 @@ class Redenoiser:
         Raises
         ------
         InputError, ConfigError, DeviceError
-            As `predict_events` does.
+            As in `predict_events`.
         """
         outputs = self.session.allocate(image, axes, branches=branches)
         for _ in self.predict_events(
@@ -339,20 +340,20 @@ class Redenoiser:
         Parameters
         ----------
         image, axes
-            As in `fit_events`. Only ever read.
+            As in `fit_events`; never modified.
         outputs : dict
-            Arrays to fill, as `Session.allocate` makes them: numpy, zarr, or anything that can be
-            assigned to.
+            Arrays to fill, as `Session.allocate` makes them: numpy, zarr, or anything that supports
+            item assignment.
         should_stop : callable, optional
-            Ends the prediction, in the middle of a tile if need be.
+            Ends the prediction, also within a tile.
         tta : bool, optional
-            Test-time augmentation: average over the image and its mirror image. Default where
-            ``tiling.mirrored`` says so.
+            Test-time augmentation: average over the image and its flipped copy. Default
+            ``tiling.mirrored``.
         draws : int, optional
             Recorrupted images to average over, for a model that was trained by R2R from random
-            weights; 0 shows it the image itself. Default ``objective.draws``.
+            weights; 0 denoises the image itself. Default ``objective.draws``.
         correct_lines : bool
-            Whether to subtract line offsets where the model was trained without them.
+            Whether to subtract line offsets if the model was trained without them.
 
         Yields
         ------
@@ -363,18 +364,18 @@ class Redenoiser:
         ConfigError
             When nothing was trained or loaded.
         InputError
-            When the image does not fit the model, or the model, from a file, was trained on quite
-            other grey levels.
+            When the image does not fit the model, or its grey levels differ much from those of a
+            loaded model.
         DeviceError
-            When even the smallest tile does not fit the device's memory.
+            When the smallest tile does not fit the device's memory.
         """
         session = self.session
         planes = session.planes(image, axes)
-        session.settle(should_stop)
-        network, normalisation = session.network(), session.normalised()
+        session.apply_judgement(should_stop)
+        network, normalisation = session.network(), session.trained_normalisation()
         if session.is_loaded:
             check_scale(planes, normalisation)
-        plan = session.settled()
+        plan = session.trained_plan()
         count = plan.config.objective.draws if draws is None else draws
         tiling = self.config.tiling
         yield from predict_planes(
@@ -402,23 +403,23 @@ class Redenoiser:
         Returns
         -------
         Path
-            Of the file.
+            Path of the file.
 
         Raises
         ------
         ConfigError
             When nothing was trained or loaded.
         OutputError
-            When the file exists and ``overwrite`` is not set, or has another ending.
+            When the file exists and ``overwrite`` is not set, or has another suffix.
         """
         session = self.session
-        session.settle()
-        plan = session.settled()
+        session.apply_judgement()
+        plan = session.trained_plan()
         return save_model(
             path,
             session.network(),
             plan.config,
-            session.normalised(),
+            session.trained_normalisation(),
             session.provenance,
             plan=plan.as_json(),
             overwrite=overwrite,
@@ -432,7 +433,7 @@ class Redenoiser:
         ----------
         path : path
         device : str, optional
-            As of `Redenoiser`.
+            As in `Redenoiser`.
 
         Returns
         -------
@@ -445,8 +446,10 @@ class Redenoiser:
         """
         file = load_model(path)
         try:
-            plan = TrainingPlan.of_file(file.config, file.plan)
-        except (ConfigError, KeyError, TypeError, ValueError) as error:
+            plan = TrainingPlan(file.config, file.config)
+            if file.plan is not None:
+                plan = TrainingPlan.from_json(file.plan)
+        except ValueError as error:
             raise ModelFileError(f"{path} does not fit its own description: {error}") from error
         model = cls(plan.asked, device)
         model.session.load(plan, file.network, file.normalisation, file.provenance)

@@ -1,7 +1,7 @@
-"""A run as text: the Python script and the command that make the same result again.
+"""Python script and command that reproduce a run.
 
-On the same machine, with as many threads: another processor or number of threads adds in another
-order, and training multiplies that rounding.
+They reproduce it on the same machine with the same number of threads. Otherwise sums are rounded
+differently, and training amplifies the difference.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from pathlib import PurePath
 from typing import Any
 
 from napari_redenoise.config import Config
+from napari_redenoise.data import IMAGE_SUFFIXES
 
 PLACEHOLDER, TARGET_PLACEHOLDER = "image.tif", "target.tif"
 OUT = "denoised.tif"
-
-# What `napari_redenoise.io.read_image` reads.
-_READABLE = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
 _OPTIONS = {
     "network.kind": "--backbone",
@@ -25,7 +23,7 @@ _OPTIONS = {
     "training.steps": "--steps",
     "training.seed": "--seed",
 }
-"""Fields that `redenoise denoise` has a plain option for."""
+"""Fields that have an option of `redenoise denoise`."""
 
 
 def as_python(
@@ -41,34 +39,38 @@ def as_python(
     as_source: bool = False,
     out: str = OUT,
 ) -> str:
-    """Write the script that makes a run again.
+    """Write the script that reproduces a run.
 
     Parameters
     ----------
     config : Config
-        As it was asked for: ``asked`` in the result's provenance.
+        Configuration as the user gave it: ``asked`` in the result's provenance.
     source : str or None
-        File of the noisy image; None, or a file that `read_image` does not read, takes the
-        placeholder ``image.tif`` and says in a comment to save the layer under it.
+        File of the noisy image. None, or a file that `read_image` cannot read, becomes
+        ``image.tif``, with a comment to save the layer there.
     axes : str
         One letter per axis of the image.
     target : str, optional
         File of the other shot, for Noise2Noise.
     device : str, optional
-        Default the fastest there is.
+        Default the fastest available.
     region : str, optional
-        File of a mask that is nonzero where the network was trained.
+        File of a mask that is nonzero in the training region.
     stop_after : int, optional
-        Step after which the training was stopped; default not before its last.
+        Step after which the training was stopped.
     model : str, optional
-        File of the model that denoised: nothing is trained.
+        File of a trained model, which is not trained again.
     as_source : bool
-        Whether the result has the integers of its source.
+        Whether the result has the integer dtype of its source.
     out : str
-        File for the denoised image, .tif; the fusion mask gets a name beside it.
+        File for the denoised image, .tif; the fusion mask is saved beside it.
+
+    Returns
+    -------
+    str
     """
     image, other, lines = _files(source, target)
-    writers = ["in_type_of"] if as_source else []
+    writers = ["cast_like"] if as_source else []
     lines += [
         "from napari_redenoise import Config, Redenoiser",
         f"from napari_redenoise.io import {', '.join([*writers, 'read_image', 'write_tiff'])}",
@@ -82,7 +84,7 @@ def as_python(
     lines += ["result = model.predict(image.array, image.axes)"]
     denoised = "result.denoised"
     if as_source:
-        denoised = "in_type_of(image.array, image.axes, result.denoised)"
+        denoised = "cast_like(image.array, image.axes, result.denoised)"
     lines += [f"write_tiff({out!r}, {denoised}, image)"]
     if config.network.kind == "adarenet":
         lines += [f"write_tiff({_mask_name(out)!r}, result.mask, image)"]
@@ -97,7 +99,7 @@ def _training(
     region: str | None,
     stop_after: int | None,
 ) -> list[str]:
-    """Lines that train a model on the image."""
+    """Write the lines that train a model on the image."""
     changes = [f"        {field!r}: {value!r}," for field, value in _changes(config).items()]
     lines = ["config = Config().replace(", "    {", *changes, "    }", ")"] if changes else []
     arguments = "image.array, image.axes"
@@ -136,12 +138,12 @@ def as_command(
     as_source: bool = False,
     out: str = OUT,
 ) -> str:
-    """Write the ``redenoise denoise`` line, quoted for a POSIX shell, that makes a run again.
+    """Write the ``redenoise denoise`` command, quoted for a POSIX shell, that reproduces a run.
 
     The parameters are those of `as_python`.
     """
     image, other, lines = _files(source, target)
-    # A name that begins with a dash would be taken for an option.
+    # A name that begins with a dash would be an option.
     names = (f"./{name}" if name.startswith("-") else name for name in (image, out))
     words = ["redenoise", "denoise", *names, "--axes", axes]
     if config.network.kind == "adarenet":
@@ -160,7 +162,7 @@ def as_command(
 
 
 def _files(source: str | None, target: str | None) -> tuple[str, str | None, list[str]]:
-    """Names of the image and of its target, and comments on those that do not exist yet."""
+    """File names of the image and its target, with comments on those that are not saved yet."""
     comments = []
     image = source if source is not None and _is_readable(source) else PLACEHOLDER
     if image != source:
@@ -172,7 +174,7 @@ def _files(source: str | None, target: str | None) -> tuple[str, str | None, lis
 
 
 def _is_readable(path: str) -> bool:
-    return PurePath(path).suffix.lower() in _READABLE
+    return PurePath(path).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _mask_name(out: str) -> str:
@@ -182,19 +184,17 @@ def _mask_name(out: str) -> str:
 
 def _changes(config: Config) -> dict[str, Any]:
     """Dotted fields that differ from the default, as plain values."""
-    default = Config().model_dump(mode="json")
-    found = {}
-    for section, fields in config.model_dump(mode="json").items():
-        if not isinstance(fields, dict):
-            continue
-        for name, value in fields.items():
-            if value != default[section][name]:
-                found[f"{section}.{name}"] = value
-    return found
+    default = Config().model_dump(mode="json", exclude={"version"})
+    return {
+        f"{section}.{name}": value
+        for section, fields in config.model_dump(mode="json", exclude={"version"}).items()
+        for name, value in fields.items()
+        if value != default[section][name]
+    }
 
 
 def _option(field: str, value: Any) -> list[str]:
-    """Words of the command for a field."""
+    """Write the option of a field."""
     if field in _OPTIONS:
         return [_OPTIONS[field], str(value)]
     if field == "training.start" and value == "random":
@@ -202,15 +202,15 @@ def _option(field: str, value: Any) -> list[str]:
     if field == "objective.mask_shape":
         return ["--mask-shape", "/".join(value)]
     plain = field == "objective.noise" and value["skewed"] == [0.0]
-    if plain and all(len(numbers) == 1 for numbers in value.values()):
-        figures = (value[name][0] for name in ("gain", "offset", "read_noise"))
-        # Joined, since an offset below 0 would be taken for an option.
-        return [f"--noise={','.join(map(repr, figures))}"]
+    if plain and all(len(channels) == 1 for channels in value.values()):
+        numbers = (value[name][0] for name in ("gain", "offset", "read_noise"))
+        # In one word, since a negative offset would be an option.
+        return [f"--noise={','.join(map(repr, numbers))}"]
     return ["--set", f"{field}={_text(value)}"]
 
 
 def _text(value: Any) -> str:
-    """JSON, or the bare word of a string that is no JSON itself."""
+    """Write JSON, or the bare word of a string that is not JSON itself."""
     if isinstance(value, str) and value.isidentifier() and value not in ("true", "false", "null"):
         return value
     return json.dumps(value)

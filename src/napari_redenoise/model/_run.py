@@ -1,4 +1,4 @@
-"""One training as it is watched: steps, previews of the view, pauses, and the judgement."""
+"""A training run as events: steps, previews, pauses, and the judgement."""
 
 from __future__ import annotations
 
@@ -12,157 +12,154 @@ import torch
 import napari_redenoise
 from napari_redenoise.data import Pool, load_pool, patches
 from napari_redenoise.devices import training_dtype
-from napari_redenoise.inference import Interrupted
+from napari_redenoise.inference import Interrupted, interruptible
 from napari_redenoise.model._judge import Judge
 from napari_redenoise.model._judgement import Judgement
-from napari_redenoise.model._material import Material, figures, make_objective, usable_alone
 from napari_redenoise.model._plan import TrainingPlan
 from napari_redenoise.model._pretrained import pretrained_network
-from napari_redenoise.model._previews import FIRST_STEP, PreviewDone, Previews, Window
+from napari_redenoise.model._previews import (
+    FIRST_STEP,
+    MIN_SECONDS,
+    PREVIEW_SHARE,
+    PreviewDone,
+    Window,
+)
 from napari_redenoise.model._session import Session
 from napari_redenoise.model._snapshots import Snapshot
+from napari_redenoise.model._training_images import (
+    TrainingImages,
+    compare_usable,
+    make_objective,
+    normalise_noise,
+)
 from napari_redenoise.training import StepDone, TrainingState, train
 
 POLL_SECONDS = 0.05
-"""How often a pause looks whether it is over."""
+"""Interval at which a pause checks the controls."""
 
 TrainingEvent = StepDone | PreviewDone | Judgement
-"""What a training tells."""
+"""Event of a training."""
 
-Planned = Callable[[Callable[[], bool]], TrainingPlan]
+
+def never() -> bool:
+    """Neither stop nor pause."""
+    return False
 
 
 @dataclass(frozen=True)
 class Controls:
-    """How whoever watches a training steers it; all are asked between steps.
-
-    Attributes
-    ----------
-    view : callable or None
-        Says which window to preview, or None for none.
-    stops : callable
-        Whether the training is to end.
-    pauses : callable
-        Whether it is to wait.
-    """
+    """Callbacks of the caller, called between steps; ``view`` returns the window to preview."""
 
     view: Callable[[], Window | None] | None
-    stops: Callable[[], bool]
-    pauses: Callable[[], bool]
-
-    @classmethod
-    def of(
-        cls,
-        view: Callable[[], Window | None] | None,
-        should_stop: Callable[[], bool] | None,
-        should_pause: Callable[[], bool] | None,
-    ) -> Controls:
-        """Who gives no answer neither stops nor pauses."""
-        return cls(view, should_stop or (lambda: False), should_pause or (lambda: False))
+    should_stop: Callable[[], bool]
+    should_pause: Callable[[], bool]
 
 
 class TrainingRun:
-    """Trains what a session holds, as events.
+    """Trains the network of a session, as events.
 
-    Parameters
-    ----------
-    session : Session
-        Its plan, if not the one given, says how training begins.
-    material : Material
-    pool : Pool
-        What is trained on where no line offsets are corrected.
-    state : TrainingState
-    controls : Controls
-    plan : callable
-        Gives the plan when the first step is due: there is something to see before.
+    ``decide`` returns the plan before the first step, but after the first preview. The pool is used
+    without line correction.
     """
 
     def __init__(
         self,
         session: Session,
-        material: Material,
+        images: TrainingImages,
         pool: Pool,
         state: TrainingState,
         controls: Controls,
-        plan: Planned,
+        decide: Callable[[], TrainingPlan],
     ) -> None:
-        self._session, self._material, self._pool = session, material, pool
-        self._state, self._controls, self._plan = state, controls, plan
-        config = session.settled().config
-        self._dtype = training_dtype(session.device, config.training.precision)
-        self._is_fine_tuning = session.settled().is_fine_tuning
-        self._before = session.provenance.get("seconds", 0.0)
-        self._began, self._paused = 0.0, 0.0
+        self._session, self._images, self._pool = session, images, pool
+        self._state, self._controls, self._decide = state, controls, decide
+        plan = session.trained_plan()
+        self._dtype = training_dtype(session.device, plan.config.training.precision)
+        self._is_fine_tuning = plan.is_fine_tuning
+        self._seconds_before = session.provenance.get("seconds", 0.0)
+        self._began, self._paused, self._next_preview = 0.0, 0.0, 0.0
+        self._previewed: Window | None = None
 
     def events(self) -> Generator[TrainingEvent, None, None]:
-        """Train until all steps are made, or the controls say stop; then judge."""
-        session, state, stops = self._session, self._state, self._controls.stops
-        if stops():
+        """Train until all steps are done or the controls stop it; then judge."""
+        session, state, should_stop = self._session, self._state, self._controls.should_stop
+        if should_stop():
             return
         if self._is_fine_tuning and state.step == 0:
             session.provenance = self._provenance(None, 0.0)
         session.is_training = True
         try:
-            yield from self._watched()
+            yield from self._steps_and_previews()
         finally:
             session.is_training = False
-            self._rest()
-            if state.step == state.began:
+            self._keep_last()
+            if state.step == state.schedule_start:
                 session.judge = None
-        if not stops():
-            judgement = session.settle(stops)
+        if not should_stop():
+            judgement = session.apply_judgement(should_stop)
             if judgement is not None:
                 yield judgement
 
-    def _watched(self) -> Iterator[StepDone | PreviewDone]:
-        previews, controls, state = self._previews(), self._controls, self._state
+    def _steps_and_previews(self) -> Iterator[StepDone | PreviewDone]:
         self._began = time.perf_counter()
-        yield from previews.due(state.step)
-        if (yield from self._pause(previews)):
+        yield from self._preview()
+        if (yield from self._pause()):
             return
         for done in self._steps():
-            self._made(done)
+            self._record(done)
             yield done
-            if controls.stops():
+            if self._controls.should_stop():
                 return
-            yield from previews.due(done.step)
-            if (yield from self._pause(previews)):
+            yield from self._preview()
+            if (yield from self._pause()):
                 return
 
-    def _previews(self) -> Previews:
-        network, stops = self._state.average, self._controls.stops
+    def _preview(self, *, only_changed: bool = False) -> Iterator[PreviewDone]:
+        """Yield a preview if the view has changed, or enough time has passed."""
+        network, step, controls = self._state.average, self._state.step, self._controls
+        is_first_step_shown = self._is_fine_tuning or self._state.schedule_start
+        if controls.view is None or (step < FIRST_STEP and not is_first_step_shown):
+            return
+        window, began = controls.view(), time.perf_counter()
+        is_early = only_changed or began < self._next_preview
+        if window is None or (window == self._previewed and is_early):
+            return
+        planes, should_stop = self._images.planes, controls.should_stop
+        try:
+            with interruptible(network, should_stop):
+                preview = self._session.preview_with(network, planes, window, step, should_stop)
+        except Interrupted:
+            if not should_stop():
+                raise
+            return
+        now = time.perf_counter()
+        self._previewed = window
+        self._next_preview = now + max((now - began) / PREVIEW_SHARE, MIN_SECONDS)
+        yield preview
 
-        def denoise(window: Window, step: int) -> PreviewDone:
-            planes = self._material.planes
-            return self._session.preview_with(network, planes, window, step, stops)
-
-        shows_at_once = self._is_fine_tuning or self._state.began
-        first = 0 if shows_at_once else FIRST_STEP
-        return Previews(network, denoise, self._controls.view, stops, first=first)
-
-    def _pause(self, previews: Previews) -> Generator[PreviewDone, None, bool]:
-        """Follow the view for as long as training is to wait; tell whether it is to stop then."""
+    def _pause(self) -> Generator[PreviewDone, None, bool]:
+        """Preview a changed view during a pause; return whether to stop."""
         controls = self._controls
-        if not controls.pauses():
+        if not controls.should_pause():
             return False
         began = time.perf_counter()
-        self._rest()
-        while controls.pauses() and not controls.stops():
-            yield from previews.due(self._state.step, only_changed=True)
+        self._keep_last()
+        while controls.should_pause() and not controls.should_stop():
+            yield from self._preview(only_changed=True)
             time.sleep(POLL_SECONDS)
         self._paused += time.perf_counter() - began
-        return controls.stops()
+        return controls.should_stop()
 
     def _steps(self) -> Iterator[StepDone]:
-        """Settle the plan, and train."""
+        """Decide the plan, correct lines, hold out pixels, and train."""
         session, state = self._session, self._state
         try:
-            plan = session.plan = self._plan(self._controls.stops)
-            pool = self._corrected(plan)
+            plan = session.plan = self._decide()
+            pool = self._correct_lines(plan)
         except Interrupted:
             return
         if self._is_fine_tuning and state.step == 0:
-            if self._controls.stops():
+            if self._controls.should_stop():
                 return
             session.provenance = self._provenance(None, 0.0)
             if plan.config.training.total_steps == 0:
@@ -173,31 +170,26 @@ class TrainingRun:
             pool = session.judge.pool
         yield from self._train(plan, pool)
 
-    def _corrected(self, plan: TrainingPlan) -> Pool:
-        """What is trained on, after the line correction."""
+    def _correct_lines(self, plan: TrainingPlan) -> Pool:
         if plan.lines == "none" or plan.config.training.total_steps == 0:
             return self._pool
-        stops, objective = self._controls.stops, plan.config.objective
+        should_stop, objective = self._controls.should_stop, plan.config.objective
         whole = objective.kind == "noise2noise"
-        material = self._material.corrected(plan.lines, self._session.device, stops, whole=whole)
-        shots = material.shots(objective)
+        images = self._images.corrected(plan.lines, self._session.device, should_stop, whole=whole)
         generator, normalisation = self._state.generator, self._pool.normalisation
-        return load_pool(shots, generator, normalisation, should_stop=stops)
+        shots = images.shots(objective)
+        return load_pool(shots, generator, normalisation, should_stop=should_stop)
 
     def _judge(self, plan: TrainingPlan, pool: Pool) -> Judge:
-        """What compares the fine-tuned network with the pretrained one."""
         config, noise = plan.config, plan.config.objective.noise
-        # Structure that the pretrained network takes for noise would be judged as noise.
-        known = plan.knows_structure or noise is None
-        judge = Judge(
-            pool,
-            config.network.channels,
-            config.training.seed,
-            self._dtype,
-            None if known or noise is None else figures(noise, pool.normalisation),
-        )
+        # The residual of unknown structure is not the noise, whose model is needed then.
+        patch_noise = None
+        if noise is not None and not plan.is_structure_known:
+            patch_noise = normalise_noise(noise, pool.normalisation)
+        channels, seed = config.network.channels, config.training.seed
+        judge = Judge(pool, channels, seed, self._dtype, patch_noise)
         network = pretrained_network(config.network).to(self._session.device)
-        judge.begin(network.requires_grad_(False), self._controls.stops)
+        judge.begin(network.requires_grad_(False), self._controls.should_stop)
         return judge
 
     def _train(self, plan: TrainingPlan, pool: Pool) -> Iterator[StepDone]:
@@ -205,25 +197,26 @@ class TrainingRun:
         objective = make_objective(plan.config.objective, pool.normalisation)
         side = training.patch_side * objective.scale
         count = training.patches_per_step
-        batches = patches(pool, side, count, state.generator, objective.turns)
-        return train(state, batches, usable_alone(objective), training, self._dtype)
+        batches = patches(pool, side, count, state.generator, objective.symmetries)
+        return train(state, batches, compare_usable(objective), training, self._dtype)
 
-    def _made(self, step: StepDone) -> None:
+    def _record(self, step: StepDone) -> None:
+        """Update the provenance, and keep a snapshot if it is due."""
         session = self._session
         seconds = time.perf_counter() - self._began - self._paused
-        session.provenance = self._provenance(step, self._before + seconds)
+        session.provenance = self._provenance(step, self._seconds_before + seconds)
         if session.history.is_due(step.step):
             session.history.keep(self._snapshot())
 
-    def _rest(self) -> None:
-        if self._state.step > self._state.began:
-            self._session.history.rest(self._snapshot())
+    def _keep_last(self) -> None:
+        if self._state.step > self._state.schedule_start:
+            self._session.history.keep_last(self._snapshot())
 
     def _snapshot(self) -> Snapshot:
         return Snapshot.of(self._state.average, self._state.losses, self._session.provenance)
 
     def _provenance(self, step: StepDone | None, seconds: float) -> dict[str, Any]:
-        plan, planes = self._session.settled(), self._material.planes
+        plan, planes = self._session.trained_plan(), self._images.planes
         return {
             "version": napari_redenoise.__version__,
             "asked": plan.asked.model_dump(mode="json"),
@@ -231,7 +224,7 @@ class TrainingRun:
             "axes": planes.axes,
             "shape": [int(size) for size in planes.array.shape],
             "region": planes.region is not None,
-            "images": 1 + len(self._material.images),
+            "images": 1 + len(self._images.images),
             "steps": step.step if step else 0,
             "loss": step.loss if step else None,
             "batch_size": step.patches if step else None,

@@ -1,4 +1,4 @@
-"""What a model has learned: its network, snapshots and previews, and what of it is delivered."""
+"""The trained state of a model: network, snapshots, previews, and the judgement."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_redenoise.data import SMALLEST_SIDE, ArrayLike, Normalisation, Planes
+from napari_redenoise.data import SMALLEST_SIDE, ArrayLike, Normalisation, Planes, result_dtype
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import ConfigError, InputError
-from napari_redenoise.inference import Draws, normalised_context, predict_window
+from napari_redenoise.inference import Draws, normalised_context, predict_tile
+from napari_redenoise.io import result_array
 from napari_redenoise.model._judge import Judge
 from napari_redenoise.model._judgement import Judgement
 from napari_redenoise.model._line_correction import correct_lines
-from napari_redenoise.model._material import as_planes, draws_of, make_objective, shows_draws
 from napari_redenoise.model._plan import TrainingPlan
-from napari_redenoise.model._prediction import allocate
 from napari_redenoise.model._pretrained import pretrained_weights
 from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.model._snapshots import Snapshot, Snapshots
+from napari_redenoise.model._training_images import (
+    as_planes,
+    make_draws,
+    make_objective,
+    should_recorrupt,
+)
 from napari_redenoise.nn import DenoisingNetwork
 from napari_redenoise.training import TrainingState
 
@@ -29,25 +34,25 @@ _UNTRAINED = "this model has not been trained: call fit() or load() first"
 
 
 class Session:
-    """What a model has learned so far.
+    """The trained state of a model.
 
     Attributes
     ----------
     device : torch.device
     plan : TrainingPlan or None
-        Of the training; None before there was one.
+        Plan of the training; None before it.
     normalisation : Normalisation or None
-        Of the images; None before there was a training.
+        Normalisation of the images; None before the training.
     provenance : dict
-        What was run, as plain values; empty before anything was learned.
+        Settings and training, as plain values; empty before the training.
     state : TrainingState or None
-        Where a training stopped, to resume it; None for a model from a file.
+        State from which the training is resumed; None for a model from a file.
     judge : Judge or None
-        Decides what of a fine-tuning is delivered; None where that is decided, or not due.
+        Hold-out test of a fine-tuning; None where its judgement is made or not due.
     is_loaded : bool
         Whether the model comes from a file.
     is_training : bool
-        Whether a training is under way.
+        Whether a training is running.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -68,28 +73,30 @@ class Session:
 
     @property
     def is_trained(self) -> bool:
-        """Whether there is anything to predict with."""
+        """Whether there is a trained or loaded network."""
         return self._network is not None
 
     @property
     def step(self) -> int:
-        """Training steps behind the weights in use."""
+        """Number of training steps of the current weights."""
         return int(self.provenance.get("steps", 0))
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:
-        """Snapshots of the training, at most 16, by step."""
+        """Snapshots of the training by step, at most 16."""
         return self.history.all
 
     def use_snapshot(self, step: int) -> None:
-        """Predict, preview, save and resume with the weights of a snapshot.
+        """Roll back to a snapshot; that of the last step restores the training.
 
-        Those of the last step bring the training back as it was left.
+        Parameters
+        ----------
+        step : int
 
         Raises
         ------
         ConfigError
-            When there is no snapshot of the step, or a training is under way.
+            When there is no snapshot of the step, or during training.
         """
         self._refuse_during_training("a snapshot is chosen")
         snapshot = self.history.find(step)
@@ -97,44 +104,47 @@ class Session:
         if self.state is not None and self.state.step == step:
             self._network = self.state.average
         else:
-            self._network = snapshot.network(self.settled().config.network, self.device)
+            self._network = snapshot.network(self.trained_plan().config.network, self.device)
         self.provenance = dict(snapshot.provenance)
 
-    @torch.inference_mode(mode=False)  # The copy can be trained, whatever the caller is in.
+    @torch.inference_mode(mode=False)  # The copy can be trained even if the caller infers.
     def copy(self) -> Session:
-        """A session of its own, to train on without changing this one.
+        """Copy the session, to continue training separately.
+
+        Returns
+        -------
+        Session
 
         Raises
         ------
         ConfigError
-            When a training is under way.
+            During training.
         """
         self._refuse_during_training("it is copied")
-        twin = copy.copy(self)
+        copied = copy.copy(self)
         # Together, because they share networks.
-        twin._network, twin.state, twin._delivered = copy.deepcopy(
+        copied._network, copied.state, copied._delivered = copy.deepcopy(
             (self._network, self.state, self._delivered)
         )
-        twin.history = self.history.copy()
-        twin.provenance = dict(self.provenance)
-        return twin
+        copied.history = self.history.copy()
+        copied.provenance = dict(self.provenance)
+        return copied
 
     @torch.inference_mode(mode=False)
-    def settle(self, should_stop: Callable[[], bool] | None = None) -> Judgement | None:
-        """Take as much of a fine-tuning as improves the result.
+    def apply_judgement(self, should_stop: Callable[[], bool] | None = None) -> Judgement | None:
+        """Keep as much of the fine-tuning as improves the result.
 
-        After a training that was stopped this is left to whoever uses the model next, since it
-        takes a few seconds; predicting and saving do so.
+        It takes a few seconds, so a stopped training leaves it to prediction or saving.
 
         Parameters
         ----------
         should_stop : callable, optional
-            Leaves it undecided.
+            Postpones the judgement.
 
         Returns
         -------
         Judgement or None
-            None where there is nothing to decide, or it was left undecided.
+            None where no judgement is due, or it was postponed.
         """
         judge, state = self.judge, self.state
         if judge is None or state is None or self.is_training:
@@ -143,9 +153,9 @@ class Session:
         if judgement is None:
             return None
         self.judge = None
-        self.provenance = {**self.provenance, "judgement": judgement.describe()}
+        self.provenance = {**self.provenance, "judgement": judgement.as_json()}
         if judgement.share < 1:
-            self._network = self._delivered = self._between(state.average, judgement.share)
+            self._network = self._delivered = self._interpolate(state.average, judgement.share)
         return judgement
 
     def allocate(
@@ -158,25 +168,37 @@ class Session:
     ) -> dict[str, Any]:
         """Make the arrays that `Redenoiser.predict_events` fills, by name.
 
-        They are float32, or float64 where that could not tell the grey levels apart. Large ones
-        are zarr arrays in a temporary folder.
+        They are float32, or float64 where float32 cannot resolve the grey levels. Large ones are
+        zarr arrays in a temporary folder.
 
         Parameters
         ----------
         image, axes
             As in `Redenoiser.predict_events`.
         branches : bool
-            Also the outputs of both branches.
+            Whether to include the outputs of both branches.
         denoised : array-like, optional
-            Takes the denoised image, instead of a new array.
+            Array for the denoised image, instead of a new one.
+
+        Returns
+        -------
+        dict
         """
-        kind = self.settled().config.network.kind
-        return allocate(self.planes(image, axes), kind, branches=branches, denoised=denoised)
+        names = ["denoised"]
+        if self.trained_plan().config.network.kind == "adarenet":
+            names += ["mask", "standard", "equivariant"] if branches else ["mask"]
+        planes = self.planes(image, axes)
+        outputs = {} if denoised is None else {"denoised": denoised}
+        for name in names:
+            if name not in outputs:
+                dtype = np.float32 if name == "mask" else result_dtype(planes)
+                outputs[name] = result_array(planes, channels=name != "mask", dtype=dtype)
+        return outputs
 
     def preview(
         self, image: ArrayLike, axes: str | None, window: Window, *, step: int | None = None
     ) -> PreviewDone:
-        """Denoise a window of an image with what has been learned so far.
+        """Denoise a window of an image with the current weights or a snapshot.
 
         Parameters
         ----------
@@ -184,7 +206,11 @@ class Session:
             As in `Redenoiser.fit_events`.
         window : Window
         step : int, optional
-            Of the snapshot to show, which is not chosen thereby; a training is not disturbed.
+            Step of the snapshot, without rolling back to it; possible during training.
+
+        Returns
+        -------
+        PreviewDone
 
         Raises
         ------
@@ -196,7 +222,7 @@ class Session:
         planes = self.planes(image, axes)
         if step is None:
             return self.preview_with(self.network(), planes, window, self.step)
-        network = self.settled().config.network
+        network = self.trained_plan().config.network
         with self.history.shown(step, network, self.device) as shown:
             return self.preview_with(shown, planes, window, step)
 
@@ -208,45 +234,34 @@ class Session:
         step: int,
         should_stop: Callable[[], bool] | None = None,
     ) -> PreviewDone:
-        """As `preview`, with a network that is given; ``should_stop`` leaves a line correction.
-
-        Raises
-        ------
-        Interrupted
-            When stopped.
-        """
-        plan, normalisation = self.settled(), self.normalised()
+        """Denoise a window by a given network; ``should_stop`` interrupts the line correction."""
+        plan, normalisation = self.trained_plan(), self.trained_normalisation()
         dtype = training_dtype(self.device, plan.config.training.precision)
 
         def read(sample: tuple[int, ...]) -> np.ndarray:
             pixels = planes.read(sample, window.rows, window.columns)
             if min(pixels.shape[1:]) < SMALLEST_SIDE or plan.lines == "none":
                 return pixels
-            # Of the window alone: a whole plane would take too long.
-            seen = correct_lines(Planes(pixels, "CYX"), plan.lines, self.device, should_stop)
-            return seen.read((), slice(None), slice(None))
+            # In the window alone: a whole plane takes too long.
+            corrected = correct_lines(Planes(pixels, "CYX"), plan.lines, self.device, should_stop)
+            return corrected.read((), slice(None), slice(None))
 
         pixels = read(window.sample)
         around = [None if one is None else read(one) for one in planes.neighbours(window.sample)]
-        arrays = predict_window(
-            network,
-            pixels,
-            normalisation,
-            dtype,
-            self.draws(1),
-            context=normalised_context(around, pixels, normalisation),
-        )
+        context = normalised_context(around, pixels, normalisation)
+        draws = self.draws(1)
+        arrays = predict_tile(network, pixels, normalisation, dtype, draws, context=context)
         return PreviewDone(step, window, arrays.denoised, arrays.mask)
 
     def begin(self, plan: TrainingPlan, state: TrainingState, normalisation: Normalisation) -> None:
-        """Forget what was learned before: a training begins."""
+        """Replace the trained state by that of a new training."""
         self._forget()
         self.plan, self.normalisation = plan, normalisation
         self.state, self._network = state, state.average
 
     def resume(self, plan: TrainingPlan, state: TrainingState, here: Snapshot) -> None:
-        """Train on from a snapshot; later ones are dropped."""
-        state.began = here.step
+        """Continue training from a snapshot; drop later ones."""
+        state.schedule_start = here.step
         self.plan, self.state, self._network = plan, state, state.average
         self.history.resume(here)
 
@@ -257,13 +272,17 @@ class Session:
         normalisation: Normalisation,
         provenance: dict[str, Any],
     ) -> None:
-        """Take what a file holds."""
+        """Replace the trained state by that of a file."""
         self._forget()
         self.plan, self.normalisation, self._network = plan, normalisation, network
         self.provenance, self.is_loaded = provenance, True
 
     def network(self) -> DenoisingNetwork:
-        """What predicts, in evaluation mode.
+        """Return the network in evaluation mode.
+
+        Returns
+        -------
+        DenoisingNetwork
 
         Raises
         ------
@@ -274,26 +293,20 @@ class Session:
             raise ConfigError(_UNTRAINED)
         return self._network.eval()
 
-    def settled(self) -> TrainingPlan:
-        """The plan of what was learned; errors as of `network`."""
+    def trained_plan(self) -> TrainingPlan:
+        """Return the plan; raise as `network` does."""
         if self.plan is None:
             raise ConfigError(_UNTRAINED)
         return self.plan
 
-    def normalised(self) -> Normalisation:
-        """The normalisation of what was learned; errors as of `network`."""
+    def trained_normalisation(self) -> Normalisation:
+        """Return the normalisation; raise as `network` does."""
         if self.normalisation is None:
             raise ConfigError(_UNTRAINED)
         return self.normalisation
 
     def planes(self, image: ArrayLike, axes: str | None) -> Planes:
-        """See an image as planes.
-
-        Raises
-        ------
-        InputError
-            When it has another number of channels than what was trained on.
-        """
+        """Convert an image to planes; raise an InputError for another number of channels."""
         planes = as_planes(image, axes)
         self.check_channels(planes)
         if self.plan is None:
@@ -301,7 +314,7 @@ class Session:
         return planes.with_context(self.plan.config.network.neighbours // 2)
 
     def check_channels(self, planes: Planes) -> None:
-        """Refuse planes of another number of channels than what was trained on."""
+        """Refuse planes with another number of channels than the training images."""
         if self.plan is None:
             return
         expected = self.plan.config.network.channels
@@ -312,15 +325,15 @@ class Session:
             )
 
     def draws(self, count: int) -> Draws | None:
-        """What the network is shown of an image, where that is not the image itself."""
-        config = self.settled().config
-        if not shows_draws(config):
+        """Make the draws of recorrupted images, or None to denoise the image itself."""
+        config = self.trained_plan().config
+        if not should_recorrupt(config):
             return None
-        objective = make_objective(config.objective, self.normalised())
-        return draws_of(objective, count, config.training.seed)
+        objective = make_objective(config.objective, self.trained_normalisation())
+        return make_draws(objective, count, config.training.seed)
 
-    def here(self) -> Snapshot:
-        """What the model is now, from which a training is resumed."""
+    def current_snapshot(self) -> Snapshot:
+        """Return the snapshot from which a training is resumed."""
         for snapshot in self.snapshots:
             if snapshot.step == self.step:
                 return snapshot
@@ -328,18 +341,18 @@ class Session:
         return Snapshot.of(self.network(), [] if loss is None else [loss], self.provenance)
 
     def can_resume(self) -> bool:
-        """Whether the optimiser belongs to the weights in use, or it has to be a fresh one."""
+        """Whether the optimiser belongs to the current weights."""
         used = self._network
         return self.state is not None and (used is self.state.average or used is self._delivered)
 
-    def _between(self, tuned: DenoisingNetwork, share: float) -> DenoisingNetwork:
-        """A network so far on the way from the pretrained weights to the fine-tuned ones."""
+    def _interpolate(self, tuned: DenoisingNetwork, share: float) -> DenoisingNetwork:
+        """Interpolate from the pretrained (share 0) to the fine-tuned weights (share 1)."""
         network = copy.deepcopy(tuned)
-        weights = pretrained_weights(self.settled().config.network)
+        weights = pretrained_weights(self.trained_plan().config.network)
         with torch.no_grad():
             for name, value in network.named_parameters():
                 pretrained = weights[name].to(value)
-                # Weights that are no numbers any more would remain, however small their share.
+                # NaN weights would remain with a share of 0.
                 value.copy_(pretrained if share == 0 else torch.lerp(pretrained, value, share))
         return network
 

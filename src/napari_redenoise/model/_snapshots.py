@@ -1,7 +1,8 @@
-"""Copies of the weights that a training went through, to look at and to go back to."""
+"""Snapshots of the weights during training, to preview and to roll back to."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,10 +17,10 @@ from napari_redenoise.config import NetworkConfig
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.nn import DenoisingNetwork, build_network
 
-MOST_SNAPSHOTS = 16
+MAX_SNAPSHOTS = 16
 
 SMOOTHED = 20
-"""Last steps over which the loss of a snapshot is averaged."""
+"""Number of last steps whose loss is averaged for a snapshot."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class Snapshot:
     Attributes
     ----------
     step : int
-        Counted over all trainings of the model.
+        Step, counted over all trainings of the model.
     loss : float
-        Mean over the last steps; ``nan`` where nothing is known of them.
+        Mean loss over the last steps; NaN if unknown.
     weights : dict
-        As the network's ``state_dict`` has them, on the CPU, float32.
+        The network's ``state_dict`` on the CPU, float32.
     provenance : dict
-        What was run up to this step.
+        Provenance up to this step.
     """
 
     step: int
@@ -47,7 +48,7 @@ class Snapshot:
     def of(
         cls, network: DenoisingNetwork, losses: Sequence[float], provenance: dict[str, Any]
     ) -> Snapshot:
-        """Copy what a network has learned; its step is that of the provenance."""
+        """Copy the weights of a network; the provenance holds the step."""
         weights = {
             name: value.detach().to("cpu", torch.float32, copy=True)
             for name, value in network.state_dict().items()
@@ -56,7 +57,7 @@ class Snapshot:
         return cls(provenance.get("steps", 0), loss, weights, provenance)
 
     def network(self, config: NetworkConfig, device: torch.device) -> DenoisingNetwork:
-        """Make a network with these weights, in evaluation mode."""
+        """Build a network with these weights, in evaluation mode."""
         network = build_network(config, torch.Generator(), torch.float32)
         network.load_state_dict(self.weights)
         network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -65,9 +66,9 @@ class Snapshot:
 
 
 class Snapshots:
-    """At most `MOST_SNAPSHOTS` snapshots, evenly spread over a training of any length.
+    """At most `MAX_SNAPSHOTS` snapshots, evenly spread over a training of any length.
 
-    The training's thread adds to them while others read them.
+    The training thread adds snapshots while other threads read them.
     """
 
     def __init__(self) -> None:
@@ -79,57 +80,48 @@ class Snapshots:
         self._lock = Lock()
 
     def copy(self) -> Snapshots:
-        """The same snapshots, to go on from on one's own."""
-        twin = Snapshots()
-        twin._kept, twin._last = self._kept, self._last
-        twin._spacing, twin._origin = self._spacing, self._origin
-        return twin
+        """Copy the collection, to continue separately."""
+        copied = copy.copy(self)
+        copied._network, copied._lock = None, Lock()
+        return copied
 
     @property
     def all(self) -> tuple[Snapshot, ...]:
-        """By step; where the training rests or has ended, its last state among them."""
+        """Snapshots by step; with the last step of a paused or ended training."""
         kept, last = self._kept, self._last
         if last is None or (kept and kept[-1].step >= last.step):
             return kept
         return (*kept, last)
 
     def find(self, step: int) -> Snapshot:
-        """The snapshot of a step.
-
-        Raises
-        ------
-        ConfigError
-            When there is none.
-        """
-        found = {snapshot.step: snapshot for snapshot in self.all}
-        if step not in found:
-            steps = ", ".join(map(str, found)) or "none"
-            raise ConfigError(
-                f"there is no snapshot of step {step}: choose one of those that were kept ({steps})"
-            )
-        return found[step]
+        """Find the snapshot of a step; raise a ConfigError if there is none."""
+        snapshots = {snapshot.step: snapshot for snapshot in self.all}
+        if step not in snapshots:
+            steps = ", ".join(map(str, snapshots)) or "none"
+            raise ConfigError(f"there is no snapshot of step {step}: choose one of these ({steps})")
+        return snapshots[step]
 
     def is_due(self, step: int) -> bool:
-        """Whether the state after this step is to be kept."""
+        """Whether to keep a snapshot of this step."""
         return step % self._spacing == 0
 
     def keep(self, snapshot: Snapshot) -> None:
-        """Add the next; when they are too many, every second one goes."""
+        """Add a snapshot; drop every second one when there are too many."""
         self._thin((*self._kept, snapshot))
 
-    def rest(self, snapshot: Snapshot) -> None:
-        """Remember the last state, until a later one is kept."""
+    def keep_last(self, snapshot: Snapshot) -> None:
+        """Keep the snapshot of the last step, until a later one is kept."""
         self._last = snapshot
 
     def resume(self, snapshot: Snapshot) -> None:
-        """Train on from a snapshot: it stays, to roll back to, and later ones are dropped."""
+        """Continue training from a snapshot, which is kept; drop later ones."""
         self._origin = snapshot.step
         self._last = None
         self._thin((*(kept for kept in self._kept if kept.step < snapshot.step), snapshot))
 
     def _thin(self, kept: tuple[Snapshot, ...]) -> None:
-        # One place is for the last state.
-        while len(kept) >= MOST_SNAPSHOTS:
+        # One place is for the last step.
+        while len(kept) >= MAX_SNAPSHOTS:
             self._spacing *= 2
             kept = tuple(one for one in kept if self.is_due(one.step) or one.step == self._origin)
         self._kept = kept
@@ -138,10 +130,7 @@ class Snapshots:
     def shown(
         self, step: int, config: NetworkConfig, device: torch.device
     ) -> Iterator[DenoisingNetwork]:
-        """A network that only shows snapshots, with the weights of a step.
-
-        Others wait until the context is left.
-        """
+        """Load the weights of a step into a network for previews, one caller at a time."""
         snapshot = self.find(step)
         with self._lock:
             if self._network is None:

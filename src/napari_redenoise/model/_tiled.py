@@ -1,4 +1,4 @@
-"""Prediction tile by tile, with the memory that there is."""
+"""Prediction in tiles that fit the available memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from napari_redenoise.inference import (
     predict,
     tile_sizes,
 )
-from napari_redenoise.io import disk_in_words
+from napari_redenoise.io import explain_full_disk
 from napari_redenoise.nn import DenoisingNetwork
 
 
@@ -33,23 +33,15 @@ def predict_in_tiles(
     draws: Draws | None,
     should_stop: Callable[[], bool] | None,
     *,
-    mirrored: bool,
+    tta: bool,
     dtype: torch.dtype = torch.float32,
     samples: list[tuple[int, ...]] | None = None,
 ) -> Iterator[TileDone]:
-    """Denoise every plane into ``outputs``, with smaller tiles where the memory wants it.
-
-    Raises
-    ------
-    DeviceError
-        When even the smallest tile does not fit the device's memory.
-    OutputError
-        When results that lie on disk do not fit it.
-    """
+    """Denoise every plane into ``outputs``, with smaller tiles when memory runs out."""
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     tile, halo, smallest = tile_sizes(config.network, config.tiling)
     stopping = interruptible(network, should_stop) if should_stop else nullcontext()
-    with stopping, disk_in_words():
+    with stopping, explain_full_disk():
         while True:
             try:
                 yield from predict(
@@ -60,15 +52,15 @@ def predict_in_tiles(
                     tile=tile,
                     halo=halo,
                     draws=draws,
-                    mirrored=mirrored,
+                    tta=tta,
                     dtype=dtype,
                     samples=samples,
                 )
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                # Tiles only rewrite what they wrote, so starting again is harmless.
-                tile = tile // 2
+                # Tiles rewrite the same pixels, so starting again is harmless.
+                tile //= 2
                 if tile < smallest:
                     raise DeviceError(
                         f"{device} ran out of memory: close other programs that use it, or choose "

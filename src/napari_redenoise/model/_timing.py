@@ -1,4 +1,4 @@
-"""How long a run will take on this machine, from a trial of a few steps."""
+"""Expected time of a run on this machine, from a trial of a few steps."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import torch
 from napari_redenoise.config import DEFAULT_STEPS, Config, NoiseConfig
 from napari_redenoise.data import ArrayLike, Normalisation, Planes, Pool, context_of, patches
 from napari_redenoise.devices import training_dtype
-from napari_redenoise.inference import Tile, predict_window, tile_sizes, tiles
-from napari_redenoise.model._material import (
-    as_planes,
-    draws_of,
-    make_objective,
-    shows_draws,
-    usable_alone,
-)
+from napari_redenoise.inference import Tile, predict_tile, tile_sizes, tiles
 from napari_redenoise.model._pretrained import for_image
+from napari_redenoise.model._training_images import (
+    as_planes,
+    compare_usable,
+    make_draws,
+    make_objective,
+    should_recorrupt,
+)
 from napari_redenoise.nn import total_stride
-from napari_redenoise.training import BEFORE, start, train
+from napari_redenoise.training import UNRECORDED_STEPS, start, train
 
 TRIAL_STEPS = 4
 TRIAL_SIDE = 256
-FEWEST_STEPS = 20
-"""With fewer there is nothing to see."""
+MIN_STEPS = 20
+"""Fewer steps have no visible effect."""
 
 _ANY_NOISE = NoiseConfig(gain=(1.0,), offset=(-1.0,))
 
@@ -33,9 +33,9 @@ _ANY_NOISE = NoiseConfig(gain=(1.0,), offset=(-1.0,))
 def estimate_seconds(
     config: Config, image: ArrayLike, axes: str | None, device: torch.device
 ) -> float:
-    """Expected time of training on an image and denoising it.
+    """Estimate the seconds of training on an image and denoising it.
 
-    The trial takes one or two seconds the first time, and is remembered for the process.
+    The trial takes one or two seconds and is cached.
     """
     planes = as_planes(image, axes)
     config = for_image(config, planes)
@@ -46,15 +46,14 @@ def estimate_seconds(
 def steps_within(
     config: Config, image: ArrayLike, axes: str | None, device: torch.device, seconds: float
 ) -> int:
-    """Steps with which training on an image and denoising it take so many seconds.
+    """Estimate the steps for training on an image and denoising it within some seconds.
 
-    At least `FEWEST_STEPS`, however little time there is; a fine-tuning gets no more than suit it:
-    with more it learns the noise of its one image.
+    At least `MIN_STEPS`, and at most 100 for fine-tuning, which overfits a single image with more.
     """
     planes = as_planes(image, axes)
-    config = for_image(config.replace({"training.steps": FEWEST_STEPS}), planes)
+    config = for_image(config.replace({"training.steps": MIN_STEPS}), planes)
     per_step, prediction = _seconds(config, planes, device)
-    steps = max(FEWEST_STEPS, int((seconds - prediction) / per_step))
+    steps = max(MIN_STEPS, int((seconds - prediction) / per_step))
     if config.training.start == "pretrained":
         return min(steps, DEFAULT_STEPS["pretrained"])
     return steps
@@ -63,8 +62,8 @@ def steps_within(
 def _seconds(config: Config, planes: Planes, device: torch.device) -> tuple[float, float]:
     """Seconds of one training step, and of the prediction of an image."""
     network = config.network
-    # On CUDA the first steps are slower than those that follow, which are recorded.
-    steps = TRIAL_STEPS + (BEFORE + 1 if device.type == "cuda" else 0)
+    # On CUDA the first steps are slower than the later ones, which are recorded.
+    steps = TRIAL_STEPS + (UNRECORDED_STEPS + 1 if device.type == "cuda" else 0)
     trial = config.training.model_copy(update={"steps": steps})
     objective = config.objective
     if objective.kind == "r2r":
@@ -75,14 +74,14 @@ def _seconds(config: Config, planes: Planes, device: torch.device) -> tuple[floa
     tile, halo, _ = tile_sizes(network, config.tiling)
     cuts = tiles(planes.height, planes.width, tile, halo, total_stride(network))
     pixels = sum(_area(cut) for cut in cuts) * len(planes)
-    if config.tiling.mirrors(planes.pixels) and not shows_draws(config):
-        # Of several draws, some are mirrored; there are not more of them.
+    if config.tiling.mirrors(planes.pixels) and not should_recorrupt(config):
+        # Some of several draws are flipped instead.
         pixels *= 2
     return per_step, pixels * per_pixel
 
 
 def _area(tile: Tile) -> int:
-    """Pixels that are read for a tile."""
+    """Number of pixels that are read for a tile."""
     (top, bottom), (left, right) = tile.rows.read, tile.columns.read
     return (bottom - top) * (right - left)
 
@@ -101,13 +100,11 @@ def _speed(config: Config, device: torch.device) -> tuple[float, float]:
     side = training.patch_side * objective.scale
     batches = patches(pool, side, training.patches_per_step, state.generator)
     dtype = training_dtype(device, training.precision)
-    steps = train(state, batches, usable_alone(objective), training, dtype)
-    # The first steps also pay for the preparation of kernels and memory.
+    steps = train(state, batches, compare_usable(objective), training, dtype)
+    # The first steps include the preparation of kernels and memory.
     per_step = min(step.seconds for step in steps)
-    draws = draws_of(objective, config.objective.draws if shows_draws(config) else 1, 0)
+    draws = make_draws(objective, config.objective.draws if should_recorrupt(config) else 1, 0)
     began = time.perf_counter()
-    context = context_of(around, noise[:channels])
-    predict_window(
-        state.average, noise[:channels].numpy(), normalisation, draws=draws, context=context
-    )
+    image, context = noise[:channels], context_of(around, noise[:channels])
+    predict_tile(state.average, image.numpy(), normalisation, draws=draws, context=context)
     return per_step, (time.perf_counter() - began) / TRIAL_SIDE**2

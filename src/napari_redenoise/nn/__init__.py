@@ -1,6 +1,6 @@
-"""Networks: groups, Fourier-series convolutions, U-Nets and AdaReNet. Pure torch."""
+"""Networks in pure torch: groups, Fourier-series convolutions, U-Nets and AdaReNet."""
 
-from napari_redenoise.nn._deployed import Deployed
+from napari_redenoise.nn._deployed_network import DeployedNetwork
 from napari_redenoise.nn._plain_layers import export
 from napari_redenoise.nn.convert._convert import to_equivariant
 from napari_redenoise.nn.layers._basis import filter_basis
@@ -24,7 +24,7 @@ from napari_redenoise.nn.layers._fields import (
     GroupPool,
 )
 from napari_redenoise.nn.layers._group import CyclicGroup, DihedralGroup, Group, parse_group
-from napari_redenoise.nn.layers._pad import pad_to_multiple, padding, reflected
+from napari_redenoise.nn.layers._padding import pad_to_multiple, padding, reflect_indices
 from napari_redenoise.nn.networks._adarenet import (
     AdaReNet,
     DenoisingNetwork,
@@ -41,7 +41,7 @@ __all__ = [
     "AdaReNet",
     "CyclicGroup",
     "DenoisingNetwork",
-    "Deployed",
+    "DeployedNetwork",
     "DihedralGroup",
     "EquivariantLayers",
     "FieldAffine",
@@ -73,7 +73,7 @@ __all__ = [
     "padding",
     "parse_group",
     "receptive_radius",
-    "reflected",
+    "reflect_indices",
     "to_equivariant",
     "total_stride",
     "with_context",

@@ -25,24 +25,24 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 
 def export(module: _Network) -> _Network:
-    """Copy a network with every equivariant layer folded into plain ones of `torch.nn`.
+    """Copy a network with every equivariant layer folded into plain layers of `torch.nn`.
 
-    Filters are computed once and kept: what remains are `torch.nn.Conv2d` and
-    `torch.nn.ConvTranspose2d`, and batch norms with their parameters repeated, so the result runs
-    faster, can be traced and exported, and its ``state_dict`` holds no basis.
+    Filters are computed once and stored in `torch.nn.Conv2d` and `torch.nn.ConvTranspose2d`.
+    Parameters of norms are repeated. The result is faster, can be traced and exported, and has no
+    basis in its ``state_dict``.
 
     Parameters
     ----------
     module : Module
-        `AdaReNet`, `SingleBranch`, what `to_equivariant` makes, or any module of these layers;
-        left as it is. A single layer will do.
+        `AdaReNet`, `SingleBranch`, a result of `to_equivariant`, any module of these layers, or a
+        single layer. Not modified.
 
     Returns
     -------
     Module
         Of the same class (a layer: its plain counterpart), in evaluation mode, on the same
-        device; it computes what ``module.eval()`` does, to rounding. Training it further would
-        lose the equivariance.
+        device. Its output equals that of ``module.eval()`` to rounding. Further training loses the
+        equivariance.
     """
     copied = copy.deepcopy(module).eval()
     with torch.no_grad():
@@ -51,7 +51,7 @@ def export(module: _Network) -> _Network:
 
 
 def _fold(module: Any, done: dict[nn.Module, nn.Module]) -> Any:
-    """Plain counterpart of a module; ``done`` keeps layers shared that are used twice."""
+    """Plain counterpart of a module; ``done`` preserves shared layers."""
     if module not in done:
         fold = next((f for kind, f in _FOLDS.items() if isinstance(module, kind)), None)
         done[module] = module if fold is None else fold(module)
@@ -68,7 +68,7 @@ def _convolution(layer: FourierConv2d) -> nn.Module:
         options[name] = getattr(layer, name)
     form = nn.ConvTranspose2d if isinstance(layer, FourierConvTranspose2d) else nn.Conv2d
     plain = form(layer.in_channels, layer.out_channels, layer.kernel_size, **options)
-    # The constructor draws no weights on this device; these take their place.
+    # On the meta device the constructor draws no weights.
     if isinstance(layer, FourierConvTranspose2d):
         filters = layer.transposed_filters()
     else:
@@ -112,7 +112,7 @@ def _affine(layer: FieldAffine) -> nn.Module:
 
 
 def _load(plain: nn.Module, tensors: dict[str, Any]) -> nn.Module:
-    """Plain layer with these tensors, in their dtype and on their device."""
+    """Assign tensors to a plain layer, with their dtype and device."""
     plain.load_state_dict(tensors, assign=True)
     return plain
 

@@ -1,11 +1,13 @@
-"""All of noise: what it is, what that means for a training, and how it is made."""
+"""Measure, diagnose, describe and simulate noise."""
 
-from napari_redenoise.noise._diagnosis import Diagnosis, diagnose
-from napari_redenoise.noise._estimate import (
-    estimate_noise,
-    estimate_noise_from_repeats,
-    noise_autocorrelation,
+from napari_redenoise.noise._diagnosis import (
+    Diagnosis,
+    diagnose,
+    noise_in_words,
+    noise_model,
+    sampling_noise,
 )
+from napari_redenoise.noise._estimate import estimate_noise, estimate_noise_from_repeats
 from napari_redenoise.noise._line_offsets import Offsets, line_offsets
 from napari_redenoise.noise._report import (
     Autocorrelation,
@@ -16,8 +18,7 @@ from napari_redenoise.noise._report import (
     without_noise,
 )
 from napari_redenoise.noise._residual import residual_noise
-from napari_redenoise.noise._sampling import noise_in_words, noise_model, sampling_noise
-from napari_redenoise.noise._synthetic import gaussian, poisson_gaussian
+from napari_redenoise.noise._synthetic import poisson_gaussian
 from napari_redenoise.noise._wording import Finding, describe, structure_in_words
 
 __all__ = [
@@ -33,9 +34,7 @@ __all__ = [
     "diagnose",
     "estimate_noise",
     "estimate_noise_from_repeats",
-    "gaussian",
     "line_offsets",
-    "noise_autocorrelation",
     "noise_in_words",
     "noise_model",
     "poisson_gaussian",

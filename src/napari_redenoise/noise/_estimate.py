@@ -8,12 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import special
 
-from napari_redenoise.errors import ConfigError
-from napari_redenoise.noise._autocorrelation import (
-    LAGS,
-    measure_autocorrelation,
-    repeats_autocorrelation,
-)
+from napari_redenoise.noise._autocorrelation import measure_autocorrelation, repeats_autocorrelation
 from napari_redenoise.noise._blocks import (
     COARSE,
     FINE,
@@ -22,13 +17,13 @@ from napari_redenoise.noise._blocks import (
     repeats_blocks,
     single_image_blocks,
 )
-from napari_redenoise.noise._histogram import Greys, grey_levels
+from napari_redenoise.noise._histogram import Histogram, histogram_of
 from napari_redenoise.noise._noise_curve import (
     Line,
-    calm_blocks,
-    calmest_blocks,
     darkest_level,
     fit_line,
+    flat_blocks,
+    flattest_blocks,
     level_bins,
     variance_points,
 )
@@ -41,18 +36,18 @@ from napari_redenoise.noise._report import (
 )
 from napari_redenoise.noise._skewness import measure_skewness
 from napari_redenoise.noise._thresholds import CORRECTED_CORRELATION, CUT_OFF, STANDARD_ERRORS
-from napari_redenoise.noise._windows import SMALLEST_SIDE, ArrayLike, read_planes, read_repeats
+from napari_redenoise.noise._windows import ArrayLike, read_planes, read_repeats
 
 
 def estimate_noise(image: ArrayLike) -> NoiseReport:
-    """Measure the noise of one image, or of a stack of images of one kind.
+    """Measure the noise of one image, or of a stack of similar images.
 
     Parameters
     ----------
     image : array-like, (Y, X) or (N, Y, X)
-        Integer or floating-point grey levels as the detector gave them: not denoised, not
-        sharpened, no gamma. Pixels that are NaN or infinite are left out. Of large images a
-        million pixels are read.
+        Integer or floating-point grey levels of the detector: not denoised, not sharpened, without
+        gamma. NaN and infinite pixels are left out. At most a million pixels of large images are
+        read.
 
     Returns
     -------
@@ -61,47 +56,47 @@ def estimate_noise(image: ArrayLike) -> NoiseReport:
     Raises
     ------
     InputError
-        For the wrong number of axes, planes below 16 x 16, or an image of one value.
+        For the wrong number of axes, planes below 16 x 16, or a constant image.
 
     Notes
     -----
-    The variance is measured on the fine half of the cosine transforms of 8 x 8 blocks, in blocks
-    whose coarse half shows no structure, and a line is fitted to it against the blocks' means
-    (``_fit``). Correlated noise has less fine detail than white noise of the same variance: what
-    its autocorrelation takes away is given back where a coefficient exceeds 0.1.
+    The variance is measured on the fine half of the cosine transforms of 8 x 8 blocks whose coarse
+    half shows no structure. A line is fitted to it over the blocks' means. Correlated noise has
+    less fine detail than white noise of the same variance, which is corrected where a coefficient
+    exceeds 0.1.
 
-    The line has two numbers and the model three. Any offset from the level where the line meets
-    zero (no read noise) to the mean of the darkest blocks (no light there) fits as well and gives
-    the same variances; widened by the error of the line this is ``offset_range``, and the read
-    noises that go with it are ``read_noise_range``. The model takes the upper end, which is right
-    where the image has a dark background, unless the skewness of the noise puts the offset lower by
-    more than two standard errors: photon noise is skewed and read noise is not (``_skewness``).
-    Where the levels differ too little for that, offset and read noise are too large together on a
-    background: of 40 photons, with a true read noise of 1.5 photons, 4.3 times as large.
+    The line has two parameters, the model three. Every offset gives the same variances from the
+    level where the line meets zero (no read noise) to the mean of the darkest blocks (no signal
+    there). Widened by the error of the line, this is ``offset_range``, with ``read_noise_range``.
+    The model takes the upper end, which is right for a dark background. It takes a lower offset
+    where the skewness of the noise says so by more than two standard errors: photon noise is skewed
+    and read noise is not. Where the levels differ too little for that, offset and read noise are
+    both overestimated on a background: 4.3 times for 40 photons with a read noise of 1.5 photons.
 
-    Structure as fine as the pixels in every block (sand, grass) is taken for noise in part;
-    ``homogeneous`` is then a few per cent. Gain needs levels that differ: in an even image it is
-    reported as 0 with a large ``gain_error``.
+    Structure as fine as the pixels in every block (sand, grass) is partly measured as noise;
+    ``homogeneous`` is then a few per cent. The gain needs different levels: for a flat image it is
+    0 with a large ``gain_error``.
     """
     planes = read_planes(image)
-    greys = grey_levels(planes)
-    blocks = single_image_blocks(planes, greys.limits)
+    histogram = histogram_of(planes)
+    blocks = single_image_blocks(planes, histogram.limits)
     bins = level_bins(blocks.level)
-    calm = calm_blocks(blocks, bins)
-    found = measure_autocorrelation(planes, blocks, calm, calm)
-    line = fit_line(blocks, bins, greys, _shares(found))
-    found = measure_autocorrelation(planes, blocks, calmest_blocks(blocks, line), line.used)
-    line = fit_line(blocks, bins, greys, _shares(found))
-    report = _report(greys, blocks, line, found, _shares(found)[1], 1)
+    flat = flat_blocks(blocks, bins)
+    correlation = measure_autocorrelation(planes, blocks, flat, flat)
+    line = fit_line(blocks, bins, histogram, _shares(correlation))
+    flattest = flattest_blocks(blocks, line)
+    correlation = measure_autocorrelation(planes, blocks, flattest, line.used)
+    line = fit_line(blocks, bins, histogram, _shares(correlation))
+    report = _report(histogram, blocks, line, correlation, _shares(correlation)[1], 1)
     skewness = measure_skewness(planes, blocks, line)
-    # What is cut off at the dark end makes the rest more skewed than it was.
-    is_whole = greys.at_floor < CUT_OFF
+    # Clipping at the dark end makes the rest more skewed.
+    is_whole = histogram.at_floor < CUT_OFF
     model = _with_background(report.model, skewness) if is_whole else report.model
     return replace(report, skewness=skewness, model=model)
 
 
 def estimate_noise_from_repeats(frames: ArrayLike) -> NoiseReport:
-    """Measure the noise from repeated acquisitions of a scene that did not move.
+    """Measure the noise from repeated acquisitions of a scene that does not move.
 
     Parameters
     ----------
@@ -114,106 +109,72 @@ def estimate_noise_from_repeats(frames: ArrayLike) -> NoiseReport:
     Raises
     ------
     InputError
-        For fewer than two frames, planes below 16 x 16, or an image of one value.
+        For fewer than two frames, planes below 16 x 16, or a constant image.
 
     Notes
     -----
-    The variance over the frames holds no structure, so textured images are no problem; movement
-    and bleaching count as noise. A change of brightness of the whole frame does not. Of large
-    movies 32 frames and two million pixels are read. What is said of the offset in
-    `estimate_noise` holds here too.
+    The variance over the frames holds no structure, so textured images are no problem. Movement
+    and bleaching count as noise, a change of brightness of the whole frame does not. At most 32
+    frames and two million pixels of large movies are read. The offset is as ambiguous as in
+    `estimate_noise`.
     """
     windows = read_repeats(frames)
-    greys = grey_levels(windows)
-    blocks = repeats_blocks(windows, greys.limits)
-    line = fit_line(blocks, level_bins(blocks.level), greys, (1.0, 1.0))
-    found = repeats_autocorrelation(windows)
-    return _report(greys, blocks, line, found, 1.0, int(frames.shape[0]))
+    histogram = histogram_of(windows)
+    blocks = repeats_blocks(windows, histogram.limits)
+    line = fit_line(blocks, level_bins(blocks.level), histogram, (1.0, 1.0))
+    correlation = repeats_autocorrelation(windows)
+    return _report(histogram, blocks, line, correlation, 1.0, int(frames.shape[0]))
 
 
-def noise_autocorrelation(image: ArrayLike, lags: int = LAGS) -> Autocorrelation:
-    """Correlation of the noise of one image with itself at lags 1, 2, ... along y and x.
-
-    Parameters
-    ----------
-    image : array-like, (Y, X) or (N, Y, X)
-    lags : int
-        1 to 15.
-
-    Raises
-    ------
-    InputError
-        As `estimate_noise`.
-    ConfigError
-        For lags that the smallest image does not have.
-
-    Notes
-    -----
-    Along x the signal is removed by a fourth difference along y, and the other way round, in the
-    calmest blocks: smooth structure and edges vanish, and the correlation stays as it is when
-    those along y and x are independent.
-    """
-    if not 1 <= lags < SMALLEST_SIDE:
-        raise ConfigError(f"expected 1 to {SMALLEST_SIDE - 1} lags, got {lags}")
-    planes = read_planes(image)
-    greys = grey_levels(planes)
-    blocks = single_image_blocks(planes, greys.limits)
-    bins = level_bins(blocks.level)
-    calm = calm_blocks(blocks, bins)
-    found = measure_autocorrelation(planes, blocks, calm, calm)
-    line = fit_line(blocks, bins, greys, _shares(found))
-    return measure_autocorrelation(planes, blocks, calmest_blocks(blocks, line), line.used, lags)
-
-
-def _shares(found: Autocorrelation) -> tuple[float, float]:
-    """Energy of correlated noise in coarse and fine detail, by the coefficients that are large."""
-    least = max(CORRECTED_CORRELATION, STANDARD_ERRORS * found.error)
-    y, x = (tuple(c if abs(c) > least else 0.0 for c in along) for along in (found.y, found.x))
-    strong = Autocorrelation(y, x, found.error)
-    return expected_share(strong, COARSE), expected_share(strong, FINE)
+def _shares(correlation: Autocorrelation) -> tuple[float, float]:
+    """Energy of correlated noise in coarse and fine detail, by its large coefficients."""
+    least = max(CORRECTED_CORRELATION, STANDARD_ERRORS * correlation.error)
+    y, x = (
+        tuple(c if abs(c) > least else 0.0 for c in along)
+        for along in (correlation.y, correlation.x)
+    )
+    large = Autocorrelation(y, x, correlation.error)
+    return expected_share(large, COARSE), expected_share(large, FINE)
 
 
 def _report(
-    greys: Greys,
+    histogram: Histogram,
     blocks: Blocks,
     line: Line,
-    found: Autocorrelation,
+    correlation: Autocorrelation,
     fine_share: float,
     frames: int,
 ) -> NoiseReport:
-    model, offset_range = _model(greys, blocks, line)
+    model, offset_range = _model(histogram, blocks, line)
     points = variance_points(blocks, line, fine_share)
-    mean_variance = blocks.fine.mean() if frames > 1 else line.variance(np.array(greys.mean))
-    low, high = greys.piled_up
+    mean_variance = blocks.fine.mean() if frames > 1 else line.variance(np.array(histogram.mean))
+    low, high = histogram.piled_up
     if line.floor.any():
-        low = greys.at_floor
+        low = histogram.at_floor
     elif line.cut or line.counts:
-        # Of few pixels it cannot be told from the end of a tail.
-        low = greys.at_floor if line.cut and greys.at_floor > CUT_OFF else 0.0
+        # A few pixels may be the end of a tail.
+        low = histogram.at_floor if line.cut and histogram.at_floor > CUT_OFF else 0.0
     return NoiseReport(
         model=model,
         gain_error=line.fit.error,
         slope=line.fit.measured,
-        below=greys.below(offset_range[0]),
+        below=histogram.below(offset_range[0]),
         offset_range=offset_range,
         noise_std=math.sqrt(float(mean_variance)),
-        mean=greys.mean,
-        autocorrelation=found,
+        mean=histogram.mean,
+        autocorrelation=correlation,
         points=points,
         misfit=_misfit(model, points),
         homogeneous=line.homogeneous,
         clipped=(low, high),
-        limits=greys.limits,
-        step=greys.step,
+        limits=histogram.limits,
+        step=histogram.step,
         frames=frames,
     )
 
 
 def _with_background(model: NoiseModel, skewness: Skewness | None) -> NoiseModel:
-    """The model with the offset that the skewness tells, if that is below the darkest region.
-
-    Where both agree the darkest region is the more exact.
-    """
+    """Take the offset of the skewness if it is below the darkest region, which is more exact."""
     if skewness is None or skewness.offset + 2 * skewness.offset_error > model.offset:
         return model
     offset = max(skewness.offset, model.without_read_noise().offset)
@@ -221,7 +182,7 @@ def _with_background(model: NoiseModel, skewness: Skewness | None) -> NoiseModel
 
 
 def _misfit(model: NoiseModel, points: tuple[VariancePoint, ...]) -> float:
-    """Mean distance of points and line, relative to the mean of both."""
+    """Mean distance of points from the line, relative to the mean of both."""
     measured = np.array([point.variance for point in points])
     predicted = model.variance([point.level for point in points])
     total = np.maximum(measured + predicted, np.finfo(float).tiny)
@@ -229,21 +190,23 @@ def _misfit(model: NoiseModel, points: tuple[VariancePoint, ...]) -> float:
     return float(np.average(apart, weights=[point.blocks for point in points]))
 
 
-def _model(greys: Greys, blocks: Blocks, line: Line) -> tuple[NoiseModel, tuple[float, float]]:
-    """Gain, offset and read noise of a line, and the offsets that would do as well."""
+def _model(
+    histogram: Histogram, blocks: Blocks, line: Line
+) -> tuple[NoiseModel, tuple[float, float]]:
+    """Gain, offset and read noise of a line, and the range of the offset."""
     slope, intercept = line.fit.slope, line.fit.intercept
-    # On a gradient the dark blocks may be none of those that the line rests on.
+    # On a gradient the line may not rest on the dark blocks.
     dark = min(
         darkest_level(blocks.level[chosen], line.fit, blocks.averaged)
         for chosen in (line.used, ~line.floor)
     )
     if line.floor.any():
         share, level = (float(v[line.floor].mean()) for v in (blocks.darkest, blocks.level))
-        dark = min(dark, level_before_cutting(level, greys.limits[0], share))
+        dark = min(dark, level_before_cutting(level, histogram.limits[0], share))
     if slope == 0:
         return NoiseModel(0.0, dark, math.sqrt(max(intercept, 0.0))), (-math.inf, dark)
     without_read_noise = -intercept / slope
-    # The line turns about its middle, within the error of its slope.
+    # The error of the slope rotates the line about its middle.
     far = float(blocks.level[line.used].mean()) - without_read_noise
     lowest = without_read_noise - 2 * far * line.fit.error / slope
     offset = max(dark, without_read_noise)
@@ -252,11 +215,11 @@ def _model(greys: Greys, blocks: Blocks, line: Line) -> tuple[NoiseModel, tuple[
 
 
 def level_before_cutting(level: float, floor: float, share: float) -> float:
-    """Mean of a Gaussian of which a share was cut off at a floor and left a mean of ``level``.
+    """Mean of a Gaussian that has a mean of ``level`` after a share was clipped at a floor.
 
     Notes
     -----
-    With ``alpha = (mean - floor) / sigma`` the share is ``Phi(-alpha)`` and the mean that is left
+    With ``alpha = (mean - floor) / sigma`` the share is ``Phi(-alpha)`` and the mean after clipping
     is ``floor + sigma (alpha Phi(alpha) + phi(alpha))``.
     """
     alpha = -float(special.ndtri(min(max(share, 1e-6), 1 - 1e-6)))

@@ -1,4 +1,4 @@
-"""What the values of the pixels tell without their places: limits, clipping, quantisation."""
+"""Histogram of the pixels: limits, clipping, quantisation."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_redenoise.noise._thresholds import PILE_PIXELS, PILE_RATIO
-from napari_redenoise.noise._windows import Plane
+from napari_redenoise.noise._windows import Floats
 
 _NEIGHBOURS = 3
 
 
 @dataclass(frozen=True)
-class Greys:
-    """The grey levels that occur, ascending, and how many pixels have each."""
+class Histogram:
+    """The grey levels that occur, ascending, and the number of pixels at each."""
 
-    levels: npt.NDArray[np.float64]
+    levels: Floats
     counts: npt.NDArray[np.intp]
 
     @property
@@ -43,7 +43,7 @@ class Greys:
     def piled_up(self) -> tuple[float, float]:
         """Share of the pixels at the darkest and the brightest level, 0 where none pile up.
 
-        Tails of a distribution thin out; values that were cut off gather at the last level.
+        Tails of a distribution thin out; clipped values gather at the last level.
         """
         low, high = (
             float(ordered[0] / self.counts.sum()) if _is_pile(ordered) else 0.0
@@ -53,7 +53,7 @@ class Greys:
 
     @property
     def step(self) -> float:
-        """Usual distance of neighbouring levels; 0 where hardly a value occurs twice.
+        """Weighted median distance of neighbouring levels; 0 for continuous values.
 
         Rare levels count little: between them others are missing by chance.
         """
@@ -66,10 +66,10 @@ class Greys:
         return float(gaps[order][min(half, len(gaps) - 1)])
 
 
-def grey_levels(planes: list[Plane]) -> Greys:
+def histogram_of(planes: list[Floats]) -> Histogram:
     """Count the finite values."""
     values = np.concatenate([plane[np.isfinite(plane)] for plane in planes])
-    return Greys(*np.unique(values, return_counts=True))
+    return Histogram(*np.unique(values, return_counts=True))
 
 
 def _is_pile(ordered: npt.NDArray[np.intp]) -> bool:

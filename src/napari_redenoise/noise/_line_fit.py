@@ -1,13 +1,12 @@
-"""Straight lines through points of which some lie, and whose abscissae have noise themselves."""
+"""Straight lines through points with outliers and noisy abscissae."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]
+from napari_redenoise.noise._windows import Floats
 
 _ROUNDS = 8
 
@@ -16,7 +15,7 @@ _ROUNDS = 8
 class Fit:
     """Slope, intercept and standard error of the slope.
 
-    ``measured`` is the slope before one within its error was taken as none.
+    ``measured`` is the slope before it was set to 0 for being within its error.
     """
 
     slope: float
@@ -24,26 +23,17 @@ class Fit:
     error: float
     measured: float = 0.0
 
-    def at(self, x: Values) -> Values:
+    def at(self, x: Floats) -> Floats:
         """Ordinates of the line."""
         return np.asarray(self.slope * x + self.intercept)
 
 
-def weighted_line(x: Values, y: Values, weight: Values, instrument: Values | None = None) -> Fit:
-    """Fit a line by weighted least squares, with an instrument if there is one.
+def weighted_line(x: Floats, y: Floats, weight: Floats, instrument: Floats | None = None) -> Fit:
+    """Fit a line by weighted least squares; weights are inverse variances of ``y``.
 
-    Parameters
-    ----------
-    x, y, weight : array
-        Weights are inverse variances of ``y``, for the error of the slope.
-    instrument : array, optional
-        Goes with the true ``x`` but not with the error of ``x``.
-
-    Notes
-    -----
-    Errors of ``x`` flatten an ordinary line. With an instrument z the slope is
-    ``cov(z, y) / cov(z, x)``, which they do not reach (W. A. Fuller, "Measurement Error Models",
-    1987, section 1.4).
+    An instrument z is correlated with the true ``x`` but not with the error of ``x``.
+    Errors of ``x`` flatten an ordinary line. They do not affect ``cov(z, y) / cov(z, x)``, the
+    slope with an instrument z (W. A. Fuller, "Measurement Error Models", 1987, section 1.4).
     """
     z = x if instrument is None else instrument
     total = float(weight.sum())
@@ -56,11 +46,8 @@ def weighted_line(x: Values, y: Values, weight: Values, instrument: Values | Non
     return Fit(slope, y_mean - slope * x_mean, float(np.sqrt(spread)) / shared, slope)
 
 
-def lower_line(x: Values, y: Values, size: Values) -> Fit:
-    """Line through mean variances ``y`` of ``size`` blocks; points far above it count less.
-
-    Structure can only add to a variance.
-    """
+def lower_line(x: Floats, y: Floats, size: Floats) -> Fit:
+    """Fit mean variances ``y`` of ``size`` blocks; points far above the line hold structure."""
     floor = variance_floor(y, size)
     expected, doubt = np.maximum(y, floor), np.ones_like(size)
     fit = Fit(0.0, 0.0, 0.0)
@@ -73,7 +60,7 @@ def lower_line(x: Values, y: Values, size: Values) -> Fit:
     return fit
 
 
-def variance_floor(variance: Values, size: Values | None = None) -> float:
-    """Smallest variance that a weight may be made from, so that none is infinite."""
+def variance_floor(variance: Floats, size: Floats | None = None) -> float:
+    """Smallest variance that a weight is computed from, so that none is infinite."""
     least: float = float(np.finfo(float).tiny) ** 0.25
     return max(0.05 * float(np.average(variance, weights=size)), least)

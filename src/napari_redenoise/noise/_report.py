@@ -1,4 +1,4 @@
-"""What is known of the noise of an image, in grey levels."""
+"""The noise report of an image, in grey levels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_redenoise.noise._json import Stored
+from napari_redenoise.config import JsonDataclass
 from napari_redenoise.noise._thresholds import (
-    LITTLE_LIGHT,
     ROUNDING,
     SIGNIFICANT,
+    SMALL_PHOTON_SHARE,
     STANDARD_ERRORS,
     STRONG_RESIDUAL,
 )
@@ -24,16 +24,16 @@ class NoiseModel:
     Parameters
     ----------
     gain : float
-        Grey levels per photon, or per whatever the detector counts; 0 when the noise does not
-        grow with the light.
+        Grey levels per photon, or per detector count; 0 when the noise does not depend on the
+        signal.
     offset : float
-        Grey level without light.
+        Grey level without signal.
     read_noise : float
-        Standard deviation of the noise without light, in grey levels.
+        Standard deviation of the noise without signal, in grey levels.
 
     Notes
     -----
-    ``(y - offset) / gain`` are photon counts: their variance is their expectation plus
+    The variance of the photon counts ``(y - offset) / gain`` is their expectation plus
     ``(read_noise / gain)**2``.
 
     References
@@ -48,11 +48,11 @@ class NoiseModel:
 
     def variance(self, level: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Variance of the noise at expected grey levels of any shape; never negative."""
-        light = np.asarray(level, np.float64) - self.offset
-        return np.asarray(np.maximum(self.gain * light + self.read_noise**2, 0.0))
+        signal = np.asarray(level, np.float64) - self.offset
+        return np.asarray(np.maximum(self.gain * signal + self.read_noise**2, 0.0))
 
     def without_read_noise(self) -> NoiseModel:
-        """The same variances by photons alone, if there are any: offset where they are zero."""
+        """Give the same variances by photon noise alone, if there is any."""
         if self.gain == 0:
             return self
         return NoiseModel(self.gain, self.offset - self.read_noise**2 / self.gain, 0.0)
@@ -64,17 +64,17 @@ class NoiseModel:
 
 @dataclass(frozen=True)
 class Autocorrelation:
-    """How much the noise of a pixel has in common with that of its neighbours.
+    """Autocorrelation of the noise, and offsets of whole lines.
 
     Parameters
     ----------
     y, x : tuple of float
         Correlation coefficients at lags 1, 2, ... along an axis; 0 for white noise.
     error : float
-        Standard error of the first coefficients; farther ones rest on fewer pairs.
+        Standard error at lag 1; larger lags have fewer pairs.
     rows, columns : float
-        Standard deviation of offsets shared by whole rows (or columns), as a share of the
-        standard deviation of the noise; 0 where chance explains them.
+        Standard deviation of the line offsets over the noise standard deviation; 0 where chance
+        explains them.
     """
 
     y: tuple[float, ...]
@@ -85,17 +85,17 @@ class Autocorrelation:
 
     @property
     def has_line_offsets(self) -> bool:
-        """Whether rows or columns have offsets of their own."""
+        """Whether rows or columns have offsets."""
         return max(self.rows, self.columns) > SIGNIFICANT
 
     @property
     def least(self) -> float:
-        """Smallest coefficient that is no chance."""
+        """Smallest significant coefficient."""
         return max(SIGNIFICANT, STANDARD_ERRORS * self.error)
 
     @property
     def reach(self) -> tuple[int, int]:
-        """Lags along y and x up to which the noise is correlated without a gap, lines left out."""
+        """Lags along y and x up to which the noise is correlated, line offsets left out."""
         reach_y, reach_x = (
             next((lag for lag, value in enumerate(along) if abs(value) < self.least), len(along))
             for along in self.without_lines()
@@ -103,14 +103,14 @@ class Autocorrelation:
         return reach_y, reach_x
 
     def without_lines(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Coefficients along y and x, without what whole lines share, at every lag alike."""
+        """Coefficients along y and x without the constant contribution of line offsets."""
         return _without_lines(self.y, self.columns), _without_lines(self.x, self.rows)
 
 
 def _without_lines(along: tuple[float, ...], share: float) -> tuple[float, ...]:
-    """Coefficients along an axis, without those of lines along it; their share of the noise."""
+    """Subtract the contribution of line offsets, given as a share of the noise."""
     common = float(np.median(along[len(along) // 2 :])) if share > SIGNIFICANT else 0.0
-    # Not what would be left of noise that fades towards the last lags.
+    # Noise that fades slowly has coefficients at the last lags as well.
     if not 0 < common < 1 or common > 1.5 * abs(along[0]):
         return along
     return tuple((value - common) / (1 - common) for value in along)
@@ -118,7 +118,7 @@ def _without_lines(along: tuple[float, ...], share: float) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class VariancePoint:
-    """Mean level and mean noise variance of the blocks of one range of grey levels."""
+    """Mean level and noise variance of the blocks in one range of grey levels."""
 
     level: float
     variance: float
@@ -132,10 +132,9 @@ class Skewness:
     Parameters
     ----------
     offset, offset_error : float
-        Grey level without light, and its standard error.
+        Grey level without signal, and its standard error.
     excess : float
-        1 for photons that are all alike; 1.5 behind an electron multiplier; 1 is taken where it
-        is within three standard errors.
+        1 for equal photons, also within three standard errors; 1.5 behind an electron multiplier.
     error : float
         Standard error of the excess.
     """
@@ -148,22 +147,20 @@ class Skewness:
 
 @dataclass(frozen=True)
 class ResidualNoise:
-    """Noise by the residual (noisy minus denoised) of a denoiser, in a window of an image.
-
-    A second measurement, which needs no homogeneous places.
+    """Noise by the residual (noisy minus denoised) of a denoiser, without homogeneous blocks.
 
     Parameters
     ----------
     ratio : float
         RMS of the residual over the noise standard deviation of the report: about 1 where the
-        denoiser knows such structure.
+        denoiser knows the structure.
     noise : NoiseModel or None
-        The line through its variances, with the darkest level as offset; None where there was too
-        little to fit one to, and to measure what follows.
+        Line through the variances, with the darkest level as offset. None where the residual was
+        too small to fit it; the following fields are 0 then.
     correlation : (float, float)
         At lag 1 along y and along x.
     below : float
-        Share of the pixels that are darker than photons alone could make them by that line.
+        Share of the pixels that are darker than photon noise alone allows.
     """
 
     ratio: float
@@ -173,13 +170,13 @@ class ResidualNoise:
 
     @property
     def is_strong(self) -> bool:
-        """Whether it holds more than the noise of the report."""
+        """Whether the residual is larger than the noise of the report."""
         return self.ratio > STRONG_RESIDUAL
 
 
 @dataclass(frozen=True)
-class NoiseReport(Stored):
-    """Everything that was measured.
+class NoiseReport(JsonDataclass):
+    """All measurements of the noise of an image.
 
     Parameters
     ----------
@@ -187,39 +184,38 @@ class NoiseReport(Stored):
     gain_error : float
         Standard error of the gain.
     offset_range : (float, float)
-        Every offset in it fits, two standard errors of the line included: at the lower end there
-        is no read noise, at the upper end no light in the darkest region. The variances alone do
-        not tell which is true.
+        Offsets that fit within two standard errors: at the lower end there is no read noise, at
+        the upper end no signal in the darkest region. The variances do not tell which is true.
     noise_std : float
         Root mean square of the noise over the image, in grey levels.
     mean : float
         Mean grey level.
     autocorrelation : Autocorrelation
     points : tuple of VariancePoint
-        What the line was fitted to, by level.
+        Points of the fitted line, by level.
     misfit : float
-        Typical relative distance of a point's variance from the line, 0 for a perfect line.
+        Mean relative distance of the points from the line.
     homogeneous : float
-        Share of the blocks without visible structure. The estimate rests on these, or where they
-        tell too little, on the calmest ones of every level.
+        Share of the blocks without structure. The estimate uses these, or the flattest blocks of
+        every level where these are too few.
     clipped : (float, float)
-        Share of the pixels that were cut off at the darkest and at the brightest level.
+        Share of the pixels that are clipped at the darkest and at the brightest level.
     limits : (float, float)
         Darkest and brightest grey level.
     step : float
         Distance of neighbouring grey levels that occur; 0 for continuous values.
     frames : int
-        Repeated acquisitions that were compared; 1 when the estimate is from single images.
+        Number of repeated acquisitions; 1 for an estimate from single images.
     slope : float
-        Growth of the variance with the level as it was measured; ``model.gain`` is 0 instead where
-        it is within three standard errors.
+        Slope of the variance over the level as measured; ``model.gain`` is 0 where it is not
+        significant.
     below : float
-        Share of the pixels that are darker than the lower end of ``offset_range``, where photons
-        alone put none.
+        Share of the pixels that are darker than the lower end of ``offset_range``: photon noise
+        alone has none.
     skewness : Skewness or None
-        What the asymmetry of the noise tells of the level without light, where it tells anything.
+        Skewness of the noise, where it is significant.
     residual : ResidualNoise or None
-        The noise by the residual of a denoiser, where one was asked.
+        Noise by the residual of a denoiser, if measured.
     """
 
     model: NoiseModel
@@ -242,27 +238,27 @@ class NoiseReport(Stored):
 
     @property
     def is_clean(self) -> bool:
-        """Whether there is no more than the rounding of the arithmetic."""
+        """Whether the noise is floating-point rounding alone."""
         return self.noise_std <= ROUNDING * max(abs(limit) for limit in self.limits)
 
     @property
     def read_noise_range(self) -> tuple[float, float]:
-        """Read noise at the ends of ``offset_range``, in grey levels, up to that of no light."""
+        """Read noise at the ends of ``offset_range``, in grey levels."""
         if self.model.gain == 0:
-            return self.model.read_noise if self.gain_is_known else 0.0, self.model.read_noise
+            return self.model.read_noise if self.is_gain_known else 0.0, self.model.read_noise
         low, high = np.sqrt(self.model.variance(self.offset_range))
         return float(low), float(high)
 
     @property
-    def gain_is_known(self) -> bool:
+    def is_gain_known(self) -> bool:
         """Whether the grey levels differ enough to tell photon noise from other noise.
 
         Notes
         -----
-        A gain of 0 is known where light makes less than half of the variance, even if the gain
-        is two standard errors above the measured slope and the level without light as low as it
-        may be: 0 or, where a background may have been subtracted, twice as far below the darkest
-        level as the levels of the image differ. Photons alone would need at least twice that gain.
+        A gain of 0 is known where photon noise makes less than half of the variance in the worst
+        case. There the gain is two standard errors above the measured slope. The level without
+        signal is 0 or, if a background may be subtracted, below the darkest level by twice the
+        range of the levels.
         """
         if self.model.gain > 0:
             return True
@@ -270,13 +266,13 @@ class NoiseReport(Stored):
         if not levels:
             return True
         subtracted = self.model.offset - 2 * (max(levels) - min(levels))
-        light = self.mean - (0.0 if self.limits[0] > 0 else subtracted)
+        signal = self.mean - (0.0 if self.limits[0] > 0 else subtracted)
         largest = max(self.slope, 0.0) + 2 * self.gain_error
-        return largest * light <= LITTLE_LIGHT * self.noise_std**2
+        return largest * signal <= SMALL_PHOTON_SHARE * self.noise_std**2
 
 
 def without_noise() -> NoiseReport:
-    """The report of an image that has none, such as an unused channel."""
+    """Make the report of an image without noise, such as an unused channel."""
     nothing = Autocorrelation((0.0, 0.0), (0.0, 0.0), 0.0)
     return NoiseReport(
         model=NoiseModel(0.0, 0.0, 0.0),

@@ -1,16 +1,14 @@
-"""What the asymmetry of the noise tells: photons are skewed, read noise is not.
+"""Skewness of the noise: photon noise is skewed, read noise is not.
 
-The third cumulant of photon noise is ``gain**2 * (m - offset)``, as the variance is a straight
-line over the level m; read noise, which adds to the variance, has none. So this line meets zero
-at the level without light, where the line of the variances only does without read noise. The
-steeper it is, the more the grey levels of single photons differ: 1.5 times as steep for an
-electron multiplier.
+The third cumulant of photon noise is ``gain**2 * (m - offset)``, a line over the level m. Read
+noise has none, so the line meets zero at the level without signal. The line of the variances does
+so only without read noise. The slope is larger where single photons give different grey levels:
+1.5 times for an electron multiplier.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from napari_redenoise.noise._blocks import PIXELS, SIDE, Blocks
@@ -18,20 +16,17 @@ from napari_redenoise.noise._line_fit import variance_floor
 from napari_redenoise.noise._noise_curve import Line
 from napari_redenoise.noise._report import Skewness
 from napari_redenoise.noise._thresholds import KNOWN_EXCESS, SKEWED_ERRORS
-from napari_redenoise.noise._windows import Plane
+from napari_redenoise.noise._windows import Floats
 
 _KERNEL = np.array([[0, -0.25, 0], [-0.25, 1.0, -0.25], [0, -0.25, 0]])
-"""A pixel less the mean of its nearest four: slopes of the scene vanish."""
+"""A pixel minus the mean of its nearest four: slopes of the scene vanish."""
 
 _SECOND, _THIRD = float((_KERNEL**2).sum()), float((_KERNEL**3).sum())
-"""What the kernel makes of the variance and of the third cumulant of white noise."""
+"""Factors of the variance and the third cumulant of white noise under the kernel."""
 
 
-def measure_skewness(planes: list[Plane], blocks: Blocks, line: Line) -> Skewness | None:
-    """Fit the line to the blocks that the line of the variances rests on.
-
-    None where it tells nothing: without photon noise, or where levels hardly differ.
-    """
+def measure_skewness(planes: list[Floats], blocks: Blocks, line: Line) -> Skewness | None:
+    """Fit the line to the blocks of the variance line; None without photon noise or contrast."""
     gain = line.fit.slope
     if gain <= 0:
         return None
@@ -40,7 +35,7 @@ def measure_skewness(planes: list[Plane], blocks: Blocks, line: Line) -> Skewnes
     variance = np.maximum(line.variance(level), variance_floor(blocks.fine[used]))
     cubes, residuals = (values[used] for values in _moments(planes, blocks))
     third = (cubes - 3 * _SECOND * variance * residuals) / _THIRD
-    # Sixth moments of noise of few photons exceed those of a Gaussian by far.
+    # Noise of few photons has far larger sixth moments than a Gaussian.
     spread = 6 * variance**3 + 30 * gain**2 * variance**2 + 3 * gain**4 * variance
     spread *= _SECOND**3 / _THIRD**2 * blocks.overlap / PIXELS
     weight = 1 / spread
@@ -61,16 +56,14 @@ def measure_skewness(planes: list[Plane], blocks: Blocks, line: Line) -> Skewnes
     return Skewness(offset, float(offset_error), excess, float(error))
 
 
-def _moments(
-    planes: list[Plane], blocks: Blocks
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Mean of the cubes and mean of what the kernel leaves, over every block."""
+def _moments(planes: list[Floats], blocks: Blocks) -> tuple[Floats, Floats]:
+    """Mean of the cubes and mean of the filtered pixels, over every block."""
     cubes, residuals = np.zeros(len(blocks)), np.zeros(len(blocks))
     for number, plane in enumerate(planes):
-        # Blocks are finite; pixels beside them may not be.
-        left = ndimage.convolve(np.nan_to_num(plane, posinf=0.0, neginf=0.0), _KERNEL)
+        # Pixels beside the blocks may not be finite.
+        filtered = ndimage.convolve(np.nan_to_num(plane, posinf=0.0, neginf=0.0), _KERNEL)
         members = blocks.place[:, 0] == number
         centre = tuple((blocks.place[members, 1:] + SIDE // 2).T)
-        cubes[members] = ndimage.uniform_filter(left**3, SIDE)[centre]
-        residuals[members] = ndimage.uniform_filter(left, SIDE)[centre]
+        cubes[members] = ndimage.uniform_filter(filtered**3, SIDE)[centre]
+        residuals[members] = ndimage.uniform_filter(filtered, SIDE)[centre]
     return cubes, residuals

@@ -1,4 +1,4 @@
-"""Noise as cameras make it, for samples, tests and training on clean pictures."""
+"""Synthetic camera noise for samples, tests and training on clean images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def poisson_gaussian(
     offset: float = 0.0,
     read_noise: float = 0.0,
 ) -> npt.NDArray[np.float64]:
-    """Grey levels of a camera that sees a light: ``gain * Poisson(photons) + offset + read``.
+    """Simulate the grey levels of a camera: ``gain * Poisson(photons) + offset + read noise``.
 
     Parameters
     ----------
@@ -24,9 +24,13 @@ def poisson_gaussian(
     gain : float
         Grey levels per photon.
     offset : float
-        Grey level without light.
+        Grey level without signal.
     read_noise : float
         Standard deviation of the Gaussian read noise, in grey levels.
+
+    Returns
+    -------
+    ndarray
 
     Notes
     -----
@@ -35,11 +39,3 @@ def poisson_gaussian(
     """
     counts = rng.poisson(np.asarray(photons, np.float64))
     return np.asarray(gain * counts + offset + rng.normal(0.0, read_noise, counts.shape))
-
-
-def gaussian(
-    clean: npt.ArrayLike, rng: np.random.Generator, *, sigma: float
-) -> npt.NDArray[np.float64]:
-    """Add white Gaussian noise of standard deviation ``sigma`` to grey levels of any shape."""
-    levels = np.asarray(clean, np.float64)
-    return np.asarray(levels + rng.normal(0.0, sigma, levels.shape))

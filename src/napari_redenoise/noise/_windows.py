@@ -1,8 +1,9 @@
-"""A bounded number of pixels of an image of any size."""
+"""Windows of an image: a bounded number of pixels of an image of any size."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,12 +11,14 @@ import numpy.typing as npt
 
 from napari_redenoise.errors import InputError
 
-SMALLEST_SIDE = 16
+MIN_SIDE = 16
 WINDOW = 256
-MOST_PIXELS = 2**20
-MOST_FRAMES = 32
+MAX_PIXELS = 2**20
+MAX_FRAMES = 32
 
-Plane = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
+Denoiser = Callable[[Floats], npt.NDArray[np.floating]]
+"""Denoises a plane (rows, columns) in grey levels; missing pixels are NaN."""
 
 
 class ArrayLike(Protocol):
@@ -30,47 +33,34 @@ class ArrayLike(Protocol):
     def __getitem__(self, key: Any, /) -> Any: ...
 
 
-def read_planes(image: ArrayLike) -> list[Plane]:
-    """Read a plane (Y, X) or windows spread over a stack (N, Y, X), as float64.
-
-    Raises
-    ------
-    InputError
-        When there is no plane of at least 16 x 16 pixels, or nothing but one value.
-    """
+def read_planes(image: ArrayLike) -> list[Floats]:
+    """Read a plane (Y, X) or windows spread over a stack (N, Y, X), as float64."""
     check_image(image, (2, 3))
     stack = len(image.shape) == 3
     count = int(image.shape[0]) if stack else 1
-    keys = [(n, window) for n in range(count) for window in _windows(image.shape[-2:], MOST_PIXELS)]
+    keys = [(n, window) for n in range(count) for window in _windows(image.shape[-2:], MAX_PIXELS)]
     pixels = int(np.prod(image.shape))
     parts = -(-pixels // len(keys))
     planes = []
-    for number in _spread(len(keys), max(1, MOST_PIXELS // parts)):
+    for number in _spread(len(keys), max(1, MAX_PIXELS // parts)):
         plane, window = keys[number]
         planes.append(np.asarray(image[(plane, *window) if stack else window], np.float64))
     _check_content(planes)
     return planes
 
 
-def read_repeats(frames: ArrayLike) -> list[Plane]:
-    """Read windows (N, Y, X) of repeated acquisitions, as float64.
-
-    Raises
-    ------
-    InputError
-        When there are fewer than two frames, or no plane of at least 16 x 16 pixels, or nothing
-        but one value.
-    """
+def read_repeats(frames: ArrayLike) -> list[Floats]:
+    """Read windows (N, Y, X) of repeated acquisitions, as float64."""
     check_image(frames, (3,))
     if frames.shape[0] < 2:
         raise InputError(
             "one acquisition cannot be compared with itself: give at least two repeats, or "
             "estimate from the single image"
         )
-    chosen = np.linspace(0, frames.shape[0] - 1, min(frames.shape[0], MOST_FRAMES)).astype(int)
-    windows = _windows(frames.shape[-2:], 2 * MOST_PIXELS // len(chosen))
+    chosen = np.linspace(0, frames.shape[0] - 1, min(frames.shape[0], MAX_FRAMES)).astype(int)
+    windows = _windows(frames.shape[-2:], 2 * MAX_PIXELS // len(chosen))
     pixels = int(np.prod(frames.shape[-2:])) * len(chosen)
-    most = max(1, 2 * MOST_PIXELS * len(windows) // pixels)
+    most = max(1, 2 * MAX_PIXELS * len(windows) // pixels)
     planes = [
         np.stack([np.asarray(frames[(n, *windows[number])], np.float64) for n in chosen])
         for number in _spread(len(windows), most)
@@ -80,13 +70,7 @@ def read_repeats(frames: ArrayLike) -> list[Plane]:
 
 
 def check_image(image: ArrayLike, dimensions: tuple[int, ...]) -> None:
-    """Refuse what holds no grey picture.
-
-    Raises
-    ------
-    InputError
-        For the wrong number of axes, a type without grey levels, or planes below 16 x 16.
-    """
+    """Refuse a wrong number of axes, a type without grey levels, and planes below 16 x 16."""
     shape = tuple(image.shape)
     if len(shape) not in dimensions:
         wanted = "a plane (Y, X) or a stack of planes (N, Y, X)"
@@ -96,15 +80,15 @@ def check_image(image: ArrayLike, dimensions: tuple[int, ...]) -> None:
         raise InputError(
             f"expected integer or floating-point pixels, got {image.dtype}: convert the image first"
         )
-    if min(shape[-2:]) < SMALLEST_SIDE:
+    if min(shape[-2:]) < MIN_SIDE:
         raise InputError(
-            f"expected planes of at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels, got shape "
+            f"expected planes of at least {MIN_SIDE} x {MIN_SIDE} pixels, got shape "
             f"{shape}: check the axes"
         )
 
 
 def _windows(shape: tuple[int, ...], most: int) -> list[tuple[slice, slice]]:
-    """Cut a plane into windows of about `WINDOW`; planes of at most so many pixels stay whole."""
+    """Cut a plane into windows of about `WINDOW` pixels a side, unless it has few pixels."""
     if shape[0] * shape[1] <= most:
         return [(slice(0, shape[0]), slice(0, shape[1]))]
     edges = [
@@ -115,14 +99,14 @@ def _windows(shape: tuple[int, ...], most: int) -> list[tuple[slice, slice]]:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """At most ``most`` of ``count`` numbers, the same every time, without a regular pattern."""
+    """Choose at most ``most`` of ``count`` numbers, reproducibly and without a pattern."""
     if count <= most:
         return list(range(count))
     chosen = np.random.default_rng(0).choice(count, most, replace=False)
     return sorted(chosen.tolist())
 
 
-def _check_content(planes: list[Plane]) -> None:
+def _check_content(planes: list[Floats]) -> None:
     finite = [plane[np.isfinite(plane)] for plane in planes]
     if not any(part.size for part in finite):
         raise InputError("the image holds no finite pixels: choose another image")

@@ -1,8 +1,7 @@
 """Blind-spot objectives: predict a pixel from its neighbours alone.
 
-All assume that the noise is zero on average given the signal, and that the noise of a pixel is
-independent of the noise of those it is predicted from: of all others, or of those outside the
-mask's shape.
+They assume noise with mean zero given the signal, independent between a pixel and those it is
+predicted from: all others, or those outside the mask shape.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_redenoise.objectives._sample import ALL_TURNS, Objective, Sample
+from napari_redenoise.objectives._sample import ALL_SYMMETRIES, Objective, Sample
 
-MOST_BLIND = 0.3
-"""Largest share of a patch that mask shapes of several pixels may hide."""
+MAX_HIDDEN = 0.3
+"""Largest share of a patch that is hidden by mask shapes of several pixels."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,10 @@ class Noise2Self(Objective):
     """Grid masks: one pixel in ``spacing**2`` is replaced by the mean of its neighbours.
 
     The phase of the grid is random for every patch. The replacement does not depend on the
-    pixel itself, so the network is J-invariant on the grid and the loss differs from the loss
-    against the clean image by a constant, in expectation.
+    pixel itself, so the network is J-invariant on the grid. The expected loss differs from the
+    loss against the clean image by a constant.
 
-    Noise: independent from pixel to pixel, zero on average given the signal.
+    Noise: independent between pixels, mean zero given the signal.
 
     References
     ----------
@@ -50,34 +49,39 @@ class Noise2Self(Objective):
 def neighbour_mean(x: Tensor) -> Tensor:
     """Weighted mean of the eight neighbours: 1/6 for the nearest four, 1/12 for the diagonal."""
     taps = torch.tensor([[0.5, 1.0, 0.5], [1.0, 0.0, 1.0], [0.5, 1.0, 0.5]]) / 6
-    kernel = taps.to(x)[None, None].expand(x.shape[1], 1, 3, 3)
-    return functional.conv2d(
-        functional.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, groups=x.shape[1]
-    )
+    return filter_channels(x, taps, "reflect")
+
+
+def filter_channels(x: Tensor, taps: Tensor, padding: Literal["reflect", "replicate"]) -> Tensor:
+    """Correlate every channel with a square of taps, to the same size."""
+    side, channels = len(taps), x.shape[1]
+    kernel = taps.to(x)[None, None].expand(channels, 1, side, side)
+    padded = functional.pad(x, (side // 2,) * 4, mode=padding)
+    return functional.conv2d(padded, kernel, groups=channels)
 
 
 @dataclass(frozen=True)
 class Noise2Void(Objective):
-    """Random masks: a share of the pixels is replaced from their neighbourhood.
+    """Random masks: a share of the pixels is replaced by neighbours.
 
     Parameters
     ----------
     masked_fraction : float
-        Share of the pixels that are predicted; less where large shapes would hide more than
+        Share of the pixels that are predicted; less where large mask shapes would hide more than
         30 % of a patch.
     window : int
-        Side of the neighbourhood, at least that of the mask's shape and a pixel on either side;
-        the window of a pixel near the border moves inside.
+        Side of the neighbourhood in pixels, at least that of the mask shape plus one pixel on
+        either side. Near the border it moves inside the patch.
     replacement : {"uniform", "median"}
-        One of the neighbours by chance (the same in all channels), or the median of all of them.
-        No neighbour is itself hidden, so that nothing of a hidden pixel reaches the network.
+        A random neighbour (the same in all channels), or the median of all. Hidden pixels are no
+        neighbours, so nothing of them reaches the network.
     mask_shape : tuple of str
-        What is hidden together with a pixel, drawn in rows of 0 and 1 around it.
+        Pixels that are hidden together, in rows of 0 and 1 around the predicted one.
 
     Notes
     -----
-    Noise: zero on average given the signal, independent between pixels whose distance the mask's
-    shape does not hold.
+    Noise: mean zero given the signal, independent between pixels at distances outside the mask
+    shape.
 
     References
     ----------
@@ -95,35 +99,34 @@ class Noise2Void(Objective):
     mask_shape: tuple[str, ...] = ("1",)
 
     @property
-    def turns(self) -> tuple[tuple[bool, int], ...]:
-        """Those that leave the mask's shape as it is: noise along x is not noise along y."""
-        shape = self._drawing()
+    def symmetries(self) -> tuple[tuple[bool, int], ...]:
+        """Those of the mask shape: noise along x is not noise along y."""
+        shape = self._shape()
         return tuple(
-            (mirrored, quarters)
-            for mirrored, quarters in ALL_TURNS
-            if torch.equal(torch.rot90(shape.flip(-1) if mirrored else shape, quarters), shape)
+            (flip, quarters)
+            for flip, quarters in ALL_SYMMETRIES
+            if torch.equal(torch.rot90(shape.flip(-1) if flip else shape, quarters), shape)
         )
 
     def __call__(self, noisy: Tensor, generator: torch.Generator) -> Sample:
         """Mask patches of shape (B, channels, H, W); the mask is (B, 1, H, W)."""
         batch, _, height, width = noisy.shape
-        shape = self._drawing()
+        shape = self._shape()
         share, hides = self.masked_fraction, int(shape.sum())
         if hides > 1:
-            share = min(share, MOST_BLIND / hides)
+            share = min(share, MAX_HIDDEN / hides)
         mask = torch.rand((batch, 1, height, width), generator=generator, dtype=noisy.dtype) < share
         mask[..., height // 2, width // 2] |= ~mask.flatten(1).any(1)[:, None]
         hidden = _dilate(mask, shape).to(noisy.device)
-        replaced = self._replaced(noisy, hidden, generator)
-        return Sample(replaced, noisy, mask.to(noisy))
+        return Sample(self._replace(noisy, hidden, generator), noisy, mask.to(noisy))
 
-    def _drawing(self) -> Tensor:
+    def _shape(self) -> Tensor:
         return torch.tensor([[cell == "1" for cell in row] for row in self.mask_shape])
 
-    def _replaced(self, noisy: Tensor, hidden: Tensor, generator: torch.Generator) -> Tensor:
-        """The patches with hidden pixels (B, 1, H, W) replaced from those that are not."""
+    def _replace(self, noisy: Tensor, hidden: Tensor, generator: torch.Generator) -> Tensor:
+        """Replace hidden pixels (B, 1, H, W) by visible neighbours."""
         number, _, row, column = hidden.nonzero().T
-        # Beyond the shape, so that there is a pixel to take.
+        # Larger than the shape, so that it holds a visible pixel.
         reach = max(self.window, len(self.mask_shape) + 2, len(self.mask_shape[0]) + 2)
         source = _window(row, column, min(reach, *noisy.shape[-2:]), noisy.shape[-2:])
         usable = ~hidden.flatten(1)[number[:, None], source]
@@ -135,7 +138,7 @@ class Noise2Void(Objective):
             lots = torch.rand(usable.shape, generator=generator, dtype=noisy.dtype).to(noisy.device)
             drawn = lots.masked_fill(~usable, -1.0).argmax(-1)
             values = values.gather(2, drawn[:, None, None].expand(-1, values.shape[1], 1))[..., 0]
-        # Without any neighbour to take: the mean of a normalised picture.
+        # Without a visible neighbour: the mean of a normalised image.
         values = torch.where(usable.any(-1)[:, None], values, 0.0)
         replaced = noisy.clone()
         replaced[number, :, row, column] = values
@@ -143,17 +146,17 @@ class Noise2Void(Objective):
 
 
 def _dilate(mask: Tensor, shape: Tensor) -> Tensor:
-    """Pixels that a shape, drawn around every masked pixel, covers."""
+    """Pixels within the mask shape around a masked pixel."""
     if shape.numel() == 1:
         return mask
-    # A correlation with the turned drawing puts the drawing itself around every pixel.
+    # The convolution is a correlation: flipped, it places the shape around every pixel.
     kernel = shape.flip(0, 1).float()[None, None]
     reach = (shape.shape[0] // 2, shape.shape[1] // 2)
     return functional.conv2d(mask.float(), kernel, padding=reach) > 0.5
 
 
 def _window(row: Tensor, column: Tensor, side: int, size: torch.Size) -> Tensor:
-    """Flat indices (pixels, side**2) of the neighbourhoods, which lie inside the patch."""
+    """Flat indices (pixels, side**2) of the neighbourhoods inside the patch."""
     height, width = size
     top = (row - side // 2).clamp(0, height - side)
     left = (column - side // 2).clamp(0, width - side)

@@ -1,4 +1,4 @@
-"""Objectives that learn from two noisy pictures of the same scene, given or made from one."""
+"""Objectives on two images of the same scene, given or made from one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from napari_redenoise.objectives._sample import Denoiser, Objective, Sample
 
 @dataclass(frozen=True)
 class Noise2Noise(Objective):
-    """One shot of a scene is predicted from another.
+    """Predict one shot of a scene from another.
 
-    Which of the two is the input is drawn for every patch. The best prediction of the second
-    shot is the expectation of its clean scene, so the loss differs from the loss against the
-    clean image by a constant, in expectation.
+    The input is chosen at random for every patch. The expected loss differs from the loss against
+    the clean image by a constant.
 
-    Noise: independent between the two shots, zero on average given the signal; within a shot it
-    may be correlated. The scene is the same: nothing has moved, bleached or changed focus.
+    Noise: independent between the two shots, mean zero given the signal; within a shot it may be
+    correlated. The scene is the same, without movement, bleaching or change of focus.
 
     References
     ----------
@@ -33,16 +32,13 @@ class Noise2Noise(Objective):
         first, second = noisy.chunk(2, 1)
         swapped = torch.randint(2, (noisy.shape[0], 1, 1, 1), generator=generator) == 1
         swapped = swapped.to(noisy.device)
-        source, target = (
-            torch.where(swapped, second, first),
-            torch.where(swapped, first, second),
-        )
+        source, target = torch.where(swapped, second, first), torch.where(swapped, first, second)
         return Sample(source, target, torch.ones_like(noisy[:, :1]))
 
 
 @dataclass(frozen=True)
 class Supervised(Objective):
-    """A clean picture is predicted from a noisy one, where there are clean pictures."""
+    """Predict a clean image from a noisy one."""
 
     shots = 2
 
@@ -60,13 +56,13 @@ _NEIGHBOURS = torch.tensor(
 
 @dataclass(frozen=True)
 class Neighbor2Neighbor(Objective):
-    """Two pictures of half the size, from neighbouring pixels of one, predict each other.
+    """Predict one half-size image from another, both of neighbouring pixels of the same image.
 
-    From every cell of 2 x 2 pixels two that share a side are drawn. Neighbours see slightly
-    different scenes; the regulariser takes the part of their difference that a denoiser finds in
-    the whole picture out of the loss. Its weight grows linearly with the training.
+    Two pixels that share a side are drawn from every cell of 2 x 2 pixels. The signal of neighbours
+    differs slightly. The regulariser corrects the loss for the difference in the denoised image;
+    its weight grows linearly with the training.
 
-    Noise: independent from pixel to pixel, zero on average given the signal.
+    Noise: independent between pixels, mean zero given the signal.
 
     References
     ----------
@@ -82,16 +78,16 @@ class Neighbor2Neighbor(Objective):
         """Take patches (B, channels, H, W); input and target are (B, channels, H/2, W/2)."""
         noisy = noisy[..., : noisy.shape[-2] // 2 * 2, : noisy.shape[-1] // 2 * 2]
         batch, _, height, width = noisy.shape
-        lots = torch.randint(8, (batch, height // 2, width // 2), generator=generator)
-        pick = _NEIGHBOURS[lots].to(noisy.device)
-        source, target = (_picked(noisy, pick[..., side]) for side in (0, 1))
+        choice = torch.randint(8, (batch, height // 2, width // 2), generator=generator)
+        pick = _NEIGHBOURS[choice].to(noisy.device)
+        source, target = (_select(noisy, pick[..., side]) for side in (0, 1))
 
         def penalty(prediction: Tensor, denoiser: Denoiser, progress: float) -> Tensor:
             count, device = len(prediction), prediction.device
-            # Without a gradient, as in the paper: the pictures differ, the network is judged.
+            # Without a gradient, as in the paper.
             with torch.no_grad():
                 whole = denoiser(noisy[:count].to(device)).float()
-                one, other = (_picked(whole, pick[:count, ..., side].to(device)) for side in (0, 1))
+                one, other = (_select(whole, pick[:count, ..., side].to(device)) for side in (0, 1))
             error = prediction.float() - target[:count].to(device) - (one - other)
             return self.regularisation * progress * (error**2).mean()
 
@@ -99,7 +95,7 @@ class Neighbor2Neighbor(Objective):
         return Sample(source, target, mask, penalty if self.regularisation else None)
 
 
-def _picked(x: Tensor, which: Tensor) -> Tensor:
+def _select(x: Tensor, which: Tensor) -> Tensor:
     """One pixel (0 to 3, row by row) of every 2 x 2 cell; ``which`` is (B, H/2, W/2)."""
     cells = torch.nn.functional.pixel_unshuffle(x, 2)
     cells = cells.reshape(x.shape[0], x.shape[1], 4, *which.shape[1:])

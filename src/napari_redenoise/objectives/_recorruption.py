@@ -1,7 +1,7 @@
-"""Recorrupted-to-Recorrupted: two pictures with independent noise, from one.
+"""Recorrupted-to-Recorrupted: two images with independent noise, from one.
 
-A share ``alpha`` of a noisy picture is taken away at random and becomes the target; the rest is
-the input. For photons this is thinning: every photon goes one way or the other.
+A random share ``alpha`` of a noisy image becomes the target, the rest the input. For photons this
+is thinning: every photon goes to one of the two.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_redenoise.objectives._blind_spot import filter_channels
 from napari_redenoise.objectives._sample import Objective, Sample
 
-_STANDS_OUT = 3.0
-"""Deviations by which a pixel that is left out is beyond all of its eight neighbours."""
+_OUTLIER = 3.0
+"""Noise standard deviations by which an outlier exceeds all of its eight neighbours."""
 
-_STANDS_OUT_READ = 2.25
-"""The same where a camera's read noise prevails, whose tails are long where pixels are uneven."""
+_OUTLIER_READ = 2.25
+"""The same where read noise dominates, which has long tails where pixels of a camera differ."""
 
 Figure = tuple[float, ...] | tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
-class NoiseFigures:
+class PatchNoise:
     """Noise in the units of the patches: ``variance(m) = gain * (m - offset) + read_noise**2``.
 
-    ``skewed`` is how much of the read noise's variance is as skewed as photon noise, 0 to 1: light
-    of the darkest region that counts as read noise. Per channel, or per patch and channel;
-    ``skewed`` per channel, or one for all.
+    One value per channel, or per patch and channel. ``skewed`` is the share of the read noise's
+    variance that is as skewed as photon noise: signal of the darkest region that counts as read
+    noise. It has one value per channel, or one for all.
     """
 
     gain: Figure
@@ -39,54 +40,59 @@ class NoiseFigures:
     read_noise: Figure
     skewed: tuple[float, ...] = (0.0,)
 
+    def tensors(self, like: Tensor) -> tuple[Tensor, ...]:
+        """Gain, offset, read noise and skewed share that broadcast to (B, channels, H, W)."""
+        return tuple(
+            torch.tensor(values, dtype=like.dtype, device=like.device)[..., None, None]
+            for values in (self.gain, self.offset, self.read_noise, self.skewed)
+        )
+
     def std(self, level: Tensor) -> Tensor:
         """Standard deviation of the noise at expected levels (B, channels, H, W)."""
-        gain, offset, read_noise = (
-            torch.tensor(values, dtype=level.dtype, device=level.device)[..., None, None]
-            for values in (self.gain, self.offset, self.read_noise)
-        )
+        gain, offset, read_noise, _ = self.tensors(level)
         return (gain * (level - offset).clamp(min=0) + read_noise**2).sqrt()
 
     @classmethod
-    def of_patches(cls, patches: Sequence[NoiseFigures]) -> NoiseFigures:
-        """Figures of patches whose noise differs, one of each per channel."""
-        names = ("gain", "offset", "read_noise")
+    def of_patches(cls, patches: Sequence[PatchNoise]) -> PatchNoise:
+        """Combine the noise of patches, one value per channel each."""
         gain, offset, read_noise = (
-            tuple(getattr(patch, name) for patch in patches) for name in names
+            tuple(getattr(patch, name) for patch in patches)
+            for name in ("gain", "offset", "read_noise")
         )
         return cls(gain, offset, read_noise, patches[0].skewed)
 
 
 @dataclass(frozen=True)
 class R2R(Objective):
-    """Input and target share the scene but not the noise, although both come from one picture.
+    """Split a noisy image into an input and a target with the same signal and independent noise.
 
     Parameters
     ----------
-    noise : NoiseFigures
+    noise : PatchNoise
     recorruption : float
-        The ``a`` of the paper; ``alpha = a**2 / (1 + a**2)`` of the light becomes the target.
+        The ``a`` of the paper; the share ``alpha = a**2 / (1 + a**2)`` of the photons becomes the
+        target.
 
     Notes
     -----
-    Noise: independent from pixel to pixel, with the variance that ``noise`` states. Wrong figures
-    break the promise: where Gaussian noise of the local deviation was drawn for photon noise, the
-    result was 4 dB worse.
+    Noise: independent between pixels, with the variance of ``noise``. A wrong noise model makes the
+    noises dependent: Gaussian noise of the local standard deviation, drawn for photon noise, made
+    results 4 dB worse.
 
-    Gaussian noise (gain 0): input ``y + a z`` and target ``y - z / a``, z of the noise's own
-    deviation; exact (Pang et al., equation 5). Photon noise (read noise 0): of k photons
-    ``w ~ Binomial(k, alpha)`` make the target, ``w / alpha``, the others the input,
-    ``(k - w) / (1 - alpha)``: independent Poisson counts; exact (Monroy et al.). Both together:
-    both steps, with a variance that follows the pixel as far as its noise is skewed like photon
-    noise, and the light around the pixel for the rest. Then the noises of the two pictures are
-    uncorrelated, and the one has no correlation with the square of the other; following the pixel
-    where read noise prevails gave the target's noise away. Counts that are not whole (a gain that
-    is not known exactly) are rounded up or down by chance, what rounding moved goes both ways, so
-    both pictures are free of bias.
+    Gaussian noise (gain 0): input ``y + a z`` and target ``y - z / a``, with z of the same standard
+    deviation; exact (Pang et al., equation 5). Photon noise (read noise 0): ``w ~ Binomial(k,
+    alpha)`` of k photons make the target ``w / alpha``, the others the input ``(k - w) / (1 -
+    alpha)``. These are independent Poisson counts; exact (Monroy et al.).
 
-    What the noise model does not explain is in both pictures and would be learned as signal: one
-    hot pixel in a thousand made results 9 to 11 dB worse. No lens makes a spot of a single pixel,
-    so pixels that stand out from all their neighbours are not compared.
+    Both together: both steps. The variance follows the pixel as far as its noise is skewed like
+    photon noise, and the surrounding level for the rest. Then the noises are uncorrelated, and
+    either is uncorrelated with the square of the other. Where read noise dominates, a variance
+    that follows the pixel would reveal the noise of the target. Counts that are not whole numbers
+    are rounded at random, which leaves both images unbiased.
+
+    Outliers are in both images and would be learned as signal: one hot pixel in a thousand made
+    results 9 to 11 dB worse. No lens makes a spot of a single pixel, so pixels that exceed all
+    their neighbours are not compared.
 
     References
     ----------
@@ -96,95 +102,78 @@ class R2R(Objective):
     Learning Beyond Gaussian Noise", CVPR 2025.
     """
 
-    noise: NoiseFigures
+    noise: PatchNoise
     recorruption: float = 0.5
 
-    recorrupts = True
-
     def __call__(self, noisy: Tensor, generator: torch.Generator) -> Sample:
-        """Take patches (B, channels, H, W)."""
+        """Split patches (B, channels, H, W)."""
         source, target = self._split(noisy, generator)
-        beyond, allowed = self._beyond(noisy)
-        compared = (beyond <= allowed).all(1, keepdim=True)
-        return Sample(source, target, compared.to(noisy))
+        return Sample(source, target, self._is_plausible(noisy).to(noisy))
 
     def recorrupt(self, noisy: Tensor, generator: torch.Generator) -> Tensor:
-        """Input alone, as the network knows it; predictions of several are averaged."""
+        """Make the input alone; predictions of several are averaged."""
         return self._split(noisy, generator)[0]
 
-    def _figures(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """Gain, offset, read noise and skewed, to compute with (B, channels, H, W)."""
-        noise = self.noise
-        return tuple(
-            torch.tensor(values, dtype=dtype)[..., None, None]
-            for values in (noise.gain, noise.offset, noise.read_noise, noise.skewed)
-        )
-
-    def _beyond(self, noisy: Tensor) -> tuple[Tensor, Tensor]:
-        """How far every pixel is beyond all of its neighbours, and how far it may be.
-
-        Both in deviations of the noise.
-        """
+    def _is_plausible(self, noisy: Tensor) -> Tensor:
+        """Pixels (B, 1, H, W) that are no outlier in any channel."""
         y = noisy.cpu()
-        gain, offset, read_noise, skewed = self._figures(y.dtype)
-        light = gain * (_surroundings(y) - offset).clamp(min=0)
-        whole = light + read_noise**2
-        # Single photons stand out in the dark, and are as they should be.
-        deviation = whole.sqrt().maximum(gain).clamp(min=1e-12)
+        tensors = self.noise.tensors(y)
+        gain = tensors[0]
+        variance, share = _skewed_share(_surroundings(y), tensors)
+        # Single photons exceed their dark neighbours by one gain.
+        std = variance.sqrt().maximum(gain).clamp(min=1e-12)
         ring = _ring(y)
-        beyond = (y - ring.amax(2)).maximum(ring.amin(2) - y) / deviation
-        # Bright pixels of skewed noise stand out more often than dark ones: without them the rest
-        # would be too dark. Without photons it may be no camera, and structure as fine as pixels.
-        share = (light + skewed * read_noise**2) / whole.clamp(min=1e-12)
-        share = torch.where((whole > 0) & (gain > 0), share, 1.0)
-        allowed = _STANDS_OUT_READ + (_STANDS_OUT - _STANDS_OUT_READ) * share
-        return beyond.to(noisy.device), allowed.to(noisy.device)
+        excess = (y - ring.amax(2)).maximum(ring.amin(2) - y) / std
+        # Skewed noise has more bright outliers than dark ones: to leave them out would bias the
+        # rest. Without photon noise it may be no camera, and structure as fine as pixels.
+        share = torch.where(gain > 0, share, 1.0)
+        allowed = _OUTLIER_READ + (_OUTLIER - _OUTLIER_READ) * share
+        return (excess <= allowed).all(1, keepdim=True)
 
     def _split(self, noisy: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         alpha = self.recorruption**2 / (1 + self.recorruption**2)
-        gain, offset, read_noise, skewed = self._figures(noisy.dtype)
         y = noisy.cpu()
+        gain, offset, read_noise, skewed = tensors = self.noise.tensors(y)
         if gain.any():
-            follows = y
+            level = y
             if (skewed < 1).any():
                 around = _surroundings(y)
-                light = gain * (around - offset).clamp(min=0)
-                whole = light + read_noise**2
-                share = (light + skewed * read_noise**2) / whole.clamp(min=1e-12)
-                share = torch.where(whole > 0, share, 1.0)
-                follows = torch.where(share < 1, around + share * (y - around), y)
-            # Below the offset there are no photons to thin, and the variance that is drawn there
-            # in vain is drawn as too little read noise: on average both noises stay uncorrelated.
-            variance = (read_noise**2 + gain * (follows - offset).clamp(max=0)).clamp(min=0)
+                _, share = _skewed_share(around, tensors)
+                level = torch.where(share < 1, around + share * (y - around), y)
+            # Below the offset there are no photons to thin: their variance is subtracted from the
+            # read noise, so that both noises stay uncorrelated on average.
+            variance = (read_noise**2 + gain * (level - offset).clamp(max=0)).clamp(min=0)
             difference = (alpha * (1 - alpha) * variance).sqrt() * _normal(y, generator)
-            counts = (follows - offset) / torch.where(gain > 0, gain, 1.0)
-            difference = difference + gain * _thinned(counts, alpha, generator)
+            counts = (level - offset) / torch.where(gain > 0, gain, 1.0)
+            difference = difference + gain * _thin(counts, alpha, generator)
         else:
             difference = math.sqrt(alpha * (1 - alpha)) * read_noise * _normal(y, generator)
         source, target = y - difference / (1 - alpha), y + difference / alpha
         return source.to(noisy.device), target.to(noisy.device)
 
 
-def _thinned(counts: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
-    """Photons that go to the target, less their expected number ``alpha * counts``."""
-    whole = (
-        (counts + torch.rand(counts.shape, generator=generator, dtype=counts.dtype))
-        .floor()
-        .clamp(min=0)
-    )
+def _skewed_share(level: Tensor, noise: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    """Variance at a level, and its share that is skewed like photon noise; 1 without variance."""
+    gain, offset, read_noise, skewed = noise
+    photons = gain * (level - offset).clamp(min=0)
+    variance = photons + read_noise**2
+    share = (photons + skewed * read_noise**2) / variance.clamp(min=1e-12)
+    return variance, torch.where(variance > 0, share, 1.0)
+
+
+def _thin(counts: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
+    """Photons of the target minus their expected number ``alpha * counts``."""
+    dither = torch.rand(counts.shape, generator=generator, dtype=counts.dtype)
+    whole = (counts + dither).floor().clamp(min=0)
     drawn = torch.binomial(whole, torch.full_like(whole, alpha), generator=generator)
     return drawn - alpha * whole
 
 
 def _surroundings(y: Tensor) -> Tensor:
-    """Mean of the 24 pixels around each, not of the pixel itself, whose noise is to be split."""
-    channels = y.shape[1]
+    """Mean of the 24 pixels around each, without the pixel itself, whose noise is split."""
     taps = torch.ones(5, 5, dtype=y.dtype) / 24
     taps[2, 2] = 0.0
-    kernel = taps.to(y)[None, None].expand(channels, 1, 5, 5)
-    return functional.conv2d(
-        functional.pad(y, (2, 2, 2, 2), mode="replicate"), kernel, groups=channels
-    )
+    return filter_channels(y, taps, "replicate")
 
 
 def _ring(y: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What an objective hands to the training loop."""
+"""The objective's base class, and the sample that it gives to the training loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 Denoiser = Callable[[Tensor], Tensor]
 Penalty = Callable[[Tensor, Denoiser, float], Tensor]
-"""Of a prediction, a denoiser, and the share of the training done: a scalar loss term.
+"""Scalar loss term of a prediction, a denoiser and the training's progress from 0 to 1.
 
 The prediction may be of the first patches only: see `Sample.first`.
 """
@@ -21,8 +21,8 @@ The prediction may be of the first patches only: see `Sample.first`.
 class Sample(NamedTuple):
     """One training example: all tensors of shape (B, channels, H, W).
 
-    ``mask`` weighs the loss: 1 at pixels that are compared, 0 elsewhere; it may have one channel.
-    ``penalty`` is added to the loss of the network's output, where an objective has one.
+    ``mask`` weights the loss: 1 at pixels that are compared, 0 elsewhere; it may have one channel.
+    ``penalty`` is added to the loss of the network's output.
     """
 
     input: Tensor
@@ -31,47 +31,44 @@ class Sample(NamedTuple):
     penalty: Penalty | None = None
 
     def to(self, device: torch.device) -> Sample:
-        """The same on a device."""
+        """Copy the sample to a device."""
         source, target, mask = (part.to(device) for part in self[:3])
         return self._replace(input=source, target=target, mask=mask)
 
     def first(self, count: int) -> Sample:
-        """Its first patches, at most so many."""
+        """Select the first patches."""
         source, target, mask = (part[:count] for part in self[:3])
         return self._replace(input=source, target=target, mask=mask)
 
 
-ALL_TURNS = tuple(itertools.product((False, True), range(4)))
+ALL_SYMMETRIES = tuple(itertools.product((False, True), range(4)))
 
 
 class Objective(ABC):
-    """Turns noisy patches into an input, a target and a mask; holds no state of its own.
+    """Converts noisy patches to an input, a target and a mask; holds no state.
 
     Attributes
     ----------
     shots : int
-        Noisy pictures of the same scene that it needs, stacked along the channels.
+        Noisy images of the same scene that are needed, stacked along the channels.
     scale : int
-        Side of the patches that it takes, over the side of the patches that it makes.
-    recorrupts : bool
-        Whether a prediction is the mean over several draws of `recorrupt`.
+        Side of the noisy patches over the side of the sample.
     """
 
     shots: ClassVar[int] = 1
     scale: ClassVar[int] = 1
-    recorrupts: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, noisy: Tensor, generator: torch.Generator) -> Sample:
-        """Make an example of patches (B, shots * channels, H, W), float32."""
+        """Make a sample of patches (B, shots * channels, H, W), float32."""
 
     @property
-    def turns(self) -> tuple[tuple[bool, int], ...]:
-        """Under which (mirrored, quarter turns) patches may be shown: see `data.patches`."""
-        return ALL_TURNS
+    def symmetries(self) -> tuple[tuple[bool, int], ...]:
+        """Allowed (flip, number of 90 degree rotations) of patches: see `data.patches`."""
+        return ALL_SYMMETRIES
 
     def recorrupt(self, noisy: Tensor, generator: torch.Generator) -> Tensor:
-        """What the network is shown when it denoises a picture (B, channels, H, W)."""
+        """Make the network input to denoise an image (B, channels, H, W)."""
         return noisy
 
 
@@ -80,5 +77,5 @@ def masked_loss(prediction: Tensor, sample: Sample, kind: Literal["l2", "l1"] = 
     error = prediction.float() - sample.target
     distance = error**2 if kind == "l2" else error.abs()
     channels = prediction.shape[1] // sample.mask.shape[1]
-    # Of patches without a pixel to compare nothing is learned.
+    # The mask of all patches may be empty.
     return (distance * sample.mask).sum() / (sample.mask.sum() * channels).clamp(min=1)

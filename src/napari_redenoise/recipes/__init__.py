@@ -1,9 +1,9 @@
-"""Trainings that are not of one image: on folders as in the paper, and of pretrained weights."""
+"""Training on folders as in the paper, and pretraining."""
 
 from napari_redenoise.recipes._added_noise import noise_config
-from napari_redenoise.recipes._evaluation import ImageDone, evaluate, scaled
+from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_checkpoint
+from napari_redenoise.recipes._evaluation import ImageDone, evaluate, scale_normalisation
 from napari_redenoise.recipes._folder_training import EpochDone, FolderTraining
-from napari_redenoise.recipes._state_file import load_state, save_state
 from napari_redenoise.recipes.pretraining import SIDE, Pretraining, Recipe
 
 __all__ = [
@@ -14,8 +14,8 @@ __all__ = [
     "Pretraining",
     "Recipe",
     "evaluate",
-    "load_state",
+    "load_checkpoint",
     "noise_config",
-    "save_state",
-    "scaled",
+    "save_checkpoint",
+    "scale_normalisation",
 ]

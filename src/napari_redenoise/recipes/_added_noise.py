@@ -1,4 +1,4 @@
-"""Noise of one level, added to clean images whose grey levels count from 0 to 255."""
+"""Synthetic noise for clean images with grey levels from 0 to 255."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ Image = npt.NDArray[np.float32]
 
 
 def noise_config(kind: NoiseKind, level: float) -> NoiseConfig:
-    """Noise of one level: standard deviation, gain, or both (see `FolderConfig`)."""
+    """Configure noise of one level.
+
+    Parameters
+    ----------
+    kind : NoiseKind
+    level : float
+        Standard deviation, gain, or both, see `FolderConfig`.
+
+    Returns
+    -------
+    NoiseConfig
+    """
     gain = 0.0 if kind == "gaussian" else level
     read_noise = 0.0 if kind == "poisson" else level
     return NoiseConfig(gain=(gain,), read_noise=(read_noise,))
 
 
-def with_noise(clean: Image, noise: NoiseConfig, rng: np.random.Generator) -> Image:
-    """A clean image as a camera with this noise records it."""
+def add_noise(clean: Image, noise: NoiseConfig, rng: np.random.Generator) -> Image:
+    """Add noise to a clean image."""
     (gain,), (read_noise,) = noise.gain, noise.read_noise
     if gain == 0:
         return np.asarray(clean + rng.normal(0.0, read_noise, clean.shape), np.float32)

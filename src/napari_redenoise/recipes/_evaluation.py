@@ -1,4 +1,4 @@
-"""Models on clean images with added noise: what they denoise, and how well."""
+"""Evaluation of models on clean images with added noise."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 
 from napari_redenoise.config import Config, NoiseConfig
 from napari_redenoise.data import FULL_SCALE, ImageFolder, Normalisation, Planes
-from napari_redenoise.devices import memory_in_words
+from napari_redenoise.devices import explain_out_of_memory
 from napari_redenoise.inference import predict, tile_sizes
 from napari_redenoise.metrics import psnr, ssim
-from napari_redenoise.model import draws_of, make_objective, shows_draws
+from napari_redenoise.model import make_draws, make_objective, should_recorrupt
 from napari_redenoise.nn import DenoisingNetwork
-from napari_redenoise.recipes._added_noise import Image, with_noise
+from napari_redenoise.recipes._added_noise import Image, add_noise
 
 
 @dataclass(frozen=True)
 class ImageDone:
-    """One image has been evaluated; all images (channels, Y, X), grey levels 0 to 255."""
+    """An image has been evaluated; all images are (channels, Y, X), grey levels 0 to 255."""
 
     path: Path
     clean: Image
@@ -41,7 +41,7 @@ def evaluate(
     noise: NoiseConfig,
     seed: int = 0,
 ) -> Iterator[ImageDone]:
-    """Add noise to clean images, denoise them, and compare.
+    """Add noise to clean images, denoise them, and compare the results.
 
     Parameters
     ----------
@@ -51,21 +51,25 @@ def evaluate(
     normalisation : Normalisation
         For grey levels from 0 to 255.
     images : ImageFolder
-        Those that cannot be read are left out.
+        Images that cannot be read are skipped.
     noise : NoiseConfig
-        In grey levels from 0 to 255, the same for all images.
+        For grey levels from 0 to 255, the same for all images.
     seed : int
-        Of the noise; every image draws its own.
+        Of the noise; every image has its own generator.
+
+    Yields
+    ------
+    ImageDone
 
     Raises
     ------
     InputError
-        When not one of the images can be read.
+        When none of the images can be read.
     """
     if config.objective.kind == "r2r":
         config = config.replace({"objective.noise": noise.model_dump()})
     for number, clean in images.readable():
-        noisy = with_noise(clean, noise, np.random.default_rng([seed, number]))
+        noisy = add_noise(clean, noise, np.random.default_rng([seed, number]))
         denoised = denoise_image(network, noisy, config, normalisation)
         yield ImageDone(
             images.paths[number],
@@ -85,14 +89,14 @@ def denoise_image(
     normalisation: Normalisation,
     dtype: torch.dtype = torch.float32,
 ) -> Image:
-    """Denoise (channels, Y, X), averaged over draws where the objective has them."""
+    """Denoise (channels, Y, X), averaged over draws if the objective has them."""
     draws = None
-    if shows_draws(config):
+    if should_recorrupt(config):
         objective = make_objective(config.objective, normalisation)
-        draws = draws_of(objective, config.objective.draws, config.training.seed)
+        draws = make_draws(objective, config.objective.draws, config.training.seed)
     denoised = np.empty_like(noisy)
     tile, halo, _ = tile_sizes(config.network, config.tiling)
-    with memory_in_words(next(network.parameters()).device):
+    with explain_out_of_memory(next(network.parameters()).device):
         for _ in predict(
             network,
             Planes(noisy, "CYX"),
@@ -107,8 +111,18 @@ def denoise_image(
     return denoised
 
 
-def scaled(normalisation: Normalisation, factor: float) -> Normalisation:
-    """The same for grey levels that are so many times as large."""
+def scale_normalisation(normalisation: Normalisation, factor: float) -> Normalisation:
+    """Multiply a normalisation by a factor of the grey levels.
+
+    Parameters
+    ----------
+    normalisation : Normalisation
+    factor : float
+
+    Returns
+    -------
+    Normalisation
+    """
     return Normalisation(
         tuple(factor * mean for mean in normalisation.mean),
         tuple(factor * std for std in normalisation.std),

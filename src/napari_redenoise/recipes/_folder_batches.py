@@ -1,4 +1,4 @@
-"""Batches of a training on a folder, each made from its number alone."""
+"""Batches for training on folders, each determined by its number."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from torch import Tensor
 from napari_redenoise.config import FolderConfig, NoiseConfig
 from napari_redenoise.data import ImageFolder, Normalisation, Window
 from napari_redenoise.errors import InputError
-from napari_redenoise.model import figures
-from napari_redenoise.objectives import NoiseFigures
-from napari_redenoise.recipes._added_noise import Image, noise_config, with_noise
+from napari_redenoise.model import normalise_noise
+from napari_redenoise.objectives import PatchNoise
+from napari_redenoise.recipes._added_noise import Image, add_noise, noise_config
 
 _LEAST_LEVEL = 1e-3
-"""Of noise; R2R divides by it."""
+"""Least noise level; R2R divides by it."""
 
 
 class FolderBatch(NamedTuple):
-    """Noisy crops (B, shots * channels, H, W), normalised, and the noise that was added."""
+    """Normalised noisy crops (B, shots * channels, H, W), and the added noise."""
 
     noisy: Tensor
-    noise: NoiseFigures
+    noise: PatchNoise
 
 
 @dataclass(frozen=True)
 class FolderBatches:
-    """Makes the batch of any step, the same whenever and in whichever thread it is made.
+    """Makes the batch of any step, reproducibly in any order and thread.
 
     Parameters
     ----------
@@ -42,17 +42,16 @@ class FolderBatches:
     size : int
         Crops per batch.
     side : int
-        Of the crops, in pixels.
+        Side of the crops in pixels.
     seed : int
     is_paired : bool
-        Whether a crop has a second shot.
-    pinned : bool
-        Whether batches lie in memory from which a CUDA device copies directly.
+        Whether crops have a second shot.
+    is_pinned : bool
+        Whether batches use pinned memory, for CUDA devices.
 
     Notes
     -----
-    Every crop draws from a generator of its own, which follows from the seed, the epoch and the
-    place in the epoch.
+    Every crop has its own generator, determined by the seed, the epoch and the place in the epoch.
     """
 
     images: ImageFolder
@@ -62,11 +61,11 @@ class FolderBatches:
     side: int
     seed: int
     is_paired: bool
-    pinned: bool = False
+    is_pinned: bool = False
 
     @property
     def per_epoch(self) -> int:
-        """Batches in which every image is shown once; the last one is filled up."""
+        """Batches per epoch; the last one is filled up with repeated images."""
         return -(-len(self.images) // self.size)
 
     def __call__(self, step: int) -> FolderBatch:
@@ -80,11 +79,11 @@ class FolderBatches:
             level = rng.uniform(0, self.folder.noise_param) or _LEAST_LEVEL
             noise = noise_config(self.folder.noise_type, level)
             crops.append(self.normalisation.apply(np.concatenate(self._shots(clean, noise, rng))))
-            noises.append(figures(noise, self.normalisation))
-        return FolderBatch(self._stacked(crops), NoiseFigures.of_patches(noises))
+            noises.append(normalise_noise(noise, self.normalisation))
+        return FolderBatch(self._stacked(crops), PatchNoise.of_patches(noises))
 
     def _crop(self, number: int, rng: np.random.Generator) -> Image:
-        """Of an image, or of the next one that can be read."""
+        """Crop an image, or the next one that can be read."""
 
         def window(*shape: int) -> Window:
             return _random_window(shape, self.side, rng)
@@ -93,22 +92,22 @@ class FolderBatches:
             with suppress(InputError):
                 return self.images.read(candidate, window)
         raise InputError(
-            f"not one image in {self.images.root} can be read any more: check the folder, then "
-            "resume the training"
+            f"no image in {self.images.root} can be read any more: check the folder, then resume "
+            "the training"
         )
 
     def _shots(self, clean: Image, noise: NoiseConfig, rng: np.random.Generator) -> list[Image]:
-        shots = [with_noise(clean, noise, rng)]
+        shots = [add_noise(clean, noise, rng)]
         if self.is_paired:
-            second = clean if self.folder.clean_targets else with_noise(clean, noise, rng)
+            second = clean if self.folder.clean_targets else add_noise(clean, noise, rng)
             shots.append(second)
         return shots
 
     def _stacked(self, crops: list[Image]) -> Tensor:
-        """As one tensor, cut to the smallest of them."""
+        """Stack crops, cut to the smallest of them."""
         height, width = (min(crop.shape[axis] for crop in crops) for axis in (1, 2))
         shape = (len(crops), len(crops[0]), height, width)
-        stacked = torch.empty(shape, dtype=torch.float32, pin_memory=self.pinned)
+        stacked = torch.empty(shape, dtype=torch.float32, pin_memory=self.is_pinned)
         np.stack([crop[:, :height, :width] for crop in crops], out=stacked.numpy())
         return stacked
 
@@ -124,7 +123,7 @@ def _generator(seed: int, *key: int) -> np.random.Generator:
 
 
 def _random_window(shape: tuple[int, ...], side: int, rng: np.random.Generator) -> Window:
-    """A random square, as large as the image allows."""
+    """A random square, at most as large as the image."""
     sizes = [min(side, size) for size in shape]
     starts = [int(rng.integers(whole - size + 1)) for whole, size in zip(shape, sizes, strict=True)]
     top, left = (slice(start, start + size) for start, size in zip(starts, sizes, strict=True))

@@ -17,33 +17,33 @@ import torch
 import napari_redenoise
 from napari_redenoise.config import Config, FolderConfig
 from napari_redenoise.data import FULL_SCALE, ImageFolder, Normalisation, measure
-from napari_redenoise.devices import get_device, memory_in_words, training_dtype
+from napari_redenoise.devices import explain_out_of_memory, get_device, training_dtype
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import save_model
 from napari_redenoise.metrics import psnr
 from napari_redenoise.model import TrainingPlan, make_objective
 from napari_redenoise.objectives import R2R, Sample, Supervised
-from napari_redenoise.recipes._added_noise import Image, noise_config, with_noise
-from napari_redenoise.recipes._evaluation import denoise_image, scaled
+from napari_redenoise.recipes._added_noise import Image, add_noise, noise_config
+from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_checkpoint
+from napari_redenoise.recipes._evaluation import denoise_image, scale_normalisation
 from napari_redenoise.recipes._folder_batches import FolderBatch, FolderBatches
-from napari_redenoise.recipes._prefetch import ahead, default_workers
-from napari_redenoise.recipes._state_file import load_state, save_state
+from napari_redenoise.recipes._prefetch import default_workers, prefetch
 from napari_redenoise.training import StepDone, start, train
 
 _MEASURED = 64
-"""Images from which mean and standard deviation are taken."""
+"""Images for the mean and standard deviation."""
 
-_OF_EPOCHS = ("config.training.steps", "folder.epochs")
+_MAY_GROW = ("config.training.steps", "folder.epochs")
 """Settings that grow when a run is extended."""
 
 
 @dataclass(frozen=True)
 class EpochDone:
-    """All images have been seen once more, and the averaged network was validated.
+    """An epoch has been completed, and the averaged network was validated.
 
-    ``psnr`` and ``noisy_psnr`` are means over the validation images in dB, full scale 255,
-    ``nan`` without such images. ``seconds`` is what the epoch took. ``unreadable`` says of every
-    image that could not be read so far why; the next one in the folder took its place.
+    ``psnr`` and ``noisy_psnr`` are means over the validation images in dB, full scale 255, or
+    ``nan`` without such images. ``seconds`` is the duration of the epoch. ``unreadable`` holds the
+    reasons for images that could not be read so far; the next image in the folder replaces one.
     """
 
     epoch: int
@@ -57,19 +57,19 @@ class EpochDone:
 
 
 class FolderTraining:
-    """Trains one network on a folder of clean images, to which it adds noise.
+    """Trains a network on a folder of clean images with added noise.
 
     Parameters
     ----------
     config : Config
-        Its steps are set from the epochs and the number of images.
+        Its number of steps follows from the epochs and the number of images.
     folder : FolderConfig
     train_dir : path
     valid_dir : path, optional
     device : str, optional
     workers : int, optional
-        Threads that read images and add noise ahead of the training; the result is the same for
-        any number. Default 4, or one less than there are cores.
+        Threads that read images and add noise ahead of the training. The result does not depend
+        on them. Default 4, or one less than the number of cores.
 
     Attributes
     ----------
@@ -78,17 +78,16 @@ class FolderTraining:
 
     Notes
     -----
-    An epoch takes one random crop of every image, not rotated or flipped, with a noise level
-    and noise of its own. Targets are what the objective makes of the noisy crop: the noisy crop
-    itself, a second draw of the noise (Noise2Noise), or the clean crop if asked for.
+    An epoch takes one random crop of every image, not rotated or flipped, with its own noise level
+    and noise. The objective chooses the target: the noisy crop itself, a second draw of the noise
+    (Noise2Noise), or the clean crop.
 
     Raises
     ------
     InputError
         When a folder is missing or holds no usable image.
     ConfigError
-        When clean targets are asked for with an objective that has no use for them, or workers
-        are fewer than 0.
+        When the objective cannot use clean targets, or ``workers`` is negative.
     """
 
     def __init__(
@@ -137,21 +136,20 @@ class FolderTraining:
             self.config.training.patch_side,
             self.config.training.seed,
             is_paired=self.config.objective.kind == "noise2noise",
-            pinned=self.device.type == "cuda",
+            is_pinned=self.device.type == "cuda",
         )
 
     @property
     def settings(self) -> str:
-        """What determines the run, as JSON."""
+        """The settings that determine the run, as JSON."""
         names = [self.images.name(number) for number in range(len(self.images))]
         return json.dumps({**self._settings(self.config), "images": names})
 
     def resume(self, path: str | Path) -> None:
-        """Continue from a checkpoint that `save_state` wrote.
+        """Continue from a checkpoint of `save_checkpoint`.
 
-        With as many epochs as it was made with the run ends as if it had not been interrupted.
-        With more the run is extended: from here on the learning rate is that of a run of so many
-        epochs, so it rises again where it had fallen.
+        With the same number of epochs the result equals that of an uninterrupted run. With more
+        epochs the learning rate follows the schedule of the longer run, and may rise again.
 
         Parameters
         ----------
@@ -160,13 +158,12 @@ class FolderTraining:
         Raises
         ------
         ModelFileError
-            When the file is missing or damaged, or its training was started with other settings,
-            more epochs among them.
+            When the file is missing or damaged, or its settings differ, except for fewer epochs.
         """
-        load_state(path, self.state, self.settings, may_grow=_OF_EPOCHS)
+        load_checkpoint(path, self.state, self.settings, may_grow=_MAY_GROW)
 
-    def save_state(self, path: str | Path) -> Path:
-        """Write a checkpoint with all that `resume` needs; an older one is replaced.
+    def save_checkpoint(self, path: str | Path) -> Path:
+        """Write a checkpoint for `resume`, and replace an older one.
 
         Parameters
         ----------
@@ -179,19 +176,19 @@ class FolderTraining:
         Raises
         ------
         OutputError
-            When it cannot be written.
+            When the file cannot be written.
         """
-        return save_state(path, self.state, self.settings)
+        return save_checkpoint(path, self.state, self.settings)
 
     def save_model(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the averaged network as a model file, for grey levels as the files hold them.
+        """Write the averaged network as a model file, for the grey levels of the image files.
 
         Parameters
         ----------
         path : path
             Ends in ``.safetensors``.
         overwrite : bool
-            Replace a file of that name.
+            Replace an existing file.
 
         Returns
         -------
@@ -204,12 +201,12 @@ class FolderTraining:
         """
         factor = self.images.white / FULL_SCALE
         config = self.config
-        # An image that the model is trained on later has noise of its own, to be measured.
+        # Later trainings of the model measure the noise of their own image.
         asked = config.replace({"objective.noise": None})
         if config.objective.noise is not None:
             noise = config.objective.noise.scaled(factor)
             config = config.replace({"objective.noise": noise.model_dump()})
-        network, normalisation = self.state.average, scaled(self.normalisation, factor)
+        network, normalisation = self.state.average, scale_normalisation(self.normalisation, factor)
         plan = TrainingPlan(asked, config)
         return save_model(
             path,
@@ -222,9 +219,9 @@ class FolderTraining:
         )
 
     def events(self) -> Iterator[StepDone | EpochDone]:
-        """Train from where the state is to the last epoch.
+        """Train from the current step to the last epoch.
 
-        Leaving the generator at any event keeps what was learned up to then.
+        The state remains valid if the generator is closed at any event.
 
         Yields
         ------
@@ -233,10 +230,10 @@ class FolderTraining:
         Raises
         ------
         DeviceError
-            When the device's memory does not suffice.
+            When the memory of the device is exhausted.
         """
         training = self.config.training
-        with memory_in_words(self.device):
+        with explain_out_of_memory(self.device):
             yield from self._events(training_dtype(self.device, training.precision))
 
     def _events(self, dtype: torch.dtype) -> Iterator[StepDone | EpochDone]:
@@ -268,25 +265,25 @@ class FolderTraining:
         )
 
     def validate(self, dtype: torch.dtype = torch.float32) -> Iterator[tuple[float, float]]:
-        """PSNR of the middle of every validation image.
+        """Measure the PSNR of the centre crop of every validation image.
 
         Parameters
         ----------
         dtype : torch.dtype
-            In which the network computes.
+            Precision of the network.
 
         Yields
         ------
-        tuple of float
-            Noisy and denoised, in dB, full scale 255.
+        noisy, denoised : float
+            In dB, full scale 255.
         """
         if self.validation is None:
             return
         noise = noise_config(self.folder.noise_type, self.folder.valid_level)
         side, seed = self.config.training.patch_side, self.config.training.seed
         for number, image in self.validation.readable():
-            clean = _middle(image, side)
-            noisy = with_noise(clean, noise, np.random.default_rng([seed, number]))
+            clean = _centre_crop(image, side)
+            noisy = add_noise(clean, noise, np.random.default_rng([seed, number]))
             denoised = denoise_image(
                 self.state.average, noisy, self.config, self.normalisation, dtype
             )
@@ -297,15 +294,15 @@ class FolderTraining:
         return tuple(why for folder in folders for why in folder.unreadable.values())
 
     def batches(self) -> Generator[FolderBatch, None, None]:
-        """Endless batches from the state's step on, made ahead by the workers.
+        """Endless batches from the current step on, prefetched by the workers.
 
-        A resumed training sees what it would have seen. Closing the generator ends the workers.
+        A resumed training sees the same batches. Closing the generator ends the workers.
 
         Yields
         ------
         FolderBatch
         """
-        return ahead(self._make_batch, itertools.count(self.state.step), self.workers)
+        return prefetch(self._make_batch, itertools.count(self.state.step), self.workers)
 
     def _objective(self) -> Callable[[FolderBatch, torch.Generator], Sample]:
         config = self.config.objective
@@ -321,7 +318,7 @@ class FolderTraining:
         return lambda batch, generator: objective(batch.noisy, generator)
 
     def _measure(self) -> Normalisation:
-        """Of images spread evenly over the folder."""
+        """Measure the normalisation over images spread evenly over the folder."""
         count = min(_MEASURED, len(self.images))
         numbers = np.linspace(0, len(self.images) - 1, count).round().astype(int)
         return measure([image for _, image in self.images.readable(numbers.tolist())])
@@ -345,15 +342,15 @@ class FolderTraining:
 def _check(config: Config, folder: FolderConfig, workers: int | None) -> None:
     if folder.clean_targets and config.objective.kind != "noise2noise":
         raise ConfigError(
-            f"clean targets take the place of the second shot of noise2noise, and "
-            f"{config.objective.kind} has none: leave --clean-targets out"
+            f"clean targets replace the second shot of noise2noise, which {config.objective.kind} "
+            "does not use: leave --clean-targets out"
         )
     if workers is not None and workers < 0:
-        raise ConfigError(f"there cannot be {workers} workers: give 0 or more")
+        raise ConfigError(f"the number of workers is {workers}: give 0 or more")
 
 
-def _middle(image: Image, side: int) -> Image:
-    """The square in the middle."""
+def _centre_crop(image: Image, side: int) -> Image:
+    """The centre crop of an image."""
     height, width = (min(side, size) for size in image.shape[1:])
     top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
     return image[:, top : top + height, left : left + width]

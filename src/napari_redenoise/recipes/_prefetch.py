@@ -1,4 +1,4 @@
-"""Batches that are made while those before them are trained on."""
+"""Batches prefetched in threads."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ MOST_WORKERS = 4
 
 
 def default_workers() -> int:
-    """Threads that make batches: one core is left to the training, and few of them suffice."""
+    """Default number of threads; one core is left to the training."""
     usable = getattr(os, "sched_getaffinity", None)
     cores = len(usable(0)) if usable else os.cpu_count() or 1
     return min(MOST_WORKERS, cores - 1)
 
 
-def ahead(
+def prefetch(
     make: Callable[[Key], Batch], keys: Iterable[Key], workers: int
 ) -> Generator[Batch, None, None]:
-    """Make batches in other threads, and give them in the order of their keys.
+    """Make batches in threads and yield them in the order of their keys.
 
     Parameters
     ----------
     make : callable
-        Gives the same batch for the same key whenever it is called; with more than one worker it
-        is called several times at once.
+        Returns the batch of a key. It must be reproducible and thread-safe.
     keys : iterable
-        May be endless: there is one more batch in memory than there are workers.
+        May be endless: memory holds one batch more than there are workers.
     workers : int
-        0 makes every batch when it is asked for.
+        0 makes every batch on demand.
+
+    Yields
+    ------
+    Batch
 
     Notes
     -----
-    Threads and not processes: decoders and numpy's generators let go of the interpreter while they
-    work, images that were read are shared, nothing is left behind by a program that is killed, and
-    scripts need no guard where processes are spawned. Leaving the generator ends the threads.
+    Threads suffice, since decoders and numpy's generators release the interpreter lock. They share
+    the cached images, and a killed program leaves nothing behind. Closing the generator ends them.
     """
     keys = iter(keys)
     if workers == 0:

@@ -1,27 +1,27 @@
-"""Training as a generator of events, over a state that can be stopped and resumed."""
+"""Training as a generator of events, which can be stopped and resumed."""
 
 from napari_redenoise.training._loop import (
     FINE_TUNING_RATE,
     LEARNING_RATES,
     StepDone,
     TrainingState,
-    averaging,
-    go_on,
-    rate_factor,
+    continue_training,
+    ema_decay,
+    learning_rate_factor,
     start,
     train,
 )
-from napari_redenoise.training._step import BEFORE
+from napari_redenoise.training._step import UNRECORDED_STEPS
 
 __all__ = [
-    "BEFORE",
     "FINE_TUNING_RATE",
     "LEARNING_RATES",
+    "UNRECORDED_STEPS",
     "StepDone",
     "TrainingState",
-    "averaging",
-    "go_on",
-    "rate_factor",
+    "continue_training",
+    "ema_decay",
+    "learning_rate_factor",
     "start",
     "train",
 ]

@@ -1,4 +1,4 @@
-"""The training loop: a generator of events, so that whoever listens can stop at any yield."""
+"""The training loop: a generator of events that can be stopped at any yield."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from napari_redenoise.training._step import Step
 LEARNING_RATES = {"adarenet": 2e-3, "equivariant": 2e-3, "standard": 1e-3}
 
 FINE_TUNING_RATE = 5e-4
-"""Of weights that know what images look like."""
+"""Learning rate of pretrained weights."""
 
 
-# Training works under a caller's no_grad() or inference_mode(), too: this also turns gradients on.
-# A generator leaves it at every yield.
-_learning = torch.inference_mode(mode=False)
+# Enables gradients, also under no_grad() or inference_mode() of the caller. A generator leaves the
+# context at every yield.
+_with_gradients = torch.inference_mode(mode=False)
 
 Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
 class StepDone:
-    """One optimisation step has been made.
+    """An optimisation step has been made.
 
-    ``loss`` is the error that the objective measures, of the network's output alone, without the
-    branches' share; mean squared errors are in units of the image's variance. ``patches`` is the
-    number of patches it was made of; ``note`` tells, once, when memory does not suffice for more.
+    ``loss`` is the loss of the network's output, without that of the branches. Mean squared errors
+    are in units of the image's variance. ``patches`` is the number of patches of the step. ``note``
+    reports a reduction of that number for lack of memory.
     """
 
     step: int
@@ -52,11 +52,11 @@ class StepDone:
 
 @dataclass
 class TrainingState:
-    """Everything that training changes.
+    """The changing state of a training.
 
-    ``average`` is the exponential moving average of the network's weights, to predict with.
-    ``rate`` is the learning rate, ``began`` the step at which its present schedule began.
-    ``patches`` is the most patches per step that fit the memory, where that has been found out.
+    ``average`` holds the exponential moving average of the weights, for predictions. ``rate`` is
+    the learning rate, ``schedule_start`` the first step of its current schedule. ``patches`` is the
+    largest number of patches per step that fits the memory, if known.
     """
 
     network: DenoisingNetwork
@@ -65,15 +65,15 @@ class TrainingState:
     rate: float
     step: int = 0
     losses: list[float] = field(default_factory=list)
-    began: int = 0
+    schedule_start: int = 0
     patches: int | None = None
 
     @cached_property
     def optimiser(self) -> torch.optim.Optimizer:
-        """Made when it is needed: the first one of a process makes torch load for a second."""
+        """Made on first use, since the first optimiser of a process takes torch a second."""
         parameters = list(self.network.parameters())
         device = parameters[0].device
-        # On CUDA a step is recorded; what it reads has to be on the device.
+        # On CUDA steps are recorded as graphs, whose inputs must be on the device.
         recorded = device.type == "cuda"
         optimiser = torch.optim.AdamW(
             parameters,
@@ -83,16 +83,26 @@ class TrainingState:
             betas=(0.9, 0.99),
             capturable=recorded,
         )
-        # The first steps are not recorded, of which torch would warn every time.
+        # Suppresses a warning of torch for the first steps, which are not recorded.
         optimiser._warned_capturable_if_run_uncaptured = True
         return optimiser
 
 
-@_learning
+@_with_gradients
 def start(config: Config, device: torch.device) -> TrainingState:
-    """Draw fresh weights from the seed; torch's global generator is not used.
+    """Start a training with random weights.
 
-    Weights to begin with instead are loaded by the caller, into ``network`` and ``average``.
+    They follow from the seed of the configuration. The caller may load other weights into
+    ``network`` and ``average``.
+
+    Parameters
+    ----------
+    config : Config
+    device : torch.device
+
+    Returns
+    -------
+    TrainingState
     """
     generator = torch.Generator().manual_seed(config.training.seed)
     return _state(
@@ -100,33 +110,38 @@ def start(config: Config, device: torch.device) -> TrainingState:
     )
 
 
-@_learning
-def go_on(
+@_with_gradients
+def continue_training(
     config: Config, weights: dict[str, Tensor], step: int, device: torch.device
 ) -> TrainingState:
-    """Begin a new schedule with weights that were trained for ``step`` steps; a fresh optimiser.
+    """Continue a training with a new optimiser and schedule.
 
     Parameters
     ----------
     config : Config
     weights : dict
-        Weights and filter bases, as the network's ``state_dict`` has them.
+        The network's ``state_dict``, with weights and filter bases.
     step : int
+        Steps made so far.
     device : torch.device
+
+    Returns
+    -------
+    TrainingState
     """
-    # Not the seed itself, with which the patches of the first training would be drawn again.
+    # The seed itself would draw the patches of the first training again.
     generator = torch.Generator().manual_seed(config.training.seed + step)
     network = build_network(config.network, torch.Generator(), torch.float32)
     network.load_state_dict(weights)
     state = _state(config, network, generator, device)
-    state.step = state.began = step
+    state.step = state.schedule_start = step
     return state
 
 
 def _state(
     config: Config, network: DenoisingNetwork, generator: torch.Generator, device: torch.device
 ) -> TrainingState:
-    """Training of a network that has not begun."""
+    """The state of a training before its first step."""
     training = config.training
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).eval().requires_grad_(False)
@@ -139,7 +154,19 @@ def _state(
 def masked_losses(
     prediction: Prediction, sample: Sample, config: TrainingConfig
 ) -> tuple[Tensor, Tensor]:
-    """Loss of the output, and the total with both branches, from one forward pass."""
+    """Loss of the output, and the total loss with both branches.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    sample : Sample
+    config : TrainingConfig
+
+    Returns
+    -------
+    output, total : Tensor
+        The first is detached.
+    """
     main = masked_loss(prediction.denoised, sample, config.loss)
     total = main
     for branch in (prediction.standard, prediction.equivariant):
@@ -151,7 +178,7 @@ def masked_losses(
 Losses = Callable[[Prediction, Sample, TrainingConfig], tuple[Tensor, Tensor]]
 
 
-@_learning
+@_with_gradients
 def train(
     state: TrainingState,
     batches: Iterable[Batch],
@@ -162,22 +189,24 @@ def train(
 ) -> Iterator[StepDone]:
     """Train from ``state.step`` to ``config.total_steps``.
 
-    The learning rate follows a schedule over the steps from ``state.began`` on, see `rate_factor`.
-    Where memory does not suffice for the patches of a step, half of them are taken from then on.
+    The learning rate follows `learning_rate_factor`, over the steps after
+    ``state.schedule_start``. If memory is insufficient, the number of patches per step is halved.
 
     Parameters
     ----------
     state : TrainingState
-        Changed in place; after a stop it holds what was learned so far.
+        Changed in place; after a stop it holds the weights of the last step.
     batches : iterable
-        What the objective takes: noisy patches, (B, shots * channels, H, W) float32, normalised.
+        Normalised noisy patches, (B, shots * channels, H, W) float32, or other input of the
+        objective.
     objective : Objective
-        Or any callable that turns a batch into a `Sample`.
+        Or any callable that converts a batch to a `Sample`.
     config : TrainingConfig
     dtype : torch.dtype
         ``torch.bfloat16`` computes the network under autocast.
     losses : callable
-        Of a prediction, its sample and the configuration: the loss to tell, and the total.
+        Takes a prediction, its sample and the configuration. Returns the loss to report and the
+        total loss.
 
     Yields
     ------
@@ -194,13 +223,13 @@ def train(
         return losses(prediction, sample, config)
 
     step = Step(state.network, state.optimiser, dtype, all_losses, config.clip_norm, state.patches)
-    schedule = config.model_copy(update={"steps": config.total_steps - state.began})
+    schedule = config.model_copy(update={"steps": config.total_steps - state.schedule_start})
     state.network.train()
     for noisy in batches:
         if state.step >= config.total_steps:
             return
         began = time.perf_counter()
-        rate = base_rate * rate_factor(state.step - state.began, schedule)
+        rate = base_rate * learning_rate_factor(state.step - state.schedule_start, schedule)
         sample = objective(noisy, state.generator)
         wanted = _count(sample, state.patches)
         main = step(sample, rate, (state.step + 1) / config.total_steps)
@@ -208,7 +237,7 @@ def train(
         state.patches = step.patches
         patches = _count(sample, state.patches)
         with torch.no_grad():
-            torch._foreach_lerp_(averages, parameters, 1 - averaging(state.step, config))
+            torch._foreach_lerp_(averages, parameters, 1 - ema_decay(state.step, config))
         state.losses.append(float(main))
         yield StepDone(
             state.step,
@@ -228,26 +257,43 @@ def _count(sample: Sample, most: int | None) -> int:
 
 def _fewer(device: torch.device, wanted: int, patches: int) -> str:
     return (
-        f"the memory of {device} does not suffice for {wanted} patches per step: training "
-        f"continues with {patches}, for more choose smaller patches"
+        f"the memory of {device} is too small for {wanted} patches per step, training continues "
+        f"with {patches}: choose smaller patches for more of them"
     )
 
 
-def averaging(step: int, config: TrainingConfig) -> float:
+def ema_decay(step: int, config: TrainingConfig) -> float:
     """Decay of the moving average at a step, counted from 1 over all schedules.
 
-    It grows with the number of steps, so that early previews are not held back by the weights
-    that training began with, unless these are good ones.
+    From random weights it grows with the steps, so that early previews do not contain them.
+
+    Parameters
+    ----------
+    step : int
+    config : TrainingConfig
+
+    Returns
+    -------
+    float
     """
     if config.start == "pretrained":
         return config.ema_decay
     return min(config.ema_decay, step / (step + 9))
 
 
-def rate_factor(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up, constant to half of the steps, then a cosine to zero.
+def learning_rate_factor(step: int, config: TrainingConfig) -> float:
+    """Factor of the learning rate: linear warm-up, constant to half of the steps, cosine to zero.
 
-    The warm-up takes at most a quarter of a short run.
+    The warm-up takes at most a quarter of the steps.
+
+    Parameters
+    ----------
+    step : int
+    config : TrainingConfig
+
+    Returns
+    -------
+    float
     """
     warmup = min(config.warmup_steps, config.total_steps // 4)
     if step < warmup:

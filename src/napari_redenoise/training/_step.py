@@ -1,8 +1,8 @@
-"""One optimisation step, and on CUDA the same as a recorded graph.
+"""One optimisation step, recorded as a CUDA graph if possible.
 
-A step of these networks is some thousand small kernels. On small patches a GPU waits for the
-processor to launch them; recorded once, they are launched together. Where recording fails, steps
-are made as usual; where memory does not suffice, of fewer patches.
+A step launches thousands of small kernels, and on small patches a GPU waits for the CPU to launch
+them. A recorded graph launches them together. If recording fails, steps are computed eagerly. If
+memory is insufficient, they use fewer patches.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from napari_redenoise.nn import DenoisingNetwork, Prediction
 from napari_redenoise.objectives import Sample
 
 Losses = Callable[[Prediction, Sample], tuple[Tensor, Tensor]]
-"""Of a prediction and its sample: the loss to tell, detached, and the one to minimise."""
+"""Takes a prediction and its sample; returns the detached loss to report and the total loss."""
 
-BEFORE = 3
-"""Steps that are made as usual before one is recorded: libraries choose their kernels in these."""
+UNRECORDED_STEPS = 3
+"""Eager steps before the recording, in which libraries choose their kernels."""
 
 
 class Step:
-    """Makes optimisation steps on samples, which it brings to the device of the network.
+    """Makes optimisation steps on samples, on the device of the network.
 
     Parameters
     ----------
     network : DenoisingNetwork
     optimiser : torch.optim.Optimizer
     dtype : torch.dtype
-        Of the network's computations.
+        Precision of the network.
     losses : callable
     clip_norm : float
     patches : int, optional
-        Most patches per step; it is halved whenever memory does not suffice.
+        Largest number of patches per step; halved when memory is insufficient.
 
     Attributes
     ----------
     patches : int or None
-        As it is now.
+        Its current value.
     """
 
     def __init__(
@@ -58,15 +58,15 @@ class Step:
         self._parameters: list[Tensor] = list(network.parameters())
         self._device = self._parameters[0].device
         is_cuda = self._device.type == "cuda"
-        # What will be recorded has to have run on another stream than the default one before; the
-        # one that torch takes by itself belongs to the first device.
+        # Recording requires eager steps on a stream other than the default one. The stream that
+        # torch would choose belongs to the first device.
         self._stream = torch.cuda.Stream(self._device) if is_cuda else None
         self._made = 0
         self._recorded: _Recorded | None = None
-        self._records = True
+        self._should_record = True
 
     def __call__(self, sample: Sample, rate: float, progress: float) -> Tensor:
-        """Make a step; the loss to tell, still on the device.
+        """Make a step.
 
         Parameters
         ----------
@@ -74,12 +74,17 @@ class Step:
         rate : float
             Learning rate.
         progress : float
-            Share of the training done.
+            Completed share of the training.
+
+        Returns
+        -------
+        Tensor
+            The loss to report, on the device.
 
         Raises
         ------
         RuntimeError, MemoryError
-            When memory does not suffice for one patch.
+            When memory is insufficient for one patch.
         """
         for group in self._optimiser.param_groups:
             if isinstance(group["lr"], Tensor):
@@ -94,35 +99,35 @@ class Step:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or len(sample.input) == 1:
                     raise
-            # Out here, where the error no longer holds what was computed.
+            # Outside the except block, where the error no longer keeps tensors alive.
             self.patches = len(sample.input) // 2
             self._recorded, self._made = None, 0
             self._free()
 
     def _make(self, sample: Sample, progress: float) -> Tensor:
-        if self._records and self._can_record(sample) and self._made >= BEFORE:
+        if self._should_record and self._can_record(sample) and self._made >= UNRECORDED_STEPS:
             if self._recorded is None:
                 self._recorded = self._record(sample, progress)
             if self._recorded is not None and self._recorded.fits(sample):
                 return self._recorded(sample)
         self._made += 1
-        return self._usual(sample, progress)
+        return self._compute_eagerly(sample, progress)
 
     def _record(self, sample: Sample, progress: float) -> _Recorded | None:
-        """The step as a graph; None, now and for ever, where that fails.
+        """Record the step as a graph; None if that fails, and then for all steps.
 
-        What is recorded is not computed, so weights and optimiser are as they were. A graph needs
-        memory of its own, without which steps as usual may still fit.
+        Recording does not change weights and optimiser. A graph needs memory of its own, so eager
+        steps may still fit.
         """
         try:
             return _Recorded(sample, lambda copy: self._compute(copy, progress), self._stream)
         except RuntimeError:
-            self._records = False
+            self._should_record = False
         self._free()
         return None
 
     def _free(self) -> None:
-        """Give back the memory of gradients, and what torch keeps for later."""
+        """Release the memory of gradients and the cache of torch."""
         self._optimiser.zero_grad(set_to_none=True)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
@@ -130,7 +135,7 @@ class Step:
             torch.mps.empty_cache()
 
     def _can_record(self, sample: Sample) -> bool:
-        # Padding to the stride copies from the processor, which cannot be recorded.
+        # Padding to the stride copies from the CPU, which cannot be recorded.
         needs_padding = any(size % self._network.stride for size in sample.input.shape[-2:])
         return (
             self._stream is not None
@@ -139,7 +144,7 @@ class Step:
             and all(group["capturable"] for group in self._optimiser.param_groups)
         )
 
-    def _usual(self, sample: Sample, progress: float) -> Tensor:
+    def _compute_eagerly(self, sample: Sample, progress: float) -> Tensor:
         if self._stream is None or not self._can_record(sample):
             return self._compute(sample, progress)
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
@@ -183,8 +188,8 @@ class _Recorded:
         source, target, mask = (part.clone() for part in _tensors(sample))
         self._inputs = sample._replace(input=source, target=target, mask=mask)
         self._graph = torch.cuda.CUDAGraph()
-        # Other threads, a viewer's or one that makes batches, may use the device meanwhile. The
-        # stream of before is set here: after a recording that fails torch leaves its own.
+        # Other threads may use the device meanwhile. The current stream is set explicitly, since
+        # torch does not restore it after a failed recording.
         with (
             torch.cuda.device(sample.input.device),
             torch.cuda.stream(torch.cuda.current_stream(sample.input.device)),

@@ -1,4 +1,4 @@
-"""The dock widget *Denoise*: a layer, a sentence, a button; the rest is in tabs."""
+"""The dock widget *Denoise*: a layer, a summary of the run, a button, and tabs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from napari.layers import Image, Labels, Shapes
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QObject
 
-from napari_redenoise._napari._layers import LayerImage, is_no_image
+from napari_redenoise._napari._layers import LayerImage, is_auxiliary
 from napari_redenoise._napari._words import show_text
-from napari_redenoise._napari.denoise._after_run import AfterRun
+from napari_redenoise._napari.denoise._finished_run import FinishedRun
 from napari_redenoise._napari.denoise._jobs import check, make_job, model_of, read, target_of
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
-from napari_redenoise._napari.denoise._plan_sentence import applying, objective_in_words, training
-from napari_redenoise._napari.denoise._result_tabs import Afterwards
+from napari_redenoise._napari.denoise._plan_sentence import (
+    choose_objective,
+    summarise_prediction,
+    summarise_training,
+)
+from napari_redenoise._napari.denoise._result_tabs import ResultTabs
 from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise._napari.denoise._surveys import Surveys
-from napari_redenoise._napari.denoise.panels._axes import axes_said
+from napari_redenoise._napari.denoise.panels._axes import chosen_axes
+from napari_redenoise._napari.denoise.panels._noise import NO_LAYER
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.model import Redenoiser, TrainingPlan, is_fine_tuned
@@ -36,14 +41,14 @@ class DenoiseWidget(DenoiseLayout):
     ----------
     viewer : napari.viewer.Viewer
     config : Config, optional
-        What a press runs, beside what the options say; default the package's defaults, with the
-        objective that suits the noise.
+        Configuration of a run, which the options modify; by default the package's defaults with
+        the objective ``auto``.
 
     Attributes
     ----------
     config : Config
     run : LayerRun or None
-        What runs now.
+        The current run.
     denoiser : Redenoiser or None
         The model of the last run.
     """
@@ -61,7 +66,7 @@ class DenoiseWidget(DenoiseLayout):
         self._sentences: list[str] = []
         self._follows = False
         self._surveys = Surveys()
-        self._afterwards = Afterwards(viewer, self, self._begin)
+        self._result_tabs = ResultTabs(viewer, self, self._begin)
         self._connect_widgets()
         self._connect_viewer()
         self._follow_selection()
@@ -69,7 +74,7 @@ class DenoiseWidget(DenoiseLayout):
 
     @property
     def config(self) -> Config:
-        """What a press runs, beside what the options say."""
+        """Configuration of a run, which the options modify."""
         return self._config
 
     @config.setter
@@ -78,13 +83,13 @@ class DenoiseWidget(DenoiseLayout):
         self.options.show_config(config)
 
     @property
-    def after(self) -> AfterRun | None:
-        """The last run that ended with a result."""
-        return self._afterwards.after
+    def finished_run(self) -> FinishedRun | None:
+        """The last run with a result."""
+        return self._result_tabs.finished_run
 
     @property
     def is_measuring(self) -> bool:
-        """Whether the noise of the layer, or the speed of this machine, is being measured."""
+        """Whether the noise of the layer or the speed of the machine is being measured."""
         return self._surveys.is_measuring
 
     # -- building -----------------------------------------------------------------------------
@@ -108,7 +113,7 @@ class DenoiseWidget(DenoiseLayout):
             self._follow_selection()
 
         def described(_: Any) -> None:
-            # How many are selected is among what is offered.
+            # The options name the number of selected layers.
             self._describe()
 
         def themed(_: Any = None) -> None:
@@ -127,17 +132,17 @@ class DenoiseWidget(DenoiseLayout):
         ]
         for signal, callback in self._connections:
             signal.connect(callback)
-        # A method of a deleted widget would not be called, a function is.
+        # Qt calls functions, but no methods of a deleted widget.
         self.destroyed.connect(lambda: self._leave(viewer_is_open=False))
 
     def _leave(self, *, viewer_is_open: bool) -> None:
-        """Listen no more: the dock or the viewer is gone; keep what a run has learned."""
+        """Disconnect: the dock or the viewer is closed; keep what a run has learned."""
         for signal, callback in self._connections:
             signal.disconnect(callback)
         self._connections = []
         self._queue = []
         self._surveys.leave()
-        self._afterwards.leave(viewer_is_open=viewer_is_open)
+        self._result_tabs.leave(viewer_is_open=viewer_is_open)
         run, self.run = self.run, None
         if run is None:
             return
@@ -148,14 +153,14 @@ class DenoiseWidget(DenoiseLayout):
         self._main_window = None
 
     def _outermost(self) -> QObject:
-        """The window of the viewer, in which the dock lies or floats."""
+        """The window of the viewer."""
         found: QObject = self
         while found.parent() is not None:
             found = found.parent()
         return found
 
     def changeEvent(self, event: QEvent) -> None:
-        """Notice when napari takes the widget out of a dock that is being closed."""
+        """Detect that napari takes the widget out of a closing dock."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._leave(viewer_is_open=True)
         super().changeEvent(event)
@@ -167,7 +172,7 @@ class DenoiseWidget(DenoiseLayout):
         return [
             (layer.name, layer)
             for layer in self._viewer.layers
-            if isinstance(layer, Image) and layer != preview and not is_no_image(layer)
+            if isinstance(layer, Image) and layer != preview and not is_auxiliary(layer)
         ]
 
     def _refresh_choices(self) -> None:
@@ -182,19 +187,20 @@ class DenoiseWidget(DenoiseLayout):
         self._describe()
 
     def _selected(self, layer: Any) -> list[Any]:
-        """The chosen layer and the other images that are selected in the layer list."""
+        """The chosen layer, then the other selected images."""
         chosen = self._viewer.layers.selection
         return [layer, *(o for _, o in self._image_layers() if o in chosen and o != layer)]
 
     def _describe(self, _: Any = None) -> None:
-        """Say in one sentence what a press will do, or why it can do nothing."""
+        """Summarise the next run, or say why none is possible."""
         if self.run is not None:
             return
         layer = self.layer_choice.value
         self.button.setEnabled(False)
+        self.plan.setToolTip("")
         if layer is None:
             self.axes.show_none()
-            self.noise.say("Choose an image layer: its noise is measured.")
+            self.noise.say(NO_LAYER)
             self.plan.setText("Open an image, or try File > Open Sample > Redenoise.")
             return
         self._offer(layer)
@@ -204,62 +210,70 @@ class DenoiseWidget(DenoiseLayout):
             if self.options.model.model is None:
                 check(denoiser, source, target)
         except RedenoiseError as error:
-            said = axes_said(layer)
-            # What was said of the axes may be what is wrong.
-            if said is None:
+            chosen = chosen_axes(layer)
+            # The error may come from the axes that the user chose.
+            if chosen is None:
                 self.axes.show_none()
             else:
-                self.axes.show_axes(layer, said)
+                self.axes.show_axes(layer, chosen)
             self.plan.setText(f"Cannot denoise this layer: {error}.")
             return
         self.axes.show_axes(layer, source.axes)
         self._show_noise(layer, source, denoiser)
-        self.plan.setText(self._in_words(layer, source, denoiser))
+        self._show_plan(layer, source, denoiser)
         self.button.setEnabled(True)
         if self.options.model.model is None:
             kinds = self._kind(source), self._noise_kind(layer, source)
             self._surveys.begin(*kinds, denoiser, source, target)
 
     def _offer(self, layer: Any) -> None:
-        """Offer what can be chosen beside a layer."""
+        """Update the choices that depend on the layers."""
         regions = [o for o in self._viewer.layers if isinstance(o, Labels | Shapes)]
         self.options.offer(
             others=[other for _, other in self._image_layers() if other != layer],
             regions=regions,
-            is_stack=layer.ndim - ("C" in (axes_said(layer) or "")) > 2,
+            is_stack=layer.ndim - ("C" in (chosen_axes(layer) or "")) > 2,
             selected=len(self._selected(layer)),
         )
 
-    def _in_words(self, layer: Any, source: LayerImage, denoiser: Redenoiser) -> str:
+    def _show_plan(self, layer: Any, source: LayerImage, denoiser: Redenoiser) -> None:
+        """Summarise a run; the tooltip gives the reason for the objective."""
         if self.options.model.model is not None:
-            return applying(source, denoiser, self.options.model.name)
-        reports = self._surveys.reports(self._noise_kind(layer, source))
-        adapting = is_fine_tuned(denoiser.config, source.channels)
-        kind = self._kind(source)
-        plan = self._surveys.plan(kind, self._noise_kind(layer, source))
-        objective = objective_in_words(self.objective.kind, plan, reports, adapting=adapting)
+            name = self.options.model.name
+            self.plan.setText(summarise_prediction(source, denoiser, name))
+            return
+        kind, noise_kind = self._kind(source), self._noise_kind(layer, source)
+        chosen = choose_objective(
+            self.objective.kind,
+            self._surveys.plan(kind, noise_kind),
+            self._surveys.reports(noise_kind),
+            fine_tuning=is_fine_tuned(denoiser.config, source.channels),
+        )
         seconds = self.options.value().seconds or self._surveys.seconds(kind)
-        return training(source, denoiser, objective, seconds)
+        region = self.options.training_region.kind
+        self.plan.setText(summarise_training(source, denoiser, chosen, seconds, region))
+        self.plan.setToolTip(chosen.reason)
 
     def _show_noise(self, layer: Any, source: LayerImage, denoiser: Redenoiser) -> None:
         kind = self._noise_kind(layer, source)
         reports = self._surveys.reports(kind)
         if reports is not None:
-            adapting = is_fine_tuned(denoiser.config, source.channels)
-            self.noise.show_reports(reports, adapting=adapting)
+            fine_tuning = is_fine_tuned(denoiser.config, source.channels)
+            self.noise.show_reports(reports, fine_tuning=fine_tuning)
         elif self._surveys.is_known(kind):
             self.noise.say(
-                "The noise of this layer cannot be measured: it is too small, or all of one value."
+                "The noise cannot be measured, because the layer is too small or constant: choose "
+                "another layer."
             )
         else:
-            self.noise.say("The noise is being measured.")
+            self.noise.say("Measuring the noise.")
 
     def _kind(self, source: LayerImage) -> tuple[Any, ...]:
         shape, chosen = tuple(source.array.shape), self.options.value()
         return (source.axes, shape, self.objective.kind, chosen, self.config)
 
     def _noise_kind(self, layer: Any, source: LayerImage) -> tuple[Any, ...]:
-        # The array itself: of levels, napari makes a new list at every access.
+        # The array itself: napari makes a new list of levels at every access.
         data = layer.data[0] if layer.multiscale else layer.data
         return (layer.unique_id, id(data), source.axes)
 
@@ -270,13 +284,13 @@ class DenoiseWidget(DenoiseLayout):
             self.start()
             return
         stopped = self.run.control.stop.is_set()
-        self.say("Cancelling." if stopped else "Stopping; what was learned is kept.")
+        self.say("Cancelling." if stopped else "Stopping; the network is kept.")
         self.button.setEnabled(False)
         self.pause_button.setVisible(False)
         self.run.stop()
 
     def start(self) -> None:
-        """Begin a run on the chosen layer, unless one runs; what cannot be is said in words."""
+        """Begin a run on the chosen layer, unless one is running; errors are shown."""
         layer = self.layer_choice.value
         if self.run is not None or layer is None:
             return
@@ -295,17 +309,17 @@ class DenoiseWidget(DenoiseLayout):
         self._begin(layer, job)
 
     def _plan(self, layer: Any) -> TrainingPlan | None:
-        """What was planned while the layer was chosen."""
+        """The plan of the run, if it was made beforehand."""
         source = read(layer)
         return self._surveys.plan(self._kind(source), self._noise_kind(layer, source))
 
     def _begin(self, layer: Any, job: Job, *, follows: bool = False) -> None:
-        """Run a job; ``follows`` one on another layer, whose result stays the one in the tabs."""
+        """Run a job; where it ``follows`` another one, the tabs keep the result of that one."""
         self._follows = follows
         self._sentences = self._sentences if follows else []
-        self._afterwards.hide()
+        self._result_tabs.hide()
         self.denoiser = job.denoiser
-        # Now, since a dock that is being closed has left it already.
+        # Find it now: a closing dock has left the window.
         self._main_window = self._outermost()
         self.run = LayerRun(self._viewer, layer, job)
         self.run.stepped.connect(self._on_step)
@@ -316,7 +330,7 @@ class DenoiseWidget(DenoiseLayout):
         if job.action == "train":
             self.loss_plot.clear_losses()
         elif job.action == "continue":
-            self.loss_plot.cut(job.denoiser.session.step)
+            self.loss_plot.truncate(job.denoiser.session.step)
         self.run.start()
 
     def _on_pause(self, paused: bool) -> None:
@@ -324,7 +338,7 @@ class DenoiseWidget(DenoiseLayout):
             return
         self.run.pause(paused=paused)
         self.show_paused(paused=paused)
-        self._afterwards.pause(self.run, paused=paused)
+        self._result_tabs.pause(self.run, paused=paused)
 
     def _on_step(self, step: StepDone) -> None:
         self.loss_plot.append(step.step, step.loss)
@@ -340,7 +354,7 @@ class DenoiseWidget(DenoiseLayout):
             and run.is_paused
             and run.denoiser.session.snapshots != self.training.snapshots
         ):
-            # The state in which it came to rest.
+            # The snapshot of the pause.
             self.training.offer(run.denoiser.session.snapshots, can_train=False)
 
     def _on_denoising(self) -> None:
@@ -349,12 +363,12 @@ class DenoiseWidget(DenoiseLayout):
         self.pause_button.setVisible(False)
 
     def _on_end(self, sentence: str) -> None:
-        """Be ready for the next press, or go on with the next layer."""
+        """Prepare for the next press, or run the next queued layer."""
         run, self.run = self.run, None
         if run is None:
             return
         self._main_window = None
-        self._afterwards.end_rewind()
+        self._result_tabs.hide_snapshot()
         self.loss_plot.redraw()
         self.show_idle()
         self._sentences.append(sentence)
@@ -364,15 +378,15 @@ class DenoiseWidget(DenoiseLayout):
             self._queue = []
         elif not self._follows:
             reports = self._surveys.reports(self._noise_kind(run.layer, run.job.source))
-            self._afterwards.take_up(run, reports)
+            self._result_tabs.set_run(run, reports)
         while self._queue:
             layer, job = self._queue.pop(0)
             if layer in self._viewer.layers:
                 self._begin(layer, job, follows=True)
                 return
-        self._afterwards.show()
+        self._result_tabs.show()
         self._follow_selection()
         self.say(" ".join(self._sentences))
 
     def _show_details(self) -> None:
-        show_text(self, "What went wrong", self._details)
+        show_text(self, "Error log", self._details)

@@ -1,4 +1,4 @@
-"""Further layers about a result, made when they are asked for."""
+"""Further layers of a result, computed on request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_redenoise._napari._layers import (
     percentiles,
     provenance_of,
 )
-from napari_redenoise._napari._maps import change_layers, support_layer
+from napari_redenoise._napari._maps import disagreement_layers, support_layer
 from napari_redenoise.assessment import as_denoiser, equivariance_events, support_map
 from napari_redenoise.data import Planes
 from napari_redenoise.io import result_array
@@ -26,27 +26,26 @@ from napari_redenoise.noise import NoiseReport
 Result = TypeVar("Result")
 ExtraKind = Literal["residual", "rotation", "branches", "support"]
 OF_VIEW: tuple[ExtraKind, ...] = ("rotation", "support")
-"""Made of what the viewer shows."""
+"""Kinds of the current view."""
 
 EXTRAS: dict[ExtraKind, tuple[str, str]] = {
     "residual": (
         "Residual",
-        "Noisy minus denoised: what was taken away. It should look like noise, with nothing of "
-        "the specimen in it.",
+        "Noisy minus denoised. It should look like noise, without structure of the specimen.",
     ),
     "branches": (
-        "Both U-Nets",
-        "What the ordinary and the equivariant U-Net say alone, before the mask fuses them.",
+        "Both branches",
+        "Outputs of the standard and the equivariant U-Net, before the mask fuses them.",
     ),
     "rotation": (
-        "Change when turned",
-        "Where the result would differ if the sample had lain turned by 90° under the camera. For "
-        "the current view.",
+        "Disagreement under rotation",
+        "Where the result depends on the orientation of the sample: rotates the image by 90°, "
+        "denoises it, and compares. For the current view.",
     ),
     "support": (
         "Unsupported detail",
-        "Where the photons do not support detail at the limit of the supported resolution: bright "
-        "where such detail may be invented. For the current view.",
+        "Where the photons do not support detail at the limit of the supported resolution: such "
+        "detail may be invented where the map is bright. For the current view.",
     ),
 }
 
@@ -61,7 +60,7 @@ def extra_layers(
     should_stop: Callable[[], bool],
     reports: tuple[NoiseReport, ...] | None = None,
 ) -> list[LayerData]:
-    """Make the layers of a kind; in a worker's thread. None are made when it was stopped."""
+    """Compute the layers of a kind in a worker's thread; none when stopped."""
     if kind == "residual":
         residual = _residual(source, denoised, denoiser.session.provenance, should_stop)
         return [] if should_stop() else [residual]
@@ -75,11 +74,11 @@ def extra_layers(
     result = _result_of(events)
     if result is None or should_stop():
         return []
-    return change_layers(source, placed, result, denoiser.session.provenance)
+    return disagreement_layers(source, placed, result, denoiser.session.provenance)
 
 
 def _result_of(events: Generator[Any, None, Result]) -> Result:
-    """What a generator returns, its events passed over."""
+    """Return value of a generator, without its events."""
     while True:
         try:
             next(events)
@@ -93,7 +92,7 @@ def _residual(
     provenance: dict[str, Any],
     should_stop: Callable[[], bool],
 ) -> LayerData:
-    """Noisy minus denoised, plane by plane, in grey around 0."""
+    """Noisy minus denoised, plane by plane, as a grey layer centred at 0."""
     planes = Planes(source.array, source.axes)
     residual = result_array(planes)
     whole = (slice(0, planes.height), slice(0, planes.width))
@@ -114,7 +113,7 @@ def _residual(
         "metadata": provenance_of(source, provenance, RESIDUAL_CONTENT),
     }
     if source.colour:
-        # A colour cannot be negative: the mean over the colours is shown.
+        # Colours cannot be negative: show the mean over the channels.
         return np.asarray(residual[...]).mean(-1), keywords, "image"
     return residual, keywords, "image"
 
@@ -149,11 +148,11 @@ def _branches(
     if should_stop():
         return []
     layers = []
-    for name, said in (("standard", "ordinary U-Net"), ("equivariant", "equivariant U-Net")):
+    for name in ("standard", "equivariant"):
         array, keywords, kind = denoised_layer(source, outputs[name])
         array = as_shown(array, source) if source.colour else array
-        content = f"output of the {said}"
-        keywords["name"] = f"{source.name} {said}"
+        content = f"output of the {name} branch"
+        keywords["name"] = f"{source.name} {name} branch"
         keywords["metadata"] = provenance_of(source, denoiser.session.provenance, content)
         layers.append((array, keywords, kind))
     return layers

@@ -1,4 +1,4 @@
-"""From what is chosen in the dock to what a run does."""
+"""Jobs from the choices in the dock."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from napari_redenoise._napari._layers import LayerImage, read_layer
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise._napari.denoise._training_region import Region, one_sample, region_of
-from napari_redenoise._napari.denoise.panels._axes import axes_said
+from napari_redenoise._napari.denoise.panels._axes import chosen_axes
 from napari_redenoise._napari.denoise.panels._options import OptionsForm
 from napari_redenoise.config import Config
 from napari_redenoise.data import LazyArray
 from napari_redenoise.devices import get_device
 from napari_redenoise.errors import InputError
-from napari_redenoise.model import Material, Redenoiser, TrainingPlan
+from napari_redenoise.model import Redenoiser, TrainingImages, TrainingPlan
 
 
 def read(layer: Any) -> LayerImage:
-    """A layer as plain values, its axes as the user has said.
+    """Read a layer, with the axes that the user chose.
 
     Raises
     ------
     InputError
         When the layer cannot be denoised.
     """
-    return read_layer(layer, axes_said(layer))
+    return read_layer(layer, chosen_axes(layer))
 
 
 def model_of(options: OptionsForm, config: Config) -> Redenoiser:
-    """The trained model that is chosen, or a new one as it is configured.
+    """The chosen trained model, or a new one with the chosen options.
 
     Raises
     ------
     RedenoiseError
-        When the chosen device is gone.
+        When the chosen device is not available.
     """
     chosen = options.value()
     configured = chosen.apply(options.objective.apply(config))
@@ -43,19 +43,19 @@ def model_of(options: OptionsForm, config: Config) -> Redenoiser:
 
 
 def check(model: Redenoiser, source: LayerImage, target: LayerImage | None) -> None:
-    """Refuse at once, without reading a pixel, what a run would refuse for its shape.
+    """Refuse shapes that a run would refuse, without reading pixels.
 
     Raises
     ------
     RedenoiseError
-        When the layers cannot be trained on, or not with this objective.
+        When the layers do not suit training or this objective.
     """
     other = None if target is None else target.array
-    Material.of(source.array, source.axes, other).shots(model.config.objective)
+    TrainingImages.of(source.array, source.axes, other).shots(model.config.objective)
 
 
 def target_of(options: OptionsForm) -> LayerImage | None:
-    """The target of Noise2Noise, if a layer holds one."""
+    """The layer with the second shot of Noise2Noise, or None."""
     other = options.objective.target_layer
     return None if other is None else read(other)
 
@@ -68,12 +68,12 @@ def make_job(
     selected: Sequence[Any],
     plan: TrainingPlan | None = None,
 ) -> Job:
-    """What a press runs on a layer; ``selected`` are the others that are selected with it.
+    """Make the job of a layer; ``selected`` are the other selected layers.
 
     Raises
     ------
     RedenoiseError
-        When one of the layers cannot be used.
+        When a layer cannot be used.
     """
     source, as_source = read(layer), options.value().as_source
     model = model_of(options, config)
@@ -86,7 +86,7 @@ def make_job(
     return Job(
         model,
         source,
-        # The one that was made before is of the whole image.
+        # The plan was made for the whole image.
         plan=None if region is not None else plan,
         target=target_of(options),
         others=others,
@@ -97,19 +97,19 @@ def make_job(
 
 
 def _uses(options: OptionsForm, kind: str) -> bool:
-    return options.where.kind == kind
+    return options.training_region.kind == kind
 
 
 def _region(
     viewer: Any, layer: Any, source: LayerImage, options: OptionsForm
 ) -> Region | LazyArray | None:
-    """Where to train; None for everywhere."""
+    """The training region; None for the whole layer."""
     if _uses(options, "region"):
-        return region_of(layer, source, options.where.region_layer)
+        return region_of(layer, source, options.training_region.region_layer)
     if not _uses(options, "slice"):
         return None
     window = current_window(viewer, layer, source)
     if window is None:
-        raise InputError("a volume is shown: switch to the 2-D view to choose a slice")
+        raise InputError("the viewer shows a volume: switch to the 2-D view to train on a slice")
     sizes = zip(source.axes, source.array.shape, strict=True)
     return one_sample(tuple(int(n) for axis, n in sizes if axis != "C"), window.sample)

@@ -1,4 +1,4 @@
-"""The life of one run on one layer, as the viewer's thread sees it."""
+"""One run on one layer, in the viewer's thread."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from napari_redenoise._napari._layers import (
 )
 from napari_redenoise._napari._trained_models import keep_model, remember
 from napari_redenoise._napari._view import current_window
-from napari_redenoise._napari._words import duration
+from napari_redenoise._napari._words import counted, duration
 from napari_redenoise._napari.denoise._run import (
     Begun,
     Finished,
@@ -42,16 +42,16 @@ from napari_redenoise.training import StepDone
 logger = logging.getLogger(__name__)
 
 PAINT_MS = 30
-"""Time that a new layer is given to appear before the run goes on."""
+"""Milliseconds for a new layer to appear before the run continues."""
 
 REFRESH_MS = 150
-"""How often the view is looked at."""
+"""Milliseconds between two readings of the view."""
 
 TELL_MS = 1000
-"""How often progress is told: every change in the window has all of it drawn again."""
+"""Milliseconds between two progress messages: each one redraws the whole window."""
 
 LONGEST_END, POLL_SECONDS = 5.0, 0.02
-"""Seconds that the end of a step is waited for when the viewer is closed, and between two looks."""
+"""Longest wait for the end of a step after the viewer was closed, and the polling interval."""
 
 _running: set[LayerRun] = set()
 
@@ -59,20 +59,20 @@ _running: set[LayerRun] = set()
 class LayerRun(QObject):
     """Trains on a layer, shows previews, and adds the result to the viewer.
 
-    Layers come as public-only proxies, a new one at every access: they are compared by equality.
+    napari returns layers as public-only proxies, new at every access: compare them by equality.
     """
 
     stepped = Signal(object)
     """A `StepDone`."""
 
     progressed = Signal(str, int, int)
-    """A sentence, how much is done, and of how much; of 0 when that is not known."""
+    """A message, the value and the maximum, which is 0 where it is not known."""
 
     denoising = Signal()
-    """Training is over: from now on, there is something to cancel and nothing to keep."""
+    """Training has ended: the next stop cancels the prediction."""
 
     ended = Signal(str)
-    """A sentence on how it ended."""
+    """A message on the outcome."""
 
     def __init__(self, viewer: Any, layer: Image, job: Job) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class LayerRun(QObject):
             self._timers.append(timer)
 
     def start(self) -> None:
-        """Begin; the run keeps itself alive until it has ended."""
+        """Start the run, which keeps itself alive until it has ended."""
         _running.add(self)
         _garbage_collection.begin(self)
         self._refresh()
@@ -119,7 +119,7 @@ class LayerRun(QObject):
         )
 
     def stop(self) -> None:
-        """End the training and keep what was learned; afterwards, end everything."""
+        """End the training and keep the network; a second call cancels the run."""
         if self.control.stop.is_set():
             self.control.cancel.set()
         else:
@@ -127,16 +127,16 @@ class LayerRun(QObject):
 
     @property
     def provenance(self) -> dict[str, Any] | None:
-        """What came of the run; None while there is no result."""
+        """Metadata of the result; None without one."""
         return None if self._finished is None else self._finished.provenance
 
     @property
     def is_paused(self) -> bool:
-        """Whether the training waits."""
+        """Whether the training is paused."""
         return self.control.pause.is_set()
 
     def pause(self, *, paused: bool) -> None:
-        """Let the training wait, or go on; previews follow the view all the same."""
+        """Pause or resume the training; previews follow the view in both cases."""
         if paused:
             self.control.pause.set()
             self._tell()
@@ -144,33 +144,29 @@ class LayerRun(QObject):
             self.control.pause.clear()
 
     def finish_alone(self, main_window: QObject) -> None:
-        """Stop training and add what was learned as layers, though the dock is gone."""
+        """Stop training and add the result, after the dock was closed."""
         self.blockSignals(True)
         self.control.stop.set()
-        # The viewer may be closed before that.
+        # The viewer may be closed before the result is complete.
         main_window.destroyed.connect(self.abandon)
         self._main_window = main_window
 
     def abandon(self, _: Any = None) -> None:
-        """End without a result: the viewer is gone. What was learned goes to a file."""
+        """End without layers and save the model to a file, after the viewer was closed."""
         self._abandoned, self._main_window = True, None
         self.control.abandon()
         self._stop_timers()
-        if (
-            self.job.action != "apply"
-            and self._source.file is not None
-            and self._has_come_to_rest()
-        ):
+        if self.job.action != "apply" and self._source.file is not None and self._wait_for_worker():
             keep_model(self.denoiser, Path(self._source.file))
 
-    def _has_come_to_rest(self) -> bool:
-        """Wait a moment for the worker, which will not be heard of when the viewer is gone."""
+    def _wait_for_worker(self) -> bool:
+        """Wait for the worker to end, which no signal tells once the viewer is closed."""
         end = time.monotonic() + LONGEST_END
         while self._worker.is_running and time.monotonic() < end:
             time.sleep(POLL_SECONDS)
         return not self._worker.is_running
 
-    # -- while the worker works ---------------------------------------------------------------
+    # -- during the run -----------------------------------------------------------------------
 
     def _refresh(self) -> None:
         present = self.layer in self._viewer.layers
@@ -184,7 +180,9 @@ class LayerRun(QObject):
             left = duration((step.steps - step.step) * step.seconds)
             sentence = f"Training: step {step.step} of {step.steps}, about {left} left."
             if self.is_paused:
-                sentence = f"Paused at step {step.step} of {step.steps}; the preview follows."
+                sentence = (
+                    f"Paused at step {step.step} of {step.steps}; the preview follows the view."
+                )
             self._progress(sentence, step.step, step.steps)
 
     def _progress(self, sentence: str, value: int, maximum: int) -> None:
@@ -210,11 +208,11 @@ class LayerRun(QObject):
             self.denoising.emit()
             self._progress("Denoising the layer.", 0, 0)
         elif isinstance(event, TileDone) and not self.control.cancel.is_set():
-            sentence = f"Denoising: part {event.tile} of {event.tiles}."
+            sentence = f"Denoising: tile {event.tile} of {event.tiles}."
             self._progress(sentence, event.tile, event.tiles)
 
     def _show(self) -> None:
-        """Draw what the canvas holds now; a layer that was deleted comes back."""
+        """Draw the canvas; a deleted layer is added again."""
         if self.result is not None and self.result in self._viewer.layers:
             self.result.refresh()
             return
@@ -236,7 +234,9 @@ class LayerRun(QObject):
         logger.error("denoising failed", exc_info=error)
         self.details = "".join(traceback.format_exception(error))
         what = str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
-        self._sentence = f"Something unexpected went wrong ({what}). Your layers are unchanged."
+        self._sentence = (
+            f"Unexpected error ({what}). Your layers are unchanged; press Show the error log."
+        )
 
     def _stop_timers(self) -> None:
         for timer in self._timers:
@@ -248,17 +248,17 @@ class LayerRun(QObject):
             self._activity.close()
             self._activity = None
         if self._finished is None and not self._abandoned:
-            # Removed and not emptied: nobody asked for half a picture.
+            # A partly denoised image is no result.
             self._remove_result()
             if self.job.action != "apply" and self.denoiser.session.provenance and not self.details:
                 remember(self.layer, self.denoiser)
-                self._sentence += " The network is kept: see Network among the options."
+                self._sentence += " The network is kept: choose it in Options > Network."
         if self._finished is None or self._abandoned:
             self._end()
         else:
             self._add_mask()
 
-    # One layer per turn of the event loop, so that the viewer never stands still for long.
+    # One layer per event-loop iteration, so that the viewer stays responsive.
 
     def _add_mask(self) -> None:
         finished = self._finished
@@ -267,7 +267,7 @@ class LayerRun(QObject):
             mask = self._add(data, keywords)
             layers = self._viewer.layers
             if self.result in layers:
-                # Below the denoised image, which then is what the eye button next to it shows.
+                # Below the denoised image, which it would cover once it is shown.
                 layers.move(layers.index(mask), layers.index(self.result))
             self._mask_name = mask.name
         QTimer.singleShot(PAINT_MS, self._complete)
@@ -275,14 +275,14 @@ class LayerRun(QObject):
     def _complete(self) -> None:
         finished = self._finished
         if finished is not None and not self._abandoned:
-            # Only now: until the layer is complete, nobody else may use the network.
+            # Not earlier: until the layer is complete, no other run may use the network.
             if self.job.action != "apply":
                 remember(self.layer, self.denoiser)
             self._show()
             if self.result is not None:
                 if finished.as_source is not None:
                     self.result.data = finished.as_source
-                # Before its name, at which others look what it is.
+                # Before the name: its listeners read the metadata.
                 self.result.metadata = provenance_of(
                     self._source, finished.provenance, "denoised image"
                 )
@@ -297,9 +297,9 @@ class LayerRun(QObject):
         if self.job.action == "apply":
             return f"Done, without training. {added}"
         if not provenance["steps"]:
-            return f"Done: the shipped network as it is, without training. {added}"
+            return f"Done: the pretrained network, without training. {added}"
         spent = duration(provenance["seconds"])
-        done = f"Done: {provenance['steps']} training steps in {spent}. {added}"
+        done = f"Done: {counted(provenance['steps'], 'training step')} in {spent}. {added}"
         judgement = provenance.get("judgement")
         return done if judgement is None else f"{done} {judgement_in_words(judgement['share'])}."
 
@@ -310,7 +310,7 @@ class LayerRun(QObject):
     def _end(self) -> None:
         _running.discard(self)
         if self._main_window is not None and not self._abandoned:
-            # A connection keeps what it calls, and with it the viewer.
+            # The connection would keep this run alive, and with it the viewer.
             self._main_window.destroyed.disconnect(self.abandon)
             self._main_window = None
         _garbage_collection.end(self)

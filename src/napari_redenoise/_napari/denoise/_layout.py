@@ -1,4 +1,4 @@
-"""What the dock *Denoise* looks like, and how it looks while it works."""
+"""Layout of the dock *Denoise*, idle and during a run."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from napari_redenoise._napari.denoise.panels._axes import AxesChoice
 from napari_redenoise._napari.denoise.panels._noise import NoisePanel
 from napari_redenoise._napari.denoise.panels._options import OptionsForm
 from napari_redenoise._napari.denoise.panels._progress import ProgressPanel
-from napari_redenoise._napari.denoise.panels._quality import TrustPanel
+from napari_redenoise._napari.denoise.panels._quality import QualityPanel
 from napari_redenoise._napari.denoise.panels._result import ResultPanel
 from napari_redenoise.config import Config
 
 
 class DenoiseLayout(QWidget):
-    """The widgets of the dock, without what they do."""
+    """The widgets of the dock, without their behaviour."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class DenoiseLayout(QWidget):
         self.pause_button.setCheckable(True)
         self.progress = QProgressBar()
         self.status = wrapped()
-        self.details_button = QPushButton("Show the lo&g of the failure")
+        self.details_button = QPushButton("Show the error lo&g")
         self.details_button.setVisible(False)
         self.options = OptionsForm(config)
         self.objective = self.options.objective
@@ -49,7 +49,7 @@ class DenoiseLayout(QWidget):
         self.training = ProgressPanel()
         self.loss_plot = self.training.loss_plot
         self.result = ResultPanel()
-        self.trust = TrustPanel()
+        self.quality = QualityPanel()
         self.tabs = QTabWidget()
         self._lay_out()
         self.show_idle()
@@ -70,36 +70,36 @@ class DenoiseLayout(QWidget):
         self.say("")
         layout.addWidget(self.tabs, 1)
         for name, tooltip, page in (
-            ("Noise", "What the noise is, and what suits it", self.noise),
-            ("Options", "How to train, for how long, on what", self.options),
-            ("Training", "How the training goes, and earlier states of it", self.training),
-            ("Result", "Comparing, looking into and keeping the result", self.result),
-            ("Trust", "How far the result can be trusted", self.trust),
+            ("Noise", "Noise of the layer, and the objective that suits it", self.noise),
+            ("Options", "Options of the training", self.options),
+            ("Training", "Loss and snapshots of the training", self.training),
+            ("Result", "Compare, inspect and save the result", self.result),
+            ("Quality", "Quality checks of the result", self.quality),
         ):
             number = self.tabs.addTab(_scrolled(page), name)
             self.tabs.setTabToolTip(number, tooltip)
-        # All of them are seen at once: the dock gets as wide as that takes.
+        # All tabs are visible at once: the dock is as wide as they need.
         self.tabs.setUsesScrollButtons(False)
 
     def say(self, sentence: str) -> None:
-        """Tell how things stand, below the button; without a sentence, no room is taken."""
+        """Show a message below the button; without one, hide its label."""
         self.status.setText(sentence)
         self.status.setVisible(bool(sentence))
 
     def show_theme(self, colour: str) -> None:
-        """Draw the plots in the colour that texts have."""
+        """Draw the plots in the text colour of the theme."""
         for plot in (self.loss_plot, self.noise.variance, self.noise.correlation):
             plot.set_colour(colour)
 
     def open_tab(self, page: QWidget) -> None:
-        """Bring a page to the front."""
+        """Bring a tab to the front."""
         for number in range(self.tabs.count()):
             area = self.tabs.widget(number)
             if isinstance(area, QScrollArea) and area.widget() is page:
                 self.tabs.setCurrentIndex(number)
 
     def show_running(self, *, trains: bool) -> None:
-        """Look as during a run."""
+        """Show the controls of a run."""
         self.progress.setVisible(True)
         self.progress.setRange(0, 0)
         self.pause_button.setChecked(False)
@@ -107,19 +107,19 @@ class DenoiseLayout(QWidget):
         self.layer_choice.enabled = False
         for part in (self.axes, self.options):
             part.setEnabled(False)
-        self.button.setText("&Stop, keep what was learned" if trains else "Cancel")
+        self.button.setText("&Stop and denoise" if trains else "Cancel")
         self.button.setEnabled(True)
         self.details_button.setVisible(False)
-        self.say("Reading the image, measuring its noise.")
+        self.say("Reading the image and measuring its noise.")
         if trains:
             self.open_tab(self.training)
 
     def show_paused(self, *, paused: bool) -> None:
-        """Look as in a pause, or as after it."""
+        """Show whether the run is paused."""
         self.pause_button.setText("&Resume" if paused else "Pa&use")
 
     def show_idle(self) -> None:
-        """Look as before a run."""
+        """Show the controls before a run."""
         self.progress.setVisible(False)
         self.pause_button.setVisible(False)
         self.pause_button.setText("Pa&use")
@@ -130,7 +130,7 @@ class DenoiseLayout(QWidget):
 
 
 def _scrolled(page: QWidget) -> QScrollArea:
-    """A page that scrolls up and down where the dock is too low for it, and never sideways."""
+    """A page that scrolls vertically where the dock is too low, never horizontally."""
     area = QScrollArea()
     area.setWidget(page)
     area.setWidgetResizable(True)

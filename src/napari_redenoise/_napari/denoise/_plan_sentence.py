@@ -1,54 +1,101 @@
-"""The sentence above the button: what a press will do."""
+"""The summary above the button: what the next press does."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari._words import device_name, duration
-from napari_redenoise._napari.denoise.panels._noise import OBJECTIVE_NAMES, advice_in_words
-from napari_redenoise.config import ObjectiveKind
+from napari_redenoise._napari.denoise._training_region import RegionKind
+from napari_redenoise._napari.denoise.panels._noise import advice_in_words
+from napari_redenoise.config import ObjectiveKind, TrainedObjective
 from napari_redenoise.devices import refused_devices
 from napari_redenoise.model import Redenoiser, TrainingPlan, is_fine_tuned
-from napari_redenoise.noise import NoiseReport
+from napari_redenoise.noise import NoiseReport, diagnose
+from napari_redenoise.objectives import OBJECTIVE_NAMES
+
+_REGIONS: dict[RegionKind, str] = {
+    "slice": "; the network learns from the slice shown",
+    "selected": "; the network learns from all selected layers",
+    "region": "; the network learns from the marked region",
+}
 
 
-def applying(source: LayerImage, denoiser: Redenoiser, network: str) -> str:
-    """Of a network that has been trained."""
+class ChosenObjective(NamedTuple):
+    """An objective in words, the reason for it, and the lines that are corrected first."""
+
+    text: str
+    reason: str = ""
+    lines: str = "none"
+
+
+def summarise_prediction(source: LayerImage, denoiser: Redenoiser, network: str) -> str:
+    """Summarise a run with a trained network."""
     return (
-        f"{source.describe()}. Denoised on {_device(denoiser)} by the network {network}, without "
-        "training."
+        f"{source.describe()}. Denoises with the network {network}, without training, on "
+        f"{_device(denoiser)}."
     )
 
 
-def training(
-    source: LayerImage, denoiser: Redenoiser, objective: str, seconds: float | None
+def summarise_training(
+    source: LayerImage,
+    denoiser: Redenoiser,
+    objective: ChosenObjective,
+    seconds: float | None,
+    region: RegionKind = "layer",
 ) -> str:
-    """Of a new network; None seconds where the time is not known."""
-    learns = "Learns from these noisy pixels alone"
-    if is_fine_tuned(denoiser.config, source.channels):
-        learns = "Fine-tunes the pretrained network on these noisy pixels"
-    time = f"Takes about {duration(seconds)}" if seconds is not None else "Runs"
-    return f"{source.describe()}. {learns}, by {objective}. {time} on {_device(denoiser)}."
+    """Summarise a run that trains; ``seconds`` is None where the time is not known."""
+    is_tuned = is_fine_tuned(denoiser.config, source.channels)
+    action = "Fine-tunes the pretrained network" if is_tuned else "Trains a new network"
+    time = "Runs" if seconds is None else f"About {duration(seconds)}"
+    return (
+        f"{source.describe()}{_scope(source, region)}. {action} on this "
+        f"{'stack' if source.is_stack else 'image'} (objective: {objective.text}). "
+        f"{_stripes(objective.lines)}{time} on {_device(denoiser)}."
+    )
+
+
+def _scope(source: LayerImage, region: RegionKind) -> str:
+    """Where the network learns, unless there is one plane only."""
+    return _REGIONS.get(region, "; the network learns from all" if source.is_stack else "")
+
+
+def _stripes(lines: str) -> str:
+    if lines == "none":
+        return ""
+    names = {"rows": "Row", "columns": "Column", "both": "Row and column"}
+    return f"{names[lines]} stripes are removed first. "
 
 
 def _device(denoiser: Redenoiser) -> str:
-    """What computes, and why what is faster does not."""
-    name = device_name(denoiser.device.type)
+    """The device, and why a faster one is not used."""
+    name = f"the {device_name(denoiser.device.type)}"
     refused = "; ".join(f"{one} cannot be used, {why}" for one, why in refused_devices().items())
     return f"{name} ({refused})" if refused and denoiser.device.type == "cpu" else name
 
 
-def objective_in_words(
+def choose_objective(
     kind: ObjectiveKind,
     plan: TrainingPlan | None,
     reports: tuple[NoiseReport, ...] | None,
     *,
-    adapting: bool,
-) -> str:
-    """The objective, and why where the noise decides."""
+    fine_tuning: bool,
+) -> ChosenObjective:
+    """The objective of the next run, and the reason where the noise decides."""
     if kind != "auto":
-        return OBJECTIVE_NAMES[kind]
+        return ChosenObjective(OBJECTIVE_NAMES[kind][0])
     if plan is not None and plan.diagnosis is not None and plan.config.objective.kind != "auto":
-        name = OBJECTIVE_NAMES[plan.config.objective.kind]
-        after = "" if plan.lines == "none" else f", after a line correction ({plan.lines})"
-        return f"{name}, because {plan.diagnosis.reason}{after}"
-    return advice_in_words(reports, adapting=adapting) if reports else "what suits the noise"
+        return _suiting(plan.config.objective.kind, plan.diagnosis.reason, plan.lines)
+    if not reports:
+        return ChosenObjective("chosen to suit the noise")
+    advice = diagnose(reports, fine_tuning=fine_tuning)
+    if advice.lines != "none":
+        # The objective depends on the noise that remains, which the run measures.
+        reason = f"{advice_in_words(reports, fine_tuning=fine_tuning)}."
+        return ChosenObjective("chosen to suit the remaining noise", reason, advice.lines)
+    return _suiting(advice.objective, advice.reason, advice.lines)
+
+
+def _suiting(kind: TrainedObjective, reason: str, lines: str) -> ChosenObjective:
+    name = OBJECTIVE_NAMES[kind][0]
+    return ChosenObjective(f"{name}, which suits the noise", f"{name}, because {reason}.", lines)

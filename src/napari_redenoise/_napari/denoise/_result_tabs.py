@@ -1,4 +1,4 @@
-"""The tabs about the result of the last run, and going on from it."""
+"""The tabs about the last result, and runs that continue from it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from typing import Any
 
 from qtpy.QtCore import QObject
 
-from napari_redenoise._napari.denoise._after_run import AfterRun
+from napari_redenoise._napari.denoise._finished_run import FinishedRun
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
 from napari_redenoise._napari.denoise._run import Job
-from napari_redenoise._napari.denoise._snapshot_viewer import Rewind
-from napari_redenoise._napari.denoise.panels._quality import summary
+from napari_redenoise._napari.denoise._snapshot_viewer import SnapshotViewer
+from napari_redenoise._napari.denoise.panels._quality import NO_RESULT, summary
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.noise import NoiseReport
 
-NOTHING_YET = "After a run, the result is examined here."
 
-
-class Afterwards(QObject):
-    """Shows the result of the last run in the tabs *Training*, *Result* and *Trust*.
+class ResultTabs(QObject):
+    """Shows the result of the last run in the tabs *Training*, *Result* and *Quality*.
 
     Parameters
     ----------
@@ -33,18 +31,18 @@ class Afterwards(QObject):
 
     Attributes
     ----------
-    after : AfterRun or None
-        The last run that ended with a result.
+    finished_run : FinishedRun or None
+        The last run with a result.
     """
 
     def __init__(self, viewer: Any, dock: DenoiseLayout, begin: Callable[[Any, Job], None]) -> None:
         super().__init__(dock)
         self._viewer, self._dock, self._begin = viewer, dock, begin
-        self._rewind: Rewind | None = None
+        self._viewed_snapshots: SnapshotViewer | None = None
         self._is_shown = False
-        self.after: AfterRun | None = None
-        dock.training.rewound.connect(self._on_rewind)
-        dock.training.taken.connect(self._on_take)
+        self.finished_run: FinishedRun | None = None
+        dock.training.snapshot_selected.connect(self._on_snapshot_selected)
+        dock.training.snapshot_used.connect(self._on_snapshot_used)
         dock.training.continued.connect(self._on_continue)
         result = dock.result
         for signal, name in (
@@ -58,109 +56,115 @@ class Afterwards(QObject):
             signal.connect(lambda *given, name=name: self._do(name, *given))
         result.side_by_side.connect(self._on_grid)
 
-    def take_up(self, run: LayerRun, reports: tuple[NoiseReport, ...] | None) -> None:
-        """Let the result of a run take the place of the last one."""
-        if self.after is not None:
-            self.after.drop()
+    def set_run(self, run: LayerRun, reports: tuple[NoiseReport, ...] | None) -> None:
+        """Replace the last result by that of a run."""
+        if self.finished_run is not None:
+            self.finished_run.drop()
         provenance = dict(run.provenance or {})
-        after = AfterRun(self._viewer, run.layer, run.result, run.job, provenance, self._dock)
-        after.said.connect(self._dock.say)
-        after.assessed.connect(self._on_assessed)
-        after.examine(reports)
-        self.after = after
+        finished_run = FinishedRun(
+            self._viewer, run.layer, run.result, run.job, provenance, self._dock
+        )
+        finished_run.said.connect(self._dock.say)
+        finished_run.assessed.connect(self._on_assessed)
+        finished_run.check_quality(reports)
+        self.finished_run = finished_run
         self._dock.open_tab(self._dock.result)
 
     def show(self) -> None:
-        """Offer what can be done with the last result, if there is one."""
-        after, dock = self.after, self._dock
+        """Enable the controls for the last result, if there is one."""
+        finished_run, dock = self.finished_run, self._dock
         self._is_shown = True
-        if after is None:
+        if finished_run is None:
             return
-        model, source = after.job.denoiser, after.job.source
-        dock.result.offer(source=source.name, is_fused=after.config.network.kind == "adarenet")
-        used = after.provenance["steps"]
+        model, source = finished_run.job.denoiser, finished_run.job.source
+        dock.result.offer(
+            source=source.name, is_fused=finished_run.config.network.kind == "adarenet"
+        )
+        used = finished_run.provenance["steps"]
         dock.training.offer(model.session.snapshots, can_train=True, current=used)
-        self._rewind = Rewind(self._viewer, after.layer, source, model)
-        self._show_report(after)
+        self._viewed_snapshots = SnapshotViewer(self._viewer, finished_run.layer, source, model)
+        self._show_report(finished_run)
 
     def hide(self) -> None:
-        """Offer nothing while something runs."""
+        """Disable the controls during a run."""
         self._is_shown = False
-        self.end_rewind()
+        self.hide_snapshot()
         self._dock.result.offer(source=None, is_fused=False)
         self._dock.training.offer((), can_train=False)
-        self._dock.trust.say(NOTHING_YET)
+        self._dock.quality.say(NO_RESULT)
 
     def pause(self, run: LayerRun, *, paused: bool) -> None:
-        """Let earlier states of a run be looked at while it is paused."""
+        """Offer the snapshots of a paused run."""
         if paused:
             self._dock.training.offer(run.denoiser.session.snapshots, can_train=False)
-            self._rewind = Rewind(self._viewer, run.layer, run.job.source, run.denoiser)
+            self._viewed_snapshots = SnapshotViewer(
+                self._viewer, run.layer, run.job.source, run.denoiser
+            )
         else:
-            self.end_rewind()
+            self.hide_snapshot()
             self._dock.training.offer((), can_train=False)
 
-    def end_rewind(self) -> None:
-        """Take the layer of an earlier state away."""
-        if self._rewind is not None:
-            self._rewind.clear()
-            self._rewind = None
+    def hide_snapshot(self) -> None:
+        """Remove the layer of a snapshot."""
+        if self._viewed_snapshots is not None:
+            self._viewed_snapshots.clear()
+            self._viewed_snapshots = None
 
     def leave(self, *, viewer_is_open: bool) -> None:
-        """Begin nothing more: the dock or the viewer is gone."""
-        for part in (self.after, self._rewind):
+        """Stop background work: the dock or the viewer is closed."""
+        for part in (self.finished_run, self._viewed_snapshots):
             if part is not None:
                 part.leave()
         if viewer_is_open:
-            self.end_rewind()
+            self.hide_snapshot()
 
     def _do(self, name: str, *given: Any) -> None:
-        if self.after is not None:
-            getattr(self.after, name)(*given)
+        if self.finished_run is not None:
+            getattr(self.finished_run, name)(*given)
 
-    def _show_report(self, after: AfterRun) -> None:
-        trust = self._dock.trust
-        if after.report is not None:
-            trust.show_report(after.report)
-        elif after.is_examined:
-            trust.say("This result cannot be examined; the log says why.")
+    def _show_report(self, finished_run: FinishedRun) -> None:
+        panel = self._dock.quality
+        if finished_run.report is not None:
+            panel.show_report(finished_run.report)
+        elif finished_run.is_checked:
+            panel.say("The quality checks failed: see the log.")
         else:
-            trust.say("The result is being examined.")
+            panel.say("Checking the result.")
 
     def _on_assessed(self) -> None:
-        after = self.after
-        if after is None or not self._is_shown:
+        finished_run = self.finished_run
+        if finished_run is None or not self._is_shown:
             return
-        self._show_report(after)
-        if after.report is not None:
-            self._dock.say(f"{self._dock.status.text()} {summary(after.report)}")
+        self._show_report(finished_run)
+        if finished_run.report is not None:
+            self._dock.say(f"{self._dock.status.text()} {summary(finished_run.report)}")
 
     def _on_grid(self, wanted: bool) -> None:
         canvas = getattr(self._viewer, "canvas", self._viewer)
         canvas.grid.enabled = wanted
         self._viewer.reset_view()
 
-    def _on_rewind(self, step: int) -> None:
-        if self._rewind is None:
+    def _on_snapshot_selected(self, step: int) -> None:
+        if self._viewed_snapshots is None:
             return
         if self._viewer.dims.ndisplay != 2:
-            self._dock.say("Switch to the 2-D view first: a plane is shown.")
+            self._dock.say("A snapshot shows a plane: switch to the 2-D view.")
             return
-        self._rewind.show(step)
+        self._viewed_snapshots.show(step)
 
-    def _on_take(self, step: int) -> None:
-        self._go_on(step, action="apply")
+    def _on_snapshot_used(self, step: int) -> None:
+        self._run_again(step, action="apply")
 
     def _on_continue(self) -> None:
-        if self.after is not None:
-            steps = max(1, self.after.config.training.total_steps)
-            self._go_on(self._dock.training.step, action="continue", steps=steps)
+        if self.finished_run is not None:
+            steps = max(1, self.finished_run.config.training.total_steps)
+            self._run_again(self._dock.training.step, action="continue", steps=steps)
 
-    def _go_on(self, step: int, **changes: Any) -> None:
-        """Run the last job with the state of a step, on a copy: others may use the model."""
-        if self.after is None or not self._is_shown:
+    def _run_again(self, step: int, **changes: Any) -> None:
+        """Run the last job from a snapshot, on a copy: other runs may use the model."""
+        if self.finished_run is None or not self._is_shown:
             return
-        job = self.after.job
+        job = self.finished_run.job
         try:
             model = copy(job.denoiser)
             session = model.session
@@ -169,4 +173,4 @@ class Afterwards(QObject):
         except RedenoiseError as error:
             self._dock.say(f"{error}.")
             return
-        self._begin(self.after.layer, replace(job, denoiser=model, **changes))
+        self._begin(self.finished_run.layer, replace(job, denoiser=model, **changes))

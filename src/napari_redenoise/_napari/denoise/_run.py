@@ -1,4 +1,4 @@
-"""What happens in the worker's thread. It knows arrays and events, and no widget."""
+"""The work of a run in the worker's thread: arrays and events, without widgets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from napari_redenoise._napari.denoise._training_region import Region
 from napari_redenoise.data import LazyArray
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.inference import TileDone
-from napari_redenoise.io import in_type_of
+from napari_redenoise.io import cast_like
 from napari_redenoise.model import (
     PREVIEW_SHARE,
     Judgement,
@@ -41,21 +41,21 @@ LONGEST_WAIT = 0.5
 
 @dataclass
 class RunControl:
-    """How the viewer's thread talks to a run.
+    """Requests of the viewer's thread to a run.
 
     Attributes
     ----------
     stop : Event
-        Ends training; what was learned is used.
+        Ends training; the network so far is used.
     cancel : Event
-        Ends everything; no result.
+        Ends the run without a result.
     window : Window or None
-        What the viewer shows now; replaced as a whole, never changed in place.
+        The visible part of the layer; replaced as a whole, never modified.
     pause : Event
         No step is made while it is set; previews still follow the view.
     shown : Event
-        Set when the last preview has been drawn. The run waits for it: drawing a layer while all
-        processors compute takes several times longer, and the viewer would freeze meanwhile.
+        Set when the last preview was drawn. The run waits for it: while all processors compute,
+        drawing takes several times longer and the viewer would freeze.
     """
 
     stop: Event = field(default_factory=Event)
@@ -72,7 +72,7 @@ class RunControl:
 
 @dataclass(frozen=True)
 class Begun:
-    """The array has been made in which previews and the result appear."""
+    """The canvas for the previews and the result exists."""
 
     canvas: Any
 
@@ -86,7 +86,7 @@ class Trained:
 class Finished:
     """The canvas holds the denoised image.
 
-    ``as_source`` is the same in the dtype of the source, where that was wanted and is another.
+    ``as_source`` is the result in the dtype of its source, where that was requested and differs.
     """
 
     mask: Any
@@ -99,28 +99,28 @@ RunEvent = Begun | StepDone | PreviewDone | Judgement | Trained | TileDone
 
 @dataclass(frozen=True)
 class Job:
-    """What a run does: plain arrays and settings, and nothing of the viewer.
+    """The input of a run: arrays and settings, without the viewer.
 
     Attributes
     ----------
     denoiser : Redenoiser
     source : LayerImage
-        What is denoised, and trained on.
+        Image to train on and to denoise.
     action : {"train", "continue", "apply"}
-        ``continue`` trains the denoiser for ``steps`` more; ``apply`` does not train.
+        ``continue`` trains for ``steps`` more; ``apply`` does not train.
     plan : TrainingPlan or None
-        Made before; None makes it in the run.
+        None makes the plan in the run.
     target : LayerImage or None
-        Another shot of the scene, for Noise2Noise.
+        Second shot of the scene, for Noise2Noise.
     others : tuple of LayerImage
-        Trained on together with the source.
+        Further images to train on.
     region : Region, LazyArray or None
-        Where to train.
+        Training region.
     steps : int
     seconds : int or None
-        How long training and denoising may take together; None leaves the steps as they are.
+        Time limit of training and denoising; None keeps the number of steps.
     as_source : bool
-        Whether integers are given back for integers.
+        Whether integer sources give integer results.
     """
 
     denoiser: Redenoiser
@@ -136,7 +136,7 @@ class Job:
 
 
 class RunFailed(Exception):
-    """A run ended with an error that nobody foresaw; the error is its cause."""
+    """An unexpected error ended a run; the error is the cause."""
 
 
 def run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | None]:
@@ -145,7 +145,7 @@ def run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | N
     Raises
     ------
     RunFailed
-        In place of a RuntimeError, of which superqt's workers tell nobody.
+        In place of a RuntimeError, which superqt's workers do not report.
     """
     try:
         return (yield from _run(job, control))
@@ -160,7 +160,7 @@ def _run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | 
     if job.action != "apply":
         yield from _train(job, canvas, control)
     if control.cancel.is_set() or not denoiser.session.provenance:
-        # Cancelled, or stopped before anything was learned.
+        # Cancelled, or stopped before the first step.
         return None
     yield Trained()
     target = None if source.colour else canvas
@@ -173,7 +173,7 @@ def _run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | 
     if source.colour:
         canvas[...] = as_shown(outputs["denoised"], source)
     wanted = job.as_source and not source.colour and np.dtype(source.array.dtype).kind in "ui"
-    rounded = in_type_of(source.array, source.axes, canvas) if wanted else None
+    rounded = cast_like(source.array, source.axes, canvas) if wanted else None
     return Finished(outputs.get("mask"), dict(denoiser.session.provenance), rounded)
 
 
@@ -208,10 +208,10 @@ def _train(
 
 @dataclass(frozen=True)
 class Survey:
-    """What is found out of an image before a press.
+    """Measurements of an image before a run.
 
-    ``seconds`` that a run takes, with its previews, ``reports`` on the noise of its channels, and
-    the ``plan`` of the run; None where that failed: a press will say why.
+    The expected ``seconds`` of a run with previews, noise ``reports`` of all channels, and the
+    ``plan``. Each is None where it failed: the run reports the error.
     """
 
     seconds: float | None
@@ -225,10 +225,10 @@ def survey(
     target: LayerImage | None,
     reports: tuple[NoiseReport, ...] | None,
 ) -> Survey:
-    """Measure the noise of an image, if that is not known, and the speed of the machine; plan.
+    """Measure the noise, unless it is known, and the speed of the machine; make the plan.
 
-    In a thread of its own, which ends: with it go its OpenMP threads. While two threads of a
-    process have such teams, both compute about a quarter slower.
+    A temporary thread does it, whose OpenMP threads end with it. Two threads of a process with
+    OpenMP teams compute about a quarter slower.
     """
     with ThreadPoolExecutor(1) as executor:
         known = reports or executor.submit(_reports, source).result()

@@ -1,4 +1,4 @@
-"""Earlier states of a training, shown on the current view."""
+"""Snapshots of a training, shown on the current view."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from qtpy.QtCore import QObject
 
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._background_task import Task
-from napari_redenoise._napari._layers import LayerImage, denoised_layer, part
-from napari_redenoise._napari._maps import place
+from napari_redenoise._napari._layers import LayerImage, denoised_layer, expand_axes
+from napari_redenoise._napari._maps import window_placement
 from napari_redenoise._napari._view import current_window
 from napari_redenoise.model import PreviewDone, Redenoiser
 
 logger = logging.getLogger(__name__)
 
 
-class Rewind(QObject):
-    """Shows snapshots as a layer of their own, one at a time, and takes the layer away again.
+class SnapshotViewer(QObject):
+    """Shows snapshots as a layer, one at a time, and removes the layer again.
 
     Parameters
     ----------
@@ -26,9 +26,9 @@ class Rewind(QObject):
     layer : napari.layers.Image
         The noisy layer.
     source : LayerImage
-        The same as plain values.
+        The noisy layer as plain values.
     denoiser : Redenoiser
-        Whose snapshots are shown.
+        Model with the snapshots.
     """
 
     def __init__(self, viewer: Any, layer: Any, source: LayerImage, denoiser: Redenoiser) -> None:
@@ -42,21 +42,21 @@ class Rewind(QObject):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a snapshot is still to be shown."""
+        """Whether a snapshot remains to be shown."""
         return self._task is not None or self._wanted is not None
 
     def show(self, step: int) -> None:
-        """Show the snapshot of a step; of several asked for in a row, the last one."""
+        """Show the snapshot of a step; a later request replaces a waiting one."""
         self._wanted = step
         if self._task is None:
             self._next()
 
     def leave(self) -> None:
-        """Show no more."""
+        """Show no more snapshots."""
         self._over, self._wanted = True, None
 
     def clear(self) -> None:
-        """Show no more, and take the layer away."""
+        """Show no more snapshots and remove the layer."""
         self.leave()
         self._remove()
 
@@ -72,7 +72,7 @@ class Rewind(QObject):
         window = current_window(self._viewer, self._layer, self._source)
         if window is None:
             return
-        placed = place(self._layer, self._source, window)
+        placed = window_placement(self._layer, self._source, window)
 
         def preview() -> PreviewDone:
             session = self._denoiser.session
@@ -83,7 +83,7 @@ class Rewind(QObject):
                 self._draw(step, placed, done)
 
         def errored(error: Exception) -> None:
-            logger.error("an earlier state could not be shown", exc_info=error)
+            logger.error("a snapshot could not be shown", exc_info=error)
 
         def finished() -> None:
             self._task = None
@@ -95,5 +95,5 @@ class Rewind(QObject):
         self._remove()
         _, keywords, _ = denoised_layer(self._source, done.denoised)
         name = f"{self._source.name} at step {step}"
-        shown = part(self._source, done.denoised)
+        shown = expand_axes(self._source, done.denoised)
         self.shown = add_image(self._viewer, shown, {**keywords, **placed, "name": name})

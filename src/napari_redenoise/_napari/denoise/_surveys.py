@@ -1,4 +1,4 @@
-"""What is known of images before a press: their noise, and how long a run will take."""
+"""Measurements before a run: noise, plan and expected time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Reports = tuple[NoiseReport, ...]
 
 
 class Surveys(QObject):
-    """Measures in the background, one image at a time, and remembers."""
+    """Measures in the background, one image at a time, and keeps the results."""
 
     changed = Signal()
     """A measurement has ended."""
 
     def __init__(self) -> None:
         super().__init__()
-        # None where it could not be measured.
+        # None where a measurement failed.
         self._seconds: dict[Hashable, float | None] = {}
         self._reports: dict[Hashable, Reports | None] = {}
         self._plans: dict[Hashable, TrainingPlan | None] = {}
@@ -33,27 +33,27 @@ class Surveys(QObject):
 
     @property
     def is_measuring(self) -> bool:
-        """Whether something is being measured."""
+        """Whether a measurement is running."""
         return self._task is not None
 
     def seconds(self, run: Hashable) -> float | None:
-        """Expected time of a kind of run."""
+        """Expected time of a kind of run, in seconds."""
         return self._seconds.get(run)
 
     def plan(self, run: Hashable, image: Hashable) -> TrainingPlan | None:
-        """What a kind of run on an image does, if that is known."""
+        """Plan of a kind of run on an image, if known."""
         return self._plans.get((run, image))
 
     def reports(self, image: Hashable) -> Reports | None:
-        """What the noise of an image is, if that is known."""
+        """Noise reports of an image, if known."""
         return self._reports.get(image)
 
     def is_known(self, image: Hashable) -> bool:
-        """Whether the noise of an image has been measured, or could not be."""
+        """Whether a measurement of the noise of an image has ended or failed."""
         return image in self._reports
 
     def leave(self) -> None:
-        """Tell nobody any more."""
+        """Emit no more signals."""
         self._over = True
 
     def begin(
@@ -64,7 +64,7 @@ class Surveys(QObject):
         source: LayerImage,
         target: LayerImage | None = None,
     ) -> None:
-        """Measure what is not known of a kind of run on an image, unless another is measured."""
+        """Measure what is not known of a kind of run on an image, unless busy."""
         if self.is_measuring or (run, image) in self._plans:
             return
 
@@ -74,7 +74,7 @@ class Surveys(QObject):
 
         def finished() -> None:
             self._task = None
-            # Also where it failed: a run will say why, and no trial is made again.
+            # Failures are kept, too: the run reports the error, and no trial is repeated.
             self._seconds.setdefault(run, None)
             self._reports.setdefault(image, None)
             self._plans.setdefault((run, image), None)

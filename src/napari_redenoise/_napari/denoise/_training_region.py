@@ -1,4 +1,4 @@
-"""Where to train: the whole layer, the slice that is shown, other layers too, or a region."""
+"""The training region: the whole layer, a slice, selected layers, or a marked region."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise.data import LazyArray, Planes
 from napari_redenoise.errors import InputError
 
-WhereKind = Literal["layer", "slice", "selected", "region"]
+RegionKind = Literal["layer", "slice", "selected", "region"]
 
 
 def one_sample(shape: tuple[int, ...], sample: tuple[int, ...]) -> LazyArray:
-    """A training region that holds one sample of a stack, whole; it takes no memory."""
+    """A training region of one whole sample of a stack, without memory."""
 
     def read(key: tuple[int | slice, ...]) -> npt.NDArray[np.uint8]:
         numbers = tuple(part for part in key if isinstance(part, int))
@@ -34,22 +34,22 @@ def one_sample(shape: tuple[int, ...], sample: tuple[int, ...]) -> LazyArray:
 
 @dataclass(frozen=True)
 class Region:
-    """What a Labels or Shapes layer marks of an image, before its pixels are looked at.
+    """A region that a Labels or Shapes layer marks, before its pixels are read.
 
     Attributes
     ----------
     image, name : str
-        Names of the image and of the layer that marks.
+        Names of the image and of the marking layer.
     size : (int, int)
         Rows and columns of a plane of the image.
     matrix, shift : ndarray
-        Bring pixels (y, x) of the image to those of the layer that marks.
+        Map pixels (y, x) of the image to those of the marking layer.
     labels : array-like or None
         Pixels of a Labels layer.
     outlines : tuple of ndarray
         Corners (n, 2) of the shapes of a Shapes layer, (y, x).
     is_whole : bool
-        Whether the labels have the shape of the image, and lie where it lies.
+        Whether the labels have the shape and the position of the image.
     """
 
     image: str
@@ -62,21 +62,24 @@ class Region:
     is_whole: bool = False
 
     def pixels(self) -> Any:
-        """Nonzero inside: of the shape of a plane, for all samples, or of the whole image.
+        """Mask of the region, which takes too long for the viewer's thread.
 
-        It takes as long as the pixels need: not for the viewer's thread.
+        Returns
+        -------
+        array-like
+            Nonzero inside; in the shape of a plane, for all samples, or of the whole image.
 
         Raises
         ------
         InputError
-            When nothing of the image is marked.
+            When no pixel of the image is marked.
         """
         if self.is_whole:
             return self.labels
         region = self._drawn() if self.labels is None else self._painted()
         if not region.any():
             raise InputError(
-                f"nothing of '{self.image}' lies inside '{self.name}': draw or paint a region "
+                f"no pixel of '{self.image}' lies inside '{self.name}': draw or paint a region "
                 "over the image, or train on the whole layer"
             )
         return region
@@ -99,20 +102,24 @@ class Region:
 
 
 def region_of(layer: Any, source: LayerImage, marked: Any) -> Region:
-    """Take what is needed of an image layer and of one that marks a region of it.
+    """Read the region that a layer marks on an image layer.
 
     Parameters
     ----------
     layer : napari.layers.Image
     source : LayerImage
-        The same layer as plain values.
+        The image layer as plain values.
     marked : napari.layers.Labels or napari.layers.Shapes
-        Where it lies does not matter: pixels are found by their place in the world.
+        Its pixels are matched by their world coordinates.
+
+    Returns
+    -------
+    Region
 
     Raises
     ------
     InputError
-        When a Shapes layer holds no area.
+        When a Shapes layer has no area.
     """
     planes = Planes(source.array, source.axes)
     size = (planes.height, planes.width)
@@ -124,7 +131,7 @@ def region_of(layer: Any, source: LayerImage, marked: Any) -> Region:
             if kind not in ("line", "path")
         )
         if not outlines:
-            raise InputError(f"'{marked.name}' holds no shape with an area: draw one")
+            raise InputError(f"'{marked.name}' has no shape with an area: draw one")
         return Region(source.name, str(marked.name), size, matrix, shift, outlines=outlines)
     labels = marked.data[0] if marked.multiscale else marked.data
     same = tuple(labels.shape) == planes.shape_without_channels
@@ -135,7 +142,7 @@ def region_of(layer: Any, source: LayerImage, marked: Any) -> Region:
 
 
 def _outline(corners: npt.NDArray[np.float64], kind: str) -> npt.NDArray[np.float64]:
-    """Corners of a shape; of an ellipse, which napari keeps by its box, points around it."""
+    """Corners of a shape; points on an ellipse, which napari stores as its box."""
     if kind != "ellipse":
         return corners
     angle = np.linspace(0, 2 * np.pi, 100, endpoint=False)[:, None]
@@ -144,7 +151,7 @@ def _outline(corners: npt.NDArray[np.float64], kind: str) -> npt.NDArray[np.floa
 
 
 def _between(layer: Any, other: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Matrix and shift that bring pixels (y, x) of a layer to pixels of another."""
+    """Matrix and shift that map pixels (y, x) of a layer to pixels of another."""
 
     def there(y: float, x: float) -> npt.NDArray[np.float64]:
         world = layer.data_to_world([0.0] * (layer.ndim - 2) + [y, x])
@@ -157,7 +164,7 @@ def _between(layer: Any, other: Any) -> tuple[npt.NDArray[np.float64], npt.NDArr
 
 
 def _placed(layer: Any, other: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Where both layers have the corners of their pixels, for comparison."""
+    """World coordinates of the pixel corners of both layers, for comparison."""
     points = np.concatenate([np.zeros((1, layer.ndim)), np.eye(layer.ndim)])
     first, second = (
         np.array([one.data_to_world(point) for point in points]) for one in (layer, other)

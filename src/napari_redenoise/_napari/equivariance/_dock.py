@@ -1,4 +1,4 @@
-"""The dock widget *Equivariance*: what turning the picture changes in the result."""
+"""The dock widget *Equivariance*: disagreement of the result under rotation."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from qtpy.QtWidgets import (
 from superqt.utils import create_worker
 
 from napari_redenoise._napari._add_layers import add_image
-from napari_redenoise._napari._layers import LayerData, LayerImage, is_no_image, read_layer
-from napari_redenoise._napari._maps import change_layers, place
+from napari_redenoise._napari._layers import LayerData, LayerImage, is_auxiliary, read_layer
+from napari_redenoise._napari._maps import disagreement_layers, window_placement
 from napari_redenoise._napari._trained_models import recall
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari._words import short_name
@@ -44,7 +44,7 @@ SIDE_BY_SIDE = "The grid button below the layer list (Ctrl+G) shows the maps sid
 
 
 class EquivarianceWidget(QWidget):
-    """Turns the current view, denoises it, turns it back, and shows what that changes.
+    """Rotates the view, denoises it, rotates it back, and compares with the denoised view.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ class EquivarianceWidget(QWidget):
     Attributes
     ----------
     is_running : bool
-        Whether a comparison has begun and has not ended.
+        Whether a comparison is running.
     result : EquivarianceResult or None
-        Of the last comparison.
+        Result of the last comparison.
     """
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
@@ -71,16 +71,16 @@ class EquivarianceWidget(QWidget):
         self.layer_choice = ComboBox(label="Image layer", choices=self._image_layers, nullable=True)
         self.layer_choice.tooltip = "The noisy image. Follows the layer selected in the layer list."
         self.model_choice = QComboBox()
-        self.model_choice.setToolTip("The trained model whose result is examined.")
+        self.model_choice.setToolTip("The trained model to test.")
         self.file_button = QPushButton("&Open a model file...")
-        self.file_button.setToolTip("A .safetensors file that was saved by Redenoise.")
+        self.file_button.setToolTip("A .safetensors file that Redenoise saved.")
         self.angle_choice = QComboBox()
         self.angle_choice.setToolTip(
-            "Counter-clockwise. Turns by 90°, 180° and 270° only move pixels; 45° has to "
-            "interpolate between them, which changes the picture as well."
+            "Counter-clockwise. Rotations by 90°, 180° and 270° only move pixels; 45° interpolates "
+            "between pixels, which also changes the image."
         )
         self.plan = QLabel()
-        self.button = QPushButton("Turn and &compare")
+        self.button = QPushButton("Rotate and &compare")
         self.button.setToolTip("Denoises the current view twice; adds one map per network.")
         self.progress = QProgressBar()
         self.status = QLabel()
@@ -94,7 +94,7 @@ class EquivarianceWidget(QWidget):
         for angle in ANGLES:
             exact = "" if angle % 90 == 0 else " (interpolated)"
             self.angle_choice.addItem(f"{angle}°{exact}", angle)
-        # Names of layers and files may be long: they are cut within the list, and not the dock.
+        # Long names of layers and files are elided instead of widening the dock.
         policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         self.model_choice.setSizeAdjustPolicy(policy)
         layout = QVBoxLayout(self)
@@ -102,7 +102,7 @@ class EquivarianceWidget(QWidget):
             ("&Noisy image layer", self.layer_choice.native),
             ("Trained &model", self.model_choice),
             ("", self.file_button),
-            ("&Turn the picture by", self.angle_choice),
+            ("&Rotate by", self.angle_choice),
             ("", self.plan),
             ("", self.button),
             ("", self.progress),
@@ -143,11 +143,11 @@ class EquivarianceWidget(QWidget):
         ]
         for signal, callback in self._connections:
             signal.connect(callback)
-        # A method of a deleted widget would not be called, a function is.
+        # Qt calls functions, but no methods of a deleted widget.
         self.destroyed.connect(lambda: self._leave())
 
     def _leave(self) -> None:
-        """End what runs and listen no more: the dock or the viewer is gone."""
+        """Stop and disconnect: the dock or the viewer is closed."""
         for signal, callback in self._connections:
             signal.disconnect(callback)
         self._connections = []
@@ -155,7 +155,7 @@ class EquivarianceWidget(QWidget):
         self._stop.set()
 
     def changeEvent(self, event: QEvent) -> None:
-        """Notice when napari takes the widget out of a dock that is being closed."""
+        """Detect that napari takes the widget out of a closing dock."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._leave()
         super().changeEvent(event)
@@ -167,7 +167,7 @@ class EquivarianceWidget(QWidget):
         return [
             (layer.name, layer)
             for layer in layers
-            if isinstance(layer, Image) and not is_no_image(layer)
+            if isinstance(layer, Image) and not is_auxiliary(layer)
         ]
 
     def _follow_selection(self) -> None:
@@ -180,7 +180,7 @@ class EquivarianceWidget(QWidget):
         self._on_layer()
 
     def _on_layer(self, _: Any = None) -> None:
-        """Offer the model trained on the layer first, then those of files."""
+        """List the model trained on the layer first, then models from files."""
         layer, before = self.layer_choice.value, self.model_choice.currentData()
         trained = None if layer is None else recall(layer)
         self.model_choice.blockSignals(True)
@@ -202,7 +202,12 @@ class EquivarianceWidget(QWidget):
             self.open_model(path)
 
     def open_model(self, path: str | Path) -> None:
-        """Read a model file and choose it; a file that is no model is refused in words."""
+        """Load a model file and choose it; refuse a file that is not a model.
+
+        Parameters
+        ----------
+        path : str or Path
+        """
         try:
             model = Redenoiser.load(path)
         except RedenoiseError as error:
@@ -214,7 +219,7 @@ class EquivarianceWidget(QWidget):
         self.status.setText("")
 
     def _describe(self, _: Any = None) -> None:
-        """Say in one sentence what a press will do, or why it can do nothing."""
+        """Summarise the next comparison, or say why none is possible."""
         if self.is_running:
             return
         layer, model = self.layer_choice.value, self.model_choice.currentData()
@@ -225,7 +230,7 @@ class EquivarianceWidget(QWidget):
         try:
             read_layer(layer)
         except RedenoiseError as error:
-            self.plan.setText(f"Cannot examine this layer: {error}.")
+            self.plan.setText(f"Cannot compare this layer: {error}.")
             return
         if model is None:
             self.plan.setText(
@@ -236,9 +241,9 @@ class EquivarianceWidget(QWidget):
         exact = self.angle_choice.currentData() % 90 == 0
         where = "" if exact else ", inside the disc that stays in view"
         self.plan.setText(
-            "Turns the current view, denoises it, turns it back, and compares it with the view "
-            f"denoised as it is{where}. The maps that are added are bright where the result "
-            "depends on how the sample lay under the camera."
+            "Rotates the current view, denoises it, rotates it back, and compares it with the "
+            f"denoised view{where}. The added maps are bright where the result depends on the "
+            "orientation of the sample."
         )
         self.button.setEnabled(True)
 
@@ -258,7 +263,7 @@ class EquivarianceWidget(QWidget):
             return
         window = current_window(self._viewer, layer, source)
         if window is None:
-            self.status.setText("Switch to the 2-D view first: a plane is compared.")
+            self.status.setText("The comparison needs a plane: switch to the 2-D view.")
             return
         self._start(layer, source, window)
 
@@ -266,7 +271,7 @@ class EquivarianceWidget(QWidget):
         self._stop = Event()
         self._sentence, self.result = "Stopped; no layers were added.", None
         self._source, self._model = source, self.model_choice.currentData()
-        self._placed = place(layer, source, window)
+        self._placed = window_placement(layer, source, window)
         self._worker = create_worker(
             compare,
             self._model,
@@ -281,11 +286,11 @@ class EquivarianceWidget(QWidget):
             },
         )
         self._show_running(running=True)
-        self.status.setText("Denoising the view, as it is and turned.")
+        self.status.setText("Denoising the view, original and rotated.")
 
     def _show_running(self, *, running: bool) -> None:
         self.is_running = running
-        self.button.setText("Stop" if running else "Turn and &compare")
+        self.button.setText("Stop" if running else "Rotate and &compare")
         self.progress.setVisible(running)
         for widget in (self.model_choice, self.angle_choice, self.file_button):
             widget.setEnabled(not running)
@@ -300,8 +305,7 @@ class EquivarianceWidget(QWidget):
             return
         logger.error("comparing failed", exc_info=error)
         self._sentence = (
-            f"Something unexpected went wrong ({error}). Your layers are unchanged; the log has "
-            "the details."
+            f"Unexpected error ({error}). Your layers are unchanged; see the log for details."
         )
 
     def _on_worker_finished(self) -> None:
@@ -309,13 +313,13 @@ class EquivarianceWidget(QWidget):
             return
         if self.result is not None:
             self._sentence = _in_words(self._source, self.result)
-            self._pending = change_layers(
+            self._pending = disagreement_layers(
                 self._source, self._placed, self.result, self._model.session.provenance
             )
         self._add_next()
 
     def _add_next(self) -> None:
-        """Add one layer per turn of the event loop, so that the viewer never stands still."""
+        """Add one layer per event-loop iteration, so that the viewer stays responsive."""
         if self._pending:
             data, keywords, _ = self._pending.pop(0)
             add_image(self._viewer, data, keywords)
@@ -329,12 +333,12 @@ class EquivarianceWidget(QWidget):
 def compare(
     model: Redenoiser, source: LayerImage, angle: float, window: Window, stop: Event
 ) -> Generator[Any, None, EquivarianceResult | None]:
-    """Do the work, in the worker's thread.
+    """Compare in the worker's thread.
 
     Raises
     ------
     RunFailed
-        In place of a RuntimeError, of which superqt's workers tell nobody.
+        In place of a RuntimeError, which superqt's workers do not report.
     """
     try:
         return (
@@ -359,5 +363,5 @@ def _in_words(source: LayerImage, result: EquivarianceResult) -> str:
         "denoised view."
     )
     words = "\n\n".join([*result.sentences(), compared, SIDE_BY_SIDE])
-    # No line of a narrow dock begins with a sign.
+    # No line of a narrow dock begins with the sign.
     return words.replace(" %", "\N{NO-BREAK SPACE}%")

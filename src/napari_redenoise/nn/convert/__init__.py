@@ -1,1 +1,1 @@
-"""A network of one's own, made rotation-equivariant."""
+"""Conversion of networks to rotation-equivariant ones."""

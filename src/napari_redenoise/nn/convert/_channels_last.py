@@ -1,8 +1,8 @@
-"""What a network does with channels last, the usual way to write LayerNorm and Linear, undone.
+"""Conversion of channels-last operations, such as LayerNorm and Linear, to channels-first ones.
 
-Between a permutation that puts channels last and its inverse stand operations on every pixel
-alone. They are the same with channels where they were, and known there: Linear is a 1 x 1
-convolution, LayerNorm a mean over channels, a difference and a quotient.
+Operations between a permutation to channels last and its inverse act on every pixel alone. They
+have channels-first equivalents: Linear is a 1 x 1 convolution, LayerNorm subtracts the mean over
+channels and divides by the standard deviation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from napari_redenoise.nn.convert._roles import (
 )
 
 Axes = tuple[int, ...]
-"""Where the axes of (B, C, H, W) are found in another order."""
+"""Positions of the axes of (B, C, H, W) after a permutation."""
 
 _USUAL = (0, 1, 2, 3)
 _SIZES = (2, 3, 5, 7)
@@ -31,15 +31,15 @@ _PERMUTATIONS = {"permute", "transpose", "movedim", "moveaxis", "swapaxes", "swa
 
 
 def put_channels_first(traced: fx.GraphModule) -> None:
-    """Replace operations on permuted maps, where all of them are known, by those on usual ones.
+    """Replace operations on permuted maps by channels-first ones.
 
-    Permutations that enclose anything else are left as they are.
+    Permutations that enclose unknown operations are kept.
     """
     known = constants(traced)
     axes, closing = _orders(traced, known)
-    spoilt = _spread({node for node in axes if not _is_known(traced, node, axes, known)}, axes)
+    excluded = _connected({node for node in axes if not _is_known(traced, node, axes, known)}, axes)
     for node in [*axes, *closing]:
-        if node in spoilt or spoilt.intersection(node.all_input_nodes):
+        if node in excluded or excluded.intersection(node.all_input_nodes):
             continue
         if node in closing or _is_permutation(node):
             node.replace_all_uses_with(node.all_input_nodes[0])
@@ -50,7 +50,7 @@ def put_channels_first(traced: fx.GraphModule) -> None:
 def _orders(
     traced: fx.GraphModule, known: dict[fx.Node, Tensor]
 ) -> tuple[dict[fx.Node, Axes], list[fx.Node]]:
-    """Maps with axes in another order than usual, and the permutations back."""
+    """Maps with permuted axes, and the permutations back."""
     axes: dict[fx.Node, Axes] = {}
     closing = []
     for node in traced.graph.nodes:
@@ -72,7 +72,7 @@ def _is_permutation(node: fx.Node) -> bool:
 
 
 def _permuted(node: fx.Node, before: Axes) -> Axes:
-    """Order of the axes after a permutation; none of a map that has not four."""
+    """Order of the axes after a permutation; empty for maps without four axes."""
     stand_in = torch.empty([_SIZES[axis] for axis in before], device="meta")
     try:
         after = call(node, {node.all_input_nodes[0]: stand_in}).shape
@@ -84,7 +84,7 @@ def _permuted(node: fx.Node, before: Axes) -> Axes:
 def _is_known(
     traced: fx.GraphModule, node: fx.Node, axes: dict[fx.Node, Axes], known: dict[fx.Node, Tensor]
 ) -> bool:
-    """Whether an operation treats every pixel alone, its channels where they are."""
+    """Whether an operation acts on every pixel alone and has a channels-first equivalent."""
     order = axes[node]
     maps = [source for source in node.all_input_nodes if source not in known]
     if _is_permutation(node):
@@ -98,7 +98,7 @@ def _is_known(
     if name_of(node) == "layer_norm":
         return order[-1] == 1 and _is_over_last(argument(node, 1, "normalized_shape"))
     values = [known[source] for source in node.all_input_nodes if source in known]
-    return name_of(node) in COMBINATIONS and all(_suits(value, order) for value in values)
+    return name_of(node) in COMBINATIONS and all(_is_per_channel(value, order) for value in values)
 
 
 def _is_known_layer(layer: nn.Module, order: Axes) -> bool:
@@ -113,30 +113,30 @@ def _is_over_last(shape: Any) -> bool:
     return isinstance(shape, int) or (isinstance(shape, (tuple, list)) and len(shape) == 1)
 
 
-def _suits(value: Tensor, order: Axes) -> bool:
-    """Whether numbers that are combined with a map are one, or one per channel."""
+def _is_per_channel(value: Tensor, order: Axes) -> bool:
+    """Whether a value that is combined with a map is a scalar, or one per channel."""
     return value.numel() == 1 or _usual_shape(value, order)[1] == value.numel()
 
 
 def _usual_shape(value: Tensor, order: Axes) -> list[int]:
-    """Shape of numbers with their axes in the usual order."""
+    """Shape of a value with its axes in the order (B, C, H, W)."""
     shape = [1] * (4 - value.dim()) + list(value.shape)
     return [shape[order.index(axis)] for axis in _USUAL]
 
 
-def _spread(spoilt: set[fx.Node], axes: dict[fx.Node, Axes]) -> set[fx.Node]:
-    """All maps that hang together with some."""
-    waiting = list(spoilt)
+def _connected(found: set[fx.Node], axes: dict[fx.Node, Axes]) -> set[fx.Node]:
+    """All maps connected with the given ones."""
+    waiting = list(found)
     while waiting:
         node = waiting.pop()
-        near = {n for n in (*node.all_input_nodes, *node.users) if n in axes} - spoilt
-        spoilt |= near
+        near = {n for n in (*node.all_input_nodes, *node.users) if n in axes} - found
+        found |= near
         waiting += near
-    return spoilt
+    return found
 
 
 class _Rewriting:
-    """One operation on permuted maps, written for usual ones."""
+    """Rewrites an operation on permuted maps as a channels-first one."""
 
     def __init__(
         self, traced: fx.GraphModule, node: fx.Node, order: Axes, known: dict[fx.Node, Tensor]
@@ -169,7 +169,7 @@ class _Rewriting:
         return self.graph.get_attr(f"{self.node.target}.{name}")
 
     def _normalise(self, eps: float, weight: fx.Node | None, bias: fx.Node | None) -> None:
-        """Less the mean of the channels, over their standard deviation."""
+        """Subtract the mean over channels and divide by the standard deviation."""
         function = self.graph.call_function
         source = self.node.all_input_nodes[0]
         centred = function(torch.sub, (source, function(torch.mean, (source, 1, True))))
@@ -194,7 +194,7 @@ class _Rewriting:
 
 
 def _one_by_one(layer: nn.Linear) -> nn.Module:
-    """Convolution of the shape of a layer, without weights."""
+    """An uninitialised 1 x 1 convolution in place of a linear layer."""
     options = {"device": layer.weight.device, "dtype": layer.weight.dtype}
     made: nn.Module = nn.utils.skip_init(
         nn.Conv2d, layer.in_features, layer.out_features, 1, bias=layer.bias is not None, **options

@@ -1,4 +1,4 @@
-"""A network of one's own, made rotation-equivariant.
+"""Conversion of a network to its rotation-equivariant counterpart.
 
 References
 ----------
@@ -25,21 +25,21 @@ from napari_redenoise.nn.convert._channels_last import put_channels_first
 from napari_redenoise.nn.convert._factors import make_factors_layers
 from napari_redenoise.nn.convert._graph import copy_modes, drop_unused, free_name, tensor_of
 from napari_redenoise.nn.convert._representations import (
-    Plan,
-    Unknown,
+    ConversionPlan,
+    NotConvertible,
     depthwise_multiplier,
     describe,
 )
 from napari_redenoise.nn.convert._roles import (
     Role,
     argument,
-    fractional,
+    is_fractional,
+    is_sampling_centred,
     padding_of,
-    samples_centred,
     square,
 )
 from napari_redenoise.nn.convert._shuffles import merge_shuffles
-from napari_redenoise.nn.convert._sizes import refused_sizes
+from napari_redenoise.nn.convert._sizes import size_refusals
 from napari_redenoise.nn.convert._traced import NORMALISED, traced_copy
 from napari_redenoise.nn.layers import _conv
 from napari_redenoise.nn.layers._fields import (
@@ -73,61 +73,60 @@ def to_equivariant(
     widen: bool = True,
     generator: torch.Generator | None = None,
 ) -> fx.GraphModule:
-    """Make the rotation-equivariant counterpart of an image-to-image network.
+    """Convert an image-to-image network to its rotation-equivariant counterpart.
 
-    The network is traced, and the representation of every feature map is followed from the image
-    to the output: the first convolutions lift, the inner ones are group convolutions, and those
-    whose results leave the network, or are broadcast over channels, project. Norms, dropout and
-    learned slopes act on whole fields; images that meet feature maps, added or concatenated, are
-    lifted.
+    The network is traced, and representations are propagated from the image to the output. The
+    first convolutions lift, inner ones are group convolutions, and those whose results are
+    outputs, or are broadcast over channels, project. Norms, dropout and learned slopes act on whole
+    fields. Images that are added to feature maps, or concatenated with them, are lifted.
 
     Parameters
     ----------
     module : Module
-        Takes images (B, C, H, W), traceable by `torch.fx`; left as it is. May hold Conv2d,
-        ConvTranspose2d, BatchNorm2d, InstanceNorm2d, GroupNorm, Dropout2d, PReLU, pointwise
-        functions, pooling, upsampling, symmetric padding and cropping, sums, products, powers
-        and concatenations; learned factors per channel; LayerNorm and Linear over the channels,
-        between ``permute(0, 2, 3, 1)`` and its inverse; PixelShuffle behind a convolution,
-        PixelUnshuffle before one. Other inputs of its forward have default values, which they
-        keep, or are images that a convolution takes.
+        Takes images (B, C, H, W), traceable by `torch.fx`; not modified. Supported layers are
+        Conv2d, ConvTranspose2d, BatchNorm2d, InstanceNorm2d, GroupNorm, Dropout2d, PReLU, pooling
+        and upsampling. Supported functions are pointwise ones, symmetric padding and cropping,
+        sums, products, powers, concatenations, and learned factors per channel. LayerNorm and
+        Linear over the channels are supported between ``permute(0, 2, 3, 1)`` and its inverse,
+        PixelShuffle after a convolution, and PixelUnshuffle before one. Other inputs of its forward
+        keep their default values, or are images that a convolution takes.
     group : Group
     kernel_size : int, optional
-        Odd size for the convolutions that keep the size of their image, 1 x 1 excepted; default
-        their own. Filters of 5 pixels rotate better by 45 degrees than those of 3.
+        Odd size for convolutions that keep the size of their image, except 1 x 1; default their
+        own. Filters of 5 pixels rotate better by 45 degrees than those of 3.
     keep_fields : bool
-        Give every feature map of C channels C fields. By default it gets
+        Whether a feature map of C channels gets C fields. By default it gets
         ``max(1, round(C / len(group)))``: about the same plain channels, with about
         ``1 / len(group)`` of the weights.
     widen : bool
-        Widen, by one pixel, strided convolutions that would sample even sizes off centre, and
-        transposed ones with output padding: results keep their size. Without it the former are
-        exact on other sizes only (see `_conv`), and the latter refused.
+        Whether to widen by one pixel strided convolutions that sample even sizes off centre, and
+        transposed ones with output padding. Results keep their size. Otherwise the former are
+        exact on other sizes only (see `_conv`), and the latter are refused.
     generator : torch.Generator, optional
-        Draws the weights; default torch's own.
+        For the weights; default that of torch.
 
     Returns
     -------
     GraphModule
-        In the same mode, dtype and device. Exactly equivariant under the rotations by multiples
-        of 90 degrees (and flips) of the group on sizes that are multiples of the total stride.
+        With the same mode, dtype and device. It is exactly equivariant under the rotations by
+        multiples of 90 degrees (and flips) of the group. Sizes must be multiples of the total
+        stride.
 
     Raises
     ------
     ConversionError
-        Naming everything that has no equivariant counterpart, with a reason and a remedy.
+        When parts have no equivariant counterpart; names each with a reason and a remedy.
     ConfigError
         When ``kernel_size`` is not an odd number.
 
     Notes
     -----
-    Weights are fresh, and learned statistics forgotten: filters of another family cannot take
-    over what ordinary ones have learned. Functional dropout becomes a layer that follows
-    ``train()`` and ``eval()``. Sizes computed from the image, as for upsampling or padding to the
-    size of a skip connection, are kept as they are, when they are exact on multiples of 128
-    pixels. A factor computed from one side of the image is exact on square images only.
-    Resampling by a fraction computes its positions from the sizes of both images
-    (``recompute_scale_factor``), so that what is rounded off a size shifts nothing.
+    Weights and statistics are reset, since learned filters cannot be converted. Functional dropout
+    becomes a layer that follows ``train()`` and ``eval()``. Sizes computed from the image, such as
+    that of a skip connection, are kept if they are exact on multiples of 128 pixels. A factor
+    computed from one side of the image is exact on square images only. Resampling by a fraction
+    computes positions from both sizes (``recompute_scale_factor``), so rounding does not shift the
+    image.
     """
     _check_size(kernel_size)
     traced = traced_copy(module)
@@ -135,11 +134,11 @@ def to_equivariant(
         rewrite(traced)
         traced.graph.eliminate_dead_code()
     width = (lambda channels: channels) if keep_fields else _plain_width(group)
-    plan = Plan(traced, width)
+    plan = ConversionPlan(traced, width)
     convert = _Conversion(plan, group, kernel_size, widen, generator)
     convert.check()
     _raise_if_any(plan)
-    plan.problems |= refused_sizes(traced, convert.examples(), plan.sizes())
+    plan.problems |= size_refusals(traced, convert.examples(), plan.sizes())
     _raise_if_any(plan)
     specs = {node: convert.spec(node) for node in list(plan.channels)}
     _raise_if_any(plan)
@@ -157,7 +156,7 @@ def _check_size(kernel_size: int | None) -> None:
         return
     if not isinstance(kernel_size, Integral) or kernel_size < 1 or kernel_size % 2 == 0:
         raise ConfigError(
-            f"expected an odd kernel_size, for which images keep their size, got {kernel_size}: "
+            f"kernel_size {kernel_size} is not an odd number, so images would not keep their size: "
             "give 3, 5, 7, ..."
         )
 
@@ -168,7 +167,7 @@ def _plain_width(group: Group) -> Callable[[int], int]:
 
 @dataclass(frozen=True)
 class _Spec:
-    """A layer to be made; equal for layers that can be shared."""
+    """Specification of a layer; equal for layers that can be shared."""
 
     make: Callable[..., nn.Module]
     arguments: tuple[Any, ...]
@@ -177,9 +176,9 @@ class _Spec:
 
 @dataclass
 class _Conversion:
-    """Finds the layer for each node, then puts it in place."""
+    """Specifies the layer of each node, then replaces it."""
 
-    plan: Plan
+    plan: ConversionPlan
     group: Group
     kernel_size: int | None
     widen: bool
@@ -190,17 +189,17 @@ class _Conversion:
         self._like = tensor_of(self.plan.traced)
 
     def check(self) -> None:
-        """Note the convolutions that cannot be converted whatever their maps are."""
+        """Record convolutions that cannot be converted for any feature map."""
         for node, role in self.plan.roles.items():
             if role is Role.CONVOLUTION:
                 module = self.plan.module(node)
                 try:
                     self._geometry(module, isinstance(module, nn.ConvTranspose2d))
-                except Unknown as reason:
+                except NotConvertible as reason:
                     self.plan.problems[node] = str(reason)
 
     def examples(self) -> dict[fx.Node, Tensor]:
-        """A small image for every input."""
+        """A small example image for every input."""
         inputs = [node for node, role in self.plan.roles.items() if role is Role.INPUT]
         dtype = torch.get_default_dtype() if self._like is None else self._like.dtype
         return {
@@ -209,18 +208,18 @@ class _Conversion:
         }
 
     def spec(self, node: fx.Node) -> _Spec | None:
-        """Layer that takes the place of a node's, if any; what cannot be is noted in the plan."""
+        """The layer that replaces that of a node, if any; problems are recorded in the plan."""
         try:
             return self._spec(node)
-        except Unknown as reason:
+        except NotConvertible as reason:
             self.plan.problems[node] = str(reason)
             return None
 
     def apply(self, node: fx.Node, spec: _Spec | None) -> None:
-        """Lift what has to be lifted and exchange the layer."""
+        """Lift inputs where necessary and replace the layer."""
         for source in self.plan.lifted(node):
             self._insert_lift(node, source)
-        if fractional(node, self.plan.module(node)):
+        if is_fractional(node, self.plan.module(node)):
             self._centre(node)
         if spec is None:
             return
@@ -248,7 +247,7 @@ class _Conversion:
         if spec is not None and node.op == "call_module":
             first = self._made.setdefault(str(node.target), spec)
             if first != spec:
-                raise Unknown("is used for different feature maps: make a layer for each")
+                raise NotConvertible("is used for different feature maps: make a layer for each")
         return spec
 
     def _convolution(self, node: fx.Node, module: Any) -> _Spec:
@@ -259,8 +258,8 @@ class _Conversion:
         out_fields = self.plan.fields(node) if regular else module.out_channels
         groups = in_fields if depthwise_multiplier(module) else module.groups
         if in_fields % groups or out_fields % groups:
-            raise Unknown(
-                f"cuts {in_fields} -> {out_fields} fields into {groups} groups: choose a number "
+            raise NotConvertible(
+                f"divides {in_fields} -> {out_fields} fields into {groups} groups: choose a number "
                 "of groups that divides both, or keep_fields=True"
             )
         form = _FORMS[transposed, self.plan.is_regular(source) or not regular, regular]
@@ -272,16 +271,18 @@ class _Conversion:
     def _geometry(self, module: Any, transposed: bool) -> dict[str, Any]:
         """Kernel, stride, padding and dilation, the same on both axes."""
         if isinstance(module, LazyModuleMixin):
-            raise Unknown("has no weights yet: show the network an image first")
+            raise NotConvertible("has no weights yet: run the network on an image first")
         if nn.utils.parametrize.is_parametrized(module):
-            raise Unknown(NORMALISED)
+            raise NotConvertible(NORMALISED)
         if module._forward_pre_hooks:
-            raise Unknown("has hooks, perhaps of normalised weights: remove them first")
+            raise NotConvertible("has hooks, possibly of normalised weights: remove them first")
         names = ("kernel_size", "stride", "dilation")
         found: dict[str, Any] = {name: square(getattr(module, name)) for name in names}
         found["padding"] = padding_of(module)
         if None in found.values():
-            raise Unknown("treats rows and columns, or opposite sides, differently: let it not")
+            raise NotConvertible(
+                "treats rows and columns, or opposite sides, differently: use equal numbers"
+            )
         kernel, stride, dilation, padding = found.values()
         keeps = stride == 1 and kernel > 1 and 2 * padding == dilation * (kernel - 1)
         if transposed:
@@ -290,9 +291,9 @@ class _Conversion:
         if keeps and self.kernel_size is not None:
             found["kernel_size"] = self.kernel_size
             found["padding"] = dilation * (self.kernel_size - 1) // 2
-        elif self.widen and not samples_centred(kernel, stride, padding, dilation):
-            if not samples_centred(kernel + 1, stride, padding, dilation):
-                raise Unknown(
+        elif self.widen and not is_sampling_centred(kernel, stride, padding, dilation):
+            if not is_sampling_centred(kernel + 1, stride, padding, dilation):
+                raise NotConvertible(
                     "samples off centre on multiples of its stride: choose a padding with which "
                     "(2 * padding - kernel_size) is a multiple of the stride"
                 )
@@ -304,7 +305,9 @@ class _Conversion:
         if extra == 0:
             return 0
         if extra is None or not self.widen or square(module.dilation) != 1:
-            raise Unknown("adds pixels on one side only: use kernel 2 or 4, no output padding")
+            raise NotConvertible(
+                "adds pixels on one side only: use kernel 2 or 4, no output padding"
+            )
         return extra
 
     def _norm(self, node: fx.Node, module: Any) -> _Spec:
@@ -344,7 +347,7 @@ class _Conversion:
 
     def _replace(self, target: str, spec: _Spec) -> None:
         if self._made.pop(target, None) is None:
-            return  # shared, and replaced already
+            return  # A shared layer that has been replaced.
         old = self.plan.traced.get_submodule(target)
         like = tensor_of(old)
         like = self._like if like is None else like
@@ -361,7 +364,7 @@ class _Conversion:
         traced.graph.erase_node(node)
 
     def _centre(self, node: fx.Node) -> None:
-        """Sample between the borders of both images, and not from the upper left corner on."""
+        """Align the resampling with the borders of both images, not with the upper left corner."""
         module = self.plan.module(node)
         if isinstance(module, nn.Upsample):
             module.recompute_scale_factor = True
@@ -377,10 +380,10 @@ class _Conversion:
         node.replace_input_with(source, lifted)
 
 
-def _raise_if_any(plan: Plan) -> None:
+def _raise_if_any(plan: ConversionPlan) -> None:
     if not plan.problems:
         return
-    # What is computed from an input that is no image makes no sense of its own.
+    # Problems of other nodes follow from an input that is not an image.
     inputs = {node: why for node, why in plan.problems.items() if node.op == "placeholder"}
     raise ConversionError(
         tuple(describe(plan, node, why) for node, why in (inputs or plan.problems).items())

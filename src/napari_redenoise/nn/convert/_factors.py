@@ -1,4 +1,4 @@
-"""Learned factors per channel, as layer scale and the affine part of norms, made layers."""
+"""Conversion of learned factors per channel (layer scale, affine norms) to layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_redenoise.nn.layers._group import CyclicGroup
 
 
 def constants(traced: fx.GraphModule) -> dict[fx.Node, Tensor]:
-    """Values of parameters and buffers, and of what is computed from these alone."""
+    """Values of parameters and buffers, and of nodes computed from them alone."""
     known: dict[fx.Node, Tensor] = {}
     for node in traced.graph.nodes:
         if node.op == "get_attr":
@@ -24,10 +24,10 @@ def constants(traced: fx.GraphModule) -> dict[fx.Node, Tensor]:
 
 
 def make_factors_layers(traced: fx.GraphModule) -> None:
-    """Replace a product with one number per channel, and a sum behind it, by a layer.
+    """Replace products with one number per channel, and sums after them, by a layer.
 
-    A network that scales a map by (C, 1, 1) or (1, C, 1, 1) numbers does to channels what
-    `FieldAffine` does to fields; for the group of one element they are the same.
+    Numbers of shape (C, 1, 1) or (1, C, 1, 1) act on channels as `FieldAffine` does on fields of
+    the trivial group.
     """
     known = constants(traced)
     for node in list(traced.graph.nodes):
@@ -38,13 +38,13 @@ def make_factors_layers(traced: fx.GraphModule) -> None:
         _, offset = _operands(following, "add", known)
         last = node if offset is None else following
         layer = _affine(factor, offset)
-        _put(traced, last, layer, source)
+        _replace(traced, last, layer, source)
 
 
 def _operands(
     node: fx.Node, name: str, known: dict[fx.Node, Tensor]
 ) -> tuple[fx.Node | None, Tensor | None]:
-    """The map and the numbers per channel that an operation combines, if it does."""
+    """The map and the numbers per channel that an operation combines, or None."""
     if node.op not in ("call_function", "call_method") or name_of(node) != name:
         return None, None
     maps = [source for source in node.all_input_nodes if source not in known]
@@ -68,7 +68,7 @@ def _affine(factor: Tensor, offset: Tensor | None) -> FieldAffine:
     return layer
 
 
-def _put(traced: fx.GraphModule, node: fx.Node, layer: nn.Module, source: fx.Node) -> None:
+def _replace(traced: fx.GraphModule, node: fx.Node, layer: nn.Module, source: fx.Node) -> None:
     name = free_name(traced, "factor")
     traced.add_submodule(name, layer)
     with traced.graph.inserting_before(node):

@@ -1,4 +1,4 @@
-"""Reading and changing the graph of a traced network."""
+"""Helpers to read and change the graph of a traced network."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.fx.node import map_arg
 
 
 def attribute(traced: fx.GraphModule, node: fx.Node) -> torch.Tensor:
-    """Parameter or buffer that a node reads."""
+    """The parameter or buffer that a node reads."""
     owner, _, name = str(node.target).rpartition(".")
     value: torch.Tensor = getattr(traced.get_submodule(owner), name)
     return value
 
 
 def call(node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
-    """Result of a function or method for these values of its inputs; None of other nodes."""
+    """Evaluate a function or method node for values of its inputs; None for other nodes."""
     args = map_arg(node.args, values.__getitem__)
     kwargs = map_arg(node.kwargs, values.__getitem__)
     if node.op == "call_method":
@@ -28,7 +28,7 @@ def call(node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
 
 
 def free_name(traced: fx.GraphModule, name: str) -> str:
-    """Name that no part of a network has yet."""
+    """A name that is not used in a network."""
     number = 0
     free = name
     while hasattr(traced, free):
@@ -37,14 +37,14 @@ def free_name(traced: fx.GraphModule, name: str) -> str:
     return free
 
 
-def sole_user(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether no other node calls the same layer."""
+def is_only_caller(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node is the only one that calls its layer."""
     calls = [other for other in traced.graph.nodes if other.target == node.target]
     return len(calls) == 1
 
 
 def drop_unused(traced: fx.GraphModule) -> None:
-    """Delete layers, parameters and buffers that the graph has no use for."""
+    """Delete layers, parameters and buffers that the graph does not use."""
     traced.delete_all_unused_submodules()
     read = {str(node.target) for node in traced.graph.nodes if node.op == "get_attr"}
     called = {str(node.target) for node in traced.graph.nodes if node.op == "call_module"}
@@ -56,14 +56,14 @@ def drop_unused(traced: fx.GraphModule) -> None:
 
 
 def tensor_of(module: torch.nn.Module) -> torch.Tensor | None:
-    """A parameter or else a buffer, which shows the device and dtype of a module, if any does."""
+    """A floating-point parameter or buffer with the device and dtype of a module, or None."""
     tensors = itertools.chain(module.parameters(), module.buffers())
-    # Counters, as those of batch norms, are whole numbers in every dtype.
+    # Counters, as in batch norms, are integers.
     return next((tensor for tensor in tensors if tensor.is_floating_point()), None)
 
 
 def copy_modes(module: torch.nn.Module, traced: fx.GraphModule) -> None:
-    """Training or evaluation of every part as in the original, which tracing forgets."""
+    """Restore training and evaluation modes, which tracing does not copy."""
     modes = {name: part.training for name, part in module.named_modules()}
     for name, part in traced.named_modules():
         part.training = modes.get(name, module.training)

@@ -1,4 +1,4 @@
-"""Which representation every feature map of a traced network gets, and how many fields."""
+"""Representations and numbers of fields of the feature maps of a traced network."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from napari_redenoise.nn.layers._group import Representation
 
 
 @dataclass
-class Plan:
-    """What is known of the nodes of a graph.
+class ConversionPlan:
+    """Properties of the nodes of a graph.
 
-    ``channels`` and ``representation`` hold feature maps only; ``channels`` is the plain number
-    of the network as it was, and None where it cannot be told.
+    ``channels`` and ``representation`` contain feature maps only. ``channels`` is the number of
+    channels in the original network, or None if it is unknown.
     """
 
     traced: fx.GraphModule
@@ -34,27 +34,27 @@ class Plan:
     representation: dict[fx.Node, Representation] = field(default_factory=dict)
     problems: dict[fx.Node, str] = field(default_factory=dict)
     tied: dict[fx.Node, fx.Node] = field(default_factory=dict)
-    # What determines the fields of a node that no convolution is free to choose.
+    # Nodes and multiples that determine the fields of a node.
     parts: dict[fx.Node, list[tuple[fx.Node, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.constants = constants(self.traced)
         for node in self.traced.graph.nodes:
             self._classify(node)
-        self._judge_inputs()
+        self._check_inputs()
         trivial = self._must_be_trivial()
         for node in self.channels:
             self.representation[node] = self._represent(node, trivial)
             self._relate(node)
 
     def module(self, node: fx.Node) -> nn.Module | None:
-        """Layer that a node calls."""
+        """The layer that a node calls."""
         if node.op != "call_module":
             return None
         return self.traced.get_submodule(str(node.target))
 
     def inputs(self, node: fx.Node) -> list[fx.Node]:
-        """Feature maps that a node takes, one that is taken twice only once."""
+        """The distinct feature maps among the inputs of a node."""
         return [source for source in node.all_input_nodes if source in self.channels]
 
     def is_regular(self, node: fx.Node) -> bool:
@@ -62,18 +62,17 @@ class Plan:
         return self.representation[node] == "regular"
 
     def sizes(self) -> set[fx.Node]:
-        """Sizes of feature maps, and numbers computed from these."""
+        """Sizes of feature maps, and numbers computed from them."""
         numbers = {node for node, role in self.roles.items() if role is Role.NUMBER}
         return {node for node in numbers if node not in self.constants}
 
     def fields(self, node: fx.Node) -> int:
-        """Fields of a feature map; the channels of a trivial one.
+        """Number of fields of a feature map; the channels of a trivial one.
 
         Raises
         ------
-        Unknown
-            When the channels of the input cannot be told, or when two feature maps whose fields
-            differ are combined.
+        NotConvertible
+            When the channels of the input are unknown, or combined feature maps differ in fields.
         """
         if not self.is_regular(node):
             return self.plain_channels(node)
@@ -83,31 +82,31 @@ class Plan:
             sum(self._share(part) * times for part, times in self.parts[other]) for other in members
         }
         if len(sums) > 1:
-            raise Unknown(
+            raise NotConvertible(
                 f"combines feature maps of {' and '.join(map(str, sorted(sums)))} fields: pass "
                 "keep_fields=True, or make channels multiples of the group's size"
             )
         return sums.pop() if sums else self.width(self.plain_channels(root))
 
     def plain_channels(self, node: fx.Node) -> int:
-        """Channels in the network as it was."""
+        """Number of channels in the original network."""
         channels = self.channels[node]
         if channels is None:
-            raise Unknown(
-                "takes an image whose number of channels cannot be told: begin with a convolution"
+            raise NotConvertible(
+                "takes an image with an unknown number of channels: begin with a convolution"
             )
         return channels
 
     def lifted(self, node: fx.Node) -> list[fx.Node]:
-        """Inputs of a node that have to be lifted for it."""
+        """Inputs of a node that must be lifted."""
         role, regular = self.roles[node], self.is_regular(node)
         if role is Role.CONVOLUTION:
-            # The filters between trivial maps are those of a projection, averaged over the group.
+            # Between trivial maps the filters of a projection are averaged over the group.
             both_trivial = not regular and not self.is_regular(self.inputs(node)[0])
             return self.inputs(node) if both_trivial else []
         if not regular or role not in (Role.COMBINE, Role.CONCATENATE):
             return []
-        # A single trivial channel is broadcast, a mask or an image alike.
+        # A single trivial channel is broadcast.
         broadcast = role is Role.COMBINE
         return [
             source
@@ -126,18 +125,18 @@ class Plan:
             self.problems[node] = reason
         self.channels[node] = self._channels(node, role, module, features)
 
-    def _judge_inputs(self) -> None:
-        """Note inputs besides the first that are no images."""
+    def _check_inputs(self) -> None:
+        """Record further inputs that are not images."""
         _, *others = [node for node, role in self.roles.items() if role is Role.INPUT]
         for node in others:
             if not self._is_image(node):
                 self.problems[node] = (
-                    "is no image that a convolution takes: give it a default value, which the "
+                    "is not an image that a convolution takes: give it a default value, which the "
                     "result keeps, or append it to the image as a channel"
                 )
 
     def _is_image(self, node: fx.Node) -> bool:
-        """Whether a convolution takes a map, or what is made of it alone."""
+        """Whether a convolution takes a map, directly or after layers that keep channels."""
         through = (Role.KEEP, Role.NORM, Role.SLOPE, Role.SCALE)
         return any(
             self.roles[user] is Role.CONVOLUTION
@@ -151,15 +150,15 @@ class Plan:
         if node.op == "output":
             return Role.OUTPUT
         if node.op == "get_attr":
-            return Role.UNKNOWN if self._meets_maps(node) else Role.NUMBER
+            return Role.UNKNOWN if self._is_combined_with_maps(node) else Role.NUMBER
         if node in self.constants:
-            return Role.NUMBER  # what it is computed from has been judged
+            return Role.NUMBER
         return module_role(module) if module is not None else function_role(node, features)
 
-    def _meets_maps(self, node: fx.Node) -> bool:
-        """Whether a parameter, or what is computed from it, meets maps as more than one number."""
+    def _is_combined_with_maps(self, node: fx.Node) -> bool:
+        """Whether a parameter with several numbers, or a result of it, is combined with maps."""
         return self.constants[node].numel() > 1 and any(
-            user not in self.constants or self._meets_maps(user) for user in node.users
+            user not in self.constants or self._is_combined_with_maps(user) for user in node.users
         )
 
     def _channels(
@@ -175,12 +174,12 @@ class Plan:
             return 1
         known = [self.channels[source] for source in features]
         if role is Role.CONCATENATE:
-            parts = [self.channels.get(source) for source in joined(node)]
+            parts = [self.channels.get(source) for source in concatenated(node)]
             return None if None in parts else sum(parts)  # type: ignore[arg-type]
         return max((channels for channels in known if channels is not None), default=None)
 
     def _wanted_channels(self, node: fx.Node) -> Iterator[int]:
-        """Channels that the layers behind an input were made for."""
+        """Yield the channels that the layers after an input expect."""
         for user in node.users:
             module = self.module(user)
             made_for = ("in_channels", "num_features", "num_channels", "fields")
@@ -192,7 +191,7 @@ class Plan:
                     yield from self._wanted_channels(user)
 
     def _must_be_trivial(self) -> set[fx.Node]:
-        """Maps that reach the output without a convolution, or are broadcast to others."""
+        """Maps that reach the output without a convolution, or are broadcast to other maps."""
         found: set[fx.Node] = set()
         for node in reversed(self.traced.graph.nodes):
             role = self.roles[node]
@@ -204,7 +203,7 @@ class Plan:
         return found
 
     def _broadcast(self, node: fx.Node) -> list[fx.Node]:
-        """Inputs of one channel that are combined with many."""
+        """Inputs of one channel that are combined with several channels."""
         many = self.channels[node] != 1
         return [source for source in self.inputs(node) if many and self.channels[source] == 1]
 
@@ -217,12 +216,12 @@ class Plan:
         return "regular" if any(map(self.is_regular, self.inputs(node))) else "trivial"
 
     def _relate(self, node: fx.Node) -> None:
-        """Tie the fields of a regular map to those of what it is made from."""
+        """Relate the fields of a regular map to those of its inputs."""
         role, sources = self.roles[node], self.inputs(node)
         if not self.is_regular(node):
             return
         if role is Role.CONCATENATE:
-            self.parts[node] = [(source, 1) for source in joined(node)]
+            self.parts[node] = [(source, 1) for source in concatenated(node)]
         elif role is Role.CONVOLUTION:
             times = depthwise_multiplier(self.module(node))
             if times == 1 and self.is_regular(sources[0]):
@@ -246,26 +245,26 @@ class Plan:
         return self.fields(node) if self.is_regular(node) else self.plain_channels(node)
 
 
-class Unknown(Exception):
-    """Something about a node cannot be determined; the text says what."""
+class NotConvertible(Exception):
+    """A node cannot be converted; the message gives reason and remedy."""
 
 
-def joined(node: fx.Node) -> list[fx.Node]:
-    """What a concatenation joins, in order, with repetitions."""
+def concatenated(node: fx.Node) -> list[fx.Node]:
+    """Inputs of a concatenation, in order, with repetitions."""
     parts = argument(node, 0, "tensors", ())
-    # All that a function has cut into parts is a single node.
+    # The parts of a function such as chunk are a single node.
     parts = [parts] if isinstance(parts, fx.Node) else parts
     return [part for part in parts if isinstance(part, fx.Node)]
 
 
-def describe(plan: Plan, node: fx.Node, reason: str) -> str:
-    """Name, type, reason and remedy of a node."""
+def describe(plan: ConversionPlan, node: fx.Node, reason: str) -> str:
+    """Name, type, reason and remedy of a node, as text."""
     name = str(node.target) if node.op in ("call_module", "get_attr") else node.name
     return f"{name} ({kind_of(node, plan.module(node))}) {reason}"
 
 
 def depthwise_multiplier(module: nn.Module | None) -> int:
-    """Output channels per input channel of a depthwise convolution, 0 of any other."""
+    """Output channels per input channel of a depthwise convolution; 0 for other modules."""
     if not isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
         return 0
     if module.groups == 1 or module.groups != module.in_channels:

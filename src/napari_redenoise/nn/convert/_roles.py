@@ -1,7 +1,7 @@
-"""What the operations of a traced network mean for representations of a group.
+"""Roles of the operations of a traced network in the propagation of representations.
 
-An operation is given a role; whether it can be converted depends on its options, too, and each
-refusal is a reason and a remedy in words.
+Whether an operation can be converted depends on its role and its options. A refusal consists of a
+reason and a remedy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from napari_redenoise.nn.layers._fields import FieldAffine
 
 
 class Role(Enum):
-    """What an operation does to a feature map of some representation."""
+    """Effect of an operation on feature maps."""
 
     INPUT = auto()
     OUTPUT = auto()
@@ -27,11 +27,11 @@ class Role(Enum):
     SCALE = auto()  # a learned factor per channel
     DROP_CHANNELS = auto()
     DROP_PIXELS = auto()
-    KEEP = auto()  # every channel alone, all alike
+    KEEP = auto()  # every channel alone, all in the same way
     COMBINE = auto()  # two feature maps, channel by channel
     CONCATENATE = auto()
     OVER_CHANNELS = auto()  # a symmetric function of all channels
-    NUMBER = auto()  # sizes and scalars: no feature map at all
+    NUMBER = auto()  # sizes and scalars
     UNKNOWN = auto()
 
 
@@ -47,7 +47,7 @@ POINTWISE = (
 ADAPTIVE_POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 SAMPLERS = (nn.Upsample, *ADAPTIVE_POOLS)
 COMBINATIONS = {"add", "sub", "mul", "div", "truediv", "maximum", "minimum"}
-# Functions of a map and of numbers, or of maps pixel by pixel.
+# Functions of a map and numbers, or of several maps pixel by pixel.
 _OF_SEVERAL = {"pow", "clamp", "clamp_min", "clamp_max", "clip"}
 _POINTWISE_NAMES = {
     "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus",
@@ -60,26 +60,24 @@ NEAREST = ("nearest", "nearest-exact")
 SIZED_NAMES = {"adaptive_avg_pool2d", "adaptive_max_pool2d", "pad"} | UPSAMPLINGS
 _SAMPLER_NAMES = {"max_pool2d", "avg_pool2d"} | SIZED_NAMES
 _CUTS = {"chunk", "split", "getitem", "unbind", "narrow", "select", "tensor_split"}
-_CROP = "crop by an index with as many pixels off all four sides, x[..., 1:-1, 1:-1]"
+_CROP = "crop the same number of pixels on all four sides, x[..., 1:-1, 1:-1]"
 OFF_CENTRE = (
-    "takes one of several pixels, off centre, or some more often than others: upsample by a whole "
-    "factor, or use mode 'bilinear'"
+    "samples pixels off centre, or some more often than others: upsample by an integer factor, "
+    "or use mode 'bilinear'"
 )
-SHAPE_OF_ITS_OWN = "makes a shape that does not rotate with the image: give one size for both sides"
+FIXED_SHAPE = "has a shape that does not rotate with the image: give one size for both sides"
 SHUFFLES = ("pixel_shuffle", "pixel_unshuffle")
 SHUFFLED = (
-    "moves channels into pixels or back, which is exact beside a convolution only: put a plain one "
-    "before PixelShuffle, after PixelUnshuffle, or use nearest upsampling and a convolution, or "
-    "ConvTranspose2d"
+    "moves channels into pixels or back, which is exact next to a convolution only: put a plain "
+    "one before PixelShuffle, after PixelUnshuffle, or use nearest upsampling and a convolution, "
+    "or ConvTranspose2d"
 )
 UNEVEN_PAD = "pads the sides differently: pad all four by the same"
 OF_ONE_SIDE = (
-    "uses the length of one side of the image, which is another after a rotation: use both sides "
-    "alike, or a fixed number"
+    "uses the length of one side of the image, which changes with a rotation: use both sides in "
+    "the same way, or a fixed number"
 )
-UNKNOWN_SIZE = (
-    "has a size that cannot be told: compute it from the shape of the image or of a feature map"
-)
+UNKNOWN_SIZE = "has an unknown size: compute it from the shape of the image or of a feature map"
 _MOVES = {
     "view",
     "reshape",
@@ -104,7 +102,7 @@ def name_of(node: fx.Node) -> str:
     return {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "truediv"}.get(name, name)
 
 
-# Their own names are those of a dispatcher.
+# Their __name__ is that of a dispatcher.
 _NAMED: dict[str, Callable[..., Any]] = {
     "max_pool2d": functional.max_pool2d,
     "adaptive_max_pool2d": functional.adaptive_max_pool2d,
@@ -112,7 +110,7 @@ _NAMED: dict[str, Callable[..., Any]] = {
 
 
 def kind_of(node: fx.Node, module: nn.Module | None) -> str:
-    """What a user calls the operation."""
+    """Name of the type of an operation, for messages."""
     if module is not None:
         return type(module).__name__
     return {"get_attr": "parameter", "placeholder": "input"}.get(node.op, name_of(node))
@@ -150,14 +148,14 @@ def function_role(node: fx.Node, features: int) -> Role:
         return Role.DROP_PIXELS
     if name in {"mean", "amax", "amin"}:
         return _reduction_role(node)
-    if name == "getitem" and _crops_alike(node):
+    if name == "getitem" and _is_symmetric_crop(node):
         return Role.KEEP
     known = name in _POINTWISE_NAMES | _SAMPLER_NAMES and features == 1
     return Role.KEEP if known else Role.UNKNOWN
 
 
 def is_pointwise(node: fx.Node) -> bool:
-    """Whether a function or method treats every pixel of one feature map alone."""
+    """Whether a function or method acts on every pixel of one feature map alone."""
     known = node.op in ("call_function", "call_method") and name_of(node) in _POINTWISE_NAMES
     return known and len(node.all_input_nodes) == 1
 
@@ -181,7 +179,7 @@ def _reduction_role(node: fx.Node) -> Role:
 
 
 def _spatial_index(node: fx.Node) -> tuple[Any, Any] | None:
-    """What an index takes of rows and of columns; None of one that takes channels apart."""
+    """Rows and columns of an index; None if it selects channels."""
     index = argument(node, 1, "index")
     parts = list(index) if isinstance(index, tuple) else [index]
     place = parts.index(...) if ... in parts else len(parts)
@@ -192,8 +190,8 @@ def _spatial_index(node: fx.Node) -> tuple[Any, Any] | None:
     return parts[2], parts[3]
 
 
-def _crops_alike(node: fx.Node) -> bool:
-    """Whether an index takes the same number of pixels off all four sides, and nothing else."""
+def _is_symmetric_crop(node: fx.Node) -> bool:
+    """Whether an index only crops the same number of pixels on all four sides."""
     cut = _spatial_index(node)
     if cut is None or cut[0] != cut[1] or not isinstance(cut[0], slice):
         return False
@@ -203,8 +201,8 @@ def _crops_alike(node: fx.Node) -> bool:
     return isinstance(start, int) and isinstance(stop, int) and start == -stop > 0
 
 
-def fractional(node: fx.Node, module: nn.Module | None) -> bool:
-    """Whether a map is resampled by a factor that does not give whole sizes for all images."""
+def is_fractional(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether a map is resampled by a factor that is not an integer."""
     factor: Any
     if isinstance(module, nn.Upsample):
         factor = module.scale_factor
@@ -217,14 +215,14 @@ def fractional(node: fx.Node, module: nn.Module | None) -> bool:
 
 
 def refusal(node: fx.Node, module: nn.Module | None, role: Role) -> str | None:
-    """Why an operation cannot be converted and what to do, or None when its options allow it."""
+    """Reason and remedy for an operation that cannot be converted, or None if it can."""
     if role is Role.UNKNOWN:
         return _unknown(node, module)
     if isinstance(module, POOLS):
         return _pool_refusal(module.kernel_size, module.stride, module.padding,
                              getattr(module, "dilation", 1))  # fmt: skip
     if isinstance(module, nn.ConvTranspose2d) and argument(node, 1, "output_size") is not None:
-        return "is given a size, for which it adds pixels on one side only: use kernel 2 or 4"
+        return "has an output size, so it adds pixels on one side only: use kernel 2 or 4"
     if isinstance(module, PADS):
         return _pad_refusal(module.padding)
     if isinstance(module, nn.Upsample):
@@ -236,7 +234,7 @@ def refusal(node: fx.Node, module: nn.Module | None, role: Role) -> str | None:
     if role is Role.CONCATENATE and argument(node, 1, "dim", 0) not in (1, -3):
         return "joins other axes than channels: concatenate along axis 1"
     if isinstance(module, nn.InstanceNorm2d) and module.track_running_stats:
-        return "keeps running statistics of every channel: set track_running_stats=False"
+        return "tracks running statistics of every channel: set track_running_stats=False"
     return None
 
 
@@ -258,20 +256,20 @@ def _function_refusal(node: fx.Node) -> str | None:
     return None
 
 
-def samples_centred(size: int, stride: int, padding: int, dilation: int = 1) -> bool:
-    """Whether windows lie symmetrically on images whose sides are multiples of the stride."""
+def is_sampling_centred(size: int, stride: int, padding: int, dilation: int = 1) -> bool:
+    """Whether windows are symmetric on images whose sides are multiples of the stride."""
     return (2 * padding - dilation * (size - 1) - 1) % stride == 0
 
 
 def square(value: Any) -> int | None:
-    """The number of which an option is made on both axes, or None."""
+    """The value of an option if it is the same on both axes, or None."""
     values = set(value) if isinstance(value, (tuple, list)) else {value}
     number = values.pop() if len(values) == 1 else None
     return number if isinstance(number, int) else None
 
 
 def padding_of(module: Any) -> int | None:
-    """Padding of a convolution on every side, or None when the sides differ."""
+    """Padding of a convolution, or None if the sides differ."""
     if module.padding == "valid":
         return 0
     if module.padding == "same":
@@ -286,9 +284,9 @@ def _pool_refusal(kernel: Any, stride: Any, padding: Any, dilation: Any) -> str 
                                    dilation)]  # fmt: skip
     if None in options:
         return "treats rows and columns differently: give one number for both"
-    if not samples_centred(*options):  # type: ignore[arg-type]
+    if not is_sampling_centred(*options):  # type: ignore[arg-type]
         return (
-            "its windows do not lie symmetrically on even sizes: take a kernel that is the stride, "
+            "its windows are not symmetric on even sizes: use a kernel equal to the stride, "
             "without padding"
         )
     return None
@@ -297,7 +295,7 @@ def _pool_refusal(kernel: Any, stride: Any, padding: Any, dilation: Any) -> str 
 def _pad_refusal(widths: Any) -> str | None:
     values = list(widths) if isinstance(widths, (tuple, list)) else [widths]
     if any(isinstance(value, fx.Node) for value in values):
-        return None  # computed from those of the image: measured later
+        return None  # computed from the image, see `_sizes`
     if len(values) > 4 or len(set(values)) > 1 or len(values) in (2, 3):
         return UNEVEN_PAD
     return None
@@ -306,9 +304,9 @@ def _pad_refusal(widths: Any) -> str | None:
 def _size_refusal(size: Any) -> str | None:
     sides = size if isinstance(size, (tuple, list)) else (size,)
     if all(isinstance(side, fx.Node) for side in sides):
-        return None  # computed from those of the image: measured later
+        return None  # computed from the image, see `_sizes`
     if len(set(sides)) > 1:
-        return SHAPE_OF_ITS_OWN
+        return FIXED_SHAPE
     return None
 
 
@@ -326,8 +324,8 @@ def _sampling_refusal(mode: Any, size: Any, factor: Any) -> str | None:
     sides = size if isinstance(size, (tuple, list)) else (size,)
     if any(isinstance(side, int) for side in sides):
         return (
-            "takes pixels off centre of all images but those whose sides divide the size: use a "
-            "whole factor, or mode 'bilinear'"
+            "samples pixels off centre unless the sides of the image divide the size: use an "
+            "integer factor, or mode 'bilinear'"
         )
     return None
 
@@ -337,33 +335,36 @@ def _unknown(node: fx.Node, module: nn.Module | None) -> str:
     if node.op == "get_attr":
         return (
             "is a tensor per channel or pixel, such as a positional encoding, which does not "
-            "rotate with the image: leave it out, or make it a single number"
+            "rotate with the image: remove it, or use a single number"
         )
     if isinstance(module, nn.Linear) or name == "linear":
-        return "weighs pixels or channels one by one: use a 1 x 1 convolution"
+        return "has a weight for every pixel or channel: use a 1 x 1 convolution"
     if isinstance(module, (nn.Flatten, nn.ChannelShuffle)) or name in _MOVES:
         return (
-            "moves channels or pixels, which would mix orientations: keep (B, C, H, W), or between "
-            "permute(0, 2, 3, 1) and its inverse use LayerNorm, Linear, pointwise functions alone"
+            "moves channels or pixels, which would mix orientations: keep (B, C, H, W), or use "
+            "only LayerNorm, Linear and pointwise functions between permute(0, 2, 3, 1) and its "
+            "inverse"
         )
     if isinstance(module, (nn.PixelShuffle, nn.PixelUnshuffle)) or name in SHUFFLES:
         return SHUFFLED
-    if name in _CUTS and _cuts_pixels(node):
-        return f"cuts rows and columns, not alike on all sides: {_CROP}"
+    if name in _CUTS and _is_spatial_cut(node):
+        return f"crops rows and columns asymmetrically: {_CROP}"
     if name in _CUTS:
-        return "cuts channels, perhaps within a field: use a convolution for each part"
+        return "splits channels, possibly within a field: use a convolution for each part"
     if name in {"mean", "amax", "amin"}:
         return "removes axes: reduce the channels or both spatial axes with keepdim=True"
     if name in _POINTWISE_NAMES | _SAMPLER_NAMES:
-        return "takes a second feature map, which may be another kind: give it a number or a dtype"
+        return (
+            "takes a second feature map, possibly of another representation: give a number or dtype"
+        )
     return (
         "is not known to be equivariant: use convolutions, their norms, pointwise functions, "
         "pooling, upsampling, sums and concatenations"
     )
 
 
-def _cuts_pixels(node: fx.Node) -> bool:
-    """Whether an operation takes a part of the rows or columns, and no channels apart."""
+def _is_spatial_cut(node: fx.Node) -> bool:
+    """Whether an operation selects rows or columns, and no channels."""
     name = name_of(node)
     if name == "getitem":
         return _spatial_index(node) is not None

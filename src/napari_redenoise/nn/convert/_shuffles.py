@@ -1,9 +1,9 @@
-"""Convolutions beside pixel shuffles: transposed and strided ones.
+"""Conversion of convolutions next to pixel shuffles to transposed and strided ones.
 
-A convolution of k x k pixels whose channels become r x r pixels is a transposed convolution of
-stride r with kernel k r, and one behind the reverse is a strided convolution: the same functions,
-written in a form that has an equivariant counterpart (W. Shi et al., "Is the deconvolution layer
-the same as a convolutional layer?", 2016).
+A k x k convolution followed by a pixel shuffle of factor r is a transposed convolution with stride
+r and kernel k r. A convolution after the inverse shuffle is a strided convolution. Both have an
+equivariant counterpart (W. Shi et al., "Is the deconvolution layer the same as a convolutional
+layer?", 2016).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from napari_redenoise.nn.convert._graph import sole_user
+from napari_redenoise.nn.convert._graph import is_only_caller
 from napari_redenoise.nn.convert._roles import (
     POINTWISE,
     SHUFFLES,
@@ -25,7 +25,7 @@ from napari_redenoise.nn.convert._roles import (
 
 
 def merge_shuffles(traced: fx.GraphModule) -> None:
-    """Merge every pixel shuffle with the plain convolution beside it, where there is one."""
+    """Merge every pixel shuffle with the plain convolution next to it, if any."""
     for node in list(traced.graph.nodes):
         up, factor = _shuffle(traced, node)
         if factor is None:
@@ -42,7 +42,7 @@ def merge_shuffles(traced: fx.GraphModule) -> None:
 
 
 def _shuffle(traced: fx.GraphModule, node: fx.Node) -> tuple[bool, int | None]:
-    """Whether a node makes pixels of channels, and by which factor; None of other nodes."""
+    """Whether a node moves channels to pixels, and its factor; None for other nodes."""
     factor: Any = None
     up = False
     if node.op == "call_module":
@@ -56,7 +56,7 @@ def _shuffle(traced: fx.GraphModule, node: fx.Node) -> tuple[bool, int | None]:
 
 
 def _convolution_before(traced: fx.GraphModule, node: fx.Node) -> fx.Node | None:
-    """The layer whose result alone reaches a shuffle, through pointwise functions or none."""
+    """The layer before a shuffle, with only pointwise functions between them."""
     while len(node.users) == 1:
         if node.op == "call_module":
             layer = traced.get_submodule(str(node.target))
@@ -71,11 +71,11 @@ def _convolution_before(traced: fx.GraphModule, node: fx.Node) -> fx.Node | None
 def _merged(
     traced: fx.GraphModule, node: fx.Node | None, up: bool, factor: int
 ) -> nn.Module | None:
-    """Convolution that does what one and a shuffle do, without weights, if there is one."""
-    if node is None or node.op != "call_module" or not sole_user(traced, node):
+    """An uninitialised convolution that replaces another one and a shuffle, or None."""
+    if node is None or node.op != "call_module" or not is_only_caller(traced, node):
         return None
     layer: Any = traced.get_submodule(str(node.target))
-    # Weights that are computed from others make another type of it, or have hooks.
+    # Computed weights change the type of the layer, or add hooks.
     if type(layer) is not nn.Conv2d or layer._forward_pre_hooks or layer.groups != 1:
         return None
     numbers = (layer.kernel_size, layer.stride, layer.dilation)
@@ -95,15 +95,15 @@ def _merged(
 
 def _strided(layer: nn.Conv2d, factor: int, kernel: int, stride: int, padding: int) -> nn.Module:
     channels = (layer.in_channels // factor**2, layer.out_channels)
-    return _unset(layer, nn.Conv2d, *channels, kernel, stride, padding)
+    return _uninitialised(layer, nn.Conv2d, *channels, kernel, stride, padding)
 
 
 def _transposed(layer: nn.Conv2d, factor: int, kernel: int, padding: int) -> nn.Module:
     channels = (layer.in_channels, layer.out_channels // factor**2)
-    return _unset(layer, nn.ConvTranspose2d, *channels, kernel, factor, padding)
+    return _uninitialised(layer, nn.ConvTranspose2d, *channels, kernel, factor, padding)
 
 
-def _unset(layer: nn.Conv2d, form: type[nn.Module], *numbers: int) -> nn.Module:
+def _uninitialised(layer: nn.Conv2d, form: type[nn.Module], *numbers: int) -> nn.Module:
     options = {"device": layer.weight.device, "dtype": layer.weight.dtype}
     made: nn.Module = nn.utils.skip_init(form, *numbers, bias=layer.bias is not None, **options)
     return made.train(layer.training)

@@ -1,4 +1,4 @@
-"""Sizes that a network computes from those of its image, measured on images without pixels."""
+"""Checks of sizes that a network computes from the image, on meta tensors."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, fx
 
 from napari_redenoise.nn.convert._roles import (
+    FIXED_SHAPE,
     NEAREST,
     OF_ONE_SIDE,
     OFF_CENTRE,
-    SHAPE_OF_ITS_OWN,
     SIZED_NAMES,
     UNEVEN_PAD,
     UNKNOWN_SIZE,
@@ -23,12 +23,12 @@ from napari_redenoise.nn.convert._roles import (
 )
 
 SIDES = (1920, 2688)
-"""Multiples of 128, a total stride few networks exceed; neither is a multiple of the other."""
+"""Multiples of 128, which few total strides exceed; neither is a multiple of the other."""
 
 
 @dataclass(frozen=True)
 class _Call:
-    """Arguments of an operation, and the size of its feature map before and after it."""
+    """Arguments of an operation, and the size of its feature map before and after."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -37,18 +37,22 @@ class _Call:
     after: tuple[int, int]
 
 
-def refused_sizes(
+def size_refusals(
     traced: fx.GraphModule, inputs: dict[fx.Node, Tensor], numbers: set[fx.Node]
 ) -> dict[fx.Node, str]:
-    """Operations with computed sizes that are not exact, each with a reason and a remedy.
+    """Reason and remedy for every operation with computed sizes that are not exact.
 
     Parameters
     ----------
     traced : GraphModule
     inputs : dict
-        An example of every input, whose sides do not matter.
+        An example of every input; its sides do not matter.
     numbers : set
-        What is computed from sizes, and no feature map.
+        Nodes computed from sizes, without feature maps.
+
+    Returns
+    -------
+    dict
     """
     computed = [
         node
@@ -68,7 +72,7 @@ def _images(inputs: dict[fx.Node, Tensor], sides: tuple[int, int]) -> list[Tenso
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a network and keeps the calls that make a feature map, by name."""
+    """Runs a network and records by name the calls that return a feature map."""
 
     def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__(traced)
@@ -96,7 +100,7 @@ def _run(traced: fx.GraphModule, images: list[Tensor]) -> dict[str, _Call]:
         with torch.no_grad():
             recorder.run(*images)
     except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError):
-        pass  # a network made for images of one size: what was seen before is kept
+        pass  # A network for images of one size: keep the calls recorded so far.
     return recorder.seen
 
 
@@ -104,25 +108,25 @@ def _reason(node: fx.Node, upright: _Call | None, rotated: _Call | None) -> str 
     if upright is None or rotated is None:
         return UNKNOWN_SIZE
     name = name_of(node)
-    if name == "pad" and not (_pads_evenly(upright) and _pads_evenly(rotated)):
+    if name == "pad" and not (_is_even_padding(upright) and _is_even_padding(rotated)):
         return UNEVEN_PAD
     if name not in SIZED_NAMES:
         return None if upright.numbers == rotated.numbers else OF_ONE_SIDE
     by_factor = name in UPSAMPLINGS and argument(upright, 1, "size") is None
     if not by_factor and upright.after != rotated.after[::-1]:
-        return SHAPE_OF_ITS_OWN
+        return FIXED_SHAPE
     nearest = name in UPSAMPLINGS and argument(upright, 3, "mode", "nearest") in NEAREST
-    if nearest and not (_is_whole(upright) and _is_whole(rotated)):
+    if nearest and not (_is_integer_factor(upright) and _is_integer_factor(rotated)):
         return OFF_CENTRE
     return None
 
 
-def _pads_evenly(call: _Call) -> bool:
+def _is_even_padding(call: _Call) -> bool:
     widths = argument(call, 1, "pad")
     return len(widths) == 4 and widths[0] == widths[1] and widths[2] == widths[3]
 
 
-def _is_whole(call: _Call) -> bool:
-    """Whether both sides become longer by one whole factor."""
+def _is_integer_factor(call: _Call) -> bool:
+    """Whether both sides grow by the same integer factor."""
     (rows, columns), (high, wide) = call.before, call.after
     return high % rows == 0 and wide % columns == 0 and high // rows == wide // columns

@@ -1,4 +1,4 @@
-"""A traced copy of a network, or what stands in the way of one, in words."""
+"""A traced copy of a network, or the reasons why it cannot be traced."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ from torch.fx.proxy import TraceError
 
 from napari_redenoise.errors import ConversionError
 
-NORMALISED = (
-    "has weights that are computed from others, as weight normalisation does: remove that first"
-)
+NORMALISED = "has computed weights, for example by weight normalisation: remove that first"
 
 
 def traced_copy(module: nn.Module) -> fx.GraphModule:
-    """Copy a network and trace the copy; arguments with default values keep these.
+    """Copy a network and trace the copy; arguments keep their default values.
+
+    Parameters
+    ----------
+    module : Module
+
+    Returns
+    -------
+    GraphModule
 
     Raises
     ------
     ConversionError
-        When it cannot be copied or traced.
+        When the network cannot be copied or traced.
     """
     _refuse_computed_weights(module)
     tracer = _Tracer()
@@ -38,7 +44,7 @@ def traced_copy(module: nn.Module) -> fx.GraphModule:
 
 
 class _Tracer(fx.Tracer):
-    """Traces a network called with what it must be given, so that branches on options are taken."""
+    """Traces a network with its required arguments, so that branches on options are resolved."""
 
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
@@ -55,7 +61,7 @@ class _Tracer(fx.Tracer):
 
 
 def _required(forward: Callable[..., Any]) -> list[str]:
-    """Names of the first argument, which is the image, and of others without default values."""
+    """Names of the first argument, the image, and of others without default values."""
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     known = list(inspect.signature(forward).parameters.values())[1:]
     known = [parameter for parameter in known if parameter.kind not in variable]
@@ -68,14 +74,14 @@ def _required(forward: Callable[..., Any]) -> list[str]:
 
 def _untraceable(module: nn.Module, error: Exception) -> str:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    remedy = "let what it does not depend on values or sizes of the image"
+    remedy = "remove branches that depend on values or sizes of the image"
     if others := _required(type(module).forward)[1:]:
         remedy += f", and give default values to all inputs but the image ({', '.join(others)})"
     return f"forward ({type(module).__name__}) cannot be traced ({reason}): {remedy}"
 
 
 def _refuse_computed_weights(module: nn.Module) -> None:
-    """Name the layers with tensors that carry a gradient to others, of which torch has no copy."""
+    """Refuse layers with computed tensors, which torch cannot copy."""
     problems = tuple(
         f"{name or 'the network'} ({type(part).__name__}) {NORMALISED}"
         for name, part in module.named_modules()

@@ -1,1 +1,1 @@
-"""Groups, filters as Fourier series, and the layers made of them."""
+"""Groups, Fourier-series filters, and equivariant layers."""

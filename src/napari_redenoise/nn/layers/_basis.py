@@ -21,26 +21,31 @@ _UNDAMPED_VARIATION = 0.04
 
 
 def fourier_atoms(kernel_size: int, group: Group) -> npt.NDArray[np.float64]:
-    """Evaluate the windowed cosines and sines on the grid turned by every element.
+    """Evaluate the windowed cosines and sines on the grid rotated by every element.
+
+    Parameters
+    ----------
+    kernel_size : int
+    group : Group
 
     Returns
     -------
     array of shape (len(group), kernel_size, kernel_size, atoms), float64
-        ``2 * kernel_size**2`` atoms; of size 1 a constant, of size 2 see `_ring_atoms`.
+        ``2 * kernel_size**2`` atoms; size 1 gives a constant, for size 2 see `_ring_atoms`.
 
     Raises
     ------
     ConfigError
-        When the kernel has no pixels.
+        When ``kernel_size`` is below 1.
 
     Notes
     -----
-    Kernels of even size have no centre pixel: their grid is centred between four pixels, and
-    quarter turns and mirrors map it onto itself as they do an odd one.
+    Kernels of even size have no centre pixel: their grid is centred between four pixels. Rotations
+    by 90 degrees and flips map it onto itself.
     """
     p = kernel_size
     if p < 1:
-        raise ConfigError(f"a kernel of {p} pixels is none: give 1, 2, 3, ...")
+        raise ConfigError(f"a kernel of {p} pixels does not exist: give 1, 2, 3, ...")
     axis = np.linspace(-1.0, 1.0, p) if p > 1 else np.zeros(1)
     x, y = np.meshgrid(axis, axis)
     window = np.exp(-np.maximum(x**2 + y**2 - 1, 0) / (0.2 if p > 4 else 2.0))
@@ -55,17 +60,16 @@ def fourier_atoms(kernel_size: int, group: Group) -> npt.NDArray[np.float64]:
 
 
 def _ring_atoms(xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Angular waves on the one ring that the four pixels of a 2 x 2 kernel are.
+    """Angular waves on the ring of the four pixels of a 2 x 2 kernel.
 
-    The plane waves of that size have half a period between opposite pixels, and turned by 45
-    degrees they lose two thirds of their energy. The constant and the first angular wave turn
-    exactly by any angle; the second one, whose zeros may meet all four pixels, is left to the
-    damping. Amplitudes differ so that the decomposition cannot mix waves of equal energy.
+    Plane waves of this size lose two thirds of their energy when rotated by 45 degrees. The
+    constant and the first angular wave rotate exactly by any angle. The second wave may vanish on
+    all four pixels and is damped. Different amplitudes keep the decomposition from mixing waves.
 
     Parameters
     ----------
     xy : array of shape (elements, 2, 2, 2)
-        Turned coordinates, x before y.
+        Rotated coordinates, x before y.
     """
     angle = np.arctan2(xy[:, 1], xy[:, 0])
     waves = [np.ones_like(angle)]
@@ -76,14 +80,18 @@ def _ring_atoms(xy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def damping(basis: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Weight per basis function, 1 where it rotates well on the grid and small where not.
+    """Weight per basis function: 1 if it rotates well on the grid, small if not.
 
-    ``1 / max(cv, 0.04) / 25`` with ``cv`` the variation over the group of a function's sum and
-    energy.
+    ``1 / max(cv, 0.04) / 25``, where ``cv`` is the variation over the group of a function's sum
+    and energy.
 
     Parameters
     ----------
     basis : array of shape (len(group), kernel_size, kernel_size, functions)
+
+    Returns
+    -------
+    array of shape (functions,)
     """
     pixels = basis.shape[1] * basis.shape[2]
     squared_sum = basis.sum((1, 2)) ** 2
@@ -97,15 +105,20 @@ def damping(basis: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def filter_basis(
     kernel_size: int, group: Group
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Orthogonal filter basis of a group, with the damping already multiplied in.
+    """Orthogonal filter basis of a group, multiplied by its damping.
 
-    The decomposition is unique only up to a rotation inside equal singular values, so
-    coefficients learned with one basis mean nothing with another: store the basis beside them.
+    The decomposition is unique only up to a rotation within equal singular values. Coefficients
+    depend on the basis, so it must be stored with them.
+
+    Parameters
+    ----------
+    kernel_size : int
+    group : Group
 
     Returns
     -------
     basis : array of shape (len(group), kernel_size, kernel_size, functions), float64, read-only
-        Every function as seen by every group element.
+        Every function under every group element.
     damping : array of shape (functions,)
     """
     atoms = fourier_atoms(kernel_size, group)
@@ -120,7 +133,7 @@ def filter_basis(
 
 
 def _make_exact(basis: npt.NDArray[np.float64], group: Group) -> npt.NDArray[np.float64]:
-    """Derive grid-preserving elements by turning pixels, so equivariance holds to the last bit."""
+    """Derive grid-preserving elements by permuting pixels, which makes equivariance exact."""
     exact = np.empty_like(basis)
     done = np.zeros(len(group), dtype=bool)
     for seed in range(len(group)):
@@ -136,7 +149,7 @@ def _make_exact(basis: npt.NDArray[np.float64], group: Group) -> npt.NDArray[np.
 def act_on_pixels(
     pixels: npt.NDArray[np.float64], group: Group, element: int
 ) -> npt.NDArray[np.float64]:
-    """Apply an exact element to the first two axes of an array."""
-    if group.mirrored(element):
+    """Apply a grid-preserving element to the first two axes of an array."""
+    if group.is_reflection(element):
         pixels = np.flip(pixels, 1)
     return np.rot90(pixels, group.quarter_turns(element), (0, 1))

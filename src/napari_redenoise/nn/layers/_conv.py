@@ -3,9 +3,9 @@
 Convention
 ----------
 A *regular* feature map has shape (B, fields * len(group), H, W), orientation fastest. A *trivial*
-one is an ordinary (B, channels, H, W). One bias per field, so orientations share it.
+one has shape (B, channels, H, W). The orientations of a field share one bias.
 
-All forms take the same parameters:
+All layers have the same parameters:
 
 group : Group
 in_fields, out_fields : int
@@ -13,23 +13,23 @@ in_fields, out_fields : int
 kernel_size : int, default 3
     Odd or even; 1 is a 1 x 1 convolution.
 generator : torch.Generator, optional
-    Draws the initial weights; default torch's own.
+    For the initial weights; default that of torch.
 stride, dilation : int, default 1
 padding : int, optional
     On each side; default ``dilation * (kernel_size - 1) // 2``.
 groups : int, default 1
-    Blocks of fields that do not see each other; as many as fields make it depthwise.
+    Independent groups of fields; as many as there are fields for a depthwise convolution.
 bias : bool, default True
 padding_mode : str, default "zeros"
     Or ``"reflect"``, ``"replicate"``, ``"circular"``, as in torch.
 
-Which sizes are exact
----------------------
-Turning the image by 90 degrees must turn the positions at which a strided filter is read. They
-lie symmetrically only where ``size + 2 * padding - dilation * (kernel_size - 1) - 1`` is a multiple
-of the stride. With stride 2 that holds for even kernels (2, 4, ...) and ``padding=0`` or the
-default on every even size, and for odd kernels with the default padding on odd sizes only. With
-stride 1, and in the transposed forms, every size is exact.
+Exact sizes
+-----------
+A rotation of the image by 90 degrees must map the sampling positions of a strided filter onto
+themselves. This holds if ``size + 2 * padding - dilation * (kernel_size - 1) - 1`` is a multiple of
+the stride. With stride 2 even kernels (2, 4, ...) with ``padding=0`` or the default are
+exact on even sizes. Odd kernels with the default padding are exact on odd sizes only. With stride
+1, and in transposed convolutions, every size is exact.
 
 References
 ----------
@@ -48,9 +48,9 @@ from napari_redenoise.nn.layers._group import Group, Representation
 
 
 class LiftingConv2d(FourierConv2d):
-    """Trivial to regular: output orientation g uses the filter turned by g.
+    """Trivial to regular: output orientation g uses the filter rotated by g.
 
-    Input (B, in_fields, H, W), output (B, out_fields * len(group), H', W'), H' and W' as of
+    Input (B, in_fields, H, W), output (B, out_fields * len(group), H', W'), with H' and W' as in
     `torch.nn.Conv2d`. Parameters and exact sizes: see the head of this module.
     """
 
@@ -59,10 +59,10 @@ class LiftingConv2d(FourierConv2d):
 
 
 class GroupConv2d(FourierConv2d):
-    """Regular to regular: orientation g sees h through filter g^-1 h, turned by g.
+    """Regular to regular: orientation g sees h through filter g^-1 h, rotated by g.
 
     Input (B, in_fields * len(group), H, W), output (B, out_fields * len(group), H', W'), H' and
-    W' as of `torch.nn.Conv2d`. Parameters and exact sizes: see the head of this module.
+    W' as in `torch.nn.Conv2d`. Parameters and exact sizes: see the head of this module.
     """
 
     inputs: ClassVar[Representation] = "regular"
@@ -70,9 +70,9 @@ class GroupConv2d(FourierConv2d):
 
 
 class ProjectionConv2d(FourierConv2d):
-    """Regular to trivial: orientation h is seen through the filter turned by h, and summed.
+    """Regular to trivial: a sum over orientations h, with the filter rotated by h.
 
-    Input (B, in_fields * len(group), H, W), output (B, out_fields, H', W'), H' and W' as of
+    Input (B, in_fields * len(group), H, W), output (B, out_fields, H', W'), H' and W' as in
     `torch.nn.Conv2d`. Parameters and exact sizes: see the head of this module.
     """
 
@@ -84,7 +84,7 @@ class LiftingConvTranspose2d(FourierConvTranspose2d):
     """`LiftingConv2d` as a transposed convolution; exact on every size.
 
     Output sizes are those of `torch.nn.ConvTranspose2d` without output padding, which would add
-    pixels on one side only: to double a size take kernel 2 or 4 with stride 2.
+    pixels on one side only. Kernel 2 or 4 with stride 2 doubles a size.
     """
 
     inputs: ClassVar[Representation] = "trivial"
@@ -106,7 +106,19 @@ class ProjectionConvTranspose2d(FourierConvTranspose2d):
 
 
 def lift(x: Tensor, group: Group) -> Tensor:
-    """Turn trivial channels into fields that look alike in every orientation."""
+    """Repeat trivial channels for every orientation.
+
+    Parameters
+    ----------
+    x : Tensor
+        Of shape (B, channels, H, W).
+    group : Group
+
+    Returns
+    -------
+    Tensor
+        Of shape (B, channels * len(group), H, W).
+    """
     return x.repeat_interleave(len(group), dim=1)
 
 

@@ -1,8 +1,8 @@
 """Layers that act on whole fields: pooling over orientations, norms, dropout, slopes, factors.
 
-Whatever treats all orientations of a field alike is equivariant. Layers that act on each channel
-and pixel alone (ReLU, ...), or on each channel alone (spatial pooling), need no form of their own.
-Regular feature maps are (B, fields * len(group), H, W), orientation fastest.
+A layer that treats all orientations of a field alike is equivariant. Pointwise layers (ReLU, ...)
+and spatial pooling need no counterpart. Regular feature maps are (B, fields * len(group), H, W),
+orientation fastest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from napari_redenoise.nn.layers._group import Group
 
 
 class GroupPool(nn.Module):
-    """Regular to trivial: the largest orientation of every field, or their mean.
+    """Regular to trivial: maximum or mean over the orientations of every field.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class GroupPool(nn.Module):
     def __init__(self, group: Group, mode: Literal["max", "mean"] = "max") -> None:
         super().__init__()
         if mode not in ("max", "mean"):
-            raise ConfigError(f"pooling {mode!r} is unknown: give 'max' or 'mean'")
+            raise ConfigError(f"the pooling mode {mode!r} is unknown: give 'max' or 'mean'")
         self.group, self.mode = group, mode
 
     def forward(self, x: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class GroupPool(nn.Module):
 
 
 class FieldBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation with statistics and affine shared by the orientations of a field.
+    """Batch normalisation with statistics and parameters shared by the orientations of a field.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class FieldBatchNorm2d(nn.BatchNorm2d):
 
 
 class FieldGroupNorm(nn.Module):
-    """Normalisation of every sample over blocks of whole fields, one affine per field.
+    """Normalisation of every sample over groups of whole fields, with parameters per field.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class FieldGroupNorm(nn.Module):
     Raises
     ------
     ConfigError
-        When the fields cannot be cut into that many blocks.
+        When ``num_groups`` does not divide ``fields``.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class FieldGroupNorm(nn.Module):
         super().__init__()
         if num_groups < 1 or fields % num_groups:
             raise ConfigError(
-                f"{fields} fields cannot be cut into {num_groups} groups: give a divisor"
+                f"{fields} fields cannot be divided into {num_groups} groups: give a divisor"
             )
         self.group, self.num_groups, self.fields, self.eps = group, num_groups, fields, eps
         self.weight = nn.Parameter(torch.ones(fields)) if affine else None
@@ -130,15 +130,15 @@ class FieldInstanceNorm2d(FieldGroupNorm):
 
 
 class FieldDropout2d(nn.Module):
-    """In training, drops whole fields, all orientations together, and scales up the others.
+    """Dropout of whole fields with all their orientations.
 
     Parameters
     ----------
     group : Group
     p : float
-        Probability of a field to be dropped.
+        Probability that a field is dropped.
     generator : torch.Generator, optional
-        Draws what is dropped, on the device of the generator; default torch's own.
+        Default that of torch.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class FieldDropout2d(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= p <= 1:
-            raise ConfigError(f"a probability of {p} is none: give one between 0 and 1")
+            raise ConfigError(f"the probability {p} is out of range: give one from 0 to 1")
         self.group, self.p, self.generator = group, p, generator
 
     def forward(self, x: Tensor) -> Tensor:
@@ -170,7 +170,7 @@ class FieldPReLU(nn.Module):
     group : Group
     fields : int
     init : float
-        Slope at the start.
+        Initial slope.
     """
 
     def __init__(self, group: Group, fields: int, init: float = 0.25) -> None:
@@ -186,16 +186,16 @@ class FieldPReLU(nn.Module):
 
 
 class FieldAffine(nn.Module):
-    """Learned factor, and offset if wanted, per field.
+    """Learned factor and optional offset per field.
 
     Parameters
     ----------
     group : Group
     fields : int
     init : float
-        Factor at the start; offsets start at zero.
+        Initial factor; initial offsets are zero.
     bias : bool
-        Whether to learn an offset, too.
+        Whether to learn an offset.
     """
 
     def __init__(self, group: Group, fields: int, init: float = 1.0, bias: bool = False) -> None:
@@ -215,5 +215,5 @@ class FieldAffine(nn.Module):
 
 
 def per_orientation(values: Tensor | None, group: Group) -> Tensor | None:
-    """One value per field as one per plain channel."""
+    """Repeat one value per field for every plain channel."""
     return None if values is None else values.repeat_interleave(len(group))

@@ -1,4 +1,4 @@
-"""What all Fourier-series convolutions share: coefficients, basis, bias, filters."""
+"""Base classes of Fourier-series convolutions: coefficients, basis, bias, filters."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch.nn import functional
 
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.nn.layers._basis import filter_basis
+from napari_redenoise.nn.layers._correlation_gain import correlation_gain
 from napari_redenoise.nn.layers._group import Group, Representation
-from napari_redenoise.nn.layers._initial import correlation_gain
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class FourierConv2d(nn.Module):
-    """Convolution between two representations; the forms are in `_conv` and `_transposed`.
+    """Convolution between two representations, see `_conv` for the subclasses.
 
-    The basis is a buffer and travels in the ``state_dict``: see `filter_basis`.
+    The basis is a buffer and part of the ``state_dict``, see `filter_basis`.
     """
 
     inputs: ClassVar[Representation]
@@ -84,14 +84,14 @@ class FourierConv2d(nn.Module):
     ) -> None:
         """Draw coefficients so that ``Var(output) = gain**2 * E[input**2]``; biases are zero.
 
-        With the default gain a ReLU network keeps its variance through depth (He et al. 2015).
-        The energy of the damped basis takes the place of the number of taps, and coefficients
-        are damped once more, so that functions which turn badly on the grid start small. The
-        input is thought to be a feature map inside such a network: see `correlation_gain`.
+        The default gain keeps the variance through the depth of a ReLU network (He et al. 2015).
+        The energy of the damped basis replaces the number of taps. Coefficients are damped again,
+        so that functions that rotate badly on the grid start small. The input is assumed to be a
+        feature map inside such a network, see `correlation_gain`.
         """
         with torch.no_grad():
             energy = (self.damping**2 * (self.basis**2).sum(2).mean(0)).sum()
-            std = gain / torch.sqrt(self.in_channels / self.groups * energy * self._passed())
+            std = gain / torch.sqrt(self.in_channels / self.groups * energy * self._moment_gain())
             self.weight.normal_(generator=generator).mul_(self.damping * std)
             if self.bias is not None:
                 self.bias.zero_()
@@ -142,13 +142,13 @@ class FourierConv2d(nn.Module):
             f"kernel_size={self.kernel_size}, {numbers} weights" + "".join(changed)
         )
 
-    def _passed(self) -> float:
-        """Second moment of the output over what the energy of the filters promises."""
+    def _moment_gain(self) -> float:
+        """Ratio of the second moment of the output to that for uncorrelated input."""
         return correlation_gain(self.kernel_size, self.group)
 
 
 class FourierConvTranspose2d(FourierConv2d):
-    """The same filters in a transposed convolution."""
+    """Transposed convolution with the same filters."""
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.conv_transpose2d(
@@ -168,16 +168,16 @@ class FourierConvTranspose2d(FourierConv2d):
         shape = (self.groups, self.out_channels // self.groups, -1, k, k)
         return self.filters().reshape(shape).transpose(1, 2).flatten(0, 1)
 
-    def _passed(self) -> float:
-        # An output pixel meets one tap in stride^2, which lie apart.
+    def _moment_gain(self) -> float:
+        # An output pixel uses one tap in stride^2, at distant input pixels.
         return 1 / self.stride**2
 
 
 def _check(in_fields: int, out_fields: int, groups: int, padding_mode: str) -> None:
     if in_fields % groups or out_fields % groups:
         raise ConfigError(
-            f"{in_fields} -> {out_fields} fields cannot be cut into {groups} groups: give a "
+            f"{in_fields} -> {out_fields} fields cannot be divided into {groups} groups: give a "
             "number that divides both"
         )
     if padding_mode not in PADDING_MODES:
-        raise ConfigError(f"padding {padding_mode!r} is unknown: give one of {PADDING_MODES}")
+        raise ConfigError(f"padding mode {padding_mode!r} is unknown: give one of {PADDING_MODES}")

@@ -17,16 +17,16 @@ from torch.nn import functional
 
 from napari_redenoise.config import NetworkConfig
 from napari_redenoise.nn.layers._group import parse_group
-from napari_redenoise.nn.layers._pad import pad_to_multiple
+from napari_redenoise.nn.layers._padding import pad_to_multiple
 from napari_redenoise.nn.networks._reference import ReferenceLayers, reset_small_network, reset_unet
 from napari_redenoise.nn.networks._unet import EquivariantLayers, StandardLayers, UNet
 
 
 class Prediction(NamedTuple):
-    """What a network says of an image; all of shape (B, channels, H, W), the mask (B, 1, H, W).
+    """The outputs of a network, of shape (B, channels, H, W); the mask is (B, 1, H, W).
 
-    ``mask`` is in 0..1: 1 where the standard branch decides, 0 where the equivariant one does.
-    A network of a single branch has only ``denoised``.
+    ``mask`` is from 0 to 1: 1 selects the standard branch, 0 the equivariant one. A network with a
+    single branch has only ``denoised``.
     """
 
     denoised: Tensor
@@ -44,20 +44,20 @@ class AdaReNet(nn.Module):
     Parameters
     ----------
     standard_branch, equivariant_branch : UNet
-        Both with the same channels and stride.
+        With the same channels and stride.
     channels : int
         Channels of the image.
     inputs : int, optional
         Channels of the input, where these are more than those of the image.
     generator : torch.Generator, optional
-        Draws the initial weights of the two small networks; default torch's own.
+        For the initial weights of the two small networks; default that of torch.
     reference : bool
-        As in the published code: the correction network ends in a ReLU and starts at random.
+        As in the published code: the correction network ends in a ReLU and has random weights.
 
     Notes
     -----
-    The correction network has no final ReLU, with which it could only add light, and starts at
-    zero, so that training begins from the plain fusion.
+    The correction network has no final ReLU, which would only allow positive corrections. It starts
+    at zero, so training begins with the fused image.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class AdaReNet(nn.Module):
 
 
 class SingleBranch(nn.Module):
-    """One U-Net alone, with the interface of `AdaReNet`."""
+    """A single U-Net with the interface of `AdaReNet`."""
 
     def __init__(self, branch: UNet, inputs: int = 1) -> None:
         super().__init__()
@@ -125,14 +125,19 @@ def build_network(
     generator: torch.Generator | None = None,
     dtype: torch.dtype | None = None,
 ) -> DenoisingNetwork:
-    """Make a network with fresh weights, drawn from a generator (default torch's own).
+    """Build a network with random weights.
 
     Parameters
     ----------
     config : NetworkConfig
     generator : torch.Generator, optional
+        Default that of torch.
     dtype : torch.dtype, optional
-        Of the weights; default torch's.
+        Of the weights; default that of torch.
+
+    Returns
+    -------
+    AdaReNet or SingleBranch
     """
     return _build(config, generator).to(dtype or torch.get_default_dtype())
 
@@ -171,7 +176,7 @@ def _build(config: NetworkConfig, generator: torch.Generator | None) -> Denoisin
 
 
 def _small_network(layers: StandardLayers, *widths: int) -> nn.Sequential:
-    """Ordinary 3x3 convolutions with ReLU between them."""
+    """Standard 3 x 3 convolutions with ReLU between them."""
     network = nn.Sequential()
     for inputs, outputs in itertools.pairwise(widths[:-1]):
         network.extend([layers.inner(inputs, outputs), nn.ReLU(inplace=True)])

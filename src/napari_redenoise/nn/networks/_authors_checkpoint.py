@@ -1,7 +1,7 @@
-"""Checkpoints of the authors' published code, read into the reference variant.
+"""Checkpoints of the authors' published code, loaded into the reference variant.
 
-Their ``state_dict`` depends on the mode: in evaluation mode the equivariant layers also hold the
-``filter`` and the ``bias`` that they have computed. Both kinds are read.
+Their ``state_dict`` depends on the mode: in evaluation mode the equivariant layers also hold their
+computed ``filter`` and ``bias``. Both modes are supported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEVELS = 5
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PARALLEL = "module."
 _REMEDY = "choose a checkpoint of the published AdaReNet, or of one of its two U-Nets"
-# Cached filters differ from recomputed ones by rounding, in half precision at most by this.
+# Largest rounding difference between cached and recomputed filters, in half precision.
 _CACHE_TOLERANCE = 1e-2
 
 
@@ -32,21 +32,21 @@ def load_authors_checkpoint(checkpoint: Mapping[str, object]) -> DenoisingNetwor
     Parameters
     ----------
     checkpoint : mapping
-        A ``state_dict`` of their AdaReNet, ordinary U-Net or equivariant U-Net, saved in training
-        or in evaluation mode, from ``DataParallel`` or not, or a mapping that holds one under
+        A ``state_dict`` of their AdaReNet, standard U-Net or equivariant U-Net, saved in training
+        or evaluation mode, with or without ``DataParallel``. Or a mapping that holds one under
         ``state_dict``, ``model_state_dict`` or ``model``.
 
     Returns
     -------
     AdaReNet or SingleBranch
         On the CPU, float32, in evaluation mode. For sizes that are multiples of 32 its outputs
-        are those of the published code. Others are padded by reflection on all sides, where
-        theirs pads at the bottom and on the right, and to a square.
+        equal those of the published code. Other sizes are padded by reflection on all sides. The
+        published code pads at the bottom and on the right, to a square.
 
     Raises
     ------
     ModelFileError
-        Naming the first key that is missing, unexpected, or of another shape.
+        When a key is missing, unexpected, or of another shape; names the first one.
 
     See Also
     --------
@@ -61,11 +61,11 @@ def load_authors_checkpoint(checkpoint: Mapping[str, object]) -> DenoisingNetwor
         if isinstance(module, FourierConv2d):
             _fill_fourier(module, remaining, theirs)
         else:
-            _fill_ordinary(module, remaining, theirs)
+            _fill_standard(module, remaining, theirs)
     if remaining:
         raise ModelFileError(
-            f"the checkpoint holds {next(iter(remaining))}, which the published network does not "
-            f"have: {_REMEDY}"
+            f"the checkpoint holds {next(iter(remaining))}, which the published network lacks: "
+            f"{_REMEDY}"
         )
     return network.eval()
 
@@ -78,23 +78,27 @@ def authors_config(checkpoint: Mapping[str, object]) -> NetworkConfig:
     checkpoint : mapping
         As in `load_authors_checkpoint`.
 
+    Returns
+    -------
+    NetworkConfig
+
     Raises
     ------
     ModelFileError
-        When it is not such a checkpoint.
+        When it is not a checkpoint of the published code.
     """
     return _infer_config(_state_dict(checkpoint))
 
 
 def _state_dict(checkpoint: Mapping[str, object]) -> dict[str, Tensor]:
-    """Tensors by their plain names: unwrapped, and without the prefix of ``DataParallel``."""
+    """Unwrapped tensors by name, without the prefix of ``DataParallel``."""
     for name in _WRAPPERS:
         inner = checkpoint.get(name)
         if isinstance(inner, Mapping):
             return _state_dict(inner)
     tensors = {str(name): value for name, value in checkpoint.items() if isinstance(value, Tensor)}
     if not tensors or len(tensors) < len(checkpoint):
-        raise ModelFileError(f"the checkpoint is not a state_dict, names with tensors: {_REMEDY}")
+        raise ModelFileError(f"the checkpoint is not a state_dict of tensors: {_REMEDY}")
     if all(name.startswith(_PARALLEL) for name in tensors):
         tensors = {name.removeprefix(_PARALLEL): value for name, value in tensors.items()}
     return tensors
@@ -151,7 +155,7 @@ def _shape(tensors: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ..
 
 
 def _layout(kind: NetworkKind) -> Iterator[tuple[str, str]]:
-    """Every convolution of the published network: its name there and here."""
+    """Yield the name of every convolution in the published network and here."""
     if kind != "adarenet":
         yield from _unet_layout("", "branch.")
         return
@@ -164,7 +168,7 @@ def _layout(kind: NetworkKind) -> Iterator[tuple[str, str]]:
 
 
 def _unet_layout(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
-    """Blocks 1 to 5, the bottom 6, the decoder 7 to 10, and 11 at full size."""
+    """Blocks 1 to 5 are the encoder, 6 the bottom, 7 to 10 the decoder, 11 the full-size tail."""
     for level in range(LEVELS):
         yield f"{theirs}_block{level + 1}.0", f"{ours}encoder.{level}.0"
         if level == 0:
@@ -192,7 +196,7 @@ def _take(remaining: dict[str, Tensor], name: str, expected: tuple[int, ...]) ->
 
 
 @torch.no_grad()
-def _fill_ordinary(module: nn.Module, remaining: dict[str, Tensor], name: str) -> None:
+def _fill_standard(module: nn.Module, remaining: dict[str, Tensor], name: str) -> None:
     for part, value in module.named_parameters():
         value.copy_(_take(remaining, f"{name}.{part}", tuple(value.shape)))
 
@@ -207,7 +211,7 @@ def _fill_fourier(module: FourierConv2d, remaining: dict[str, Tensor], name: str
     basis = _take(remaining, f"{name}.Basis", (k, k, orders, functions))
     # (k, k, |G|, functions) -> (|G|, functions, k*k)
     module.basis.copy_(basis.permute(2, 3, 0, 1).flatten(2))
-    # Their functions have length 1 before the damping, which is multiplied in.
+    # Their functions have norm 1 before the multiplication by the damping.
     module.damping.copy_(module.basis.square().sum((0, 2)).sqrt())
     _check_cached(module.filters(), remaining, f"{name}.filter")
     bias = module.expanded_bias()
@@ -216,12 +220,12 @@ def _fill_fourier(module: FourierConv2d, remaining: dict[str, Tensor], name: str
 
 
 def _check_cached(computed: Tensor, remaining: dict[str, Tensor], name: str) -> None:
-    """Drop what evaluation mode has stored, once it is known to say the same as the weights."""
+    """Remove a cached tensor after a comparison with the computed one."""
     if name not in remaining:
         return
     cached = _take(remaining, name, tuple(computed.shape))
     if not (cached - computed).norm() <= _CACHE_TOLERANCE * computed.norm():
         raise ModelFileError(
-            f"{name} of the checkpoint does not follow from the weights beside it: save the "
-            "checkpoint again, in training mode"
+            f"{name} of the checkpoint does not match its weights: save the checkpoint again, in "
+            "training mode"
         )

@@ -1,4 +1,4 @@
-"""Receptive fields, from the configuration alone."""
+"""Stride and receptive field of a network configuration."""
 
 from __future__ import annotations
 
@@ -6,15 +6,34 @@ from napari_redenoise.config import NetworkConfig
 
 
 def total_stride(config: NetworkConfig) -> int:
-    """Pixels by which an input must be shifted for the output to shift with it."""
+    """Total stride of a network: the smallest shift of the input that shifts the output.
+
+    Parameters
+    ----------
+    config : NetworkConfig
+
+    Returns
+    -------
+    int
+        Pixels.
+    """
     return int(2**config.levels)
 
 
 def receptive_radius(config: NetworkConfig) -> int:
-    """Largest distance in pixels at which an input pixel can still change an output pixel.
+    """Upper bound of the distance at which an input pixel affects an output pixel.
 
-    An upper bound: convolutions count in the pixels of their level, a pooling window reaches one
-    pixel of its level further, and the mask and correction networks are counted where present.
+    Convolutions reach in pixels of their level, and a pooling window one pixel of its level
+    further. The correction network counts if present.
+
+    Parameters
+    ----------
+    config : NetworkConfig
+
+    Returns
+    -------
+    int
+        Pixels.
     """
     reach = config.kernel_size // 2
     levels = config.levels

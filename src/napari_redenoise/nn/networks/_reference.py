@@ -1,7 +1,6 @@
-"""What the authors' published network does differently: its wiring and its initial weights.
+"""The authors' published network: differences in its architecture and initial weights.
 
-Facts were taken from the published code of the paper below, and are held by tests against its
-outputs; docs/published-code.md has the differences in numbers.
+Tests compare them with outputs of the published code; see docs/published-code.md for numbers.
 
 References
 ----------
@@ -28,18 +27,18 @@ _INITIAL_SCALE = 0.4
 class ReferenceLayers(EquivariantLayers):
     """The layers of the published equivariant U-Net, which is not equivariant.
 
-    Its last block takes the orientations of the feature maps for trivial channels, beside the
-    image, and lifts them once more: a rotation of the image, which permutes orientations, then
-    changes more than the orientation of the result.
+    Its last block treats the orientations of the feature maps as trivial channels and lifts them
+    again, together with the image. A rotation of the image permutes orientations, so it changes
+    more than the orientation of the result.
     """
 
     def beside_image(self, fields: int, channels: int, out_fields: int) -> nn.Module:
-        """Lifting convolution of every orientation and of the image as trivial channels."""
+        """Lifting convolution of all orientations and the image as trivial channels."""
         inputs = fields * len(self.group) + channels
         return LiftingConv2d(self.group, inputs, out_fields, self.kernel_size, self.generator)
 
     def lift(self, image: Tensor) -> Tensor:
-        """Image as it is."""
+        """The unchanged image."""
         return image
 
 
@@ -47,16 +46,16 @@ class ReferenceLayers(EquivariantLayers):
 def reset_unet(unet: nn.Module, generator: torch.Generator | None = None) -> None:
     """Draw the weights of a U-Net as the published code does; biases are zero.
 
-    Ordinary convolutions, the last one too, follow He et al. 2015 for ReLU. Fourier coefficients
-    are uniform in ``+- 0.4 sqrt(6 / (inputs * functions))``, times the damping; orientations of
-    the input are not counted among the inputs.
+    Standard convolutions, including the last one, follow He et al. 2015 for ReLU. Fourier
+    coefficients are uniform in ``+- 0.4 sqrt(6 / (inputs * functions))``, times the damping. The
+    inputs do not include orientations.
 
     Parameters
     ----------
     unet : Module
         Changed in place.
     generator : torch.Generator, optional
-        Default torch's own.
+        Default that of torch.
     """
     for module in unet.modules():
         if isinstance(module, FourierConv2d):
@@ -73,14 +72,14 @@ def reset_unet(unet: nn.Module, generator: torch.Generator | None = None) -> Non
 
 @torch.no_grad()
 def reset_small_network(network: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Draw weights and biases uniform in ``+- 1 / sqrt(fan_in)``, which is torch's default.
+    """Draw weights and biases uniformly in ``+- 1 / sqrt(fan_in)``, the default of torch.
 
     Parameters
     ----------
     network : Module
         Changed in place: the mask network or the correction network.
     generator : torch.Generator, optional
-        Default torch's own.
+        Default that of torch.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

@@ -1,10 +1,10 @@
-"""One U-Net builder, two kinds of convolution: ordinary and rotation-equivariant.
+"""U-Nets with standard or rotation-equivariant convolutions.
 
 References
 ----------
-J. Lehtinen et al., "Noise2Noise", ICML 2018 (the shape of the network).
+J. Lehtinen et al., "Noise2Noise", ICML 2018 (the architecture).
 H. Liu, J. Fu, Q. Xie, D. Meng, "Rotation-Equivariant Self-Supervised Method in Image Denoising",
-CVPR 2025 (its equivariant form).
+CVPR 2025 (the equivariant version).
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from torch.nn import functional
 
 from napari_redenoise.nn.layers._conv import GroupConv2d, LiftingConv2d, ProjectionConv2d, lift
 from napari_redenoise.nn.layers._group import Group
-from napari_redenoise.nn.layers._pad import pad_to_multiple
+from napari_redenoise.nn.layers._padding import pad_to_multiple
 
 _TAIL = (64, 32)
 
 
-class _Undrawn(nn.Conv2d):
-    """Without weights of its own, which it would draw from the global generator.
+class _UninitialisedConv2d(nn.Conv2d):
+    """A convolution that does not draw weights from the global generator.
 
-    As `torch.nn.utils.skip_init` makes it, which loads half a second of torch for that.
+    `torch.nn.utils.skip_init` does the same, but needs half a second to import.
     """
 
     def reset_parameters(self) -> None:
-        """Leave them as they are."""
+        """Keep the parameters uninitialised."""
 
 
 @dataclass(frozen=True)
 class StandardLayers:
-    """Ordinary convolutions: every channel is trivial.
+    """Standard convolutions: every channel is trivial.
 
-    ``generator`` draws the initial weights; default torch's own.
+    ``generator`` draws the initial weights; default that of torch.
     """
 
     kernel_size: int = 3
     generator: torch.Generator | None = None
 
     def width(self, channels: int) -> int:
-        """Fields for a nominal number of channels: here the channels themselves."""
+        """Number of fields for a nominal number of channels: the same."""
         return channels
 
     def first(self, channels: int, fields: int) -> nn.Module:
@@ -56,21 +56,23 @@ class StandardLayers:
         return self._conv(in_fields, out_fields, "relu")
 
     def beside_image(self, fields: int, channels: int, out_fields: int) -> nn.Module:
-        """Convolution of feature maps concatenated with what `lift` makes of the image."""
+        """Convolution of feature maps concatenated with the lifted image."""
         return self.inner(fields + channels, out_fields)
 
     def last(self, fields: int, channels: int) -> nn.Module:
-        """Convolution to the image, initialised for no non-linearity."""
+        """Convolution to the image, initialised for a linear output."""
         return self._conv(fields, channels, "linear")
 
     def lift(self, image: Tensor) -> Tensor:
-        """Image as feature maps."""
+        """The image as feature maps."""
         return image
 
     def _conv(
         self, inputs: int, outputs: int, nonlinearity: Literal["relu", "linear"]
     ) -> nn.Conv2d:
-        conv: nn.Conv2d = _Undrawn(inputs, outputs, self.kernel_size, padding=self.kernel_size // 2)
+        conv: nn.Conv2d = _UninitialisedConv2d(
+            inputs, outputs, self.kernel_size, padding=self.kernel_size // 2
+        )
         conv.__class__ = nn.Conv2d
         nn.init.kaiming_normal_(conv.weight, nonlinearity=nonlinearity, generator=self.generator)
         if conv.bias is not None:
@@ -82,7 +84,7 @@ class StandardLayers:
 class EquivariantLayers:
     """Fourier-series convolutions of one group; widths count plain channels.
 
-    ``generator`` draws the initial weights; default torch's own.
+    ``generator`` draws the initial weights; default that of torch.
     """
 
     group: Group
@@ -90,7 +92,7 @@ class EquivariantLayers:
     generator: torch.Generator | None = None
 
     def width(self, channels: int) -> int:
-        """Fields for a nominal number of channels, at least one."""
+        """Number of fields for a nominal number of channels, at least one."""
         return max(1, round(channels / len(self.group)))
 
     def first(self, channels: int, fields: int) -> nn.Module:
@@ -102,28 +104,28 @@ class EquivariantLayers:
         return GroupConv2d(self.group, in_fields, out_fields, self.kernel_size, self.generator)
 
     def beside_image(self, fields: int, channels: int, out_fields: int) -> nn.Module:
-        """Group convolution of feature maps concatenated with what `lift` makes of the image."""
+        """Group convolution of feature maps concatenated with the lifted image."""
         return self.inner(fields + channels, out_fields)
 
     def last(self, fields: int, channels: int) -> nn.Module:
-        """Projection to the image, initialised for no non-linearity."""
+        """Projection to the image, initialised for a linear output."""
         conv = ProjectionConv2d(self.group, fields, channels, self.kernel_size, self.generator)
         conv.reset_parameters(1.0, self.generator)
         return conv
 
     def lift(self, image: Tensor) -> Tensor:
-        """Image as fields that look alike in every orientation."""
+        """The image repeated for every orientation."""
         return lift(image, self.group)
 
 
 class UNet(nn.Module):
-    """Encoder with max-pooling, decoder with nearest upsampling, skips by concatenation.
+    """U-Net with max-pooling, nearest upsampling and skips by concatenation.
 
     Parameters
     ----------
     layers : StandardLayers or EquivariantLayers
     channels : int
-        Channels of the image, in and out.
+        Channels of input and output.
     levels : int
         Number of poolings; the total stride is ``2**levels``.
     encoder_width, decoder_width : int
@@ -131,8 +133,8 @@ class UNet(nn.Module):
     inputs : int, optional
         Channels of the input, where these are more than those of the image.
 
-    Input and output are (B, channels, H, W) of any size: sizes that are not multiples of the
-    stride are padded symmetrically by reflection and cropped again.
+    Input and output are (B, channels, H, W) of any size. Sizes that are not multiples of the stride
+    are padded symmetrically by reflection, and the result is cropped.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""The warm start: what the shipped weights were trained on, and how."""
+"""Pretraining on synthetic noise over clean scenes."""
 
-from napari_redenoise.recipes.pretraining._cameras import Camera, camera, shoot
+from napari_redenoise.recipes.pretraining._cameras import Camera, draw_camera, record_scenes
 from napari_redenoise.recipes.pretraining._photographs import LICENCES
 from napari_redenoise.recipes.pretraining._recipe import SIDE
-from napari_redenoise.recipes.pretraining._scenes import STRUCTURES, scene
+from napari_redenoise.recipes.pretraining._scenes import STRUCTURES, draw_scene
 from napari_redenoise.recipes.pretraining._training import Pretraining, Recipe
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "Camera",
     "Pretraining",
     "Recipe",
-    "camera",
-    "scene",
-    "shoot",
+    "draw_camera",
+    "draw_scene",
+    "record_scenes",
 ]

@@ -1,9 +1,8 @@
-"""What cameras do to light: the noise that the warm start has seen.
+"""Simulated cameras: the noise of the pretraining.
 
-Every camera is drawn at random: photons per pixel from 2 to 300 at the brightest, in some up to
-30,000, Poisson noise, in some the excess noise of an electron multiplier, read noise, and in some
-of them noise of rows or columns, noise smeared over neighbours, hot pixels, few grey levels,
-clipping at both ends.
+Every camera is drawn at random. It has Poisson noise, from 2 to 300 photons per pixel at the
+brightest, in some cameras up to 30,000, and read noise. Some cameras add excess noise of an
+electron multiplier, line offsets, correlated noise, hot pixels, coarse grey levels, or clipping.
 """
 
 from __future__ import annotations
@@ -18,43 +17,43 @@ from torch import Tensor
 
 FEWEST_PHOTONS, MOST_PHOTONS = 2.0, 300.0
 BRIGHT, BRIGHTEST_PHOTONS = 0.15, 30_000.0
-"""Share of the cameras that see more photons, and how many at most.
+"""Share of the cameras with more photons, and the largest number of photons.
 
-A network that has never seen them takes fine structure in a picture with hardly any noise for it.
+Without them a network mistakes fine structure for noise in images with little noise.
 """
 
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera, in units of photons.
+    """A camera, in units of photons.
 
     Attributes
     ----------
     photons : float
-        Expected at light 1.
+        Expected photons at intensity 1.
     background : float
-        Expected everywhere, beside the light.
-    excess : bool
-        Whether an electron multiplier doubles the variance of the photons.
+        Expected photons of the background.
+    has_excess_noise : bool
+        Whether an electron multiplier doubles the variance of the photon noise.
     read_noise : float
         Standard deviation of Gaussian noise.
     uneven : float
-        Deviation of the logarithm of the read noise between pixels, as sCMOS cameras have it.
+        Standard deviation of the logarithm of the read noise between pixels, as in sCMOS cameras.
     rows, columns : float
-        Standard deviation of an offset that a row, or a column, has in common.
+        Standard deviation of row and column offsets.
     smear : tuple of float
-        Share of the noise that a pixel takes over from either neighbour along y and along x.
+        Weight of the noise of either neighbour along y and along x, which correlates the noise.
     hot : float
-        Share of pixels with much extra light.
+        Share of hot pixels.
     step : float
-        Grey levels are multiples of it; 0 for none.
+        Step between grey levels; 0 for none.
     clipped : tuple of float
-        Share of the pixels that is clipped at the dark and at the bright end.
+        Shares of pixels clipped at the dark and at the bright end.
     """
 
     photons: float
     background: float = 0.0
-    excess: bool = False
+    has_excess_noise: bool = False
     read_noise: float = 0.0
     uneven: float = 0.0
     rows: float = 0.0
@@ -66,22 +65,26 @@ class Camera:
 
 
 class Shots(NamedTuple):
-    """Pictures with noise, and what they are on average, (B, H, W) float32, in photons."""
+    """Noisy images and their expected values, (B, H, W) float32, in photons."""
 
     noisy: Tensor
     expected: Tensor
 
 
-def shoot(cameras: Sequence[Camera], light: Tensor, generator: torch.Generator) -> Shots:
-    """Take a picture of every scene with the camera of its number.
+def record_scenes(cameras: Sequence[Camera], light: Tensor, generator: torch.Generator) -> Shots:
+    """Record every scene with the camera of the same index.
 
     Parameters
     ----------
     cameras : sequence of Camera
     light : Tensor
-        Scenes (B, H, W), not negative.
+        Non-negative scenes (B, H, W).
     generator : torch.Generator
-        On the device of the light.
+        On the device of the scenes.
+
+    Returns
+    -------
+    Shots
     """
 
     def each(values: Sequence[float]) -> Tensor:
@@ -93,15 +96,15 @@ def shoot(cameras: Sequence[Camera], light: Tensor, generator: torch.Generator) 
     height, width = light.shape[1:]
     expected = each([c.photons for c in cameras]) * light + each([c.background for c in cameras])
     seen = torch.poisson(expected, generator)
-    multiplied = [number for number, camera in enumerate(cameras) if camera.excess]
+    multiplied = [number for number, camera in enumerate(cameras) if camera.has_excess_noise]
     if multiplied:
-        # The multiplier's output of k electrons is gamma distributed (Hirsch et al. 2013).
+        # The output for k electrons is gamma distributed (Hirsch et al. 2013).
         electrons = seen[multiplied]
         output = torch._standard_gamma(electrons.clamp(min=1e-9), generator)
         seen[multiplied] = torch.where(electrons > 0, output, 0.0)
     read_noise = each([c.read_noise for c in cameras])
     uneven = each([c.uneven for c in cameras])
-    # Divided by its root mean square, so that the variance stays on average.
+    # Divided by its root mean square, which keeps the mean variance.
     spread = torch.exp(uneven * normal(height, width) - uneven**2)
     seen += read_noise * spread * normal(height, width)
     seen += each([c.rows for c in cameras]) * normal(height, 1)
@@ -110,7 +113,7 @@ def shoot(cameras: Sequence[Camera], light: Tensor, generator: torch.Generator) 
     for axis in (0, 1):
         share = each([c.smear[axis] for c in cameras])
         shared = noise.roll(1, 1 + axis) + noise.roll(-1, 1 + axis)
-        # Of the same variance.
+        # Keeps the variance.
         noise = (noise + share * shared) / torch.sqrt(1 + 2 * share**2)
     seen = expected + noise
     hot = each([c.hot for c in cameras])
@@ -125,10 +128,9 @@ def shoot(cameras: Sequence[Camera], light: Tensor, generator: torch.Generator) 
 
 
 def _clipped(seen: Tensor, expected: Tensor, cameras: Sequence[Camera]) -> Shots:
-    """Pictures between the grey levels that leave the shares of their cameras outside.
+    """Clip the shares of pixels of every camera at both ends, and the expected values with them.
 
-    What is expected of a camera that clips is not beyond its ends: taught to guess how bright a
-    saturated place is, a network lost 3 dB on pictures with 1 % of such pixels.
+    A network that learns to guess saturated values loses 3 dB on images with 1 % of such pixels.
     """
     ordered = seen.flatten(1).sort(1).values
     last = ordered.shape[1] - 1
@@ -142,8 +144,17 @@ def _clipped(seen: Tensor, expected: Tensor, cameras: Sequence[Camera]) -> Shots
     return Shots(torch.clamp(seen, low, high), expected)
 
 
-def camera(rng: np.random.Generator) -> Camera:
-    """Draw a camera: most have white noise, every flaw occurs in some."""
+def draw_camera(rng: np.random.Generator) -> Camera:
+    """Draw a camera: most have white noise, some have one or more flaws.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    Camera
+    """
 
     def sometimes(share: float, low: float, high: float) -> float:
         return float(rng.uniform(low, high)) if rng.random() < share else 0.0
@@ -152,22 +163,22 @@ def camera(rng: np.random.Generator) -> Camera:
     if rng.random() < BRIGHT:
         photons = float(np.exp(rng.uniform(np.log(MOST_PHOTONS), np.log(BRIGHTEST_PHOTONS))))
     background = photons * sometimes(0.7, 0.0, 1.0)
-    # Deviation of the noise at half of the light, to which the flaws are compared.
-    deviation = float(np.sqrt(0.5 * photons + background))
-    read_noise = deviation * sometimes(0.6, 0.0, 1.5)
-    deviation = float(np.hypot(deviation, read_noise))
+    # Noise standard deviation at intensity 0.5; flaws are relative to it.
+    sigma = float(np.sqrt(0.5 * photons + background))
+    read_noise = sigma * sometimes(0.6, 0.0, 1.5)
+    sigma = float(np.hypot(sigma, read_noise))
     smeared = rng.choice(("no", "x", "y", "both"), p=(0.8, 0.1, 0.03, 0.07))
     share = float(rng.uniform(0.05, 0.6))
     return Camera(
         photons=photons,
         background=background,
-        excess=bool(rng.random() < 0.2),
+        has_excess_noise=bool(rng.random() < 0.2),
         read_noise=read_noise,
         uneven=sometimes(0.3, 0.0, 0.7),
-        rows=deviation * sometimes(0.06, 0.05, 0.6),
-        columns=deviation * sometimes(0.06, 0.05, 0.6),
+        rows=sigma * sometimes(0.06, 0.05, 0.6),
+        columns=sigma * sometimes(0.06, 0.05, 0.6),
         smear=(share * (smeared in ("y", "both")), share * (smeared in ("x", "both"))),
         hot=sometimes(0.05, 0.0, 2e-3),
-        step=deviation * sometimes(0.25, 0.05, 1.5),
+        step=sigma * sometimes(0.25, 0.05, 1.5),
         clipped=(sometimes(0.2, 0.0, 0.01), sometimes(0.25, 0.0, 0.02)),
     )

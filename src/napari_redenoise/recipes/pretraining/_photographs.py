@@ -1,8 +1,7 @@
-"""Pictures inside the scikit-image wheel whose licence allows training on them.
+"""Photographs of scikit-image whose licence allows training.
 
-Their statements were read one by one in ``skimage.data`` (version 0.26): CC0 or public domain. Left
-out is what says nothing, or only that no restriction is known, what shows a test pattern, and what
-is smaller than a scene.
+All are CC0 or in the public domain, according to ``skimage.data`` (version 0.26). Photographs
+without a clear licence, test patterns, and photographs smaller than a scene are excluded.
 """
 
 from __future__ import annotations
@@ -34,19 +33,19 @@ LICENCES = {
 
 
 @cache
-def planes() -> tuple[npt.NDArray[np.float32], ...]:
-    """Every picture as grey planes in 0..1; colours are planes of their own."""
+def photograph_planes() -> tuple[npt.NDArray[np.float32], ...]:
+    """All photographs as grey planes from 0 to 1, one per colour."""
     found = []
     for name in LICENCES:
-        picture = skimage.io.imread(str(files("skimage") / "data" / name)) / 255.0
-        channels = picture[..., None] if picture.ndim == 2 else picture[..., :3]
+        photograph = skimage.io.imread(str(files("skimage") / "data" / name)) / 255.0
+        channels = photograph[..., None] if photograph.ndim == 2 else photograph[..., :3]
         found += [np.asarray(plane, np.float32) for plane in np.moveaxis(channels, -1, 0)]
     return tuple(found)
 
 
-def picture(side: int, rng: np.random.Generator) -> Scene:
-    """A part of a picture, binned, with another gamma, slightly blurred, sometimes inverted."""
-    plane = planes()[int(rng.integers(len(planes())))]
+def crop_photograph(side: int, rng: np.random.Generator) -> Scene:
+    """Crop a photograph at random; bin and blur it, change its gamma, and invert some."""
+    plane = photograph_planes()[int(rng.integers(len(photograph_planes())))]
     binning = int(min(rng.integers(1, 4), min(plane.shape) // side))
     binning = max(binning, 1)
     height, width = (min(side * binning, size) for size in plane.shape)

@@ -1,4 +1,4 @@
-"""The recipe of the warm start: batches of noisy patches with their clean targets, and the loss."""
+"""The recipe of the pretraining: batches of noisy patches with clean targets, and the loss."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from torch import Tensor
 from napari_redenoise.config import TrainingConfig
 from napari_redenoise.nn import Prediction
 from napari_redenoise.objectives import Sample
-from napari_redenoise.recipes.pretraining._cameras import Camera, camera, shoot
+from napari_redenoise.recipes.pretraining._cameras import Camera, draw_camera, record_scenes
 from napari_redenoise.recipes.pretraining._sequences import sequences
 
 SIDE = 192
-"""Side of a scene; the mean and deviation of its whole noisy picture normalise the patch."""
+"""Pixels; side of a scene, whose noisy image determines the normalisation of its patch."""
 
 _FLOOR = 0.02
-"""Share of the noise's variance below which it is not worth removing more of it."""
+"""Remaining share of the noise variance below which the loss hardly decreases."""
 
 
-def one_batch(
+def make_batch(
     lights: Tensor, rng: np.random.Generator, *, batch_size: int, patch: int, flips: bool = True
 ) -> Sample:
-    """Draw a batch: of every example one scene or two, a camera and one patch.
+    """Draw a batch; every example has one or two scenes, a camera and one patch.
 
-    Patches are normalised like a user's image.
+    Patches are normalised like an image of a user.
 
     Parameters
     ----------
@@ -33,29 +33,33 @@ def one_batch(
     rng : numpy.random.Generator
     batch_size, patch : int
     flips : bool
-        Whether patches are mirrored and turned.
+        Whether patches are flipped and rotated.
+
+    Returns
+    -------
+    Sample
     """
     generator = torch.Generator(lights.device).manual_seed(int(rng.integers(2**62)))
     light = _composed(lights, rng, batch_size)
-    noisy, clean = shoot([camera(rng) for _ in range(batch_size)], light, generator)
+    noisy, clean = record_scenes([draw_camera(rng) for _ in range(batch_size)], light, generator)
     std, mean = (value[:, None, None] for value in torch.std_mean(noisy, (1, 2)))
     std = std.clamp(min=1e-9)
-    # A user's image is larger, and a part of it often darker and of less contrast than the whole.
+    # An image of a user is larger, and a patch is often darker and of lower contrast.
     mean = mean + std * _each(rng.normal(0.0, 0.4, batch_size), light)
     unit = std * _each(np.exp(rng.normal(0.15, 0.5, batch_size)), light)
     window = tuple(_within(size, patch, rng) for size in light.shape[1:])
-    mirrored, quarters = flips and rng.random() < 0.5, int(rng.integers(4)) if flips else 0
+    is_flipped, quarters = flips and rng.random() < 0.5, int(rng.integers(4)) if flips else 0
 
-    def shown(image: Tensor) -> Tensor:
+    def normalised(image: Tensor) -> Tensor:
         image = ((image - mean) / unit)[:, None, window[0], window[1]]
-        image = image.flip(-1) if mirrored else image
+        image = image.flip(-1) if is_flipped else image
         return image.rot90(quarters, (-2, -1)).contiguous()
 
-    noisy, clean = shown(noisy), shown(clean)
+    noisy, clean = normalised(noisy), normalised(clean)
     return Sample(noisy, clean, torch.ones_like(noisy))
 
 
-def stack_batch(
+def make_stack_batch(
     lights: Tensor, rng: np.random.Generator, *, batch_size: int, patch: int, context: int
 ) -> Sample:
     """Draw a batch of frames or planes with their neighbours.
@@ -78,19 +82,19 @@ def stack_batch(
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     light = sequences(lights, rng, count=batch_size, patch=patch, reach=context)
     frames = light.shape[1]
-    cameras = [camera(rng) for _ in range(batch_size)]
+    cameras = [draw_camera(rng) for _ in range(batch_size)]
     repeated = [one for one in cameras for _ in range(frames)]
     noisy, clean = (
         part.unflatten(0, (batch_size, frames))
-        for part in shoot(repeated, light.flatten(0, 1), generator)
+        for part in record_scenes(repeated, light.flatten(0, 1), generator)
     )
     std, mean = _statistics(clean[:, context], cameras)
     mean = mean + std * _each(rng.normal(0.0, 0.4, batch_size), light)
     unit = std * _each(np.exp(rng.normal(0.15, 0.5, batch_size)), light)
     noisy, clean = (((part - mean[:, None]) / unit[:, None]) for part in (noisy, clean))
-    mirrored, quarters = rng.random() < 0.5, int(rng.integers(4))
+    is_flipped, quarters = rng.random() < 0.5, int(rng.integers(4))
     noisy, clean = (
-        (part.flip(-1) if mirrored else part).rot90(quarters, (-2, -1)) for part in (noisy, clean)
+        (part.flip(-1) if is_flipped else part).rot90(quarters, (-2, -1)) for part in (noisy, clean)
     )
     around = [number for number in range(frames) if number != context]
     there = torch.from_numpy(np.stack([_present(rng, context) for _ in range(batch_size)]))
@@ -122,17 +126,30 @@ def _statistics(clean: Tensor, cameras: list[Camera]) -> tuple[Tensor, Tensor]:
         return torch.tensor(values, dtype=torch.float32)[:, None, None]
 
     std, mean = (value[:, None, None] for value in torch.std_mean(clean, (1, 2)))
-    variance = each([1.0 + one.excess for one in cameras]) * mean.clamp(min=0)
+    variance = each([1.0 + one.has_excess_noise for one in cameras]) * mean.clamp(min=0)
     variance = variance + each([one.read_noise for one in cameras]) ** 2
     return (std**2 + variance).sqrt().clamp(min=1e-9), mean
 
 
-def gains(prediction: Prediction, sample: Sample, config: TrainingConfig) -> tuple[Tensor, Tensor]:
+def gain_loss(
+    prediction: Prediction, sample: Sample, config: TrainingConfig
+) -> tuple[Tensor, Tensor]:
     """Loss of the output, and the total with both branches.
 
-    The logarithm of the remaining squared error over that of the noise, averaged over patches:
-    that is, up to a factor, the mean gain in decibels, in which denoised images are compared. A
-    patch counts as much in whatever unit it is given, and however noisy it is.
+    The logarithm of the ratio of remaining squared error to noise variance, averaged over patches.
+    Up to a factor this is the mean gain in dB. It depends neither on the unit nor on the noise of a
+    patch.
+
+    Parameters
+    ----------
+    prediction : Prediction
+    sample : Sample
+    config : TrainingConfig
+
+    Returns
+    -------
+    output, total : Tensor
+        The first is detached.
     """
     noisy = sample.input[:, : sample.target.shape[1]]
     noise = ((noisy - sample.target) ** 2).mean((1, 2, 3)) + 1e-6
@@ -150,7 +167,7 @@ def gains(prediction: Prediction, sample: Sample, config: TrainingConfig) -> tup
 
 
 def _composed(lights: Tensor, rng: np.random.Generator, count: int) -> Tensor:
-    """Scenes (count, side, side), float32: some of two, some of another contrast."""
+    """Scenes (count, side, side), float32; some combine two, some change the contrast."""
     first, second = (rng.integers(len(lights), size=count) for _ in range(2))
     share = np.where(rng.random(count) < 0.25, rng.uniform(0.2, 0.8, count), 0.0)
     gamma = np.where(rng.random(count) < 0.4, np.exp(rng.normal(0, 0.3, count)), 1.0)
@@ -163,7 +180,7 @@ def _composed(lights: Tensor, rng: np.random.Generator, count: int) -> Tensor:
 
 
 def _each(values: np.ndarray, like: Tensor) -> Tensor:
-    """One number per example, to compute with (B, H, W)."""
+    """One number per example, for arithmetic with (B, H, W)."""
     return torch.from_numpy(values).to(like)[:, None, None]
 
 

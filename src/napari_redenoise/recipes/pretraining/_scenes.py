@@ -1,7 +1,7 @@
 """Procedural microscopy: clean scenes of filaments, puncta, organelles, membranes and others.
 
-A scene is a float32 picture (side, side) of light, not negative, brightest about 1. Everything is
-drawn from a `numpy.random.Generator`.
+A scene is a non-negative float32 image (side, side) with a maximum of about 1, drawn from a
+`numpy.random.Generator`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,24 @@ Scene = npt.NDArray[np.float32]
 Drawing = Callable[[int, np.random.Generator], npt.NDArray[np.float64]]
 
 
-def scene(side: int, rng: np.random.Generator) -> Scene:
-    """One to three kinds of structure on a smooth background, through a random optics."""
+def draw_scene(side: int, rng: np.random.Generator) -> Scene:
+    """Draw one to three kinds of structure on a smooth background, blurred by random optics.
+
+    Parameters
+    ----------
+    side : int
+        Pixels.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    array of shape (side, side), float32
+    """
     names = list(STRUCTURES)
     light: npt.NDArray[np.float64] = np.zeros((side, side))
     for _ in range(int(rng.choice((1, 2, 3), p=(0.5, 0.35, 0.15)))):
         drawn = STRUCTURES[names[int(rng.integers(len(names)))]](side, rng)
-        # By the brightest pixel a few bright spots leave the others dark, as they often are.
+        # Scaled by the maximum, a few bright spots leave the rest dark, as in real images.
         bright = drawn.max() if rng.random() < 0.5 else np.percentile(drawn, 99.5)
         light += rng.uniform(0.2, 1.0) * drawn / (bright if bright > 0 else max(drawn.max(), 1e-9))
     if rng.random() < 0.4:
@@ -39,9 +50,9 @@ def scene(side: int, rng: np.random.Generator) -> Scene:
 
 
 def through_optics(light: npt.NDArray[np.float64], rng: np.random.Generator) -> Scene:
-    """Blur with a random point-spread function: a sharp core, often with a halo out of focus.
+    """Blur with a random point-spread function: a sharp core, often with an out-of-focus halo.
 
-    One in five leaves details as fine as pixels: electron microscopes, binned cameras.
+    One in five keeps details of one pixel, as electron microscopes and binned cameras do.
     """
     width = float(np.exp(rng.uniform(np.log(0.5), np.log(3.0))))
     if rng.random() < 0.2:
@@ -68,7 +79,7 @@ def filaments(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def fibres(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Many nearly parallel lines, which the optics hardly resolves: stress fibres, muscle."""
+    """Many nearly parallel lines at the resolution limit: stress fibres, muscle."""
     count = int(np.exp(rng.uniform(np.log(60), np.log(600))))
     lengths = rng.integers(side // 8, 2 * side, count)
     bend = float(np.exp(rng.uniform(np.log(0.0005), np.log(0.01))))
@@ -79,15 +90,15 @@ def fibres(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def organelles(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Short thick worms, filled or hollow: mitochondria, bacteria, vesicles."""
+    """Short thick rods, filled or hollow: mitochondria, bacteria, vesicles."""
     count = int(np.exp(rng.uniform(np.log(10), np.log(400))))
     longest = int(np.exp(rng.uniform(np.log(3), np.log(50))))
     lengths = rng.integers(1, longest + 1, count)
     bend = float(np.exp(rng.uniform(np.log(0.005), np.log(0.1))))
-    light = _lines(side, rng, lengths, np.pi, bend, 0.3, clustered=rng.random() < 0.5)
+    light = _lines(side, rng, lengths, np.pi, bend, 0.3, is_clustered=rng.random() < 0.5)
     width = float(np.exp(rng.uniform(np.log(1.0), np.log(4.0))))
     light = ndimage.gaussian_filter(light, width) * width
-    # Saturating: as thick as wide, and no brighter where two points of a line meet.
+    # Saturates, so that crossing points of a line are not brighter.
     filled = 1 - np.exp(-light * rng.uniform(3, 12))
     if rng.random() < 0.4:
         return np.asarray(filled * np.exp(-light * rng.uniform(2, 10)))
@@ -150,7 +161,7 @@ def membranes(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def tissue(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Flat pieces of all sizes, one over the other, some with a dark rim: EM, tissue, edges."""
+    """Overlapping flat ellipses of all sizes, some with a dark rim: EM, tissue, edges."""
     light = np.full((side, side), rng.uniform(0, 1))
     smallest = rng.uniform(1.5, 4)
     radii = smallest * (1 - rng.uniform(0, 1, int(rng.integers(100, 800)))) ** -0.8
@@ -194,7 +205,7 @@ def neuropil(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def _organelle(grey: npt.NDArray[np.float64], rng: np.random.Generator) -> None:
-    """Draw a vesicle, a ring, or a mitochondrion, dark with stripes, over what is there."""
+    """Draw a vesicle, a ring, or a dark striped mitochondrion into an image."""
     side = len(grey)
     radius = float(np.exp(rng.uniform(np.log(1.5), np.log(16.0))))
     window, depth, along = _ellipse(side, radius, int(1.6 * radius) + 3, 0.45, rng)
@@ -210,9 +221,9 @@ def _organelle(grey: npt.NDArray[np.float64], rng: np.random.Generator) -> None:
 def _ellipse(
     side: int, radius: float, reach: int, flattest: float, rng: np.random.Generator
 ) -> tuple[tuple[slice, slice], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """A window around a random place; how far inside an ellipse its pixels are, and where along it.
+    """A random ellipse: its window, the depth of pixels inside it, and positions along its axis.
 
-    The ellipse is turned at random, and at most so flat.
+    Its orientation is random; ``flattest`` is the smallest ratio of its axes.
     """
     y, x = rng.uniform(0, side, 2)
     window = (
@@ -221,20 +232,20 @@ def _ellipse(
     )
     rows, columns = np.mgrid[window]
     dy, dx = rows - y, columns - x
-    turn, flat = rng.uniform(0, np.pi), rng.uniform(flattest, 1)
-    along = dy * np.sin(turn) + dx * np.cos(turn)
-    across = (dx * np.sin(turn) - dy * np.cos(turn)) / flat
+    angle, flat = rng.uniform(0, np.pi), rng.uniform(flattest, 1)
+    along = dy * np.sin(angle) + dx * np.cos(angle)
+    across = (dx * np.sin(angle) - dy * np.cos(angle)) / flat
     return window, radius - np.hypot(along, across), along
 
 
 def texture(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Noise with a power-law spectrum, cut off at random: cytoplasm, tissue, chromatin, fur."""
     rows, columns = np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side), indexing="ij")
-    turn = rng.uniform(0, np.pi)
+    angle = rng.uniform(0, np.pi)
     stretch = float(np.exp(rng.uniform(0, 1.8))) if rng.random() < 0.4 else 1.0
     frequency = np.hypot(
-        (rows * np.sin(turn) + columns * np.cos(turn)) * stretch,
-        (columns * np.sin(turn) - rows * np.cos(turn)) / stretch,
+        (rows * np.sin(angle) + columns * np.cos(angle)) * stretch,
+        (columns * np.sin(angle) - rows * np.cos(angle)) / stretch,
     )
     slope, finest = rng.uniform(0.8, 2.5), rng.uniform(0.05, 0.35)
     spectrum = (frequency + 1.0 / side) ** -slope * np.exp(-((frequency / finest) ** 2))
@@ -246,7 +257,7 @@ def texture(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def _cells(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """1 in blobs with soft rims, 0 between them."""
+    """Blobs of value 1 with soft edges on a background of 0."""
     values = _smooth(side, rng, rng.uniform(side / 10, side / 3))
     level = np.quantile(values, rng.uniform(0.2, 0.8))
     steepness = rng.uniform(10, 80)
@@ -261,22 +272,23 @@ def _lines(
     bend: float,
     unevenness: float,
     *,
-    clustered: bool = False,
+    is_clustered: bool = False,
 ) -> npt.NDArray[np.float64]:
-    """Bending lines of given lengths, one point per pixel of length.
+    """Curved lines of given lengths, one point per pixel of length.
 
-    ``spread`` is the deviation of their directions from a common one, which turns slowly over the
-    scene; ``bend`` that of the angle per pixel; ``unevenness`` that of the logarithm of brightness.
+    ``spread`` is the standard deviation of their directions about a common one, which changes
+    slowly over the scene. ``bend`` is that of the angle per pixel, ``unevenness`` that of the
+    logarithm of the intensity.
     """
     count, longest = len(lengths), int(lengths.max())
-    turns = ndimage.gaussian_filter1d(rng.normal(0, bend * 8, (count, longest)), 8, axis=1)
+    curvature = ndimage.gaussian_filter1d(rng.normal(0, bend * 8, (count, longest)), 8, axis=1)
     start = rng.uniform(-0.2, 1.2, (2, count)) * side
-    if clustered:
+    if is_clustered:
         centres = rng.uniform(0, side, (2, max(2, count // 30)))
         chosen = centres[:, rng.integers(centres.shape[1], size=count)]
         start = chosen + rng.normal(0, rng.uniform(8, 40), (2, count))
     main = rng.uniform(0, 2 * np.pi) + rng.normal(0, 0.5) * start[0] / side
-    angle = (main + rng.normal(0, spread, count))[:, None] + np.cumsum(turns, 1)
+    angle = (main + rng.normal(0, spread, count))[:, None] + np.cumsum(curvature, 1)
     places = start[:, :, None] + np.cumsum((np.sin(angle), np.cos(angle)), 2)
     there = np.arange(longest) < lengths[:, None]
     brightness = np.broadcast_to(rng.lognormal(0, unevenness, count)[:, None], there.shape)
@@ -298,7 +310,7 @@ def _splat(
     columns: npt.NDArray[np.float64],
     weight: float | npt.NDArray[np.float64],
 ) -> None:
-    """Add points between pixels to the four nearest, by bilinear shares."""
+    """Add points to their four nearest pixels, with bilinear weights."""
     side = len(light)
     weight = np.broadcast_to(weight, rows.shape)
     inside = (rows >= 0) & (rows < side - 1) & (columns >= 0) & (columns < side - 1)

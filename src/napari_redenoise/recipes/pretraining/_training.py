@@ -1,4 +1,4 @@
-"""Training of the warm start, resumable at any step."""
+"""Pretraining, resumable at any step."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import load_model, save_model
 from napari_redenoise.nn import DenoisingNetwork, SingleBranch
 from napari_redenoise.objectives import Sample
-from napari_redenoise.recipes._prefetch import ahead
-from napari_redenoise.recipes._state_file import load_state, save_state
-from napari_redenoise.recipes.pretraining._lights import Lights
+from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_checkpoint
+from napari_redenoise.recipes._prefetch import prefetch
+from napari_redenoise.recipes.pretraining._clean_scenes import CleanScenes
 from napari_redenoise.recipes.pretraining._photographs import LICENCES
-from napari_redenoise.recipes.pretraining._recipe import SIDE, gains, one_batch
+from napari_redenoise.recipes.pretraining._recipe import SIDE, gain_loss, make_batch
 from napari_redenoise.training import StepDone, start, train
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the weights follow from, beside the configuration.
+    """Settings of a pretraining besides the configuration.
 
     Attributes
     ----------
     scenes : int
-        Clean scenes at most; the training begins with `FIRST` of them.
+        Largest number of clean scenes; the training starts with `FIRST` of them.
     pictures : float
-        Share of them that are cut from pictures of scikit-image.
-    shown : int
-        How many examples are made for each new scene; it stays among the scenes drawn from.
-    kept : float
-        Share of the weights that the training began with in those that are written: a short
-        training on few examples mends one thing and wears off others.
+        Share of scenes that are crops of photographs of scikit-image.
+    examples_per_scene : int
+        Examples made per new scene; older scenes remain in use.
+    kept_share : float
+        Share of the initial weights in the written ones. A short training on few examples
+        improves some images and degrades others.
     flips : bool
-        Whether patches are mirrored and turned.
+        Whether patches are flipped and rotated.
     """
 
     scenes: int = 100_000
     pictures: float = 0.3
-    shown: int = 8
-    kept: float = 0.0
+    examples_per_scene: int = 8
+    kept_share: float = 0.0
     flips: bool = True
 
 
 FIRST = 512
-"""Scenes that are there before the first step."""
+"""Scenes drawn before the first step."""
 
 
 class Pretraining:
@@ -66,7 +66,7 @@ class Pretraining:
     Parameters
     ----------
     config : Config
-        Network and training; its objective is not used.
+        Its objective is not used.
     recipe : Recipe
     device : str, optional
     """
@@ -76,37 +76,41 @@ class Pretraining:
         self.config, self.recipe = config, recipe
         self.state = start(config, self.device)
         self._began_with: dict[str, Any] = {}
-        self._beginning: dict[str, Tensor] | None = None
+        self._initial_weights: dict[str, Tensor] | None = None
 
     def check(self) -> None:
-        """Refuse a recipe that cannot be followed.
+        """Check the recipe.
 
         Raises
         ------
         ConfigError
-            When a share of weights is to be kept and there are none.
+            When the recipe keeps a share of initial weights and there are none.
         """
-        if self.recipe.kept and self._beginning is None:
+        if self.recipe.kept_share and self._initial_weights is None:
             raise ConfigError(
-                "there is nothing to keep a share of: begin with a model of the same network, or "
-                "leave the share out"
+                "the recipe keeps a share of initial weights and has none: begin with a model "
+                "of the same network, or leave the share out"
             )
 
     @property
     def settings(self) -> str:
-        """What determines the weights, as JSON."""
+        """The settings that determine the weights, as JSON."""
         config = self.config.model_dump(mode="json")
-        # Noise is drawn on the device, and differs from that of another.
+        # Random numbers depend on the type of the device.
         where = {"device": self.device.type}
         return json.dumps({"config": config, **asdict(self.recipe), **self._began_with, **where})
 
     def begin_with(self, path: str | Path) -> None:
-        """Take weights of the same network, or of its equivariant branch, trained before.
+        """Start from a model of the same network, or of its equivariant branch.
+
+        Parameters
+        ----------
+        path : path
 
         Raises
         ------
         ConfigError
-            When the file holds neither.
+            When the file holds another network.
         """
         before, config, _, provenance, _ = load_model(path)
         wanted = self.config.network
@@ -125,7 +129,7 @@ class Pretraining:
                 "model that was pretrained with the same group"
             )
         if found == "network":
-            self._beginning = weights
+            self._initial_weights = weights
         for network in (self.state.network, self.state.average):
             part = network if found == "network" else getattr(network, "equivariant_branch", None)
             if part is not None:
@@ -134,17 +138,17 @@ class Pretraining:
         self._began_with = {"began_with": {"part": found, **past}}
 
     def resume(self, path: str | Path) -> None:
-        """Go on from a state that `save_state` wrote."""
-        load_state(path, self.state, self.settings)
+        """Resume from a checkpoint of `save_checkpoint`."""
+        load_checkpoint(path, self.state, self.settings)
 
-    def save_state(self, path: str | Path) -> Path:
-        """Write all that `resume` needs."""
-        return save_state(path, self.state, self.settings)
+    def save_checkpoint(self, path: str | Path) -> Path:
+        """Write a checkpoint for `resume`."""
+        return save_checkpoint(path, self.state, self.settings)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the averaged network as a model file, with recipe and licences in its header.
 
-        Weights are stored in half precision: it has to fit into the package.
+        Half precision keeps the file small enough for the package.
         """
         channels = self.config.network.channels
         unit = Normalisation((0.0,) * channels, (1.0,) * channels)
@@ -159,32 +163,34 @@ class Pretraining:
         )
 
     def _result(self) -> DenoisingNetwork:
-        """The averaged network, with the share of the beginning that is kept."""
-        if self._beginning is None or not self.recipe.kept:
+        """The averaged network, mixed with the kept share of the initial weights."""
+        if self._initial_weights is None or not self.recipe.kept_share:
             return self.state.average
         network = copy.deepcopy(self.state.average)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
-                parameter.lerp_(self._beginning[name].to(parameter), self.recipe.kept)
+                parameter.lerp_(self._initial_weights[name].to(parameter), self.recipe.kept_share)
         return network
 
     def events(self) -> Iterator[StepDone]:
-        """Train from where the state is to the last step."""
+        """Train from the current step to the last one."""
         training = self.config.training
         dtype = training_dtype(self.device, training.precision)
-        yield from train(self.state, self._batches(), _as_it_is, training, dtype, gains)
+        yield from train(self.state, self._batches(), _unchanged, training, dtype, gain_loss)
 
     def _batches(self) -> Iterator[Sample]:
-        """Batches numbered by step, of scenes that are drawn beside the training."""
+        """Batches by step, from scenes that are drawn in parallel."""
         training, recipe = self.config.training, self.recipe
-        needed = FIRST + training.total_steps * training.patches_per_step // recipe.shown
-        lights = Lights(
+        needed = (
+            FIRST + training.total_steps * training.patches_per_step // recipe.examples_per_scene
+        )
+        scenes = CleanScenes(
             min(recipe.scenes, needed), SIDE, recipe.pictures, training.seed, self.device
         )
 
         def make(step: int) -> Sample:
-            return one_batch(
-                lights.first(FIRST + step * training.patches_per_step // recipe.shown),
+            return make_batch(
+                scenes.first(FIRST + step * training.patches_per_step // recipe.examples_per_scene),
                 np.random.default_rng([training.seed, step]),
                 batch_size=training.patches_per_step,
                 patch=training.patch_side,
@@ -194,12 +200,12 @@ class Pretraining:
         steps = itertools.count(self.state.step)
         try:
             if self.device.type == "cpu":
-                # Not in a thread: two teams of torch's threads in one process delay each other.
+                # Not in a thread, since two thread pools of torch slow each other down.
                 yield from map(make, steps)
             else:
-                yield from ahead(make, steps, workers=1)
+                yield from prefetch(make, steps, workers=1)
         finally:
-            lights.close()
+            scenes.close()
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -213,5 +219,5 @@ class Pretraining:
         }
 
 
-def _as_it_is(sample: Sample, generator: torch.Generator) -> Sample:
+def _unchanged(sample: Sample, generator: torch.Generator) -> Sample:
     return sample

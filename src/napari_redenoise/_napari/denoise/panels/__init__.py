@@ -1,1 +1,1 @@
-"""The parts of the dock *Denoise*."""
+"""The tabs of the dock *Denoise*, and what they consist of."""

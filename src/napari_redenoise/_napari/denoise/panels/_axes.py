@@ -1,4 +1,4 @@
-"""The control that says, and corrects, what the axes of a layer are taken for."""
+"""The control that shows and corrects the axes of a layer."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
 
-from napari_redenoise._napari._layers import axes_in_words, readings
+from napari_redenoise._napari._layers import axes_in_words, possible_axes
 from napari_redenoise._napari._words import narrow
 
 _chosen: dict[Hashable, str] = {}
-"""What users have said of layers, by the layers' identifiers, for as long as napari runs."""
+"""Axes that users chose, by layer identifier, as long as napari runs."""
 
 
-def axes_said(layer: Any) -> str | None:
-    """What a user has said of the axes of a layer, if anything."""
+def chosen_axes(layer: Any) -> str | None:
+    """Axes that the user chose for a layer, or None."""
     return _chosen.get(layer.unique_id)
 
 
 class AxesChoice(QWidget):
-    """One list of what the axes can be; hidden for a plain picture, which leaves no choice."""
+    """A list of the possible axes of a layer, hidden where there is no choice."""
 
     changed = Signal()
 
@@ -29,11 +29,11 @@ class AxesChoice(QWidget):
         super().__init__()
         self.choice = narrow(QComboBox())
         self.choice.setToolTip(
-            "What the axes of the layer are. Time points, slices and pictures are samples of one "
-            "training and are denoised one by one; channels are denoised together. Remembered "
-            "for this layer."
+            "The axes of the layer. The network learns from all time points, slices and images, "
+            "and denoises them one by one; channels are denoised together. The choice is "
+            "remembered for this layer."
         )
-        label = QLabel("Its a&xes")
+        label = QLabel("A&xes")
         label.setBuddy(self.choice)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -43,9 +43,9 @@ class AxesChoice(QWidget):
         self.choice.currentIndexChanged.connect(self._on_change)
 
     def show_axes(self, layer: Any, axes: str) -> None:
-        """Offer what the axes of a layer can be, with those that are assumed chosen."""
+        """List the possible axes of a layer; the assumed ones are chosen."""
         self._layer = layer
-        offered = () if layer.rgb else readings(len(axes))
+        offered = () if layer.rgb else possible_axes(len(axes))
         self.choice.blockSignals(True)
         self.choice.clear()
         for reading in dict.fromkeys((axes, *offered)):
@@ -54,7 +54,7 @@ class AxesChoice(QWidget):
         self.setVisible(len(offered) > 1)
 
     def show_none(self) -> None:
-        """There is no layer, or nothing is known of its axes."""
+        """Hide the list, without a layer or where its axes are unknown."""
         self._layer = None
         self.setVisible(False)
 

@@ -1,4 +1,4 @@
-"""The choice between training a network and one that has been trained."""
+"""The choice between training a network and using a trained one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ OPEN = "Open a model file..."
 
 
 class ModelChoice(QObject):
-    """A row of a form: a new network, one of this session, or one from a file."""
+    """A form row: train a network, or use one of this session or from a file."""
 
     changed = Signal()
 
     refused = Signal(str)
-    """A sentence on a file that is no model."""
+    """A message on a file that is not a model."""
 
     def __init__(self, form: QFormLayout, parent: QWidget) -> None:
         super().__init__(parent)
@@ -30,9 +30,8 @@ class ModelChoice(QObject):
         self._files: dict[Path, Redenoiser] = {}
         self.box = narrow(QComboBox())
         self.box.setToolTip(
-            "The network that denoises. One that has been trained on another layer, or was saved "
-            "to a file, denoises at once, without training; it suits images of the same kind, "
-            "taken with the same settings."
+            "The network that denoises. A network from another layer or from a file denoises "
+            "without training; it suits images of the same kind and the same settings."
         )
         form.addRow("&Network", self.box)
         self.offer()
@@ -41,17 +40,17 @@ class ModelChoice(QObject):
 
     @property
     def model(self) -> Redenoiser | None:
-        """The trained model that is chosen; None for a new one."""
+        """The chosen trained model; None to train."""
         model = self.box.currentData()
         return model if isinstance(model, Redenoiser) else None
 
     @property
     def name(self) -> str:
-        """How the choice is listed."""
+        """Label of the choice."""
         return str(self.box.currentText())
 
     def offer(self) -> None:
-        """List what there is now; what is chosen stays."""
+        """Update the list; the choice stays."""
         before = self.model
         entries: list[tuple[str, Redenoiser | None]] = [(NEW, None)]
         entries += [(f"trained on '{name}'", model) for name, model in remembered()]
@@ -66,7 +65,7 @@ class ModelChoice(QObject):
         self.box.blockSignals(False)
 
     def open_file(self, path: str | Path) -> None:
-        """Read a model file and choose it; a file that is no model is refused in words."""
+        """Load a model file and choose it; refuse a file that is not a model."""
         try:
             model = Redenoiser.load(path)
         except RedenoiseError as error:

@@ -1,4 +1,4 @@
-"""The part of the dock that says what the noise of the layer is, and shows on what that rests."""
+"""The tab *Noise*: findings about the noise of a layer, and plots."""
 
 from __future__ import annotations
 
@@ -13,71 +13,66 @@ from napari_redenoise._napari._plots import Plot
 from napari_redenoise._napari._words import wrapped
 from napari_redenoise.model import LINES_IN_WORDS
 from napari_redenoise.noise import NoiseReport, describe, diagnose
+from napari_redenoise.objectives import OBJECTIVE_NAMES
 
 BLUE, ORANGE, GREY = (86, 180, 233), (230, 159, 0), (128, 128, 128)
-"""Told apart by those who do not see red and green, on dark and on light."""
+"""Distinguishable with colour blindness, on dark and light themes."""
 
-OBJECTIVE_NAMES = {
-    "noise2self": "Noise2Self",
-    "noise2void": "Noise2Void",
-    "noise2noise": "Noise2Noise",
-    "r2r": "R2R",
-    "neighbor2neighbor": "Neighbor2Neighbor",
-}
+NO_LAYER = "Choose an image layer to measure its noise."
 
 
-def advice_in_words(reports: tuple[NoiseReport, ...], *, adapting: bool = True) -> str:
-    """What is recommended for the noise that was found, and why, in one sentence."""
-    advice = diagnose(reports, fine_tuning=adapting)
-    objective = OBJECTIVE_NAMES[advice.objective]
+def advice_in_words(reports: tuple[NoiseReport, ...], *, fine_tuning: bool = True) -> str:
+    """The recommended objective and the reason, in words."""
+    advice = diagnose(reports, fine_tuning=fine_tuning)
+    objective, _ = OBJECTIVE_NAMES[advice.objective]
     if advice.lines == "none":
         return f"{objective}, because {advice.reason}"
     return (
-        f"{objective}, if that suits the noise that is left without the offsets of "
-        f"{LINES_IN_WORDS[advice.lines]}"
+        f"{objective}, if it suits the noise that remains after line correction "
+        f"({LINES_IN_WORDS[advice.lines]})"
     )
 
 
 class NoisePanel(QWidget):
-    """Findings in sentences, variance against grey level, and the noise's correlation."""
+    """Findings in sentences, noise variance against grey level, autocorrelation of the noise."""
 
     def __init__(self) -> None:
         super().__init__()
         self.words = wrapped()
         self.variance = Plot("grey level", "noise variance", 142)
         self.variance.setToolTip(
-            "Noise variance of homogeneous parts of the picture against their grey level. Photon "
-            "noise lies on a line that rises: its slope is the gain, it begins at the offset."
+            "Noise variance of homogeneous regions against their grey level. Photon noise lies on "
+            "a rising line: its slope is the gain, and it reaches zero at the offset."
         )
-        self.correlation = Plot("distance in pixels", "correlation", 142)
+        self.correlation = Plot("lag (pixels)", "autocorrelation", 142)
         self.correlation.setToolTip(
-            "How much the noise of a pixel has in common with that of its neighbours, along x "
-            "(blue) and along y (orange). Within the grey band it is as good as none."
+            "Autocorrelation of the noise along x (blue) and along y (orange). White noise stays "
+            "within the grey band."
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for widget in (self.words, self.variance, self.correlation):
             layout.addWidget(widget)
         layout.addStretch()
-        self.say("Choose an image layer: its noise is measured.")
+        self.say(NO_LAYER)
 
     def say(self, sentence: str) -> None:
-        """Show a sentence instead of a report."""
+        """Show a message instead of a report."""
         self.words.setText(sentence)
         for plot in (self.variance, self.correlation):
             plot.setVisible(False)
 
-    def show_reports(self, reports: Sequence[NoiseReport], *, adapting: bool = True) -> None:
-        """Show the reports of all channels in words, and the first one's plots."""
-        if not adapting:
-            # What the pretrained network would do plays no part.
+    def show_reports(self, reports: Sequence[NoiseReport], *, fine_tuning: bool = True) -> None:
+        """Show the reports of all channels in words, and the plots of the first."""
+        if not fine_tuning:
+            # The residual is that of the pretrained network, which the run does not use.
             reports = [replace(report, residual=None) for report in reports]
         parts = []
         for number, report in enumerate(reports):
             if len(reports) > 1:
                 parts.append(f"Channel {number}:")
             parts += [finding.text for finding in describe(report)]
-        parts.append(f"Recommended: {advice_in_words(tuple(reports), adapting=adapting)}.")
+        parts.append(f"Recommended: {advice_in_words(tuple(reports), fine_tuning=fine_tuning)}.")
         self.words.setText("\n".join(parts))
         _draw_variance(self.variance, reports[0])
         _draw_correlation(self.correlation, reports[0])

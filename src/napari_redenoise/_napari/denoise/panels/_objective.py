@@ -1,4 +1,4 @@
-"""The part of the dock that says what is learned, and from which layers."""
+"""The choice of the objective, and of the second shot for Noise2Noise."""
 
 from __future__ import annotations
 
@@ -15,46 +15,45 @@ OBJECTIVES: tuple[tuple[ObjectiveKind, str, str], ...] = (
     (
         "auto",
         "Automatic",
-        "Measures the noise and takes what suits it: R2R where it is independent from pixel to "
-        "pixel and known, else Noise2Self. Where it is correlated along x, along y or over several "
-        "pixels, pixels are hidden together with those whose noise they share.",
+        "Measures the noise and chooses: R2R where the noise is white and its model is known, "
+        "else Noise2Self. Where the noise is correlated along x, along y or over several pixels, "
+        "the blind spot covers the pixels that share noise.",
     ),
     (
         "noise2self",
         "Noise2Self",
-        "Predicts pixels hidden in a grid from their neighbours. For noise that is independent "
-        "from pixel to pixel: most cameras and photon counters.",
+        "Predicts pixels masked on a grid from their neighbours. For noise that is independent "
+        "between pixels, as of most cameras and photon counters.",
     ),
     (
         "noise2void",
         "Noise2Void",
-        "Predicts pixels hidden at random places from their neighbours. For noise that is "
-        "independent from pixel to pixel.",
+        "Predicts pixels masked at random from their neighbours. For noise that is independent "
+        "between pixels.",
     ),
     (
         "noise2noise",
         "Noise2Noise: two shots",
-        "Predicts one shot from another: a second layer, or the next frame of the stack. Noise may "
-        "be correlated within a shot; nothing may have moved between them.",
+        "Predicts one shot from another: a second layer, or the next frame of the stack. The "
+        "noise may be correlated within a shot; the scene must not move between shots.",
     ),
     (
         "r2r",
-        "R2R: photons dealt out",
-        "Splits the picture into two with independent noise. Measures gain, offset and read noise "
-        "first; for cameras that follow them.",
+        "R2R: splits the photons",
+        "Splits the photons of the image into an input and a target with independent noise. "
+        "Estimates gain, offset and read noise first; for white noise.",
     ),
     (
         "neighbor2neighbor",
         "Neighbor2Neighbor",
-        "Predicts every other pixel from those next to them. For structures that are wide "
-        "compared with a pixel.",
+        "Predicts pixels from adjacent pixels. For structures that are much wider than a pixel.",
     ),
 )
 NEXT_FRAME = "The next frame of the stack"
 
 
 class ObjectiveChoice(QObject):
-    """What is learned, and for Noise2Noise the layer that holds the second shot: two rows."""
+    """Form rows of the objective, and of the second shot for Noise2Noise."""
 
     changed = Signal()
 
@@ -68,10 +67,10 @@ class ObjectiveChoice(QObject):
             )
         self.objective.setCurrentIndex(self.objective.findData(config.objective.kind))
         self.second = narrow(QComboBox())
-        self.second.setToolTip("Another shot of the same scene, of the same size.")
+        self.second.setToolTip("A second shot of the same scene, in the same size.")
         self.second_label = QLabel("Second shot")
         self._layers: list[Any] = []
-        form.addRow("Learn &by", self.objective)
+        form.addRow("O&bjective", self.objective)
         form.addRow(self.second_label, self.second)
         for box in (self.objective, self.second):
             box.currentIndexChanged.connect(self._on_change)
@@ -88,7 +87,7 @@ class ObjectiveChoice(QObject):
 
     @property
     def target_layer(self) -> Any:
-        """The layer that holds the second shot; None for the next frame, or without need."""
+        """The layer with the second shot; None for the next frame or another objective."""
         return self._chosen() if self.kind == "noise2noise" else None
 
     def _chosen(self) -> Any:
@@ -96,13 +95,13 @@ class ObjectiveChoice(QObject):
         return self._layers[number - 1] if number > 0 else None
 
     def apply(self, config: Config) -> Config:
-        """The configuration with the chosen objective."""
+        """Set the chosen objective in a configuration."""
         if config.objective.kind == self.kind:
             return config
         return config.replace({"objective.kind": self.kind, "objective.mask_shape": ("1",)})
 
     def offer(self, layers: Sequence[Any]) -> None:
-        """Offer other image layers as the second shot; the one that is chosen stays."""
+        """List other image layers as second shots; the choice stays."""
         before = self._chosen()
         self._layers = list(layers)
         self.second.blockSignals(True)

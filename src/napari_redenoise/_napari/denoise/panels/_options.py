@@ -1,4 +1,4 @@
-"""The part of the dock that holds the options: few, each with one good default."""
+"""The tab *Options*: few options, each with a good default."""
 
 from __future__ import annotations
 
@@ -13,42 +13,41 @@ from napari_redenoise._napari._preferences import preferences
 from napari_redenoise._napari._words import device_name, narrow
 from napari_redenoise._napari.denoise.panels._model import ModelChoice
 from napari_redenoise._napari.denoise.panels._objective import ObjectiveChoice
-from napari_redenoise._napari.denoise.panels._region import WhereChoice
+from napari_redenoise._napari.denoise.panels._region import TrainingRegionChoice
 from napari_redenoise.config import Config
 from napari_redenoise.devices import available_devices
 from napari_redenoise.model import resolve_start
 
-Quality = Literal["fast", "balanced", "best"]
+Preset = Literal["fast", "balanced", "best"]
 
-QUALITIES: dict[Quality, tuple[str, str]] = {
+PRESETS: dict[Preset, tuple[str, str]] = {
     "fast": (
         "Fast",
-        "The rotation-equivariant U-Net alone: half the time, nearly the same picture, and no "
-        "fusion mask.",
+        "The equivariant U-Net alone: half the time, nearly the same result, no fusion mask.",
     ),
     "balanced": ("Balanced", "AdaReNet: both U-Nets, fused by a learned mask."),
     "best": (
         "Best",
-        "AdaReNet, with three times the work: from three times as many patches at each step, or "
-        "from scratch in three times as many steps.",
+        "AdaReNet with three times the work: three times as many patches per step, or three times "
+        "as many steps from scratch.",
     ),
 }
 GROUPS = {
-    "C4": "4 quarter turns",
-    "D4": "4 quarter turns, mirrored or not",
-    "C8": "8 eighth turns; slower to learn",
+    "C4": "rotations by 90 degrees",
+    "D4": "rotations by 90 degrees, flips",
+    "C8": "rotations by 45 degrees, slower",
 }
 STARTS = {
     "pretrained": (
-        "Shipped network",
-        "Begins with the network that comes with the plugin and adapts it to your pixels. It was "
-        "trained on drawn scenes (filaments, spots, nuclei, membranes, textures) and on "
-        "photographs, all with synthetic noise; never on microscope images.",
+        "Pretrained network",
+        "Fine-tunes the network that comes with the plugin on your image. It was trained on "
+        "synthetic scenes (filaments, spots, nuclei, membranes, textures) and on photographs, all "
+        "with synthetic noise; never on microscope images.",
     ),
     "random": (
         "From scratch",
-        "Begins with random weights: nothing but your own pixels decides. Takes longer; try it "
-        "where the shipped network invents structure, or misses it.",
+        "Begins with random weights and learns from your image alone. Takes longer; try it where "
+        "the pretrained network invents or misses structure.",
     ),
 }
 LONGER = 3
@@ -57,13 +56,13 @@ LONGEST = 24 * 3600
 
 @dataclass(frozen=True)
 class Options:
-    """What a user can choose beside what is learned from.
+    """The options of a run, apart from network, objective and training region.
 
-    ``seconds`` is the time that training and denoising may take together, None what suits the
-    image; ``device`` None the fastest; ``as_source`` gives integers back for integers.
+    ``seconds`` limits training and denoising together, None is automatic. ``device`` None is the
+    fastest. ``as_source`` gives integer results for integer sources.
     """
 
-    quality: Quality = "balanced"
+    preset: Preset = "balanced"
     seconds: int | None = None
     group: str = "C4"
     device: str | None = None
@@ -72,21 +71,21 @@ class Options:
     start: Literal["pretrained", "random"] = "pretrained"
 
     def apply(self, config: Config) -> Config:
-        """The configuration of a run; a time is turned into steps where the run is made."""
+        """Set the options in a configuration; the run converts a time limit to steps."""
         changes: dict[str, object] = {"network.group": self.group, "training.seed": self.seed}
         if self.start == "random":
             changes["training.start"] = "random"
-        if self.quality == "fast":
+        if self.preset == "fast":
             changes["network.kind"] = "equivariant"
         changed = config.replace(changes)
-        return _best(changed) if self.quality == "best" else changed
+        return _best(changed) if self.preset == "best" else changed
 
 
 def _best(config: Config) -> Config:
     """Three times the work of a training.
 
-    More steps than the default make an adaptation worse, which learns the noise of its one picture
-    (docs/fine-tuning.md): its steps become surer instead.
+    More steps make fine-tuning worse, because it learns the noise of its image
+    (docs/fine-tuning.md). More patches per step make its gradients less noisy instead.
     """
     training = resolve_start(config).training
     if training.start == "pretrained":
@@ -95,13 +94,13 @@ def _best(config: Config) -> Config:
 
 
 class OptionsForm(QWidget):
-    """A form whose value is `Options`, below what depends on the layers that are open.
+    """A form whose value is `Options`, below the choices that depend on the layers.
 
     Attributes
     ----------
     model : ModelChoice
     objective : ObjectiveChoice
-    where : WhereChoice
+    training_region : TrainingRegionChoice
     """
 
     changed = Signal()
@@ -113,16 +112,16 @@ class OptionsForm(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.model = ModelChoice(form, self)
         self.objective = ObjectiveChoice(form, config)
-        self.where = WhereChoice(form)
-        self.quality = narrow(QComboBox())
-        for quality in get_args(Quality):
-            label, tooltip = QUALITIES[quality]
-            self.quality.addItem(label, quality)
-            self.quality.setItemData(self.quality.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
-        self.begin = narrow(QComboBox())
+        self.training_region = TrainingRegionChoice(form)
+        self.preset = narrow(QComboBox())
+        for preset in get_args(Preset):
+            label, tooltip = PRESETS[preset]
+            self.preset.addItem(label, preset)
+            self.preset.setItemData(self.preset.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+        self.start = narrow(QComboBox())
         for start, (label, tooltip) in STARTS.items():
-            self.begin.addItem(label, start)
-            self.begin.setItemData(self.begin.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+            self.start.addItem(label, start)
+            self.start.setItemData(self.start.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
         self.seconds = QSpinBox()
         self.seconds.setRange(0, LONGEST)
         self.seconds.setSingleStep(10)
@@ -135,10 +134,10 @@ class OptionsForm(QWidget):
         self.device = narrow(QComboBox())
         self.device.addItem("Automatic", None)
         for name in available_devices():
-            self.device.addItem(f"{name}: {device_name(name.split(':')[0])}", name)
+            self.device.addItem(f"{device_name(name.split(':')[0])} ({name})", name)
         self.seed = QSpinBox()
         self.seed.setRange(0, 2**31 - 1)
-        self.as_source = QCheckBox("as the source")
+        self.as_source = QCheckBox("same as source")
         self._lay_out(form)
         begin = preferences()
         self.setValue(
@@ -154,31 +153,31 @@ class OptionsForm(QWidget):
 
     def _lay_out(self, form: QFormLayout) -> None:
         rows = (
-            ("&Quality", self.quality, ""),
-            ("Sta&rt", self.begin, STARTS["pretrained"][1]),
+            ("&Preset", self.preset, ""),
+            ("Sta&rt", self.start, STARTS["pretrained"][1]),
             (
                 "&Time",
                 self.seconds,
-                "How long training and denoising may take together. Automatic: as many steps as "
-                "suit one picture. Longer helps on stacks and on very noisy images.",
+                "Time limit of training and denoising together. Automatic: the number of steps "
+                "that suits one image. More time helps with stacks and very noisy images.",
             ),
             (
                 "S&ymmetry",
                 self.group,
-                "The turns under which the equivariant U-Net is unchanged. Cells and most tissue "
-                "look alike in every orientation.",
+                "If the image is rotated, the result of the equivariant U-Net rotates with it. "
+                "Cells and most tissue have no preferred orientation.",
             ),
-            ("Devi&ce", self.device, "What computes. Automatic takes the fastest that works."),
+            ("Devi&ce", self.device, "Where to compute. Automatic: the fastest device that works."),
             (
                 "Seed",
                 self.seed,
-                "Another number gives another, equally good result; the same number the same one, "
+                "Each seed gives another, equally good result. The same seed gives the same result "
                 "on the same machine with as many threads.",
             ),
             (
                 "Data type",
                 self.as_source,
-                "Rounds the denoised image to the integers of its source. Otherwise it is "
+                "Rounds the denoised image to the integer type of its source. Otherwise it is "
                 "floating point, in the same grey levels.",
             ),
         )
@@ -187,9 +186,9 @@ class OptionsForm(QWidget):
             form.addRow(label, widget)
 
     def _connect(self) -> None:
-        for choice in (self.model, self.objective, self.where):
+        for choice in (self.model, self.objective, self.training_region):
             choice.changed.connect(self.changed)
-        for box in (self.quality, self.begin, self.group, self.device):
+        for box in (self.preset, self.start, self.group, self.device):
             box.currentIndexChanged.connect(self._on_change)
         for spin in (self.seconds, self.seed):
             spin.valueChanged.connect(self._on_change)
@@ -198,13 +197,13 @@ class OptionsForm(QWidget):
     def offer(
         self, *, others: Sequence[Any], regions: Sequence[Any], is_stack: bool, selected: int
     ) -> None:
-        """Offer what there is beside the noisy layer; what is chosen stays."""
+        """Update the choices that depend on the layers; what is chosen stays."""
         self.model.offer()
         self.objective.offer(others)
-        self.where.offer(is_stack=is_stack, selected=selected, regions=regions)
+        self.training_region.offer(is_stack=is_stack, selected=selected, regions=regions)
 
     def show_config(self, config: Config) -> None:
-        """Choose what a configuration says."""
+        """Show the values of a configuration."""
         self.objective.choose(config.objective.kind)
         training = config.training
         self.setValue(
@@ -217,22 +216,22 @@ class OptionsForm(QWidget):
         )
 
     def value(self) -> Options:
-        """What is chosen."""
+        """The chosen options."""
         return Options(
-            quality=self.quality.currentData(),
+            preset=self.preset.currentData(),
             seconds=self.seconds.value() or None,
             group=self.group.currentData(),
             device=self.device.currentData(),
             seed=self.seed.value(),
             as_source=self.as_source.isChecked(),
-            start=self.begin.currentData(),
+            start=self.start.currentData(),
         )
 
     def setValue(self, options: Options) -> None:
-        """Choose; a group or device that is not offered is left as it is."""
+        """Choose options; keep a group or device where the wanted one is not listed."""
         for box, wanted in (
-            (self.quality, options.quality),
-            (self.begin, options.start),
+            (self.preset, options.preset),
+            (self.start, options.start),
             (self.group, options.group),
             (self.device, options.device),
         ):
@@ -244,6 +243,6 @@ class OptionsForm(QWidget):
         self.as_source.setChecked(options.as_source)
 
     def _on_change(self, _: object = None) -> None:
-        self.quality.setToolTip(QUALITIES[self.quality.currentData()][1])
-        self.begin.setToolTip(STARTS[self.begin.currentData()][1])
+        self.preset.setToolTip(PRESETS[self.preset.currentData()][1])
+        self.start.setToolTip(STARTS[self.start.currentData()][1])
         self.changed.emit()

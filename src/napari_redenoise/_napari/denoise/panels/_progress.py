@@ -1,8 +1,9 @@
-"""The part of the dock that shows the training, goes back in it, and goes on with it."""
+"""The tab *Training*: loss curve and snapshots."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
@@ -13,12 +14,12 @@ from napari_redenoise.model import Snapshot
 
 
 class ProgressPanel(QWidget):
-    """Loss curve, a slider over the snapshots of the training, and what to do with one."""
+    """Loss curve, a slider over the snapshots, and buttons to use a snapshot."""
 
-    rewound = Signal(int)
-    """Step of the snapshot to look at."""
+    snapshot_selected = Signal(int)
+    """Step of the snapshot to show."""
 
-    taken = Signal(int)
+    snapshot_used = Signal(int)
     """Step of the snapshot to denoise with."""
 
     continued = Signal()
@@ -28,17 +29,17 @@ class ProgressPanel(QWidget):
         self.loss_plot = LossPlot()
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setToolTip(
-            "Goes back to earlier states of the network and shows them on the current view."
+            "Shows snapshots of the network, taken during the training, on the current view."
         )
         self.where = wrapped()
-        self.take_button = QPushButton("Use &this one")
-        self.take_button.setToolTip("Denoises the layer anew with the network as it was here.")
+        self.take_button = QPushButton("Use &this snapshot")
+        self.take_button.setToolTip("Denoises the layer with the snapshot shown.")
         self.continue_button = QPushButton("C&ontinue training")
         self.continue_button.setToolTip(
-            "Trains as long again, from the state that the slider shows. Worth it while the "
-            "curve still falls or the preview still improves."
+            "Trains for as many steps again, from the snapshot shown. Useful while the loss still "
+            "falls or the preview still improves."
         )
-        label = QLabel("Rewind")
+        label = QLabel("Snapshots")
         label.setBuddy(self.slider)
         row = QHBoxLayout()
         row.addWidget(label)
@@ -55,27 +56,27 @@ class ProgressPanel(QWidget):
         layout.addStretch()
         self._snapshots: tuple[Snapshot, ...] = ()
         self.slider.valueChanged.connect(self._on_slide)
-        self.take_button.clicked.connect(lambda: self.taken.emit(self.step))
+        self.take_button.clicked.connect(lambda: self.snapshot_used.emit(self.step))
         self.continue_button.clicked.connect(self.continued)
         self.offer((), can_train=False)
 
     @property
     def snapshots(self) -> tuple[Snapshot, ...]:
-        """What the slider goes over."""
+        """The snapshots of the slider."""
         return self._snapshots
 
     @property
     def step(self) -> int:
-        """Step of the snapshot that the slider shows."""
+        """Step of the snapshot shown."""
         return self._snapshots[self.slider.value()].step if self._snapshots else 0
 
     def offer(
         self, snapshots: Sequence[Snapshot], *, can_train: bool, current: int | None = None
     ) -> None:
-        """Show the snapshots that there are; none while nothing is trained.
+        """Show the snapshots of a training, or none.
 
-        ``can_train`` is False in a pause, when they can only be looked at; ``current`` is the
-        step of the one that is used, where that is not the last.
+        ``can_train`` is False in a pause, when snapshots can only be viewed; ``current`` is the
+        step of the snapshot in use, where that is not the last.
         """
         self._snapshots = tuple(snapshots)
         self.slider.blockSignals(True)
@@ -92,16 +93,18 @@ class ProgressPanel(QWidget):
 
     def _on_slide(self, _: int) -> None:
         self._describe()
-        self.rewound.emit(self.step)
+        self.snapshot_selected.emit(self.step)
 
     def _describe(self) -> None:
         last = self.slider.value() == self.slider.maximum()
         other = self.slider.value() != self._used
         self.take_button.setEnabled(bool(self._snapshots) and other and self._can_train)
         if not self._snapshots:
-            self.where.setText("Snapshots of the training can be looked at when it has ended.")
+            self.where.setText("Snapshots can be viewed in a pause and after the training.")
             return
         shown = self._snapshots[self.slider.value()]
-        which = ", the last one" if last else f" of {self._snapshots[-1].step}"
-        which += "" if other else ", in use"
-        self.where.setText(f"Step {shown.step}{which}; loss {shown.loss:.3f}.")
+        notes = {"before training": shown.step == 0, "last": last, "in use": not other}
+        noted = ", ".join(note for note, is_true in notes.items() if is_true)
+        text = f"Step {shown.step} of {self._snapshots[-1].step}"
+        text += f" ({noted})" if noted else ""
+        self.where.setText(text + (f"; loss {shown.loss:.3f}." if isfinite(shown.loss) else "."))

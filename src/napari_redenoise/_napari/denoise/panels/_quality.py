@@ -1,31 +1,32 @@
-"""The part of the dock that says how far the result can be trusted."""
+"""The tab *Quality*: the quality checks of the result."""
 
 from __future__ import annotations
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_redenoise._napari._words import wrapped
-from napari_redenoise.assessment import TrustReport
+from napari_redenoise.assessment import QualityReport
 
 MARKS = {"good": "●", "caution": "▲", "bad": "■", "unknown": "○"}
-"""Told apart by their shape as well, for those who do not see the colours."""
+"""Distinguishable by shape, too, with colour blindness."""
 
 MARKS_IN_WORDS = {
-    "good": "nothing found",
-    "caution": "look closer",
-    "bad": "do not use it as it is",
-    "unknown": "cannot be told",
+    "good": "no problem found",
+    "caution": "check by eye",
+    "bad": "do not use as it is",
+    "unknown": "could not be checked",
 }
 COLOURS = {"good": "#2e9e5b", "caution": "#d99000", "bad": "#d64545", "unknown": "#888888"}
 
 NO_PROMISE = (
-    "There is no clean picture to compare with: these checks find what has gone wrong in known "
-    "ways. That all are good does not prove that every detail is real."
+    "There is no clean image to compare with: the checks detect known kinds of damage. Passing "
+    "all of them does not prove that every detail is real."
 )
+NO_RESULT = "The quality checks of a result appear here after a run."
 
 
-class TrustPanel(QWidget):
-    """A line per check: a mark, the figure, what to do; below, what the figures are."""
+class QualityPanel(QWidget):
+    """A line per check: mark, number and advice; below, the meaning of the numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,15 +35,15 @@ class TrustPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.words)
         layout.addStretch()
-        self.report: TrustReport | None = None
-        self.say("After a run, the result is examined here.")
+        self.report: QualityReport | None = None
+        self.say(NO_RESULT)
 
     def say(self, sentence: str) -> None:
-        """Show a sentence instead of a report."""
+        """Show a message instead of a report."""
         self.report = None
         self.words.setText(sentence)
 
-    def show_report(self, report: TrustReport) -> None:
+    def show_report(self, report: QualityReport) -> None:
         """Show all checks."""
         self.report = report
         found = []
@@ -54,13 +55,17 @@ class TrustPanel(QWidget):
         legend = ", ".join(f"{MARKS[mark]} {said}" for mark, said in MARKS_IN_WORDS.items())
         self.words.setText(
             f"{''.join(found)}<p>{legend}.</p><p>{NO_PROMISE}</p>"
-            f"<p><b>What the figures are</b></p>{''.join(meanings)}"
+            f"<p><b>Meaning of the numbers</b></p>{''.join(meanings)}"
         )
 
 
-def summary(report: TrustReport) -> str:
-    """The checks in one sentence."""
+def summary(report: QualityReport) -> str:
+    """The outcome of the checks in one sentence."""
     doubts = [check.name.lower() for check in report.checks if check.mark in ("caution", "bad")]
-    if not doubts:
-        return "The checks found nothing wrong: see Trust."
-    return f"Look at Trust: {', '.join(doubts)}."
+    if doubts:
+        return f"Look at the tab Quality: {', '.join(doubts)}."
+    made = [check for check in report.checks if check.mark != "unknown"]
+    if len(made) == len(report.checks):
+        return "The checks found nothing wrong: see the tab Quality."
+    found = f"; {'it' if len(made) == 1 else 'they'} found nothing wrong" if made else ""
+    return f"{len(made)} of {len(report.checks)} checks could be made{found}: see the tab Quality."

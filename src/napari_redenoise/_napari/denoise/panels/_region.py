@@ -1,4 +1,4 @@
-"""The choice where to train: a row of the options."""
+"""The choice of the training region."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout
 
 from napari_redenoise._napari._words import narrow
-from napari_redenoise._napari.denoise._training_region import WhereKind
+from napari_redenoise._napari.denoise._training_region import RegionKind
 
 
-class WhereChoice(QObject):
-    """The whole layer, the slice that is shown, all selected layers, or inside a region."""
+class TrainingRegionChoice(QObject):
+    """A form row: the whole layer, the slice shown, all selected layers, or a region."""
 
     changed = Signal()
 
@@ -21,39 +21,39 @@ class WhereChoice(QObject):
         super().__init__()
         self.box = narrow(QComboBox())
         self.box.setToolTip(
-            "Where the network learns; the whole layer is denoised in any case. A region is what "
-            "a Shapes or Labels layer marks. Selected layers are learned from together, and each "
-            "is denoised."
+            "Where the network learns; the whole layer is denoised in any case. A Shapes or Labels "
+            "layer marks a region. Of all selected layers, one network learns, and each is "
+            "denoised."
         )
-        form.addRow("L&earn in", self.box)
+        form.addRow("Training r&egion", self.box)
         self._regions: list[Any] = []
         self.offer(is_stack=False, selected=1, regions=())
         self.box.currentIndexChanged.connect(self.changed)
 
     @property
-    def kind(self) -> WhereKind:
-        """What is chosen."""
+    def kind(self) -> RegionKind:
+        """The chosen kind of region."""
         chosen = self.box.currentData()
         return "region" if isinstance(chosen, int) else chosen
 
     @property
     def region_layer(self) -> Any:
-        """The layer that marks the region; None without one."""
+        """The layer that marks the region, or None."""
         return self._regions[self.box.currentData()] if self.kind == "region" else None
 
     def offer(self, *, is_stack: bool, selected: int, regions: Sequence[Any]) -> None:
-        """List what there is now; what is chosen stays while it is there."""
+        """Update the list; the choice stays while it is listed."""
         before, region = (self.kind, self.region_layer) if self.box.count() else ("layer", None)
         self._regions = list(regions)
         self.box.blockSignals(True)
         self.box.clear()
-        self.box.addItem("the whole layer", "layer")
+        self.box.addItem("Whole layer", "layer")
         if is_stack:
-            self.box.addItem("the slice that is shown", "slice")
+            self.box.addItem("Slice shown", "slice")
         if selected > 1:
-            self.box.addItem(f"all {selected} selected layers", "selected")
+            self.box.addItem(f"All {selected} selected layers", "selected")
         for number, layer in enumerate(regions):
-            self.box.addItem(f"the region '{layer.name}'", number)
+            self.box.addItem(f"Region '{layer.name}'", number)
         numbers = [n for n, layer in enumerate(regions) if before == "region" and layer == region]
         wanted = numbers[0] if numbers else before
         found = [n for n in range(self.box.count()) if self.box.itemData(n) == wanted]

@@ -1,4 +1,4 @@
-"""The part of the dock about the result: comparing it, looking into it, keeping it."""
+"""The tab *Result*: compare, inspect and save the result."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from napari_redenoise._napari._words import wrapped
 from napari_redenoise._napari.denoise._extra_layers import EXTRAS, ExtraKind
 
 LEGEND = (
-    "Fusion mask (hidden at first): bright yellow where the ordinary U-Net decides, dark blue "
-    "where the equivariant one does. Its contrast is stretched, and fine speckle in it is noise."
+    "Fusion mask (hidden layer): yellow where the standard branch dominates, dark blue where the "
+    "equivariant branch does. Its contrast is stretched; fine speckle is noise."
 )
 
 
 class ResultPanel(QWidget):
-    """Blend, grid, further layers, files, and what was run as code."""
+    """Blending, grid, further layers, files, and the run as code."""
 
     blended = Signal(float)
     """Share of the denoised image, 0 to 1."""
@@ -47,12 +47,11 @@ class ResultPanel(QWidget):
         self.blend.setRange(0, 100)
         self.blend.setValue(100)
         self.blend.setToolTip(
-            "Blends the noisy with the denoised image, by the opacity of the denoised layer: "
-            "nothing is computed anew."
+            "Blends the noisy and the denoised image, by the opacity of the denoised layer."
         )
         self.grid = QPushButton("Side by side")
         self.grid.setCheckable(True)
-        self.grid.setToolTip("Shows all visible layers next to each other (Ctrl+G).")
+        self.grid.setToolTip("Shows all visible layers side by side (Ctrl+G).")
         self.extras: dict[ExtraKind, QPushButton] = {}
         self.legend = wrapped(LEGEND)
         layout = QVBoxLayout(self)
@@ -63,8 +62,8 @@ class ResultPanel(QWidget):
         layout.addWidget(self.legend)
         layout.addWidget(QLabel("Add as layers:"))
         layout.addLayout(self._extras_grid())
-        layout.addWidget(QLabel("Keep:"))
-        layout.addLayout(self._keep_grid())
+        layout.addWidget(QLabel("Save or repeat:"))
+        layout.addLayout(self._save_grid())
         layout.addStretch()
         self.blend.valueChanged.connect(lambda value: self.blended.emit(value / 100))
         self.grid.toggled.connect(self.side_by_side)
@@ -81,7 +80,7 @@ class ResultPanel(QWidget):
 
     def _extras_grid(self) -> QGridLayout:
         grid = QGridLayout()
-        # Short names left and long ones right, or the dock would be too narrow for both.
+        # Short names left and long ones right: the dock is narrow.
         for number, kind in enumerate(get_args(ExtraKind)):
             text, tooltip = EXTRAS[kind]
             button = QPushButton(text)
@@ -91,14 +90,14 @@ class ResultPanel(QWidget):
             grid.addWidget(button, number // 2, number % 2)
         return grid
 
-    def _keep_grid(self) -> QGridLayout:
+    def _save_grid(self) -> QGridLayout:
         grid = QGridLayout()
         self.buttons: dict[str, QPushButton] = {}
         for number, (text, tooltip, signal) in enumerate(
             (
                 (
                     "Save image...",
-                    "Writes the denoised image as TIFF, with axes, pixel size and units.",
+                    "Writes the denoised image as TIFF with axes, pixel size and units.",
                     self.save_image,
                 ),
                 (
@@ -108,12 +107,12 @@ class ResultPanel(QWidget):
                 ),
                 (
                     "Copy as Python",
-                    "Copies a script that does what was just run.",
+                    "Copies a script that repeats the run.",
                     self.copy_python,
                 ),
                 (
                     "Copy as command",
-                    "Copies a command line that does what was just run.",
+                    "Copies a command line that repeats the run.",
                     self.copy_command,
                 ),
             )
@@ -126,8 +125,10 @@ class ResultPanel(QWidget):
         return grid
 
     def offer(self, *, source: str | None, is_fused: bool) -> None:
-        """Enable what there is something for: the result of a layer, or of none yet."""
-        self.title.setText("There is no result yet." if source is None else f"Of '{source}':")
+        """Enable the controls for the result of a layer, or disable them without one."""
+        self.title.setText(
+            "There is no result yet." if source is None else f"Result of '{source}':"
+        )
         for button in (*self.extras.values(), *self.buttons.values(), self.blend):
             button.setEnabled(source is not None)
         self.legend.setVisible(is_fused)

@@ -1,4 +1,4 @@
-"""What needs one call only."""
+"""Functions that denoise or measure an image in one call."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from napari_redenoise.config import Config
 from napari_redenoise.data import ArrayLike
-from napari_redenoise.model._material import as_planes
 from napari_redenoise.model._noise_reports import noise_reports
 from napari_redenoise.model._redenoiser import Redenoiser
+from napari_redenoise.model._training_images import as_planes
 from napari_redenoise.noise import NoiseReport
 
 
@@ -30,26 +30,26 @@ def denoise(
         One letter per axis: Y, X, C (channels denoised together), others are samples. Default
         ``YX``, ``ZYX``, ``TZYX`` or ``STZYX`` by the number of axes.
     steps : int, optional
-        Training steps; 0 takes the pretrained network as it is. Default the number that suits it.
+        Training steps; 0 uses the pretrained network without fine-tuning. Default 100.
     device : str, optional
-        ``"cuda:0"``, ``"mps"``, ``"cpu"``; default the fastest there is.
+        ``"cuda:0"``, ``"mps"``, ``"cpu"``; default the fastest available.
     seed : int
-        Of everything random.
+        Seed of all random numbers.
 
     Returns
     -------
     ndarray
-        Of the image's shape and grey levels, float32; float64 where float32 could not tell the
-        grey levels apart.
+        Denoised image in the shape and grey levels of the image, float32; float64 where float32
+        cannot resolve the grey levels.
 
     Raises
     ------
     InputError
         When the image cannot be denoised.
     ConfigError
-        When a setting makes no sense.
+        When a setting is not valid.
     DeviceError
-        When the device is not there, or its memory does not suffice.
+        When the device is not available, or out of memory.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def measure_noise(image: ArrayLike, axes: str | None = None) -> tuple[NoiseRepor
     Parameters
     ----------
     image, axes
-        As of `denoise`.
+        As in `denoise`.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def measure_noise(image: ArrayLike, axes: str | None = None) -> tuple[NoiseRepor
     Raises
     ------
     InputError
-        When the image cannot be denoised either, or every channel holds one value only.
+        When the image cannot be denoised, or every channel is constant.
 
     Examples
     --------

@@ -3,7 +3,7 @@
 By itself libgomp has them spin; the package has them sleep. Takes two minutes where nothing else
 runs.
 
-Every measurement is a process of its own. Both settings take turns, and the ratios are of
+Every measurement is a process of its own. Both settings alternate, and the ratios are of
 neighbours: whatever else runs on the machine slows both.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from _report import machine, publish, table
 
-NAME = "busy"
+NAME = "shared_cpu"
 ROUNDS = 2
 SECONDS = 3.0
 SETTINGS = ("spinning", "sleeping")
@@ -44,7 +44,7 @@ print(steps / (time.perf_counter() - began), (sum(os.times()[:2]) - used) / step
 
 
 def main() -> None:
-    """Measure every combination, in turns, and write the table."""
+    """Measure every combination, alternating, and write the table."""
     found: dict[tuple[int, str], list[tuple[float, float]]] = {}
     for _ in range(ROUNDS):
         for count in range(len(BESIDE)):

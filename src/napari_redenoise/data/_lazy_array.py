@@ -1,4 +1,4 @@
-"""Arrays that are read where they are asked for."""
+"""An array that reads its pixels when it is indexed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LazyArray:
     shape : tuple of int
     dtype : dtype
     read : callable
-        Gives the pixels of a key: one int or slice per axis.
+        Returns the pixels of a key, which has one int or slice per axis.
     """
 
     shape: tuple[int, ...]

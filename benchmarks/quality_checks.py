@@ -4,11 +4,11 @@ import numpy as np
 from _report import ROOT, machine, publish, scoring, table
 from scipy import ndimage
 
-from napari_redenoise import TrustReport, assess
-from napari_redenoise.assessment import TrustCheck
+from napari_redenoise import QualityReport, assess
+from napari_redenoise.assessment import QualityCheck
 from napari_redenoise.noise import NoiseReport, estimate_noise
 
-NAME = "trust"
+NAME = "quality_checks"
 PAGE = ROOT / "docs" / "quality-checks.md"
 DATASETS = ("w2s_dev", "fmd_dev", "hagen_dev")
 MARKS = ("good", "caution", "bad", "unknown")
@@ -16,9 +16,9 @@ SHIFTED = 0.02
 
 
 def main() -> None:
-    """Judge every result of every picture, and write the tables."""
+    """Check every result of every image, and write the tables."""
     rule = scoring()
-    found: dict[str, list[tuple[float, TrustReport]]] = {}
+    found: dict[str, list[tuple[float, QualityReport]]] = {}
     references = []
     for pair in rule.pairs(*DATASETS):
         reports = (estimate_noise(pair.noisy),)
@@ -28,9 +28,9 @@ def main() -> None:
             if name == "reference":
                 references.append(line(pair.id, report, reports[0]))
     titles = [check.name for check in made(found["reference"][0][1])]
-    header = ["taken for the result", "PSNR, dB", "worst mark", *titles]
+    header = ["result", "PSNR, dB", "worst mark", *titles]
     publish(NAME, table(header, (summary(*entry) for entry in found.items())), PAGE)
-    header = ["picture", "noise, grey levels", *titles]
+    header = ["image", "noise, grey levels", *titles]
     publish(f"{NAME}_references", table(header, references), PAGE, NAME)
     publish(f"{NAME}_machine", f"{machine()}.", PAGE, NAME)
 
@@ -64,7 +64,7 @@ def aligned(pair) -> np.ndarray:
     return ndimage.shift(reference, [-part for part in shift], order=3, mode="reflect")
 
 
-def summary(name: str, found: list[tuple[float, TrustReport]]) -> list[str]:
+def summary(name: str, found: list[tuple[float, QualityReport]]) -> list[str]:
     """How often each mark was given, good first."""
     psnr = np.mean([score for score, _ in found])
     marks = [[report.mark for _, report in found]]
@@ -74,7 +74,7 @@ def summary(name: str, found: list[tuple[float, TrustReport]]) -> list[str]:
     return [name, shown, *map(counted, marks)]
 
 
-def made(report: TrustReport) -> list[TrustCheck]:
+def made(report: QualityReport) -> list[QualityCheck]:
     """The checks that need no denoiser: these results are of none."""
     return [check for check in report.checks if check.name not in report.omitted]
 
@@ -84,7 +84,7 @@ def counted(marks: list[str]) -> str:
     return ", ".join(f"{marks.count(mark)} {mark}" for mark in MARKS if mark in marks)
 
 
-def line(name: str, report: TrustReport, noise: NoiseReport) -> list[str]:
+def line(name: str, report: QualityReport, noise: NoiseReport) -> list[str]:
     """Figures of a reference."""
     figures = (
         f"{check.figure}{'' if check.mark == 'good' else f' ({check.mark})'}"

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from napari_redenoise.nn import Group, GroupConv2d, GroupConvTranspose2d, parse_group
-from napari_redenoise.nn.layers._initial import correlation_gain
+from napari_redenoise.nn.layers._correlation_gain import correlation_gain
 
 DEPTH = 20
 NAMES = (

@@ -1,4 +1,4 @@
-"""Checkpoints, from which a training continues as if it had not been interrupted."""
+"""Checkpoint files, from which a training resumes as if it had not been interrupted."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor
 
 from napari_redenoise.config import Config, FolderConfig
 from napari_redenoise.errors import ModelFileError
-from napari_redenoise.io import whole_file
+from napari_redenoise.io import write_atomically
 from napari_redenoise.training import TrainingState
 
-FORMAT = "napari-redenoise-state/1"
+FORMAT = "napari-redenoise-checkpoint/1"
 
 
-def save_state(path: str | Path, state: TrainingState, settings: str) -> Path:
+def save_checkpoint(path: str | Path, state: TrainingState, settings: str) -> Path:
     """Write weights, their average, the optimiser, the random generator and the losses.
 
     Parameters
@@ -28,7 +28,16 @@ def save_state(path: str | Path, state: TrainingState, settings: str) -> Path:
         Replaced if it exists.
     state : TrainingState
     settings : str
-        What the training was started with; `load_state` compares it.
+        Settings of the training, compared by `load_checkpoint`.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    OutputError
+        When the file cannot be written.
     """
     path = Path(path)
     tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
@@ -40,11 +49,11 @@ def save_state(path: str | Path, state: TrainingState, settings: str) -> Path:
     header = {
         "format": FORMAT,
         "step": str(state.step),
-        "began": str(state.began),
+        "schedule_start": str(state.schedule_start),
         "settings": settings,
     }
     size = sum(value.nbytes for value in tensors.values())
-    with whole_file(path, needs=size) as partial:
+    with write_atomically(path, needs=size) as partial:
         # Copies: safetensors refuses memory that is shared or not contiguous.
         save_file(
             {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()},
@@ -55,10 +64,10 @@ def save_state(path: str | Path, state: TrainingState, settings: str) -> Path:
 
 
 @torch.inference_mode(mode=False)
-def load_state(
+def load_checkpoint(
     path: str | Path, state: TrainingState, settings: str, may_grow: Collection[str] = ()
 ) -> None:
-    """Bring a freshly started training to where `save_state` left it.
+    """Restore the state of a training from a checkpoint.
 
     Parameters
     ----------
@@ -66,35 +75,39 @@ def load_state(
     state : TrainingState
         Changed in place.
     settings : str
-        As `save_state` had them.
+        Settings of the training, as in `save_checkpoint`.
     may_grow : collection of str
-        Dotted names of settings that may be larger now.
+        Dotted names of settings that may have increased.
 
     Raises
     ------
     ModelFileError
-        When the file is missing or damaged, or its training was started with other settings.
+        When the file is missing or damaged, or its settings differ.
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelFileError(f"there is no training to resume at {path}: check the folder")
+        raise ModelFileError(f"there is no checkpoint {path}: check the folder")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ModelFileError(f"{path} cannot be read ({error}): it may be damaged") from error
+        raise ModelFileError(
+            f"{path} cannot be read ({error}): start the training again"
+        ) from error
     if header.get("format") != FORMAT:
-        raise ModelFileError(f"{path} is not the checkpoint of a training: choose another folder")
+        raise ModelFileError(f"{path} is not a checkpoint of this version: choose another folder")
     try:
         different = _differences(settings, header["settings"], may_grow)
         if not different:
             _restore(state, tensors)
             state.step = int(header["step"])
-            # Files that lack it were written when there was one schedule only.
-            state.began = int(header.get("began", 0))
+            # Absent from files with a single schedule.
+            state.schedule_start = int(header.get("schedule_start", 0))
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelFileError(f"{path} does not fit its own settings: {error}") from error
+        raise ModelFileError(
+            f"{path} does not fit its own settings ({error}): start the training again"
+        ) from error
     if different:
         raise ModelFileError(
             f"the training in {path.parent} was started with other settings ({different}): "
@@ -123,10 +136,7 @@ def _restore(state: TrainingState, tensors: dict[str, Tensor]) -> None:
 
 
 def _differences(now: str, then: str, may_grow: Collection[str]) -> str:
-    """Names of the settings that differ, first some of them.
-
-    A field that did not exist then had the effect of its default.
-    """
+    """Names of up to three settings that differ; missing fields have their default value."""
     new, old = (_flat(json.loads(text)) for text in (now, then))
     default = _flat(
         {

@@ -59,7 +59,7 @@ def test_every_form_of_an_array_has_its_pixels(counts: np.ndarray, form: str) ->
     )
 
 
-def test_what_is_read_piece_by_piece_and_arrays_stay_what_they_are(counts: np.ndarray) -> None:
+def test_lazy_and_other_arrays_keep_their_type(counts: np.ndarray) -> None:
     for given in (counts, FORMS["dask"](counts), FORMS["zarr"](counts)):
         assert as_array(given) is given
         assert Planes(given, "YX").array is given
@@ -69,8 +69,8 @@ def test_a_tensor_on_the_processor_is_not_copied(counts: np.ndarray) -> None:
     assert np.shares_memory(as_array(torch.from_numpy(counts)), counts)
 
 
-UNKNOWN = "axis of unknown length, its shape is .*: call its compute_chunk_sizes"
-NO_NUMBERS = "is no array of numbers: give a numpy array"
+UNKNOWN = "axis of unknown length .shape .*: call its compute_chunk_sizes"
+NO_NUMBERS = "is not an array of numbers: give a numpy array"
 PIXELS = "integer or floating-point pixels, got .*: convert the image"
 AXES = "2 to 5 axes, got 0: choose another"
 REFUSED = {
@@ -143,7 +143,7 @@ def test_masks_in_a_list_are_not_forgotten(counts: np.ndarray) -> None:
         np.testing.assert_array_equal(np.isnan(window), counts < limit)
 
 
-def test_masked_junk_is_neither_learned_from_nor_shown(tiny, counts: np.ndarray) -> None:
+def test_masked_pixels_affect_neither_training_nor_result(tiny, counts: np.ndarray) -> None:
     image = np.ma.masked_array(counts, np.zeros(counts.shape, bool))
     image[3:9, 3:9] = 1e6
     image[3:9, 3:9] = np.ma.masked

@@ -1,4 +1,4 @@
-"""What is learned from: shots, the objective in the units of the patches, and its draws."""
+"""The images, the objective and the R2R draws of a training."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from napari_redenoise.data import (
     TwoImages,
     as_array,
     default_axes,
-    some_pixels,
+    representative_subset,
 )
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.inference import Draws
 from napari_redenoise.model._line_correction import correct_lines
 from napari_redenoise.model._noise_reports import noise_reports
 from napari_redenoise.noise import NoiseReport
-from napari_redenoise.objectives import NoiseFigures, Objective, Sample, build_objective
+from napari_redenoise.objectives import Objective, PatchNoise, Sample, build_objective
 
-MOST_CORRECTED = 2**20
-"""Pixels that are trained on after a line correction, which takes a few predictions."""
+MAX_CORRECTED = 2**20
+"""Pixels that are trained on after a line correction, which takes up to three predictions."""
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingImages:
     """Images to train on.
 
     Attributes
     ----------
     planes : Planes
-        The image, with its training region.
+        Image with its training region.
     target : Planes or None
-        Another shot of it.
+        Another shot of the scene.
     images : tuple of Planes
         Further images.
     """
@@ -51,7 +51,7 @@ class Material:
     planes: Planes
     target: Planes | None = None
     images: tuple[Planes, ...] = ()
-    _corrected: dict[tuple[Lines, bool], Material] = field(
+    _corrected: dict[tuple[Lines, bool], TrainingImages] = field(
         default_factory=dict, compare=False, repr=False
     )
 
@@ -63,8 +63,8 @@ class Material:
         target: ArrayLike | None = None,
         mask: ArrayLike | None = None,
         images: Sequence[ArrayLike] = (),
-    ) -> Material:
-        """Check what was given, without reading a pixel; see `Redenoiser.fit_events`.
+    ) -> TrainingImages:
+        """Check the images without reading a pixel; see `Redenoiser.fit_events`.
 
         Raises
         ------
@@ -88,13 +88,13 @@ class Material:
                 )
         return cls(planes, None if target is None else as_planes(target, planes.axes), more)
 
-    def with_context(self, network: NetworkConfig) -> Material:
-        """The same, whose planes are seen with as many neighbours as a network is shown."""
+    def with_context(self, network: NetworkConfig) -> TrainingImages:
+        """Return the same images, with the neighbours that a network receives."""
         context = network.neighbours // 2
         if self.planes.context == context:
             return self
         images = tuple(planes.with_context(context) for planes in self.images)
-        return Material(self.planes.with_context(context), self.target, images)
+        return TrainingImages(self.planes.with_context(context), self.target, images)
 
     def corrected(
         self,
@@ -103,11 +103,11 @@ class Material:
         should_stop: Callable[[], bool] | None = None,
         *,
         whole: bool = False,
-    ) -> Material:
-        """The same after a line correction, found once.
+    ) -> TrainingImages:
+        """Correct the lines, once for every argument.
 
-        Of as many pixels as that is worth, or of the ``whole``: Noise2Noise needs frames that
-        follow each other.
+        Only some of the pixels of large images are kept, unless ``whole``: Noise2Noise needs
+        successive frames.
 
         Raises
         ------
@@ -117,12 +117,12 @@ class Material:
         if (lines, whole) not in self._corrected:
 
             def correct(planes: Planes) -> Planes:
-                some = planes if whole else some_pixels(planes, MOST_CORRECTED)
+                some = planes if whole else representative_subset(planes, MAX_CORRECTED)
                 return correct_lines(some, lines, device, should_stop)
 
             target = None if self.target is None else correct(self.target)
             images = tuple(map(correct, self.images))
-            self._corrected[lines, whole] = Material(correct(self.planes), target, images)
+            self._corrected[lines, whole] = TrainingImages(correct(self.planes), target, images)
         return self._corrected[lines, whole]
 
     def noise(self, *, ask_denoiser: bool = True, always: bool = False) -> tuple[NoiseReport, ...]:
@@ -130,30 +130,24 @@ class Material:
         return noise_reports(self.planes, ask_denoiser=ask_denoiser, always=always)
 
     def shots(self, config: ObjectiveConfig) -> tuple[Shots, ...]:
-        """Pairs or images to train on, of every image: see `shots_of`."""
-        first = shots_of(self.planes, self.target, config)
-        return (first, *(shots_of(planes, None, config) for planes in self.images))
+        """Make the shots of every image: see `make_shots`."""
+        first = make_shots(self.planes, self.target, config)
+        return (first, *(make_shots(planes, None, config) for planes in self.images))
 
 
 def as_planes(image: ArrayLike, axes: str | None, mask: ArrayLike | None = None) -> Planes:
-    """See what a user gives as planes; `as_array` says what that may be.
-
-    Raises
-    ------
-    InputError
-        When array, axes and mask do not fit.
-    """
+    """Convert an image to planes; see `as_array` for what it may be."""
     image = as_array(image)
     return Planes(image, axes or default_axes(len(image.shape)), mask)
 
 
-def shots_of(planes: Planes, target: Planes | None, config: ObjectiveConfig) -> Shots:
-    """What is trained on: one shot, or for Noise2Noise two.
+def make_shots(planes: Planes, target: Planes | None, config: ObjectiveConfig) -> Shots:
+    """Make the shots to train on: one, or two for Noise2Noise.
 
     Raises
     ------
     ConfigError
-        When a target is given to an objective that has no use for it.
+        When the objective does not use a target.
     InputError
         When Noise2Noise has no target.
     """
@@ -167,19 +161,19 @@ def shots_of(planes: Planes, target: Planes | None, config: ObjectiveConfig) -> 
 
 
 def make_objective(config: ObjectiveConfig, normalisation: Normalisation) -> Objective:
-    """Make the objective for patches that were normalised so.
+    """Make the objective for normalised patches.
 
     Raises
     ------
     ConfigError
-        When R2R does not know the noise, or not that of every channel.
+        When R2R has no noise model, or not one per channel.
     """
-    noise = None if config.noise is None else figures(config.noise, normalisation)
+    noise = None if config.noise is None else normalise_noise(config.noise, normalisation)
     return build_objective(config, noise)
 
 
-def usable_alone(objective: Objective) -> Callable[[Patches, torch.Generator], Sample]:
-    """The objective for patches; only their usable pixels are compared."""
+def compare_usable(objective: Objective) -> Callable[[Patches, torch.Generator], Sample]:
+    """Restrict the comparison of an objective to usable pixels."""
 
     def compared(patches: Patches, generator: torch.Generator) -> Sample:
         sample = objective(patches.noisy, generator)
@@ -190,15 +184,15 @@ def usable_alone(objective: Objective) -> Callable[[Patches, torch.Generator], S
             return sample
         usable = patches.usable.to(sample.mask)
         if objective.scale > 1:
-            # Of a smaller picture: where all pixels that make one of it are usable.
+            # A pixel of the smaller image is usable where all of its pixels are.
             usable = -functional.max_pool2d(-usable, objective.scale)
         return sample._replace(mask=sample.mask * usable)
 
     return compared
 
 
-def figures(noise: NoiseConfig, normalisation: Normalisation) -> NoiseFigures:
-    """Noise in grey levels, turned into the units of normalised patches."""
+def normalise_noise(noise: NoiseConfig, normalisation: Normalisation) -> PatchNoise:
+    """Convert noise in grey levels to the units of normalised patches."""
     mean, std = (np.asarray(values) for values in (normalisation.mean, normalisation.std))
 
     def per_channel(values: tuple[float, ...]) -> npt.NDArray[np.float64]:
@@ -212,7 +206,7 @@ def figures(noise: NoiseConfig, normalisation: Normalisation) -> NoiseFigures:
     gain, offset, read_noise, skewed = map(
         per_channel, (noise.gain, noise.offset, noise.read_noise, noise.skewed)
     )
-    return NoiseFigures(
+    return PatchNoise(
         tuple((gain / std).tolist()),
         tuple(((offset - mean) / std).tolist()),
         tuple((read_noise / std).tolist()),
@@ -220,17 +214,16 @@ def figures(noise: NoiseConfig, normalisation: Normalisation) -> NoiseFigures:
     )
 
 
-def shows_draws(config: Config) -> bool:
-    """Whether a network is shown recorrupted pictures when it denoises, and not the picture itself.
+def should_recorrupt(config: Config) -> bool:
+    """Whether a network denoises recorrupted images instead of the image itself.
 
-    One that was trained by R2R from random weights knows nothing else. One that began with shipped
-    weights knows pictures as they are, and knows them better so after an adaptation as well.
+    R2R from random weights trains on nothing else. Fine-tuned networks denoise the image better.
     """
     return config.objective.kind == "r2r" and config.training.start == "random"
 
 
-def draws_of(objective: Objective, count: int, seed: int) -> Draws:
-    """What the network is shown of a picture: several recorrupted ones, from a seed."""
+def make_draws(objective: Objective, count: int, seed: int) -> Draws:
+    """Make a function that recorrupts an image several times, from a seed."""
     generator = torch.Generator().manual_seed(seed)
 
     def draws(image: torch.Tensor) -> list[torch.Tensor]:

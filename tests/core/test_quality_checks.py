@@ -1,4 +1,4 @@
-"""Checks of a denoised image: figures against closed forms, marks on pictures that are known."""
+"""Quality checks: values against closed forms, marks on synthetic images."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from napari_redenoise import Redenoiser, TrustReport, assess
+from napari_redenoise import QualityReport, Redenoiser, assess
 from napari_redenoise.assessment import _residual, as_denoiser
 from napari_redenoise.errors import InputError
 from napari_redenoise.model import measure_noise
@@ -28,16 +28,16 @@ ROOT = Path(__file__).resolve().parents[2]
 SIGMA = 10.0
 NAMES = (
     "Mean brightness",
-    "Structure in what was removed",
-    "Amount removed",
+    "Structure in the residual",
+    "Noise removed",
     "Change of the image",
-    "Bright places and edges",
+    "Bright regions and edges",
     "Supported resolution",
 )
 
 
 def report_of(model, mean=100.0, *, y=(0.0,) * 8, x=(0.0,) * 8, **changes):
-    """A report as of noise that is known exactly."""
+    """A report of exactly known noise."""
     variance = float(model.variance(mean))
     values = {
         "gain_error": 0.0,
@@ -60,7 +60,7 @@ GAUSSIAN = report_of(NoiseModel(0.0, 0.0, SIGMA))
 
 def by_name(report):
     assert tuple(check.name for check in report.checks) == NAMES
-    # The last needs a denoiser: test_resolution.py.
+    # The last one needs a denoiser: test_resolution.py.
     *checks, _ = report.checks
     return dict(zip(("shift", "structure", "amount", "change", "contrast"), checks, strict=True))
 
@@ -71,7 +71,7 @@ def judged(noisy, denoised, reports=(GAUSSIAN,), axes=None):
 
 @pytest.fixture(scope="module")
 def truth():
-    """A smooth picture with spots, (320, 288), of levels from about 100 to 500."""
+    """A smooth image with spots, (320, 288), of about 100 to 500 grey levels."""
     rng = np.random.default_rng(3)
     waves = ndimage.gaussian_filter(rng.normal(size=(320, 288)), 12)
     spots = ndimage.gaussian_filter((rng.random((320, 288)) > 0.995).astype(float), 2)
@@ -85,7 +85,7 @@ def noise(truth):
 
 def test_the_truth_passes_every_check(truth, noise):
     report = assess(truth + noise, truth, reports=(GAUSSIAN,))
-    assert isinstance(report, TrustReport)
+    assert isinstance(report, QualityReport)
     assert report.mark == "good"
     found = by_name(report)
     assert all(check.mark == "good" and not check.advice for check in found.values())
@@ -95,7 +95,7 @@ def test_the_truth_passes_every_check(truth, noise):
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_offsets_of_lines_are_no_structure_that_was_removed(truth, noise, axis) -> None:
+def test_line_offsets_do_not_count_as_structure(truth, noise, axis) -> None:
     size = tuple(1 if n != axis else truth.shape[axis] for n in range(2))
     offsets = np.random.default_rng(5).normal(0, 0.4 * SIGMA, size)
     noisy = truth + noise + offsets
@@ -103,12 +103,12 @@ def test_offsets_of_lines_are_no_structure_that_was_removed(truth, noise, axis) 
     assert report.autocorrelation.rows > 0.2 or report.autocorrelation.columns > 0.2
     check = judged(noisy, truth, (report,))["structure"]
     assert check.mark == "good", check.figure
-    # Structure that went with them is still found.
+    # Structure that was removed with them is still found.
     blurred = ndimage.gaussian_filter(truth, 2.5)
     assert judged(noisy, blurred, (report,))["structure"].mark != "good"
 
 
-def test_the_truth_passes_with_noise_that_is_measured(truth):
+def test_the_truth_passes_with_measured_noise(truth):
     photons = (truth - 100) / 4
     rng = np.random.default_rng(0)
     noisy = poisson_gaussian(photons, rng, gain=4.0, offset=100.0, read_noise=3.0)
@@ -118,7 +118,7 @@ def test_the_truth_passes_with_noise_that_is_measured(truth):
     assert assess(noisy, blurred).mark == "bad"
 
 
-def test_the_image_itself_is_no_result(truth, noise):
+def test_the_noisy_image_itself_fails(truth, noise):
     noisy = truth + noise
     found = judged(noisy, noisy.copy())
     assert found["change"].mark == "bad"
@@ -130,7 +130,7 @@ def test_the_image_itself_is_no_result(truth, noise):
 @pytest.mark.parametrize(
     ("part", "mark"), [(1.0, "good"), (0.9, "good"), (0.6, "caution"), (1.15, "caution")]
 )
-def test_the_amount_is_the_square_of_the_part_removed(truth, noise, part, mark):
+def test_noise_removed_is_the_square_of_the_removed_part(truth, noise, part, mark):
     check = judged(truth + noise, truth + (1 - part) * noise)["amount"]
     assert check.value == pytest.approx(part**2 * noise.var() / SIGMA**2, rel=0.01)
     assert check.mark == mark
@@ -149,7 +149,7 @@ def test_the_shift_is_in_per_cent_of_the_range(truth, noise, percent, mark):
     assert f"{percent:+.2f} %"[:4] in check.figure
 
 
-def test_a_shift_that_is_local_alone_is_found(truth, noise):
+def test_a_local_shift_is_found(truth, noise):
     noisy = truth + noise
     low, high = np.percentile(noisy, (0.1, 99.9))
     y, x = np.mgrid[:320, :288] // 32
@@ -162,7 +162,7 @@ def test_a_shift_that_is_local_alone_is_found(truth, noise):
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_correlation_of_what_was_removed(axis):
+def test_autocorrelation_of_the_residual(axis):
     # The mean of two neighbours: coefficients of 1/2 and 0 at lags 1 and 2.
     white = np.random.default_rng(5).normal(0, SIGMA, (512, 512))
     removed = (white + np.roll(white, 1, axis)) / np.sqrt(2)
@@ -171,12 +171,12 @@ def test_correlation_of_what_was_removed(axis):
     check = judged(flat + removed, flat)["structure"]
     assert check.value == pytest.approx(0.25, abs=0.01)
     assert check.mark == "bad"
-    # The same is no sign of damage when the noise itself is so.
+    # The same autocorrelation is no damage where the noise has it.
     known = report_of(NoiseModel(0.0, 0.0, SIGMA), **along)
     assert judged(flat + removed, flat, (known,))["structure"].mark == "good"
 
 
-def test_correlated_noise_that_stayed_is_found():
+def test_remaining_correlated_noise_is_found():
     rng = np.random.default_rng(6)
     flat = np.full((512, 512), 100.0)
     white, other = rng.normal(0, SIGMA, (2, 512, 512))
@@ -184,8 +184,8 @@ def test_correlated_noise_that_stayed_is_found():
     known = report_of(NoiseModel(0.0, 0.0, SIGMA * 2**0.5), x=(0.25, *(0.0,) * 7))
     stayed = judged(flat + white + smooth, flat + smooth, (known,))["structure"]
     assert stayed.mark == "caution"
-    assert "the correlated part of the noise stayed" in stayed.figure
-    # Unless that is structure, which has to stay.
+    assert "correlated noise remains" in stayed.figure
+    # Structure has to remain.
     told = replace(known, residual=ResidualNoise(1.5, None, (0.0, 0.0), 0.0))
     assert judged(flat + white + smooth, flat + smooth, (told,))["structure"].mark == "good"
     removed = judged(flat + white + smooth, flat, (known,))["structure"]
@@ -193,7 +193,7 @@ def test_correlated_noise_that_stayed_is_found():
 
 
 @pytest.mark.parametrize("where", ["bright", "edges"])
-def test_what_was_removed_in_bright_places_and_at_edges(noise, where):
+def test_the_residual_of_bright_regions_and_edges(noise, where):
     x = np.broadcast_to(np.arange(288), (320, 288))
     if where == "bright":
         clean = 100.0 + 200 * (x >= 256)
@@ -202,13 +202,13 @@ def test_what_was_removed_in_bright_places_and_at_edges(noise, where):
         clean = 100.0 + 100 * (x // 32 % 2)
         hurt = ((x + 3) % 32 < 6) & (x > 16)
     check = judged(clean + np.where(hurt, 2, 1) * noise, clean)["contrast"]
-    # Four times the energy where hurt: that is three of eight columns of a block at an edge.
+    # Four times the energy in the damaged part: three of eight columns of a block at an edge.
     expected = 4.0 if where == "bright" else 1 + 3 * 3 / 8
     assert check.value == pytest.approx(expected, rel=0.1)
     assert check.mark == "bad"
 
 
-def test_too_strong_a_blur_is_found_and_the_right_one_is_not(truth, noise):
+def test_too_strong_and_too_weak_blurs_are_found(truth, noise):
     noisy = truth + noise
     assert assess(noisy, ndimage.gaussian_filter(noisy, 12.0), reports=(GAUSSIAN,)).mark == "bad"
     slight = judged(noisy, ndimage.gaussian_filter(noisy, 0.45))
@@ -216,7 +216,7 @@ def test_too_strong_a_blur_is_found_and_the_right_one_is_not(truth, noise):
     assert slight["shift"].mark == slight["structure"].mark == "good"
 
 
-def test_pixels_without_a_value_are_left_out(truth, noise):
+def test_nan_pixels_are_ignored(truth, noise):
     noisy, denoised = truth + noise, truth.copy()
     noisy[10:40, 50:90], denoised[200:220, 7] = np.nan, np.inf
     noisy[300, 200] = -np.inf
@@ -225,7 +225,7 @@ def test_pixels_without_a_value_are_left_out(truth, noise):
     assert by_name(report)["amount"].value == pytest.approx(1.0, abs=0.02)
 
 
-def test_places_where_the_noise_was_cut_off_do_not_count(truth, noise):
+def test_clipped_pixels_are_ignored(truth, noise):
     limit = 190.0
     noisy = np.minimum(truth + noise, limit)
     share = float((noisy == limit).mean())
@@ -236,7 +236,7 @@ def test_places_where_the_noise_was_cut_off_do_not_count(truth, noise):
     assert unaware["structure"].mark == "bad"
 
 
-def test_what_is_not_known_is_not_judged(truth, noise):
+def test_unknown_noise_is_not_judged(truth, noise):
     noisy = truth + noise
     unknown = report_of(NoiseModel(0.0, 0.0, SIGMA), gain_error=5.0)
     assert judged(noisy, truth, (unknown,))["amount"].mark == "unknown"
@@ -252,7 +252,7 @@ def test_what_is_not_known_is_not_judged(truth, noise):
         assert bool(check.advice) == (check.mark != "good")
 
 
-def test_the_error_of_the_noise_widens_the_bars(truth, noise):
+def test_the_error_of_the_noise_widens_the_thresholds(truth, noise):
     noisy, denoised = truth + noise, truth - 0.13 * noise
     sure = judged(noisy, denoised)["amount"]
     assert sure.mark == "caution"
@@ -290,7 +290,7 @@ class Lazy:
         return (100 + self.noisy * noise).astype(np.float32)
 
 
-def test_of_a_large_stack_a_part_is_read_that_is_spread_evenly(monkeypatch):
+def test_windows_are_spread_evenly_over_a_large_stack(monkeypatch):
     monkeypatch.setattr(_residual, "MOST_PIXELS", 10 * 64 * 64)
     noisy, denoised = Lazy(50, 64, True), Lazy(50, 64, False)
     assert assess(noisy, denoised, reports=(GAUSSIAN,)).mark == "good"
@@ -310,7 +310,7 @@ def test_a_large_plane_is_read_in_windows(monkeypatch, truth, noise):
     )
 
 
-def test_tiny_and_integer_images_are_judged_or_not_but_never_break():
+def test_tiny_and_integer_images_do_not_raise():
     rng = np.random.default_rng(0)
     noisy = rng.poisson(30.0, (16, 16)).astype(np.uint16)
     report = assess(noisy, np.full((16, 16), 30), reports=(report_of(NoiseModel(1, 0, 0), 30.0),))
@@ -318,7 +318,7 @@ def test_tiny_and_integer_images_are_judged_or_not_but_never_break():
     assert by_name(report)["contrast"].mark == "unknown"
 
 
-def test_mistakes_are_answered_in_words(truth):
+def test_wrong_arguments_are_refused(truth):
     with pytest.raises(InputError, match="expected a denoised image of shape"):
         assess(truth, truth[:100])
     with pytest.raises(InputError, match="one noise report for each of 1"):
@@ -354,7 +354,7 @@ def test_real_references_pass_and_strong_blurs_do_not(bench_data, name):
     assert assess(noisy, blurred, reports=reports).mark == "bad"
 
 
-def test_the_command_says_what_the_function_says(redenoise, truth, noise, tmp_path):
+def test_the_command_prints_the_report(redenoise, truth, noise, tmp_path):
     noisy = np.stack([truth + noise, truth - noise]).astype(np.float32)
     denoised = np.stack([truth, truth + 30]).astype(np.float32)
     paths = [tmp_path / "noisy.tif", tmp_path / "denoised.tif"]
@@ -370,7 +370,7 @@ def test_the_command_says_what_the_function_says(redenoise, truth, noise, tmp_pa
     assert "there is no image file" in said
 
 
-def test_a_result_in_an_order_of_its_own_is_put_in_that_of_its_source(redenoise, tmp_path):
+def test_a_result_gets_the_axis_order_of_its_source(redenoise, tmp_path):
     rng = np.random.default_rng(0)
     noisy = rng.normal(100, SIGMA, (2, 3, 64, 80)).astype(np.float32)
     levels = np.broadcast_to(np.arange(6).reshape(2, 3, 1, 1) * 100.0, noisy.shape)
@@ -391,7 +391,7 @@ def test_a_result_in_an_order_of_its_own_is_put_in_that_of_its_source(redenoise,
     assert {line.split(":")[0] for line in said.splitlines()} <= {"good", "unknown"}
 
 
-def test_denoise_reports_where_it_is_asked_to(redenoise, tiny, noisy, tmp_path):
+def test_denoise_prints_a_report_on_request(redenoise, tiny, noisy, tmp_path):
     source, out = tmp_path / "noisy.tif", tmp_path / "out.tif"
     tifffile.imwrite(source, noisy)
     model = Redenoiser(tiny, device="cpu").fit(noisy).save(tmp_path / "m.safetensors")
@@ -407,7 +407,7 @@ def test_denoise_reports_where_it_is_asked_to(redenoise, tiny, noisy, tmp_path):
     assert len(said.splitlines()) == 1
 
 
-def test_the_page_on_trust_runs_and_holds_every_table():
+def test_the_page_on_quality_runs_and_holds_every_table():
     page = (ROOT / "docs" / "is-it-good.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", page, re.S)
     names = {}
@@ -416,9 +416,9 @@ def test_the_page_on_trust_runs_and_holds_every_table():
     page = (ROOT / "docs" / "quality-checks.md").read_text(encoding="utf-8")
     sections = re.findall(r"<!-- (\w+) begins: .*? -->\n(.*?)\n<!-- \1 ends -->", page, re.S)
     assert [name for name, _ in sections] == [
-        "trust",
-        "trust_references",
-        "trust_machine",
+        "quality_checks",
+        "quality_checks_references",
+        "quality_checks_machine",
         "resolution",
     ]
     assert all(len(text) > 50 for _, text in sections)

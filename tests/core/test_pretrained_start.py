@@ -6,9 +6,9 @@ from skimage import data
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Normalisation
 from napari_redenoise.errors import ConfigError
-from napari_redenoise.inference import predict_window
+from napari_redenoise.inference import predict_tile
 from napari_redenoise.io import load_model, save_model
-from napari_redenoise.model import _material, _pretrained
+from napari_redenoise.model import _pretrained, _training_images
 from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.nn import build_network
 from napari_redenoise.nn.testing import equivariance_error
@@ -18,26 +18,26 @@ UNIT = Normalisation((0.0,), (1.0,))
 
 
 @pytest.fixture
-def warm(tiny: Config) -> Config:
+def small(tiny: Config) -> Config:
     network = {"network.kind": "equivariant", "network.group": "D4"}
     return tiny.replace({**network, "training.start": "pretrained"})
 
 
 @pytest.fixture
-def shipped(warm: Config, tmp_path, monkeypatch):
-    """A folder of shipped weights that holds those of one small network."""
-    network = build_network(warm.network, torch.Generator().manual_seed(7))
+def pretrained(small: Config, tmp_path, monkeypatch):
+    """A folder of pretrained weights that holds those of one small network."""
+    network = build_network(small.network, torch.Generator().manual_seed(7))
     path = tmp_path / "equivariant-D4.safetensors"
-    save_model(path, network, warm, UNIT, half=True)
+    save_model(path, network, small, UNIT, half=True)
     monkeypatch.setattr(_pretrained, "FOLDER", tmp_path)
     return load_model(path)[0]
 
 
-def test_half_precision_halves_the_file_and_keeps_the_bases(warm: Config, tmp_path) -> None:
-    network = build_network(warm.network, torch.Generator().manual_seed(7)).eval()
+def test_half_precision_halves_the_file_and_keeps_the_bases(small: Config, tmp_path) -> None:
+    network = build_network(small.network, torch.Generator().manual_seed(7)).eval()
     paths = [tmp_path / name for name in ("whole.safetensors", "half.safetensors")]
-    save_model(paths[0], network, warm, UNIT)
-    save_model(paths[1], network, warm, UNIT, half=True)
+    save_model(paths[0], network, small, UNIT)
+    save_model(paths[1], network, small, UNIT, half=True)
     loaded = load_model(paths[1])[0]
     for name, value in loaded.state_dict().items():
         assert value.dtype == torch.float32
@@ -53,27 +53,27 @@ def test_half_precision_halves_the_file_and_keeps_the_bases(warm: Config, tmp_pa
     assert error < 1e-5
 
 
-def test_no_steps_leave_the_shipped_weights_as_they_are(warm, shipped, noisy) -> None:
-    model = Redenoiser(warm.replace({"training.steps": 0}), "cpu").fit(noisy)
+def test_zero_steps_keep_the_pretrained_weights(small, pretrained, noisy) -> None:
+    model = Redenoiser(small.replace({"training.steps": 0}), "cpu").fit(noisy)
     assert model.config.training.start == "pretrained"
     assert model.session.provenance["steps"] == 0
-    expected = predict_window(shipped, noisy[None], model.session.normalisation).denoised[0]
+    expected = predict_tile(pretrained, noisy[None], model.session.normalisation).denoised[0]
     once = model.predict(noisy, tta=False, draws=0, correct_lines=False).denoised
     np.testing.assert_allclose(once, expected, rtol=1e-4, atol=1e-2)
 
 
-def test_adaptation_begins_with_the_shipped_weights_and_moves_slowly(warm, shipped, noisy) -> None:
-    adapted = Redenoiser(warm, "cpu").fit(noisy).session.network().state_dict()
-    name = next(name for name, _ in shipped.named_parameters())
-    before, after = shipped.state_dict()[name], adapted[name]
+def test_fine_tuning_starts_from_pretrained_weights(small, pretrained, noisy) -> None:
+    tuned = Redenoiser(small, "cpu").fit(noisy).session.network().state_dict()
+    name = next(name for name, _ in pretrained.named_parameters())
+    before, after = pretrained.state_dict()[name], tuned[name]
     assert (before != after).any()
-    # Three steps of at most the adaptation's rate.
+    # Three steps of at most the fine-tuning's rate.
     assert (before - after).abs().max() < 3 * 5e-4
 
 
-def test_the_first_preview_comes_before_the_first_step(warm, shipped, noisy) -> None:
+def test_the_first_preview_comes_before_the_first_step(small, pretrained, noisy) -> None:
     window = Window((), slice(0, 40), slice(0, 40))
-    events = list(Redenoiser(warm, "cpu").fit_events(noisy, view=lambda: window))
+    events = list(Redenoiser(small, "cpu").fit_events(noisy, view=lambda: window))
     assert isinstance(events[0], PreviewDone)
     assert isinstance(events[1], StepDone)
 
@@ -82,8 +82,8 @@ def test_the_first_preview_comes_before_the_first_step(warm, shipped, noisy) -> 
     "changes",
     [{"training.start": "random"}, {"network.group": "C4"}, {"network.kind": "standard"}],
 )
-def test_other_networks_begin_from_scratch(warm, shipped, noisy, changes) -> None:
-    config = warm.replace(changes)
+def test_other_networks_start_from_random_weights(small, pretrained, noisy, changes) -> None:
+    config = small.replace(changes)
     model = Redenoiser(config, "cpu").fit(noisy)
     assert model.session.plan.config.training.start == "random"
     plain = Redenoiser(config.replace({"training.start": "random"}), "cpu").fit(noisy)
@@ -91,7 +91,7 @@ def test_other_networks_begin_from_scratch(warm, shipped, noisy, changes) -> Non
 
 
 @pytest.mark.parametrize("kind", ["equivariant", "standard"])
-def test_the_branches_of_adarenet_are_the_weights_of_networks_with_one(
+def test_adarenet_branches_are_the_weights_of_single_branches(
     tiny: Config, noisy, tmp_path, monkeypatch, kind: str
 ) -> None:
     whole = tiny.replace({"network.kind": "adarenet", "training.start": "pretrained"})
@@ -102,56 +102,56 @@ def test_the_branches_of_adarenet_are_the_weights_of_networks_with_one(
     config = whole.replace({"network.kind": kind, "training.steps": 0})
     model = Redenoiser(config, "cpu").fit(noisy)
     assert model.config.training.start == "pretrained"
-    parts = predict_window(load_model(path)[0], noisy[None], model.session.normalisation)
+    parts = predict_tile(load_model(path)[0], noisy[None], model.session.normalisation)
     expected = getattr(parts, kind)[0]
     once = model.predict(noisy, tta=False, draws=0, correct_lines=False).denoised
     np.testing.assert_allclose(once, expected, rtol=1e-4, atol=1e-2)
 
 
-def test_a_picture_is_shown_as_it_is_after_an_adaptation_by_r2r(warm, shipped) -> None:
+def test_r2r_fine_tuning_predicts_the_image_itself(small, pretrained) -> None:
     photons = (
         np.random.default_rng(0)
         .poisson(60 + 50 * np.sin(np.mgrid[:128, :128][0] / 9.0))
         .astype(np.float32)
     )
-    config = warm.replace({"objective.kind": "r2r", "tiling.mirrored": False})
+    config = small.replace({"objective.kind": "r2r", "tiling.mirrored": False})
     model = Redenoiser(config, "cpu").fit(photons)
     once = model.predict(photons, tta=False, draws=0, correct_lines=False).denoised
     np.testing.assert_array_equal(model.predict(photons).denoised, once)
 
 
 def test_patches_and_steps_suit_the_start() -> None:
-    warm, scratch = (
+    small, scratch = (
         Config().replace({"training.start": start}).training for start in ("pretrained", "random")
     )
-    assert (warm.patches_per_step, warm.patch_side, warm.total_steps) == (4, 96, 100)
+    assert (small.patches_per_step, small.patch_side, small.total_steps) == (4, 96, 100)
     assert (scratch.patches_per_step, scratch.patch_side, scratch.total_steps) == (8, 64, 270)
     asked = Config().replace({"training.batch_size": 2, "training.patch_size": 32}).training
     assert (asked.patches_per_step, asked.patch_side) == (2, 32)
 
 
-def test_a_grey_image_after_one_in_colour_is_warm_again(warm, shipped, noisy) -> None:
-    model = Redenoiser(warm, "cpu").fit(np.stack([noisy, noisy + 1]), "CYX")
+def test_a_grey_image_after_colour_is_fine_tuned_again(small, pretrained, noisy) -> None:
+    model = Redenoiser(small, "cpu").fit(np.stack([noisy, noisy + 1]), "CYX")
     assert not model.session.plan.is_fine_tuning
     assert model.fit(noisy).session.plan.is_fine_tuning
 
 
-def test_random_weights_are_not_left_as_they_are(tiny: Config, noisy) -> None:
+def test_untrained_random_weights_are_refused(tiny: Config, noisy) -> None:
     config = tiny.replace({"training.steps": 0, "training.start": "random"})
     with pytest.raises(ConfigError, match="0 steps leave random weights"):
         Redenoiser(config, "cpu").fit(noisy)
 
 
 def test_the_noise_is_measured_only_after_the_first_preview(
-    warm, shipped, noisy, monkeypatch
+    small, pretrained, noisy, monkeypatch
 ) -> None:
     measured = []
-    real = _material.noise_reports
+    real = _training_images.noise_reports
     monkeypatch.setattr(
-        _material, "noise_reports", lambda *a, **k: measured.append(1) or real(*a, **k)
+        _training_images, "noise_reports", lambda *a, **k: measured.append(1) or real(*a, **k)
     )
     window = Window((), slice(0, 40), slice(0, 40))
-    model = Redenoiser(warm.replace({"objective.kind": "auto"}), "cpu")
+    model = Redenoiser(small.replace({"objective.kind": "auto"}), "cpu")
     events = model.fit_events(np.tile(noisy, (2, 2)), view=lambda: window)
     assert isinstance(next(events), PreviewDone)
     assert not measured
@@ -165,19 +165,19 @@ def test_the_noise_is_measured_only_after_the_first_preview(
 
 
 @pytest.mark.parametrize("kind", ["auto", "r2r"])
-def test_a_stop_before_the_first_step_leaves_the_shipped_network(warm, shipped, noisy, kind):
-    """Also by an objective that would recorrupt pictures, had anything been learned by it."""
+def test_a_stop_before_the_first_step_keeps_pretrained_weights(small, pretrained, noisy, kind):
+    """Also by an objective that would recorrupt images, had anything been learned by it."""
     window = Window((), slice(0, 40), slice(0, 40))
-    model = Redenoiser(warm.replace({"objective.kind": kind}), "cpu")
+    model = Redenoiser(small.replace({"objective.kind": kind}), "cpu")
     events = model.fit_events(noisy, view=lambda: window)
     next(events)
     events.close()
     assert model.session.provenance["steps"] == 0
-    plain = Redenoiser(warm.replace({"training.steps": 0}), "cpu").fit(noisy)
+    plain = Redenoiser(small.replace({"training.steps": 0}), "cpu").fit(noisy)
     np.testing.assert_array_equal(model.predict(noisy).denoised, plain.predict(noisy).denoised)
 
 
-def test_hot_pixels_do_not_stay_when_the_shipped_network_is_adapted() -> None:
+def test_fine_tuning_removes_hot_pixels() -> None:
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[:128, :128]
     scene = 30 + 20 * np.sin(rows / 7) * np.cos(columns / 9)
@@ -190,14 +190,14 @@ def test_hot_pixels_do_not_stay_when_the_shipped_network_is_adapted() -> None:
     assert np.abs(model.predict(noisy).denoised - scene)[hot].max() < 40
 
 
-def test_structure_that_the_shipped_network_does_not_know_comes_back() -> None:
+def test_fine_tuning_restores_unknown_structure() -> None:
     """Fine texture with hardly any noise, on which it looks for noise and finds some."""
-    picture = data.camera()[200:328, 180:308]
+    image = data.camera()[200:328, 180:308]
     rng = np.random.default_rng(0)
-    noisy = np.clip(np.round(picture + rng.normal(0, 0.5, picture.shape)), 0, 255).astype(np.uint8)
+    noisy = np.clip(np.round(image + rng.normal(0, 0.5, image.shape)), 0, 255).astype(np.uint8)
 
     def error(steps: int) -> float:
         model = Redenoiser(Config().replace({"training.steps": steps}), "cpu").fit(noisy)
-        return float(np.sqrt(np.mean((model.predict(noisy).denoised - picture) ** 2)))
+        return float(np.sqrt(np.mean((model.predict(noisy).denoised - image) ** 2)))
 
     assert error(40) < 0.7 * error(0)

@@ -35,7 +35,7 @@ def test_the_weights_are_those_that_were_measured(name: str) -> None:
 
 
 @shipped
-def test_the_header_says_what_they_were_trained_on(name: str) -> None:
+def test_the_header_names_the_training_data(name: str) -> None:
     _, config, normalisation, provenance, *_ = load_model(FOLDER / name)
     assert weights_file(config.network).name == name
     assert (normalisation.mean, normalisation.std) == ((0.0,), (1.0,))
@@ -45,12 +45,12 @@ def test_the_header_says_what_they_were_trained_on(name: str) -> None:
     assert "seed" in provenance["config"]["training"]
 
 
-def test_the_default_network_has_a_warm_start() -> None:
+def test_the_default_network_has_pretrained_weights() -> None:
     assert has_pretrained_weights(Config().network)
 
 
 @shipped
-def test_they_are_in_half_precision_and_compute_in_single(name: str) -> None:
+def test_weights_are_half_precision_and_compute_in_single(name: str) -> None:
     network, *_ = load_model(FOLDER / name)
     for _, value in network.named_parameters():
         assert value.dtype == torch.float32
@@ -58,7 +58,7 @@ def test_they_are_in_half_precision_and_compute_in_single(name: str) -> None:
 
 
 @shipped
-def test_the_equivariant_part_is_equivariant_whatever_the_basis_here(name: str) -> None:
+def test_the_equivariant_branch_is_equivariant_in_any_basis(name: str) -> None:
     """The basis travels in the file; that of another linear-algebra library may be turned."""
     network, *_ = load_model(FOLDER / name)
     branch = getattr(network, "equivariant_branch", None) or network.branch
@@ -69,7 +69,7 @@ def test_the_equivariant_part_is_equivariant_whatever_the_basis_here(name: str) 
 
 
 @pytest.mark.parametrize(("photons", "least"), [(5.0, 10.0), (30.0, 5.0), (200.0, -0.3)])
-def test_without_training_they_denoise_a_picture_they_have_not_seen(photons, least) -> None:
+def test_without_training_they_denoise_an_unseen_image(photons, least) -> None:
     """Where there is hardly any noise, fine texture is what there is to lose."""
     clean = skimage.data.coins()[:256, :256] / 255.0
     noisy = np.random.default_rng(0).poisson(photons * clean).astype(np.float32) / photons

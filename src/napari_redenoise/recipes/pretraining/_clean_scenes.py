@@ -1,4 +1,4 @@
-"""Clean pictures in the order of their numbers, drawn by processes beside the training."""
+"""Numbered clean scenes, drawn by processes parallel to the training."""
 
 from __future__ import annotations
 
@@ -13,50 +13,51 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_redenoise.recipes.pretraining._photographs import picture
-from napari_redenoise.recipes.pretraining._scenes import Scene, scene
+from napari_redenoise.recipes.pretraining._photographs import crop_photograph
+from napari_redenoise.recipes.pretraining._scenes import Scene, draw_scene
 
 _CHUNK = 32
-"""Pictures that a process draws at a time; so few that it is not worth starting one."""
+"""Scenes per task; no process is started for fewer."""
 
 
-def light(number: int, side: int, pictures: float, seed: int) -> Scene:
-    """The scene of a number: procedural, or a part of a picture of scikit-image."""
+def clean_scene(number: int, side: int, pictures: float, seed: int) -> Scene:
+    """Draw the scene of a number: procedural, or a crop of a photograph of scikit-image."""
     rng = np.random.default_rng([seed, number])
-    return picture(side, rng) if rng.random() < pictures else scene(side, rng)
+    return crop_photograph(side, rng) if rng.random() < pictures else draw_scene(side, rng)
 
 
-class Lights:
-    """A growing collection of clean pictures; what a number is, follows from the seed alone.
+class CleanScenes:
+    """A growing collection of clean scenes, each determined by the seed and its number.
 
     Parameters
     ----------
     count : int
-        How many there will be.
+        Final number of scenes.
     side : int
+        Pixels.
     pictures : float
-        Share of them that are parts of pictures of scikit-image.
+        Share of crops of photographs of scikit-image.
     seed : int
     device : torch.device
-        Where they are kept, in half precision.
+        Stores the scenes, in half precision.
     """
 
     def __init__(
         self, count: int, side: int, pictures: float, seed: int, device: torch.device
     ) -> None:
         self._all = torch.empty((count, side, side), dtype=torch.float16, device=device)
-        self._there = 0
+        self._count = 0
         self._settings = (side, pictures, seed)
         self._executor: ProcessPoolExecutor | None = None
         self._chunks = self._drawn()
 
     def first(self, number: int) -> Tensor:
-        """The first so many (N, side, side), or all; waits until they are drawn."""
+        """The first scenes (N, side, side), at most all; waits until they are drawn."""
         number = min(number, len(self._all))
-        while self._there < number:
+        while self._count < number:
             chunk = next(self._chunks)
-            self._all[self._there : self._there + len(chunk)] = torch.from_numpy(chunk)
-            self._there += len(chunk)
+            self._all[self._count : self._count + len(chunk)] = torch.from_numpy(chunk)
+            self._count += len(chunk)
         return self._all[:number]
 
     def close(self) -> None:
@@ -71,9 +72,9 @@ class Lights:
             yield from (_chunk(some, *self._settings) for some in numbers)
             return
         workers = max(1, (os.cpu_count() or 2) - 1)
-        # Not forked, which a process with CUDA or threads does not survive.
+        # A process with CUDA or threads must not be forked.
         context = multiprocessing.get_context("spawn")
-        self._executor = ProcessPoolExecutor(workers, context, initializer=_leave_to_the_parent)
+        self._executor = ProcessPoolExecutor(workers, context, initializer=_ignore_interrupts)
         ahead: deque[Future[np.ndarray]] = deque()
         for some in numbers:
             ahead.append(self._executor.submit(_chunk, some, *self._settings))
@@ -83,11 +84,11 @@ class Lights:
             yield ahead.popleft().result()
 
 
-def _leave_to_the_parent() -> None:
-    """Ctrl-C reaches every process; the one that trains decides when all are done."""
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C to the process that trains."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _chunk(numbers: range, side: int, pictures: float, seed: int) -> np.ndarray:
-    drawn = np.stack([light(number, side, pictures, seed) for number in numbers])
+    drawn = np.stack([clean_scene(number, side, pictures, seed) for number in numbers])
     return np.minimum(drawn, np.finfo(np.float16).max).astype(np.float16)

@@ -1,4 +1,4 @@
-"""How much signal a random filter passes: what the initial scale of the weights rests on.
+"""The gain of random filters for correlated input, which sets the initial scale of weights.
 
 References
 ----------
@@ -22,17 +22,25 @@ _PERIOD = 64
 
 @lru_cache(maxsize=64)
 def correlation_gain(kernel_size: int, group: Group) -> float:
-    """Second moment that a layer inside a ReLU network passes, over what it passes of white noise.
+    """Second moment that a layer inside a ReLU network passes, relative to white noise.
+
+    Parameters
+    ----------
+    kernel_size : int
+    group : Group
+
+    Returns
+    -------
+    float
 
     Notes
     -----
-    He et al. rely on independent taps, through which the correlations of the input do not matter.
-    Taps of a damped basis are correlated wherever the group holds turns that the grid does not
-    (C3, C8, ...), and so are features behind a ReLU: in a kernel of 5 with C8 a layer passes
-    twice as much as the energy of its filters says, and twenty layers a million times. Here the
-    autocorrelation of the features is followed through twenty layers of infinite width, fed with
-    white noise; the result is the geometric mean of what they pass. Where every turn maps the
-    grid onto itself it is 1.
+    He et al. assume independent taps, for which correlations of the input do not matter. Taps of a
+    damped basis are correlated if the group has rotations that do not preserve the grid (C3, C8,
+    ...). Features after a ReLU are correlated, too. With kernel 5 and C8 a layer passes twice the
+    energy of its filters, and twenty layers a million times. The autocorrelation of the features is
+    computed through twenty layers of infinite width with white noise as input. The result is the
+    geometric mean of their gains. It is 1 if all rotations preserve the grid.
     """
     spectrum = _power_spectrum(kernel_size, group)
     features = np.zeros_like(spectrum)
@@ -43,7 +51,7 @@ def correlation_gain(kernel_size: int, group: Group) -> float:
 
 
 def _power_spectrum(kernel_size: int, group: Group) -> npt.NDArray[np.float64]:
-    """Mean power spectrum of the filters that the initialisation draws, of mean 1."""
+    """Mean power spectrum of initial filters, normalised to mean 1."""
     basis, damping = filter_basis(kernel_size, group)
     power = np.zeros((_PERIOD, _PERIOD))
     for functions in basis * damping:

@@ -7,9 +7,9 @@ import numpy as np
 import structure
 import structured
 import tifffile
-from _hard import hard_pairs
+from _difficult_images import hard_pairs
 from _report import bench_data, scoring
-from defects import DEFECTS, PICTURES, spoilt
+from defects import DEFECTS, PICTURES, with_defect
 
 Image = np.ndarray
 
@@ -40,11 +40,11 @@ def scored() -> Iterator[tuple[str, Image, Callable[[Image], float]]]:
     rule = scoring()
     for pair in [*rule.pairs(*SETS), *hard_pairs(rule, bench_data())]:
         yield f"{pair.dataset} {pair.id}", pair.noisy, partial(rule.score, pair=pair)
-    for name, picture, noisy in structure.pictures():
-        yield f"structure {name}", noisy, partial(structure.psnr, picture=picture)
+    for name, clean, noisy in structure.clean_and_noisy():
+        yield f"structure {name}", noisy, partial(structure.psnr, clean=clean)
     for pair in rule.pairs("w2s_dev", "fmd_dev"):
         for defect in DEFECTS[1:] if pair.id in PICTURES else ():
-            noisy = spoilt(pair.noisy.astype(np.float32), defect)
+            noisy = with_defect(pair.noisy.astype(np.float32), defect)
             yield f"defects {pair.id}, {defect}", noisy, partial(rule.score, pair=pair)
 
 

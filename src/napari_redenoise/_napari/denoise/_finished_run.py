@@ -1,4 +1,4 @@
-"""What can be done when a run has ended: look at it, examine it, keep it."""
+"""Actions on a finished run: compare, check, save."""
 
 from __future__ import annotations
 
@@ -16,44 +16,41 @@ from napari_redenoise._napari import _garbage_collection
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._background_task import Task
 from napari_redenoise._napari._layers import LayerData, image_file
-from napari_redenoise._napari._maps import place
+from napari_redenoise._napari._maps import window_placement
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari.denoise._extra_layers import OF_VIEW, ExtraKind, extra_layers
 from napari_redenoise._napari.denoise._layer_run import PAINT_MS
 from napari_redenoise._napari.denoise._run import Job
-from napari_redenoise.assessment import TrustReport, as_denoiser, assess, pixel_size_of
+from napari_redenoise.assessment import QualityReport, as_denoiser, assess, pixel_size_of
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
-from napari_redenoise.io import left_out, write_tiff
+from napari_redenoise.io import lost_metadata, write_tiff
 from napari_redenoise.model import as_command, as_python
 from napari_redenoise.noise import NoiseReport
 
 logger = logging.getLogger(__name__)
 
 
-class AfterRun(QObject):
+class FinishedRun(QObject):
     """A finished run and its layers.
 
     Parameters
     ----------
     viewer : napari.viewer.Viewer
     layer, result : napari.layers.Image
-        The noisy and the denoised one.
+        The noisy and the denoised layer.
     job : Job
-        What was run.
     provenance : dict
-        What came of it.
-    file : str or None
-        The file that the noisy layer was read from.
+        Metadata of the result.
     parent : QWidget
-        Of dialogs.
+        Parent of dialogs.
     """
 
     said = Signal(str)
-    """A sentence on how something went."""
+    """A message on the outcome of an action."""
 
     assessed = Signal()
-    """The result has been examined, or cannot be; see ``report``."""
+    """The quality checks have ended; ``report`` is None if they failed."""
 
     def __init__(
         self,
@@ -71,43 +68,43 @@ class AfterRun(QObject):
         self._pending: list[LayerData] = []
         self._added: list[str] = []
         self.is_busy = False
-        self.is_examined = False
-        self.report: TrustReport | None = None
+        self.is_checked = False
+        self.report: QualityReport | None = None
         self._reports: tuple[NoiseReport, ...] | None = None
 
     @property
     def config(self) -> Config:
-        """What was run, with everything settled."""
+        """Configuration of the run, without automatic values."""
         return Config(**self.provenance["config"])
 
     def leave(self) -> None:
-        """Begin nothing more: another run has ended, or the dock is gone."""
+        """Stop background work: another run has ended, or the dock is closed."""
         self._stop.set()
         self._pending = []
 
     def drop(self) -> None:
-        """The same, and let go of the model and the pictures."""
+        """Stop background work and release the model and the images."""
         self.leave()
         self.deleteLater()
 
-    # -- looking ------------------------------------------------------------------------------
+    # -- comparing ----------------------------------------------------------------------------
 
     def blend(self, share: float) -> None:
-        """Show so much of the denoised image over the noisy one."""
+        """Set the opacity of the denoised layer over the noisy one."""
         if self.result not in self._viewer.layers:
-            self.said.emit("The denoised layer has been deleted.")
+            self.said.emit("The denoised layer was deleted: denoise again.")
             return
         self.result.visible = True
         if self.layer in self._viewer.layers:
             self.layer.visible = True
         self.result.opacity = share
 
-    def examine(self, reports: tuple[NoiseReport, ...] | None) -> None:
-        """Examine the result in the background; `assessed` follows."""
+    def check_quality(self, reports: tuple[NoiseReport, ...] | None) -> None:
+        """Run the quality checks in the background; `assessed` follows."""
         source, denoised = self.job.source, self.result.data
         self._reports = reports
 
-        def examined() -> TrustReport:
+        def run_checks() -> QualityReport:
             return assess(
                 source.array,
                 denoised,
@@ -119,47 +116,49 @@ class AfterRun(QObject):
             )
 
         def errored(error: Exception) -> None:
-            logger.error("the result could not be examined", exc_info=error)
-            self._tell(None)
+            logger.error("the quality checks failed", exc_info=error)
+            self._set_report(None)
 
         task = object()
         _garbage_collection.begin(task)
         Task(
-            examined,
-            returned=self._tell,
+            run_checks,
+            returned=self._set_report,
             errored=errored,
             finished=lambda: _garbage_collection.end(task),
         )
 
-    def _tell(self, report: TrustReport | None) -> None:
+    def _set_report(self, report: QualityReport | None) -> None:
         if not self._stop.is_set():
-            self.report, self.is_examined = report, True
+            self.report, self.is_checked = report, True
             self.assessed.emit()
 
     def add(self, kind: ExtraKind) -> None:
-        """Make further layers in the background."""
+        """Compute further layers of a kind in the background."""
         source = self.job.source
         window = placed = None
         if self.is_busy or self.result not in self._viewer.layers:
-            self.said.emit("Wait a moment." if self.is_busy else "The denoised layer is gone.")
+            busy = "Other layers are being computed: wait for them."
+            deleted = "The denoised layer was deleted: denoise again."
+            self.said.emit(busy if self.is_busy else deleted)
             return
         if kind in OF_VIEW:
             present = self.layer in self._viewer.layers
             window = current_window(self._viewer, self.layer, source) if present else None
             if window is None:
-                self.said.emit("Show the noisy layer in the 2-D view first: a plane is compared.")
+                self.said.emit("This map is of a plane: show the noisy layer in the 2-D view.")
                 return
-            placed = place(self.layer, source, window)
+            placed = window_placement(self.layer, source, window)
         self.is_busy = True
-        self.said.emit("Making the layers.")
+        self.said.emit("Computing the layers.")
         denoiser, denoised, reports = self.job.denoiser, self.result.data, self._reports
 
-        def made() -> list[LayerData]:
+        def compute() -> list[LayerData]:
             return extra_layers(
                 kind, denoiser, source, denoised, placed or {}, window, self._stop.is_set, reports
             )
 
-        Task(made, returned=self._on_layers, errored=self._on_errored)
+        Task(compute, returned=self._on_layers, errored=self._on_errored)
 
     def _on_layers(self, layers: list[LayerData]) -> None:
         self._pending = [] if self._stop.is_set() else layers
@@ -167,7 +166,7 @@ class AfterRun(QObject):
         self._add_next()
 
     def _add_next(self) -> None:
-        """Add one layer per turn of the event loop, so that the viewer never stands still."""
+        """Add one layer per event-loop iteration, so that the viewer stays responsive."""
         if not self._pending:
             self.is_busy = False
             if not self._stop.is_set():
@@ -180,19 +179,19 @@ class AfterRun(QObject):
 
     def _on_errored(self, error: Exception) -> None:
         if self._stop.is_set():
-            logger.error("what was asked for after a run failed", exc_info=error)
+            logger.error("an action on a finished run failed", exc_info=error)
             return
         self.is_busy = False
         if isinstance(error, RedenoiseError):
             self.said.emit(f"{error}.")
             return
-        logger.error("a layer could not be made", exc_info=error)
-        self.said.emit(f"Something unexpected went wrong ({error}); the log has the details.")
+        logger.error("an action on a finished run failed", exc_info=error)
+        self.said.emit(f"Unexpected error ({error}): see the log for details.")
 
-    # -- keeping ------------------------------------------------------------------------------
+    # -- saving -------------------------------------------------------------------------------
 
     def save_image(self, path: str | Path | None = None) -> None:
-        """Write the denoised image, in a worker; a dialog asks for the name."""
+        """Write the denoised image in the background; without ``path`` a dialog asks for it."""
         name = path or self._ask("Save the denoised image", f"{self.result.name}.tif", "*.tif")
         if not name:
             return
@@ -202,18 +201,18 @@ class AfterRun(QObject):
             self.said.emit("That file is the noisy image itself: choose another name.")
             return
         data, like = self.result.data, image_file(source)
-        # The dialog has asked about the name as it was chosen, and about no other.
+        # The dialog confirmed overwriting for the name as it was entered.
         overwrite = path is None and target == Path(name)
 
         def write() -> str:
             path = write_tiff(target, data, like, overwrite=overwrite)
-            lost = left_out(data, like)
+            lost = lost_metadata(data, like)
             return f"Wrote {path}{', without ' + ', '.join(lost) if lost else ''}."
 
         self._in_background(write)
 
     def save_model(self, path: str | Path | None = None) -> None:
-        """Write the trained network, in a worker; a dialog asks for the name."""
+        """Write the trained model in the background; without ``path`` a dialog asks for it."""
         wanted = f"{self.job.source.name}.safetensors"
         name = path or self._ask("Save the model", wanted, "*.safetensors")
         if not name:
@@ -225,7 +224,7 @@ class AfterRun(QObject):
         self._in_background(lambda: f"Wrote {denoiser.save(target, overwrite=overwrite)}.")
 
     def _ask(self, title: str, name: str, kinds: str) -> str:
-        """A name, about the overwriting of which the dialog has asked."""
+        """Ask for a file name; the dialog confirms overwriting."""
         folder = Path(self.job.source.file).parent if self.job.source.file else Path.home()
         chosen, _ = QFileDialog.getSaveFileName(self._parent, title, str(folder / name), kinds)
         return str(chosen)
@@ -238,17 +237,17 @@ class AfterRun(QObject):
         Task(write, returned=returned, errored=self._on_errored)
 
     def copy_python(self) -> None:
-        """Copy a script that does what was run."""
+        """Copy a script that repeats the run."""
         self._copy(as_python(**self._as_code()), "script")
 
     def copy_command(self) -> None:
-        """Copy a command line that does what was run."""
+        """Copy a command line that repeats the run."""
         self._copy(as_command(**self._as_code()), "command line")
 
     def _as_code(self) -> dict[str, Any]:
         job, steps = self.job, self.provenance["steps"]
-        # What went on from another training, or learned from several layers or a region that is
-        # in no file, is a model first.
+        # Continued trainings, and those on several layers or a marked region, cannot be repeated
+        # from one file: the code loads their model.
         trains = job.action == "train" and not job.others and job.region is None
         return {
             "config": Config(**self.provenance["asked"]),
@@ -266,4 +265,4 @@ class AfterRun(QObject):
         beside = "" if self.job.source.file else "; save the layer under the name in it first"
         if self._as_code()["model"] is not None:
             beside += "; save the model as model.safetensors, with Save model"
-        self.said.emit(f"The {what} is in the clipboard{beside}.")
+        self.said.emit(f"Copied the {what}{beside}.")

@@ -3,8 +3,15 @@ import pytest
 import torch
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise.data import Normalisation, Planes, Shown, is_missing, load_pool, measured
-from napari_redenoise.data._bad_pixels import filled, is_outlier
+from napari_redenoise.data import (
+    NetworkInput,
+    Normalisation,
+    Planes,
+    is_missing,
+    load_pool,
+    mask_missing,
+)
+from napari_redenoise.data._bad_pixels import fill_missing, is_outlier
 from napari_redenoise.model import measure_noise
 
 rng = np.random.default_rng
@@ -30,7 +37,7 @@ def with_gaps(dtype) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32, np.float64])
-def test_gaps_borders_and_saturated_blobs_are_missing_and_nothing_else(dtype) -> None:
+def test_gaps_borders_and_saturated_blobs_are_missing(dtype) -> None:
     image, gaps = with_gaps(dtype)
     np.testing.assert_array_equal(is_missing(image), gaps)
 
@@ -106,38 +113,38 @@ def test_a_dead_pixel_is_an_outlier_and_a_small_spot_is_none() -> None:
     assert found.tolist() == [[50, 50]]
 
 
-def test_measured_leaves_a_whole_image_as_it_is_and_marks_what_is_missing() -> None:
+def test_mask_missing_changes_missing_pixels_only() -> None:
     image = noise(40, 40)
-    assert measured(image) is image
+    assert mask_missing(image) is image
     image[:6] = 0
-    marked = measured(image)
+    marked = mask_missing(image)
     assert marked.dtype == np.float32
     assert np.isnan(marked[:6]).all()
     np.testing.assert_array_equal(marked[6:], image[6:])
-    assert measured(image.astype(np.int32)).dtype == np.float64
+    assert mask_missing(image.astype(np.int32)).dtype == np.float64
 
 
 def test_gaps_are_filled_by_reflection() -> None:
     plane = np.arange(100.0).reshape(10, 10)
     missing = np.zeros((10, 10), bool)
     missing[:, :3] = True
-    np.testing.assert_array_equal(filled(plane, missing)[:, :3], plane[:, 4:7][:, ::-1])
-    assert (filled(plane, np.ones((10, 10), bool)) == 0).all()
+    np.testing.assert_array_equal(fill_missing(plane, missing)[:, :3], plane[:, 4:7][:, ::-1])
+    assert (fill_missing(plane, np.ones((10, 10), bool)) == 0).all()
 
 
-def test_what_a_network_is_shown_has_no_gap_no_hot_pixel_and_no_extreme() -> None:
+def test_network_input_has_no_gaps_hot_pixels_or_extremes() -> None:
     image = noise(64, 64, dtype=np.float64)
     image[:8], image[30, 30] = np.nan, 1e9
     image[50:53, 50:53] += 1e6 + rng(0).normal(0, 9, (3, 3))
-    shown = Shown.of(image[None], Normalisation((50.0,), (7.0,)))
+    shown = NetworkInput.of(image[None], Normalisation((50.0,), (7.0,)))
     assert np.isfinite(shown.image).all()
     assert abs(shown.image).max() == pytest.approx(40)
     assert abs(shown.image[0, 30, 30]) < 4
     np.testing.assert_array_equal(np.argwhere(shown.outlier[0]), [[30, 30]])
     # What is cut off is kept, to be given back.
     expected = image[50:53, 50:53] - 50 - 40 * 7
-    np.testing.assert_allclose(shown.beyond[0, 50:53, 50:53], expected)
-    assert np.count_nonzero(shown.beyond) == 9
+    np.testing.assert_allclose(shown.clipped[0, 50:53, 50:53], expected)
+    assert np.count_nonzero(shown.clipped) == 9
 
 
 @pytest.mark.parametrize("value", [65535.0, 1e6, 1e30, -1e30])
@@ -152,7 +159,7 @@ def test_the_normalisation_hardly_knows_of_hot_pixels(value) -> None:
     assert after.std[0] == pytest.approx(before.std[0], rel=1.0)
 
 
-def test_black_frames_are_not_learned_from() -> None:
+def test_black_frames_are_excluded_from_training() -> None:
     movie = np.zeros((5, 64, 64), np.uint16)
     movie[2] = noise(64, 64)
     pool = load_pool(Planes(movie, "TYX"), generator())
@@ -179,7 +186,7 @@ def test_a_result_has_the_grey_levels_of_a_large_offset(tiny: Config, noisy) -> 
     np.testing.assert_allclose(lifted - 1e9, plain, atol=2e-3)
 
 
-def test_a_blank_channel_does_not_keep_the_other_from_being_measured(tiny: Config, noisy) -> None:
+def test_a_blank_channel_leaves_the_others_measured(tiny: Config, noisy) -> None:
     image = np.stack([noisy, np.zeros_like(noisy)])
     reports = measure_noise(image, "CYX")
     alone = measure_noise(noisy)

@@ -1,4 +1,4 @@
-"""A trained network as one function of grey levels, fit for `torch.export`."""
+"""A trained network as a function of grey levels, for `torch.export`."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from napari_redenoise.nn._plain_layers import export
 from napari_redenoise.nn.networks._adarenet import DenoisingNetwork
 
 
-class Deployed(nn.Module):
-    """Grey levels in, denoised grey levels out.
+class DeployedNetwork(nn.Module):
+    """A network whose input and output are grey levels.
 
     Parameters
     ----------
     network : AdaReNet or SingleBranch
-        Copied, its equivariant layers folded into plain ones.
+        Copied, with its equivariant layers folded into plain ones.
     mean, std : sequence of float
-        Of every channel, in grey levels: the network sees ``(x - mean) / std``.
+        Per channel, in grey levels: the network sees ``(x - mean) / std``.
 
-    Input and output are (B, channels, H, W), float32, of any size whose sides are longer than the
-    network's stride. What is not finite comes back as it was. There are no tiles: a picture is
-    taken whole.
+    Input and output are (B, channels, H, W), float32. Both sides are longer than the stride of the
+    network. Non-finite pixels keep their value. An image is processed whole, without tiles.
 
     Notes
     -----
-    Pads by reflection to a multiple of the stride as `pad_to_multiple` does, but in operations
-    that know no sizes: every size takes the same path, which is what can be exported.
+    Pads by reflection to a multiple of the stride, as `pad_to_multiple` does. Its operations do not
+    depend on the size, so they can be exported.
     """
 
     mean: Tensor
