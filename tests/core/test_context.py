@@ -190,7 +190,7 @@ def test_tiles_of_a_stack_agree_with_the_whole() -> None:
     assert abs(alone - results[0]).max() > 1e-3
 
 
-def test_every_tile_is_looked_at_once_while_its_neighbours_are_near(monkeypatch) -> None:
+def test_every_tile_is_prepared_once_for_its_neighbours(monkeypatch) -> None:
     network = built(small())
     stack = np.random.default_rng(0).normal(size=(9, 32, 32)).astype(np.float32)
     read, real = [], Planes.read
