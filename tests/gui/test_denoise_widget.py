@@ -386,6 +386,12 @@ def test_a_narrow_dock_shows_all_tabs(dock):
     assert bar.sizeHint().width() <= dock.widget.minimumSizeHint().width() <= 330
 
 
+def test_no_tab_is_wider_than_the_dock(dock):
+    for number in range(dock.widget.tabs.count()):
+        page = dock.widget.tabs.widget(number).widget()
+        assert page.minimumSizeHint().width() <= 285, dock.widget.tabs.tabText(number)
+
+
 def test_the_texts_of_a_plot_are_not_cut_off(dock, qtbot):
     plot = Plot("grey level", "noise variance", 142)
     qtbot.addWidget(plot)

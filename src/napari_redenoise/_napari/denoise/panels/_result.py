@@ -80,14 +80,15 @@ class ResultPanel(QWidget):
 
     def _extras_grid(self) -> QGridLayout:
         grid = QGridLayout()
-        # Short names left and long ones right: the dock is narrow.
+        # Two short names share a row: the dock is narrow.
+        places = {"residual": (0, 0, 1, 1), "branches": (0, 1, 1, 1)}
         for number, kind in enumerate(get_args(ExtraKind)):
             text, tooltip = EXTRAS[kind]
             button = QPushButton(text)
             button.setToolTip(tooltip)
             button.clicked.connect(lambda _=False, kind=kind: self.extra.emit(kind))
             self.extras[kind] = button
-            grid.addWidget(button, number // 2, number % 2)
+            grid.addWidget(button, *places.get(kind, (number + 1, 0, 1, 2)))
         return grid
 
     def _save_grid(self) -> QGridLayout:
