@@ -548,7 +548,9 @@ def test_a_model_of_an_earlier_training_is_kept(images: Path, tmp_path: Path) ->
     (tmp_path / "run").mkdir()
     precious = tmp_path / "run" / "epoch-001.safetensors"
     precious.write_bytes(b"precious")
-    assert "holds a training: choose another folder" in str(train_into(tmp_path / "run", images).exception)
+    assert "holds a training: choose another folder" in str(
+        train_into(tmp_path / "run", images).exception
+    )
     assert precious.read_bytes() == b"precious"
 
 
