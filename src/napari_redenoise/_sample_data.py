@@ -1,4 +1,4 @@
-"""Synthetic noisy pictures with their ground truth: nothing is downloaded."""
+"""Synthetic noisy images with their ground truth: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PIXEL_SIZE = 0.1
 
 
 def noisy_cells() -> list[LayerData]:
-    """One fluorescence picture, 512 x 512, uint16, with about 25 photons at the brightest."""
+    """One fluorescence image, 512 x 512, uint16, with about 25 photons at the brightest."""
     rng = np.random.default_rng(1)
     return _layers(cells(SIZE, rng), "Noisy cells", rng)
 
@@ -38,7 +38,7 @@ def noisy_time_series() -> list[LayerData]:
 
 
 def cells(size: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Draw a picture of nuclei, filaments and puncta through a microscope, values 0..1."""
+    """Draw an image of nuclei, filaments and puncta through a microscope, values 0..1."""
     nuclei = _nuclei(size, rng)
     filaments = ndimage.gaussian_filter(_filaments(size, rng), 0.7)
     puncta = np.zeros((size, size))
@@ -46,8 +46,8 @@ def cells(size: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     puncta[tuple(spots)] = rng.uniform(0.3, 1.0, size // 2)
     puncta = ndimage.gaussian_filter(puncta, 1.0) * 5
     haze = ndimage.gaussian_filter(nuclei + filaments, size / 20)
-    picture = 0.55 * nuclei + 0.9 * filaments + 0.7 * puncta + 0.25 * haze
-    sharp = ndimage.gaussian_filter(picture, 1.2)
+    image = 0.55 * nuclei + 0.9 * filaments + 0.7 * puncta + 0.25 * haze
+    sharp = ndimage.gaussian_filter(image, 1.2)
     return np.asarray(np.clip(sharp / np.percentile(sharp, 99.9), 0, 1) * 0.97 + 0.03)
 
 
@@ -69,7 +69,7 @@ def _nuclei(size: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def _filaments(size: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Smooth random curves that cross the picture."""
+    """Smooth random curves that cross the image."""
     image = np.zeros((size, size))
     for _ in range(size // 9):
         steps = 4 * size
@@ -85,7 +85,7 @@ def _filaments(size: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 def _layers(clean: npt.NDArray[np.float64], name: str, rng: np.random.Generator) -> list[LayerData]:
-    """The noisy picture, and its ground truth hidden below it, both in grey levels."""
+    """The noisy image, and its ground truth hidden below it, both in grey levels."""
     photons = clean * PEAK_PHOTONS
     noisy = np.clip(np.rint(poisson_gaussian(photons, rng, **CAMERA)), 0, 65535).astype(np.uint16)
     truth = (photons * CAMERA["gain"] + CAMERA["offset"]).astype(np.float32)

@@ -386,6 +386,13 @@ def test_a_narrow_dock_shows_all_tabs(dock):
     assert bar.sizeHint().width() <= dock.widget.minimumSizeHint().width() <= 330
 
 
+def test_every_tab_fits_into_a_narrow_dock(dock):
+    widget = dock.widget
+    narrowest = widget.tabs.tabBar().sizeHint().width()
+    for page in (widget.noise, widget.options, widget.training, widget.result, widget.quality):
+        assert page.minimumSizeHint().width() <= narrowest, type(page).__name__
+
+
 def test_the_texts_of_a_plot_are_not_cut_off(dock, qtbot):
     plot = Plot("grey level", "noise variance", 142)
     qtbot.addWidget(plot)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QGridLayout,
@@ -80,14 +78,20 @@ class ResultPanel(QWidget):
 
     def _extras_grid(self) -> QGridLayout:
         grid = QGridLayout()
-        # Short names left and long ones right: the dock is narrow.
-        for number, kind in enumerate(get_args(ExtraKind)):
+        # Short names share a row, long ones have their own: the dock is narrow.
+        places: dict[ExtraKind, tuple[int, int, int, int]] = {
+            "residual": (0, 0, 1, 1),
+            "branches": (0, 1, 1, 1),
+            "rotation": (1, 0, 1, 2),
+            "support": (2, 0, 1, 2),
+        }
+        for kind, place in places.items():
             text, tooltip = EXTRAS[kind]
             button = QPushButton(text)
             button.setToolTip(tooltip)
             button.clicked.connect(lambda _=False, kind=kind: self.extra.emit(kind))
             self.extras[kind] = button
-            grid.addWidget(button, number // 2, number % 2)
+            grid.addWidget(button, *place)
         return grid
 
     def _save_grid(self) -> QGridLayout:
