@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from napari_redenoise import Config, Redenoiser
@@ -270,3 +271,18 @@ def test_a_resumed_training_sees_what_it_saw(tiny: Config) -> None:
     model = Redenoiser(tiny.replace({"network.context": "auto"}), "cpu").fit(movie, "TYX")
     model.fit(movie, "TYX", resume=True, steps=2)
     assert model.session.trained_plan().config.network.context == 2
+
+
+def test_the_command_says_that_neighbours_are_used(redenoise, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "movie.tif", moving(), metadata={"axes": "TYX"}, ome=True)
+    small = "--from-scratch --steps 1 --set network.levels=2 --set network.encoder_width=8"
+    small += " --set network.decoder_width=8 --set training.patch_size=16"
+    movie, results = tmp_path / "movie.tif", []
+    for name, words in (("a", ""), ("b", "--neighbours none"), ("c", "--neighbours auto")):
+        out = tmp_path / f"{name}.tif"
+        code, said, errors = redenoise("denoise", movie, out, *small.split(), *words.split())
+        assert code == 0
+        assert ("2 planes on either side" in said + errors) == (name != "b")
+        results.append(tifffile.imread(out))
+    np.testing.assert_array_equal(results[0], results[2])
+    assert not np.array_equal(results[0], results[1])

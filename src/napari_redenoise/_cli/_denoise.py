@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -88,6 +88,10 @@ def denoise(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Start from random weights.")
     ] = False,
+    neighbours: Annotated[
+        Literal["auto", "none"] | None,
+        typer.Option(help="Neighbouring planes of a stack: used where they help, or not."),
+    ] = None,
     seed: Seed = None,
     device: Device = None,
     assignments: Annotated[
@@ -113,6 +117,7 @@ def denoise(
     settings = {
         "network.kind": backbone,
         "training.steps": steps,
+        "network.context": 0 if neighbours == "none" else neighbours,
         "training.start": "random" if from_scratch else None,
         "training.seed": seed,
         "objective.kind": objective,

@@ -92,6 +92,8 @@ class TrainingPlan(JsonDataclass):
         if self.lines != "none":
             yield f"line correction: offsets of {LINES_IN_WORDS[self.lines]} are subtracted"
         objective = self.config.objective
+        if self.config.network.neighbours:
+            yield f"neighbours: {self.config.network.context} planes on either side are used"
         if self.config.training.total_steps == 0:
             if self.is_fine_tuning and not self.is_structure_known:
                 yield (
