@@ -325,7 +325,7 @@ def test_a_loaded_model_resumes_from_its_file(tiny: Config, noisy, tmp_path: Pat
 
 def test_a_loaded_model_refuses_other_grey_levels(tiny: Config, noisy, tmp_path: Path) -> None:
     model = Redenoiser.load(of(tiny).fit(noisy).save(tmp_path / "model.safetensors"), "cpu")
-    with pytest.raises(InputError, match="the model was made for grey levels"):
+    with pytest.raises(InputError, match="the model expects grey levels"):
         next(model.fit_events(noisy * 500.0, resume=True, steps=2))
     assert model.session.provenance["steps"] == 3
 
