@@ -60,7 +60,7 @@ VARIANTS: dict[str, tuple[dict[str, object], Recipe]] = {
     "rate 4e-3": ({"training.learning_rate": 4e-3}, SCENES),
     "moving average 0.99": ({"training.ema_decay": 0.99}, SCENES),
     "no flips or rotations": ({}, replace(SCENES, flips=False)),
-    "no photographs": ({}, replace(SCENES, pictures=0.0)),
+    "no photographs": ({}, replace(SCENES, photographs=0.0)),
     "AdaReNet, baseline": (SHORT, FEWER),
     "its branches with half of the weight": ({**SHORT, "training.branch_weight": 0.5}, FEWER),
     "its branches not in the loss": ({**SHORT, "training.branch_weight": 0.0}, FEWER),

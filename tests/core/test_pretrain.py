@@ -28,7 +28,7 @@ from napari_redenoise.recipes.pretraining._photographs import crop_photograph, p
 from napari_redenoise.recipes.pretraining._recipe import gain_loss, make_batch
 from napari_redenoise.recipes.pretraining._scenes import through_optics
 
-RECIPE = Recipe(scenes=4, pictures=0.5)
+RECIPE = Recipe(scenes=4, photographs=0.5)
 CPU = torch.device("cpu")
 
 
@@ -267,7 +267,7 @@ def test_the_header_says_what_the_weights_were_trained_on(config: Config, tmp_pa
     assert (normalisation.mean, normalisation.std) == ((0.0,), (1.0,))
     assert provenance["recipe"] == {
         "scenes": 4,
-        "pictures": 0.5,
+        "photographs": 0.5,
         "examples_per_scene": 8,
         "kept_share": 0.0,
         "flips": True,
@@ -310,7 +310,7 @@ def test_a_training_continues_with_the_weights_of_another(config: Config, tmp_pa
 def test_a_share_of_the_weights_it_began_with_is_kept(config: Config, tmp_path) -> None:
     first = Pretraining(config, RECIPE, "cpu")
     path = first.save(tmp_path / "first.safetensors")
-    second = Pretraining(config, Recipe(scenes=4, pictures=0.5, kept_share=0.25), "cpu")
+    second = Pretraining(config, Recipe(scenes=4, photographs=0.5, kept_share=0.25), "cpu")
     second.begin_with(path)
     list(second.events())
     before, after = load_model(path)[0].state_dict(), second.state.average.state_dict()

@@ -67,7 +67,7 @@ def pretrain(
             "training.ema_decay": 0.999,
         }
     )
-    recipe = Recipe(scenes=scenes, pictures=photographs, kept_share=keep)
+    recipe = Recipe(scenes=scenes, photographs=photographs, kept_share=keep)
     training = Pretraining(config, recipe, device)
     if begin_with is not None:
         training.begin_with(begin_with)

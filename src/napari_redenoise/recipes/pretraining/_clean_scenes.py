@@ -20,10 +20,10 @@ _CHUNK = 32
 """Scenes per task; no process is started for fewer."""
 
 
-def clean_scene(number: int, side: int, pictures: float, seed: int) -> Scene:
+def clean_scene(number: int, side: int, photographs: float, seed: int) -> Scene:
     """Draw the scene of a number: procedural, or a crop of a photograph of scikit-image."""
     rng = np.random.default_rng([seed, number])
-    return crop_photograph(side, rng) if rng.random() < pictures else draw_scene(side, rng)
+    return crop_photograph(side, rng) if rng.random() < photographs else draw_scene(side, rng)
 
 
 class CleanScenes:
@@ -35,7 +35,7 @@ class CleanScenes:
         Final number of scenes.
     side : int
         Pixels.
-    pictures : float
+    photographs : float
         Share of crops of photographs of scikit-image.
     seed : int
     device : torch.device
@@ -43,11 +43,11 @@ class CleanScenes:
     """
 
     def __init__(
-        self, count: int, side: int, pictures: float, seed: int, device: torch.device
+        self, count: int, side: int, photographs: float, seed: int, device: torch.device
     ) -> None:
         self._all = torch.empty((count, side, side), dtype=torch.float16, device=device)
         self._count = 0
-        self._settings = (side, pictures, seed)
+        self._settings = (side, photographs, seed)
         self._executor: ProcessPoolExecutor | None = None
         self._chunks = self._drawn()
 
@@ -89,6 +89,6 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _chunk(numbers: range, side: int, pictures: float, seed: int) -> np.ndarray:
-    drawn = np.stack([clean_scene(number, side, pictures, seed) for number in numbers])
+def _chunk(numbers: range, side: int, photographs: float, seed: int) -> np.ndarray:
+    drawn = np.stack([clean_scene(number, side, photographs, seed) for number in numbers])
     return np.minimum(drawn, np.finfo(np.float16).max).astype(np.float16)

@@ -38,7 +38,7 @@ class Recipe:
     ----------
     scenes : int
         Largest number of clean scenes; the training starts with `FIRST` of them.
-    pictures : float
+    photographs : float
         Share of scenes that are crops of photographs of scikit-image.
     examples_per_scene : int
         Examples made per new scene; older scenes remain in use.
@@ -50,7 +50,7 @@ class Recipe:
     """
 
     scenes: int = 100_000
-    pictures: float = 0.3
+    photographs: float = 0.3
     examples_per_scene: int = 8
     kept_share: float = 0.0
     flips: bool = True
@@ -185,7 +185,7 @@ class Pretraining:
             FIRST + training.total_steps * training.patches_per_step // recipe.examples_per_scene
         )
         scenes = CleanScenes(
-            min(recipe.scenes, needed), SIDE, recipe.pictures, training.seed, self.device
+            min(recipe.scenes, needed), SIDE, recipe.photographs, training.seed, self.device
         )
 
         def make(step: int) -> Sample:
