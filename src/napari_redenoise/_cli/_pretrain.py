@@ -25,6 +25,9 @@ def pretrain(
     model: Annotated[Path, typer.Argument(help="Model file to write: .safetensors")],
     backbone: Annotated[Backbone, typer.Option(help="Network.")] = "adarenet",
     group: Annotated[str, typer.Option(help="Symmetry group: C4, D4, ...")] = "C4",
+    neighbours: Annotated[
+        int, typer.Option(help="Neighbouring planes of a stack on either side.", min=0, max=2)
+    ] = 0,
     steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 12000,
     seed: Annotated[int, typer.Option(help="Seed of weights, scenes and noise.", min=0)] = 0,
     learning_rate: Annotated[float, typer.Option(help="Initial learning rate.")] = 2e-3,
@@ -36,7 +39,7 @@ def pretrain(
     photographs: Annotated[float, typer.Option(help="Share of photographs, 0 to 1.")] = 0.3,
     begin_with: Annotated[
         Path | None,
-        typer.Option(help="Model to start from: the same network, or its equivariant branch."),
+        typer.Option(help="Model to start from: the network, without neighbours or with, or its equivariant branch."),
     ] = None,
     keep: Annotated[
         float, typer.Option(help="Share of its weights in the result, 0 to 1.", min=0, max=1)
@@ -57,6 +60,7 @@ def pretrain(
         {
             "network.kind": backbone,
             "network.group": group,
+            "network.context": neighbours,
             "training.start": "random",
             "training.steps": steps,
             "training.seed": seed,

@@ -9,11 +9,13 @@ from typing import Literal
 
 from napari_redenoise.assessment._residual import ResidualStatistics
 from napari_redenoise.assessment._resolution import FINEST, Resolution
+from napari_redenoise.assessment._stack import StackStatistics
 from napari_redenoise.assessment._support import PixelSize
 from napari_redenoise.assessment._thresholds import (
     CONTRAST,
     CORRELATED,
     EXCESS,
+    FLICKER,
     LARGE_ERROR,
     LITTLE,
     LOCAL_SHIFT,
@@ -21,10 +23,14 @@ from napari_redenoise.assessment._thresholds import (
     SHARE,
     SHARE_LEFT,
     SHIFT,
+    SMEARED,
     UNCHANGED,
     UNSUPPORTED,
 )
 from napari_redenoise.noise import NoiseReport, describe, diagnose
+
+NEIGHBOURS = "Smearing between planes"
+"""Name of the check that needs a denoiser of single planes."""
 
 Mark = Literal["good", "caution", "bad", "unknown"]
 
@@ -181,6 +187,49 @@ def _contrast(residual: ResidualStatistics) -> QualityCheck:
     advice = "Compare edges and bright spots with the noisy image: they may be blurred or dimmed."
     figure = f"{ratio:.2f} times the residual elsewhere"
     return _check(name, _graded(ratio, CONTRAST), ratio, figure, meaning, advice)
+
+
+def stack_checks(stack: StackStatistics) -> tuple[QualityCheck, ...]:
+    """Checks of one channel of a stack: from plane to plane, and of its neighbours."""
+    return _between_planes(stack), _smeared(stack)
+
+
+def _between_planes(stack: StackStatistics) -> QualityCheck:
+    name = "Residual between planes"
+    meaning = (
+        "How much the mean grey level of the residual varies between planes, in per cent of the "
+        "range of the noisy image, and the autocorrelation of the residual between neighbouring "
+        "planes. Noise of one plane says nothing about that of the next, so more means flicker, "
+        "or structure that was removed in all planes."
+    )
+    flicker, correlation = stack.flicker, stack.correlation
+    if math.isnan(flicker) or math.isnan(correlation):
+        return _unknown(name, meaning, "the noisy image has a single grey level")
+    least = max(EXCESS[0], 3 * stack.correlation_error)
+    marks = (_graded(flicker, FLICKER), _graded(correlation, (least, max(EXCESS[1], 2 * least))))
+    mark = max(marks, key=("good", "caution", "bad").index)
+    figure = (
+        f"mean varies by {flicker:.2f} % of the grey-level range, autocorrelation along "
+        f"{stack.axis} {round(correlation, 3) + 0.0:+.3f}"
+    )
+    advice = "Measure intensities in the noisy image, and look for outlines in the residual."
+    return _check(name, mark, flicker, figure, meaning, advice)
+
+
+def _smeared(stack: StackStatistics) -> QualityCheck:
+    name = NEIGHBOURS
+    meaning = (
+        "Share of the pixels of a plane where the residual has a local mean beyond noise that it "
+        "does not have when the plane is denoised alone: brightness of neighbouring planes was "
+        "drawn into it, or its own lost, as where objects move or blink."
+    )
+    share = stack.smeared
+    if math.isnan(share):
+        return _unknown(name, meaning, "no plane was denoised alone")
+    figure = f"{100 * share:.2g} % of the pixels smeared"
+    figure += f", at most in plane {stack.plane} along {stack.axis}" * (share > SMEARED[0])
+    advice = "Denoise without neighbours, and compare both in this plane."
+    return _check(name, _graded(share, SMEARED), share, figure, meaning, advice)
 
 
 def resolution_check(

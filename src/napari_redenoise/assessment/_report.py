@@ -7,13 +7,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from napari_redenoise.assessment._checks import (
+    NEIGHBOURS,
     Mark,
     QualityCheck,
     residual_checks,
     resolution_check,
+    stack_checks,
 )
 from napari_redenoise.assessment._residual import residual_statistics
 from napari_redenoise.assessment._resolution import Denoiser
+from napari_redenoise.assessment._stack import stack_statistics
 from napari_redenoise.assessment._support import PixelSize, supported_resolutions
 from napari_redenoise.data import ArrayLike, Planes, as_array, default_axes
 from napari_redenoise.errors import InputError
@@ -30,7 +33,7 @@ class QualityReport:
     Attributes
     ----------
     checks : tuple of QualityCheck
-        Always in the same order; of several channels the worst of each check.
+        Always in the same order, those of stacks last; of several channels the worst of each.
     omitted : frozenset of str
         Names of checks that were not made for lack of an argument.
     """
@@ -94,7 +97,7 @@ def assess(
         The denoiser of ``denoised``, which takes and returns windows (channels, Y, X), as in
         ``lambda window: model.predict(window, "CYX", tta=False, draws=0,
         correct_lines=False).denoised``. The supported resolution needs it: it denoises a window
-        of at most 512 x 512 pixels twice.
+        of at most 512 x 512 pixels twice. Of a stack, six planes are denoised alone with it.
     pixel_size : (float, str), optional
         Side of a pixel and its unit, for the supported resolution.
     should_stop : callable, optional
@@ -143,11 +146,18 @@ def assess(
             residual_statistics(before, after, reports), reports, strict=True
         )
     ]
-    worst = tuple(_worst(same) for same in zip(*channels, strict=True))
     resolutions = supported_resolutions(before, after, reports, denoiser, should_stop)
-    last = resolution_check(resolutions, pixel_size)
-    omitted = frozenset((last.name,) if denoiser is None else ())
-    return QualityReport((*worst, last), omitted)
+    resolution = resolution_check(resolutions, pixel_size)
+    checks = [*_worst_of(channels), resolution]
+    if before.context_axes:
+        stacks = stack_statistics(before, after, reports, denoiser, should_stop)
+        checks += _worst_of([stack_checks(stack) for stack in stacks])
+    omitted = frozenset((resolution.name, NEIGHBOURS) if denoiser is None else ())
+    return QualityReport(tuple(checks), omitted)
+
+
+def _worst_of(channels: list[tuple[QualityCheck, ...]]) -> list[QualityCheck]:
+    return [_worst(same) for same in zip(*channels, strict=True)]
 
 
 def _worst(checks: tuple[QualityCheck, ...]) -> QualityCheck:

@@ -70,3 +70,14 @@ FEWEST_BLOCKS = 4
 
 KNOWN = 0.95
 """Smallest share of the pixels of a block that are known and not clipped."""
+
+FLICKER = (0.2, 1.0)
+"""RMS over planes of the shift of their mean, minus the contribution of noise, in per cent of the
+grey-level range."""
+
+SMEARED_Z = 5.0
+"""Local mean of a residual, in its standard deviations, from which on it is not noise."""
+
+SMEARED = (0.001, 0.01)
+"""Share of the pixels of a plane where neighbours shifted the brightness: a moving object of 5 x 5
+pixels in a window of 256 x 256 is 0.0004."""

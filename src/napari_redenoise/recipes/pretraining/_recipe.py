@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,6 +16,9 @@ from napari_redenoise.recipes.pretraining._sequences import sequences
 
 SIDE = 192
 """Pixels; side of a scene, whose noisy image determines the normalisation of its patch."""
+
+CORRELATED = 0.1
+"""Share of sequences whose noise is correlated over several pixels."""
 
 _FLOOR = 0.02
 """Remaining share of the noise variance below which the loss hardly decreases."""
@@ -88,6 +93,7 @@ def make_stack_batch(
         part.unflatten(0, (batch_size, frames))
         for part in record_scenes(repeated, light.flatten(0, 1), generator)
     )
+    noisy = clean + _correlated(noisy - clean, rng)
     std, mean = _statistics(clean[:, context], cameras)
     mean = mean + std * _each(rng.normal(0.0, 0.4, batch_size), light)
     unit = std * _each(np.exp(rng.normal(0.15, 0.5, batch_size)), light)
@@ -102,6 +108,30 @@ def make_stack_batch(
     shown = torch.cat([noisy[:, context, None], noisy[:, around] * marks, marks], 1)
     target = clean[:, context, None].contiguous()
     return Sample(shown.contiguous(), target, torch.ones_like(target))
+
+
+def _correlated(noise: Tensor, rng: np.random.Generator) -> Tensor:
+    """Noise (batch, frames, H, W); in some examples smoothed, with the same variance.
+
+    As of resonant scanners and demosaiced cameras. In one image it looks like structure; frames,
+    between which it is independent, tell.
+    """
+    for example, (rows, columns) in enumerate(rng.choice((0, 1), (len(noise), 2))):
+        if rng.random() < CORRELATED:
+            sigma = rng.uniform(0.4, 1.6)
+            for axis in [-2] * int(rows) + [-1] * int(columns or not rows):
+                noise[example] = _smoothed(noise[example], float(sigma), axis)
+    return noise
+
+
+def _smoothed(noise: Tensor, sigma: float, axis: int) -> Tensor:
+    """Gaussian smoothing along an axis, periodic, that keeps the variance of white noise."""
+    steps = range(-math.ceil(3 * sigma), math.ceil(3 * sigma) + 1)
+    weights = [math.exp(-(step**2) / (2 * sigma**2)) for step in steps]
+    total = torch.zeros_like(noise)
+    for step, weight in zip(steps, weights, strict=True):
+        total += weight * noise.roll(step, axis)
+    return total / math.hypot(*weights)
 
 
 def _present(rng: np.random.Generator, context: int) -> np.ndarray:

@@ -58,7 +58,7 @@ def _sequence(lights: Tensor, rng: np.random.Generator, patch: int, reach: int) 
     for layer in range(LAYERS):
         if not weights[layer].any():
             continue
-        light = lights[int(rng.integers(len(lights)))].float()
+        light = lights[int(rng.integers(len(lights)))].cpu().float()
         if rng.random() < 0.4:
             light = light ** float(np.exp(rng.normal(0, 0.3)))
         shifts = torch.from_numpy(times[:, None] * drift[layer] + shaking).float()

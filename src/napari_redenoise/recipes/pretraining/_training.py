@@ -20,13 +20,18 @@ from napari_redenoise.data import Normalisation
 from napari_redenoise.devices import get_device, training_dtype
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import load_model, save_model
-from napari_redenoise.nn import DenoisingNetwork, SingleBranch
+from napari_redenoise.nn import DenoisingNetwork, SingleBranch, with_context
 from napari_redenoise.objectives import Sample
 from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_checkpoint
 from napari_redenoise.recipes._prefetch import prefetch
 from napari_redenoise.recipes.pretraining._clean_scenes import CleanScenes
 from napari_redenoise.recipes.pretraining._photographs import LICENCES
-from napari_redenoise.recipes.pretraining._recipe import SIDE, gain_loss, make_batch
+from napari_redenoise.recipes.pretraining._recipe import (
+    SIDE,
+    gain_loss,
+    make_batch,
+    make_stack_batch,
+)
 from napari_redenoise.training import StepDone, start, train
 
 
@@ -46,7 +51,7 @@ class Recipe:
         Share of the initial weights in the written ones. A short training on few examples
         improves some images and degrades others.
     flips : bool
-        Whether patches are flipped and rotated.
+        Whether patches are flipped and rotated; those of sequences always are.
     """
 
     scenes: int = 100_000
@@ -103,6 +108,8 @@ class Pretraining:
     def begin_with(self, path: str | Path) -> None:
         """Start from a model of the same network, or of its equivariant branch.
 
+        The model may see more or fewer neighbours.
+
         Parameters
         ----------
         path : path
@@ -115,8 +122,10 @@ class Pretraining:
         before, config, _, provenance, _ = load_model(path)
         wanted = self.config.network
         alone = wanted.model_copy(update={"kind": "equivariant"})
-        if config.network == wanted:
-            found, weights = "network", before.state_dict()
+        same = config.network.model_copy(update={"context": wanted.context})
+        if same == wanted:
+            found = "network"
+            weights = with_context(before.state_dict(), config.network, wanted)
         elif (
             wanted.kind == "adarenet"
             and config.network == alone
@@ -181,21 +190,21 @@ class Pretraining:
     def _batches(self) -> Iterator[Sample]:
         """Batches by step, from scenes that are drawn in parallel."""
         training, recipe = self.config.training, self.recipe
-        needed = (
-            FIRST + training.total_steps * training.patches_per_step // recipe.examples_per_scene
-        )
+        examples = training.total_steps * training.patches_per_step
+        needed = FIRST + examples // recipe.examples_per_scene
         scenes = CleanScenes(
             min(recipe.scenes, needed), SIDE, recipe.photographs, training.seed, self.device
         )
 
+        count, patch = training.patches_per_step, training.patch_side
+        reach = self.config.network.neighbours // 2
+
         def make(step: int) -> Sample:
-            return make_batch(
-                scenes.first(FIRST + step * training.patches_per_step // recipe.examples_per_scene),
-                np.random.default_rng([training.seed, step]),
-                batch_size=training.patches_per_step,
-                patch=training.patch_side,
-                flips=recipe.flips,
-            )
+            lights = scenes.first(FIRST + step * count // recipe.examples_per_scene)
+            rng = np.random.default_rng([training.seed, step])
+            if reach:
+                return make_stack_batch(lights, rng, batch_size=count, patch=patch, context=reach)
+            return make_batch(lights, rng, batch_size=count, patch=patch, flips=recipe.flips)
 
         steps = itertools.count(self.state.step)
         try:

@@ -1,0 +1,204 @@
+"""Statistics of a denoised stack: brightness from plane to plane, and smeared motion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_redenoise.assessment._resolution import Denoiser
+from napari_redenoise.assessment._thresholds import OUTLIER, SMEARED_Z
+from napari_redenoise.data import Planes, mask_missing
+from napari_redenoise.noise import NoiseReport
+
+PAIRS, COMPARED = 32, 6
+"""Pairs of neighbouring planes whose residuals are compared, and planes denoised alone."""
+
+SIDE = 256
+"""Longest side of their window, in pixels."""
+
+_SPOT = 1.5
+"""Pixels; standard deviation of the Gaussian that looks for smeared structure."""
+
+Sample = tuple[int, ...]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class StackStatistics:
+    """Statistics of one channel; NaN where they cannot be computed.
+
+    Attributes
+    ----------
+    flicker : float
+        RMS over planes of the shift of their mean, minus the contribution of noise, in per cent
+        of the range.
+    correlation, correlation_error : float
+        Autocorrelation of the residual between neighbouring planes, and its standard error.
+    smeared : float
+        Largest share of the pixels of a plane where neighbours shifted the brightness.
+    plane : int
+        Number of that plane along `axis`.
+    axis : str
+        T or Z.
+    """
+
+    flicker: float
+    correlation: float
+    correlation_error: float
+    smeared: float
+    plane: int
+    axis: str
+
+
+def stack_statistics(
+    noisy: Planes,
+    denoised: Planes,
+    reports: tuple[NoiseReport, ...],
+    denoiser: Denoiser | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> tuple[StackStatistics, ...]:
+    """Compute the statistics of every channel, in the middle of planes spread over the stack.
+
+    Parameters
+    ----------
+    noisy, denoised : Planes
+        With neighbours along T or Z.
+    reports : tuple of NoiseReport
+        Of every channel.
+    denoiser : callable, optional
+        Denoises a window (channels, Y, X) without its neighbours.
+    should_stop : callable
+        Polled between planes.
+
+    Returns
+    -------
+    tuple of StackStatistics
+    """
+    axis = noisy.context_axes[0]
+    along = [letter for letter in noisy.axes if letter not in "CYX"].index(axis)
+    rows, columns = (_middle(side) for side in (noisy.height, noisy.width))
+
+    def residuals(sample: Sample) -> list[_Residual]:
+        before = mask_missing(noisy.read(sample, rows, columns)).astype(np.float64)
+        after = denoised.read(sample, rows, columns).astype(np.float64)
+        return [_Residual(*pair) for pair in zip(before, after, reports, strict=True)]
+
+    firsts = [sample for sample in noisy.indices() if sample[along] + 1 < noisy.sample_shape[along]]
+    pairs = [
+        (residuals(first), residuals(_next(first, along))) for first in _spread(firsts, PAIRS)
+    ]
+    compared = []
+    for sample in _spread(list(noisy.indices()), COMPARED if denoiser else 0):
+        if denoiser is None or should_stop():
+            break
+        alone = denoiser(mask_missing(noisy.read(sample, rows, columns)).astype(np.float32))
+        beside = residuals(sample)
+        shares = [
+            one.smeared(alone[channel].astype(np.float64)) for channel, one in enumerate(beside)
+        ]
+        compared.append((sample[along], shares))
+    return tuple(
+        _statistics(
+            [(first[channel], second[channel]) for first, second in pairs],
+            [(shares[channel], plane) for plane, shares in compared],
+            axis,
+        )
+        for channel in range(len(reports))
+    )
+
+
+class _Residual:
+    """The residual of a window of one channel."""
+
+    def __init__(self, noisy: Floats, denoised: Floats, report: NoiseReport) -> None:
+        self.noisy, self.denoised, self.report = noisy, denoised, report
+        self.known = np.isfinite(noisy) & np.isfinite(denoised)
+        self.difference = np.where(self.known, noisy - denoised, 0.0)
+
+    @property
+    def std(self) -> Floats:
+        """Expected noise of every pixel."""
+        variance = self.report.model.variance(np.where(self.known, self.denoised, 0.0))
+        return np.sqrt(np.maximum(variance, max(1e-3 * self.report.noise_std**2, 1e-30)))
+
+    @property
+    def scaled(self) -> Floats:
+        """The residual over the expected noise, without outliers."""
+        return np.asarray(np.clip(self.difference / self.std, -OUTLIER, OUTLIER))
+
+    def shift(self) -> tuple[float, float]:
+        """Mean of denoised minus noisy, and its variance by noise."""
+        count = max(int(self.known.sum()), 1)
+        variance = float((self.std**2)[self.known].sum()) / count**2
+        return -float(self.difference.sum()) / count, variance
+
+    def smeared(self, alone: Floats) -> float:
+        """Share of pixels around which neighbours shifted the brightness, against the noise.
+
+        The residual of a right result is noise, whose local means are small. Where those of the
+        plane denoised alone are small, and those of the result with neighbours are not, structure
+        of this plane was lost to its neighbours, or theirs was drawn into it.
+        """
+        own = self._local_mean(self.scaled)
+        other = _Residual(self.noisy, np.where(self.known, alone, np.nan), self.report)
+        is_shifted = (np.abs(own) > SMEARED_Z) & (
+            np.abs(self._local_mean(other.scaled)) < np.abs(own) / 2
+        )
+        return float(is_shifted[self.known].mean()) if self.known.any() else math.nan
+
+    def _local_mean(self, values: Floats) -> Floats:
+        """Local mean in units of its standard deviation for white noise of variance 1."""
+        mean = ndimage.gaussian_filter(values, _SPOT, mode="constant")
+        # The sum of squares of a normalised Gaussian of this width in two dimensions.
+        return np.asarray(mean * math.sqrt(4 * math.pi) * _SPOT)
+
+
+def _statistics(
+    pairs: list[tuple[_Residual, _Residual]], compared: list[tuple[float, int]], axis: str
+) -> StackStatistics:
+    firsts = [first for first, _ in pairs]
+    greys = np.concatenate([one.noisy[one.known] for one in firsts])
+    low, high = np.percentile(greys, (0.1, 99.9)) if greys.size else (0.0, 0.0)
+    percent = 100 / (high - low) if high > low else math.nan
+    shifts = np.array([one.shift() for one in firsts])
+    # A shift of all planes alike is no flicker.
+    excess = float(shifts[:, 0].var() - shifts[:, 1].mean())
+    products, power, count = 0.0, 0.0, 0
+    for first, second in pairs:
+        both = first.known & second.known
+        one, other = (np.where(both, part.scaled, 0.0) for part in (first, second))
+        one, other = (part - part[both].mean() if both.any() else part for part in (one, other))
+        products += float((one * other)[both].sum())
+        power += float((one**2 + other**2)[both].sum()) / 2
+        count += int(both.sum())
+    known = [(share, plane) for share, plane in compared if not math.isnan(share)]
+    smeared, plane = max(known, default=(math.nan, 0))
+    return StackStatistics(
+        flicker=percent * math.sqrt(max(excess, 0.0)),
+        correlation=products / power if power > 0 else math.nan,
+        correlation_error=1 / math.sqrt(max(count, 1)),
+        smeared=smeared,
+        plane=plane,
+        axis=axis,
+    )
+
+
+def _next(sample: Sample, along: int) -> Sample:
+    return (*sample[:along], sample[along] + 1, *sample[along + 1 :])
+
+
+def _spread(samples: list[Sample], count: int) -> list[Sample]:
+    """At most so many samples, evenly over all."""
+    if len(samples) <= count:
+        return samples
+    return [samples[(2 * n + 1) * len(samples) // (2 * count)] for n in range(count)]
+
+
+def _middle(side: int) -> slice:
+    length = min(side, SIDE)
+    return slice((side - length) // 2, (side - length) // 2 + length)
