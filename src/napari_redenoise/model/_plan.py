@@ -9,7 +9,7 @@ import torch
 
 from napari_redenoise.config import Config, JsonDataclass, Lines
 from napari_redenoise.errors import InputError
-from napari_redenoise.model._neighbours import settle_context
+from napari_redenoise.model._neighbours import Settled, settle
 from napari_redenoise.model._training_images import TrainingImages
 from napari_redenoise.noise import (
     Diagnosis,
@@ -44,12 +44,15 @@ class TrainingPlan(JsonDataclass):
         it, or it cannot be measured.
     diagnosis : Diagnosis or None
         Diagnosis of the reports; None where the run does not depend on it.
+    no_neighbours : str
+        Why the neighbouring planes of a stack are not used.
     """
 
     asked: Config
     config: Config
     reports: tuple[NoiseReport, ...] = field(default=(), repr=False)
     diagnosis: Diagnosis | None = None
+    no_neighbours: str = ""
 
     @property
     def lines(self) -> Lines:
@@ -94,6 +97,8 @@ class TrainingPlan(JsonDataclass):
         objective = self.config.objective
         if self.config.network.neighbours:
             yield f"neighbours: {self.config.network.context} planes on either side are used"
+        elif self.no_neighbours:
+            yield self.no_neighbours
         if self.config.training.total_steps == 0:
             if self.is_fine_tuning and not self.is_structure_known:
                 yield (
@@ -123,13 +128,13 @@ def make_plan(
     device: torch.device,
     should_stop: Callable[[], bool] | None = None,
     *,
-    settled: Config | None = None,
+    settled: Settled | None = None,
     reports: Sequence[NoiseReport] | None = None,
 ) -> TrainingPlan:
     """Measure the noise where a setting depends on it, and decide all settings of a run.
 
     The noise is measured again after a line correction. ``settled`` is the result of
-    `settle_context`, or the settings of a resumed training; with ``reports`` the image is not
+    `settle`, or the settings of a resumed training; with ``reports`` the image is not
     measured.
 
     Raises
@@ -141,11 +146,13 @@ def make_plan(
     Interrupted
         When stopped.
     """
-    config = settled or settle_context(asked, images.planes, device)
+    settled = settled or settle(asked, images.planes, device)
+    config, reason = settled.config, settled.no_neighbours
     objective, trains = config.objective, config.training.total_steps > 0
     if not objective.depends_on_noise:
         lines = "none" if objective.lines == "auto" else objective.lines
-        return TrainingPlan(asked, config.replace({"objective.lines": lines}))
+        config = config.replace({"objective.lines": lines})
+        return TrainingPlan(asked, config, no_neighbours=reason)
     fine_tuning = config.training.start == "pretrained"
     if not reports:
         # Without training, the pretrained network may remove structure of white noise, too.
@@ -166,7 +173,7 @@ def make_plan(
         changes |= {name: getattr(diagnosis, name) for name in ("mask_shape", "noise")}
         changes |= {"kind": diagnosis.objective}
     decided = config.replace({f"objective.{name}": value for name, value in changes.items()})
-    return TrainingPlan(asked, decided, tuple(reports), diagnosis)
+    return TrainingPlan(asked, decided, tuple(reports), diagnosis, reason)
 
 
 def _measure(

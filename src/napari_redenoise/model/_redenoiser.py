@@ -14,7 +14,7 @@ from napari_redenoise.devices import explain_out_of_memory, get_device
 from napari_redenoise.errors import ConfigError, ModelFileError
 from napari_redenoise.inference import Interrupted, TileDone
 from napari_redenoise.io import load_model, save_model
-from napari_redenoise.model._neighbours import settle_context
+from napari_redenoise.model._neighbours import Settled, settle
 from napari_redenoise.model._plan import TrainingPlan, make_plan
 from napari_redenoise.model._prediction import Result, predict_planes
 from napari_redenoise.model._pretrained import pretrained_weights
@@ -235,12 +235,13 @@ class Redenoiser:
     ) -> TrainingRun:
         """Begin a training from random or pretrained weights."""
         asked = self.config if steps is None else self.config.replace({"training.steps": steps})
-        config = plan.config if plan else settle_context(asked, inputs.planes, self.device)
+        settled = Settled(plan.config) if plan else settle(asked, inputs.planes, self.device)
+        config = settled.config
         inputs = inputs.with_context(config.network)
 
         def decide() -> TrainingPlan:
             should_stop = controls.should_stop
-            return plan or make_plan(asked, inputs, self.device, should_stop, settled=config)
+            return plan or make_plan(asked, inputs, self.device, should_stop, settled=settled)
 
         first = plan or TrainingPlan(asked, config)
         shots = inputs.shots(first.config.objective)
@@ -276,7 +277,7 @@ class Redenoiser:
             begun = session.trained_plan().config
             # The weights stay, and so does what the network receives.
             kept = {"network": begun.network, "training.start": begun.training.start}
-            settled = asked.replace(kept)
+            settled = Settled(asked.replace(kept))
             plan = make_plan(asked, inputs, self.device, controls.should_stop, settled=settled)
         decided = plan
         inputs = inputs.with_context(plan.config.network)

@@ -1,5 +1,6 @@
 """Measure, diagnose, describe and simulate noise."""
 
+from napari_redenoise.noise._between_planes import is_noise_shared
 from napari_redenoise.noise._diagnosis import (
     Diagnosis,
     diagnose,
@@ -34,6 +35,7 @@ __all__ = [
     "diagnose",
     "estimate_noise",
     "estimate_noise_from_repeats",
+    "is_noise_shared",
     "line_offsets",
     "noise_in_words",
     "noise_model",

@@ -1,0 +1,133 @@
+"""Stacks: default runs with neighbouring planes and without, beside ndSAFIR.
+
+Scores of the pretrained network and of what the default run delivers, PSNR over the peak, mean
+over planes. Finished rows are skipped, so an interrupted run continues where it stopped; rows of
+other weights stay and are left out of the tables. ``stacks.py 0 cells`` runs seed 0 of what is
+named so; without arguments all stacks and three seeds, several hours on two cores.
+``ndsafir_baseline.py`` writes what ndSAFIR makes of the same noisy files.
+"""
+
+import hashlib
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from _report import ROOT, append, machine, publish, rows, table
+from _stacks import Stack, stacks
+
+from napari_redenoise import Config, Redenoiser
+from napari_redenoise.model import _pretrained
+
+NAME = "stacks"
+PAGE = ROOT / "docs" / "stacks.md"
+SEEDS = (0, 1, 2)
+CHOICES = {"none": 0, "auto": "auto"}
+
+
+def main() -> None:
+    """Run what is missing and write the table."""
+    seeds = [int(word) for word in sys.argv[1:] if word.isdigit()] or list(SEEDS)
+    names = [word for word in sys.argv[1:] if not word.isdigit()] or [""]
+    for seed in seeds:
+        for stack in stacks(seed):
+            if any(name in stack.name for name in names):
+                run(seed, stack)
+    publish(NAME, report(), PAGE)
+
+
+def run(seed: int, stack: Stack) -> None:
+    """Run a stack both ways, unless there are rows of it."""
+    for neighbours in CHOICES:
+        key = {"weights": weights(), "stack": stack.name, "seed": seed, "neighbours": neighbours}
+        if any(all(row[k] == str(v) for k, v in key.items()) for row in rows(NAME)):
+            continue
+        row = {**key, **measure(seed, stack, neighbours)}
+        append(NAME, row)
+        print(row, flush=True)
+
+
+def weights() -> str:
+    """Which weights: the beginning of the sum of both files."""
+    whole = hashlib.sha256()
+    for path in sorted(Path(_pretrained.FOLDER).glob("*.safetensors")):
+        whole.update(path.read_bytes())
+    return whole.hexdigest()[:12]
+
+
+def measure(seed: int, stack: Stack, neighbours: str) -> dict[str, object]:
+    """Fine-tune on a stack, denoise it before and after, and score."""
+    config = Config().replace({"training.seed": seed, "network.context": CHOICES[neighbours]})
+    began = time.perf_counter()
+    model = Redenoiser(config, "cpu").fit(stack.noisy, stack.axes)
+    trained = time.perf_counter()
+    delivered = stack.score(model.predict(stack.noisy, stack.axes).denoised)
+    predicted = time.perf_counter()
+    session = model.session
+    session.use_snapshot(session.snapshots[0].step)
+    pretrained = stack.score(model.predict(stack.noisy, stack.axes).denoised)
+    return {
+        "noisy": f"{stack.score(stack.noisy):.3f}",
+        "pretrained": f"{pretrained:.3f}",
+        "delivered": f"{delivered:.3f}",
+        "share": f"{session.provenance['judgement']['share']:.2f}",
+        "used": session.plan.config.network.neighbours,
+        "objective": session.plan.config.objective.kind,
+        "train_s": f"{trained - began:.1f}",
+        "predict_s": f"{predicted - trained:.1f}",
+    }
+
+
+def report() -> str:
+    """Every stack, both ways, with the mean over its seeds."""
+    mine = [row for row in rows(NAME) if row["weights"] == weights()]
+    lines = []
+    for name in dict.fromkeys(row["stack"] for row in mine):
+        found = [row for row in mine if row["stack"] == name]
+        alone, beside = (
+            [row for row in found if row["neighbours"] == choice] for choice in CHOICES
+        )
+        if not alone or not beside:
+            continue
+        lines.append(
+            [
+                name,
+                mean(alone, "noisy"),
+                mean(alone, "pretrained"),
+                mean(alone, "delivered"),
+                mean(beside, "pretrained"),
+                mean(beside, "delivered"),
+                f"{float(mean(beside, 'delivered')) - float(mean(alone, 'delivered')):+.2f}",
+                ndsafir(name),
+                ", ".join(row["used"] for row in beside),
+                len(beside),
+            ]
+        )
+    header = [
+        "stack, peak",
+        "noisy (dB)",
+        "pretrained, planes alone",
+        "fine-tuned, planes alone",
+        "pretrained, neighbours",
+        "fine-tuned, neighbours",
+        "gain",
+        "ndSAFIR, neighbours",
+        "neighbours used",
+        "seeds",
+    ]
+    return f"{table(header, lines)}\n\n{machine()}."
+
+
+def mean(found: list[dict[str, str]], name: str) -> str:
+    """Mean over seeds, in dB."""
+    return f"{statistics.mean(float(row[name]) for row in found):.2f}"
+
+
+def ndsafir(stack: str) -> str:
+    """What ndSAFIR makes of a stack, if it was run."""
+    found = [row for row in rows("ndsafir") if f"{row['stack']} {row['peak']}" == stack]
+    return mean(found, "neighbours") if found else ""
+
+
+if __name__ == "__main__":
+    main()

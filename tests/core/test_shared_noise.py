@@ -1,0 +1,67 @@
+"""Neighbours are not used where their noise is in part that of the plane."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from napari_redenoise import Config, Redenoiser
+from napari_redenoise.data import Planes
+from napari_redenoise.model._neighbours import SHARED, shares_noise
+
+
+def movie(frames: int = 12, step: float = 3.0) -> np.ndarray:
+    """Spots that move, over a still texture, in photons."""
+    rng = np.random.default_rng(1)
+    rows, columns = np.mgrid[:96, :96].astype(float)
+    texture = 4 * rng.random((96, 96))
+    found = []
+    for time in range(frames):
+        spots = np.exp(-((rows - 48) ** 2 + (columns - 12 - step * time) ** 2) / 30)
+        found.append(20 + texture + 60 * spots)
+    return rng.poisson(np.stack(found)).astype(np.float32)
+
+
+CHANGES = {
+    "a running mean of two": lambda x: (x[1:] + x[:-1]) / 2,
+    "a running mean of three": lambda x: ndimage.uniform_filter1d(x, 3, axis=0)[1:-1],
+    "interpolated planes": lambda x: ndimage.zoom(x, (2, 1, 1), order=1),
+    "splines": lambda x: ndimage.zoom(x, (1.5, 1, 1), order=3),
+    "frames shown twice": lambda x: np.repeat(x, 2, axis=0),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_shared_noise_is_found(name: str) -> None:
+    assert shares_noise(Planes(CHANGES[name](movie()), "ZYX", context=2))
+
+
+@pytest.mark.parametrize("axes, frames", [("TYX", 12), ("ZYX", 5), ("TYX", 2)])
+def test_independent_noise_is_not(axes: str, frames: int) -> None:
+    assert not shares_noise(Planes(movie(frames), axes, context=2))
+
+
+def test_a_fixed_pattern_is_no_shared_noise() -> None:
+    pattern = np.random.default_rng(2).normal(0, 10, (96, 96))
+    assert not shares_noise(Planes(movie() + pattern, "TYX", context=2))
+
+
+def test_one_of_two_axes_is_enough() -> None:
+    stack = np.stack([movie(6), movie(6)[::-1] + 1])
+    assert not shares_noise(Planes(stack[:1], "TZYX", context=2))
+    averaged = (stack[:, 1:] + stack[:, :-1]) / 2
+    assert shares_noise(Planes(averaged, "TZYX", context=2))
+
+
+def test_gaps_have_no_noise_to_share() -> None:
+    gaps = movie()
+    gaps[:, :60] = 0
+    assert not shares_noise(Planes(gaps, "TYX", context=2))
+
+
+def test_the_plan_says_why_neighbours_are_not_used(tiny: Config) -> None:
+    config = tiny.replace({"network.context": "auto"})
+    averaged = CHANGES["a running mean of two"](movie())
+    plan = Redenoiser(config, "cpu").plan(averaged, "TYX")
+    assert plan.config.network.context == 0
+    assert SHARED in list(plan.sentences())
+    assert SHARED not in list(Redenoiser(config, "cpu").plan(movie(), "TYX").sentences())
