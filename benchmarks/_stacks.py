@@ -27,7 +27,7 @@ SEEN = 2
 
 @dataclass(frozen=True)
 class Stack:
-    """A noisy stack, what is expected of every plane, and the rows and columns at either end that are not scored."""
+    """A noisy stack, what is expected of every plane, and the margins that are not scored."""
 
     name: str
     noisy: np.ndarray
@@ -111,7 +111,9 @@ def calcium() -> Stack:
     folder = _folder() / "twophoton_sima_dev"
     movie = tifffile.imread(folder / "movie_TYX.tif").astype(np.float32)
     steps = _drift(folder)
-    aligned = np.stack([np.roll(frame, step, (0, 1)) for frame, step in zip(movie, steps, strict=True)])
+    aligned = np.stack(
+        [np.roll(frame, step, (0, 1)) for frame, step in zip(movie, steps, strict=True)]
+    )
     expected = np.empty_like(movie)
     for number, (row, column) in enumerate(steps):
         unseen = [k for k in range(len(movie)) if abs(k - number) > SEEN]

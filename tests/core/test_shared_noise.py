@@ -6,7 +6,8 @@ from scipy import ndimage
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Planes
-from napari_redenoise.model._neighbours import SHARED, shares_noise
+from napari_redenoise.model._neighbours import SHARED
+from napari_redenoise.model._noise_reports import shares_noise
 
 
 def movie(frames: int = 12, step: float = 3.0) -> np.ndarray:
@@ -35,7 +36,7 @@ def test_shared_noise_is_found(name: str) -> None:
     assert shares_noise(Planes(CHANGES[name](movie()), "ZYX", context=2))
 
 
-@pytest.mark.parametrize("axes, frames", [("TYX", 12), ("ZYX", 5), ("TYX", 2)])
+@pytest.mark.parametrize(("axes", "frames"), [("TYX", 12), ("ZYX", 5), ("TYX", 2)])
 def test_independent_noise_is_not(axes: str, frames: int) -> None:
     assert not shares_noise(Planes(movie(frames), axes, context=2))
 

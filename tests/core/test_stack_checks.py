@@ -56,7 +56,7 @@ def test_single_images_have_no_such_checks() -> None:
     ]
 
 
-@pytest.mark.parametrize("change, expected_mark", [(0.001, "good"), (0.005, "caution")])
+@pytest.mark.parametrize(("change", "expected_mark"), [(0.001, "good"), (0.005, "caution")])
 def test_flicker_is_found(change: float, expected_mark: str) -> None:
     expected = moving(0)
     noisy = recorded(expected)

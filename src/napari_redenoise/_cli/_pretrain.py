@@ -39,7 +39,9 @@ def pretrain(
     photographs: Annotated[float, typer.Option(help="Share of photographs, 0 to 1.")] = 0.3,
     begin_with: Annotated[
         Path | None,
-        typer.Option(help="Model to start from: the network, without neighbours or with, or its equivariant branch."),
+        typer.Option(
+            help="Model to start from: the network, with or without neighbours, or its branch."
+        ),
     ] = None,
     keep: Annotated[
         float, typer.Option(help="Share of its weights in the result, 0 to 1.", min=0, max=1)

@@ -89,9 +89,7 @@ def stack_statistics(
         return [_Residual(*pair) for pair in zip(before, after, reports, strict=True)]
 
     firsts = [sample for sample in noisy.indices() if sample[along] + 1 < noisy.sample_shape[along]]
-    pairs = [
-        (residuals(first), residuals(_next(first, along))) for first in _spread(firsts, PAIRS)
-    ]
+    pairs = [(residuals(first), residuals(_next(first, along))) for first in _spread(firsts, PAIRS)]
     compared = []
     for sample in _spread(list(noisy.indices()), COMPARED if denoiser else 0):
         if denoiser is None or should_stop():

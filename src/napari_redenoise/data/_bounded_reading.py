@@ -163,8 +163,8 @@ def _windows(planes: Planes, samples: list[Sample], rows: slice, columns: slice)
     dtype, count = np.dtype(planes.array.dtype), len(samples)
     lazy = LazyArray((count, planes.channels, *size), dtype, pixels)
     if planes.region is None:
-        return Planes(lazy, "TCYX")
-    return Planes(lazy, "TCYX", LazyArray((count, *size), np.dtype(bool), inside))
+        return Planes(lazy, "SCYX")
+    return Planes(lazy, "SCYX", LazyArray((count, *size), np.dtype(bool), inside))
 
 
 def _from_the_middle(numbers: list[int]) -> list[int]:

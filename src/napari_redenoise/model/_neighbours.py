@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -13,18 +11,13 @@ from napari_redenoise.config import Config
 from napari_redenoise.data import NetworkInput, Planes, mask_missing, measure, middle_window
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import normalised_context
+from napari_redenoise.model._noise_reports import shares_noise, spread_samples
 from napari_redenoise.model._pretrained import for_image, pretrained_network
 from napari_redenoise.nn import DenoisingNetwork
-from napari_redenoise.noise import is_noise_shared
 from napari_redenoise.objectives import Noise2Self
-
-Floats = npt.NDArray[np.float64]
 
 SIDE, WINDOWS = 96, 6
 """Pixels a side, and how many windows, each of a plane of its own."""
-
-_SIDE_OF_NOISE, _FAR = 256, 4
-"""Pixels a side of the windows whose noise is compared, and planes between distant ones."""
 
 SHARED = (
     "neighbours: not used, since part of their noise is that of the plane itself (averaged, "
@@ -64,50 +57,6 @@ def settle(asked: Config, planes: Planes, device: torch.device) -> Settled:
     else:
         reason = NO_HELP
     return Settled(for_image(asked.replace({"network.context": 0}), planes), reason)
-
-
-def shares_noise(planes: Planes) -> bool:
-    """Whether noise of a plane is also in its neighbours, see `is_noise_shared`.
-
-    Parameters
-    ----------
-    planes : Planes
-        With neighbours.
-    """
-    axes = [letter for letter in planes.axes if letter not in "CYX"]
-    for axis in planes.context_axes:
-        along = axes.index(axis)
-        near, far = (_pairs(planes, along, distance) for distance in (1, _FAR))
-        if is_noise_shared(near, far):
-            return True
-    return False
-
-
-def _pairs(planes: Planes, along: int, distance: int) -> list[tuple[Floats, Floats]]:
-    """Windows of planes spread over the stack, and of those so many planes later."""
-    size = planes.sample_shape[along]
-    distance = min(distance, size - 1)
-    found = []
-    for sample in _spread(list(planes.indices()), WINDOWS):
-        window = middle_window(planes, sample, _SIDE_OF_NOISE)
-        # Of planes that are all stored twice, every second pair is equal.
-        for first in (sample[along] - 1, sample[along]):
-            if first < 0 or first + distance >= size:
-                continue
-            one, two = (
-                mask_missing(
-                    planes.read((*sample[:along], number, *sample[along + 1 :]), *window)
-                ).astype(float)
-                for number in (first, first + distance)
-            )
-            found += list(zip(one, two, strict=True))
-    return found
-
-
-def _spread(samples: list[tuple[int, ...]], count: int) -> list[tuple[int, ...]]:
-    """At most so many samples, evenly over all."""
-    count = min(count, len(samples))
-    return [samples[(2 * number + 1) * len(samples) // (2 * count)] for number in range(count)]
 
 
 @torch.no_grad()
@@ -150,7 +99,7 @@ def _error(
 def _windows(planes: Planes) -> list[tuple[Tensor, Tensor]]:
     """Normalised windows of planes spread over the stack, and what is shown beside them."""
     found = []
-    for sample in _spread(list(planes.indices()), WINDOWS):
+    for sample in spread_samples(planes, WINDOWS):
         rows, columns = middle_window(planes, sample, SIDE)
         window = planes.read(sample, rows, columns)
         try:

@@ -13,6 +13,7 @@ from napari_redenoise.data import (
     Planes,
     mask_missing,
     measure,
+    middle_window,
     read_middle,
     representative_subset,
 )
@@ -25,6 +26,7 @@ from napari_redenoise.noise import (
     ResidualNoise,
     diagnose,
     estimate_noise,
+    is_noise_shared,
     residual_noise,
     without_noise,
 )
@@ -36,6 +38,11 @@ _SIDE = 384
 
 _MAX_TRIED = 8
 """Planes that are tried until one is not constant."""
+
+_COMPARED, _COMPARED_SIDE, _FAR = 6, 256, 4
+"""Planes whose noise is compared with that of others, pixels a side, and distance of far ones."""
+
+Sample = tuple[int, ...]
 
 _DEVICE = torch.device("cpu")
 
@@ -89,9 +96,10 @@ def noise_reports(
         When the image is too small, or every channel is constant.
     """
     reports, errors = [], []
+    pairs = _following(planes)
     for channel in range(planes.channels):
         try:
-            reports.append(estimate_noise(ChannelStack(planes, channel)))
+            reports.append(estimate_noise(ChannelStack(planes, channel), pairs))
         except InputError as error:
             reports.append(without_noise())
             errors.append(error)
@@ -134,3 +142,61 @@ def _window(planes: Planes) -> Plane | None:
             continue
         return noisy[0]  # type: ignore[no-any-return]
     return None
+
+
+def shares_noise(planes: Planes) -> bool:
+    """Whether noise of a plane is also in its neighbours, see `is_noise_shared`.
+
+    Parameters
+    ----------
+    planes : Planes
+    """
+    axes = [letter for letter in planes.axes if letter not in "CYX"]
+    for axis in planes.context_axes:
+        along = axes.index(axis)
+        near, far = (_pairs(planes, along, distance) for distance in (1, _FAR))
+        if is_noise_shared(near, far):
+            return True
+    return False
+
+
+def _pairs(planes: Planes, along: int, distance: int) -> list[tuple[Plane, Plane]]:
+    """Windows of planes spread over the stack, and of those so many planes later."""
+    size = planes.sample_shape[along]
+    distance = min(distance, size - 1)
+    found = []
+    for sample in spread_samples(planes, _COMPARED):
+        window = middle_window(planes, sample, _COMPARED_SIDE)
+        # Of planes that are all stored twice, every second pair is equal.
+        for first in (sample[along] - 1, sample[along]):
+            if first < 0 or first + distance >= size:
+                continue
+            one, two = (
+                mask_missing(
+                    planes.read((*sample[:along], number, *sample[along + 1 :]), *window)
+                ).astype(float)
+                for number in (first, first + distance)
+            )
+            found += list(zip(one, two, strict=True))
+    return found
+
+
+def spread_samples(planes: Planes, count: int) -> list[Sample]:
+    """At most so many samples, evenly over all."""
+    samples = list(planes.indices())
+    count = min(count, len(samples))
+    return [samples[(2 * number + 1) * len(samples) // (2 * count)] for number in range(count)]
+
+
+def _following(planes: Planes) -> list[tuple[int, int]]:
+    """Numbers of planes, and of those after them along T, else along Z, if noise differs."""
+    if not planes.context_axes or shares_noise(planes):
+        return []
+    axes = [letter for letter in planes.axes if letter not in "CYX"]
+    along = min(map(axes.index, planes.context_axes), key=lambda n: axes[n] != "T")
+    step = int(np.prod(planes.sample_shape[along + 1 :], dtype=np.int64))
+    return [
+        (number, number + step)
+        for number, sample in enumerate(planes.indices())
+        if sample[along] + 1 < planes.sample_shape[along]
+    ]

@@ -81,6 +81,21 @@ def single_image_blocks(planes: list[Floats], limits: tuple[float, float]) -> Bl
     return _concatenate(parts, (SIDE / step) ** 2)
 
 
+def difference_blocks(pairs: list[Floats], limits: tuple[float, float]) -> Blocks:
+    """Transform the differences of pairs (2, Y, X), over the square root of 2.
+
+    What does not change between both is no structure. What moves is.
+    """
+    step = _step(sum(pair.size for pair in pairs))
+    parts = []
+    for number, pair in enumerate(pairs):
+        cut, place = _cut(pair, step)
+        energy = fft.dctn((cut[:, 0] - cut[:, 1]) / np.sqrt(2), axes=(1, 2), norm="ortho") ** 2
+        coarse, fine = (energy[:, part].mean(1) for part in (COARSE, FINE))
+        parts.append(_columns(cut, pair.mean(0), coarse, fine, limits, place, number))
+    return replace(_concatenate(parts, (SIDE / step) ** 2), averaged=2.0 * PIXELS)
+
+
 def repeats_blocks(windows: list[Floats], limits: tuple[float, float]) -> Blocks:
     """Measure the variance over repeated acquisitions in blocks, without structure: coarse is 0."""
     frames, parts = windows[0].shape[0], []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,6 +47,19 @@ def read_planes(image: ArrayLike) -> list[Floats]:
         planes.append(np.asarray(image[(plane, *window) if stack else window], np.float64))
     _check_content(planes)
     return planes
+
+
+def read_pairs(image: ArrayLike, pairs: Sequence[tuple[int, int]]) -> list[Floats]:
+    """Read windows (2, Y, X) of pairs of planes of a stack (N, Y, X), as float64."""
+    windows = _windows(image.shape[-2:], MAX_PIXELS // 2)
+    keys = [(pair, window) for pair in pairs for window in windows]
+    pixels = 2 * len(pairs) * int(np.prod(image.shape[-2:])) // len(keys)
+    return [
+        np.stack(
+            [np.asarray(image[(plane, *keys[number][1])], np.float64) for plane in keys[number][0]]
+        )
+        for number in _spread(len(keys), max(1, MAX_PIXELS // pixels))
+    ]
 
 
 def read_repeats(frames: ArrayLike) -> list[Floats]:

@@ -1,0 +1,69 @@
+"""The noise of stacks: differences of successive planes hold no structure where nothing moves."""
+
+import numpy as np
+import pytest
+from skimage import data
+
+from napari_redenoise import measure_noise
+from napari_redenoise.noise import estimate_noise
+
+GAIN, OFFSET, READ_NOISE = 7.0, 100.0, 3.0
+
+
+def textured(frames: int = 6, step: int = 0, decay: float = 1.0) -> np.ndarray:
+    """Grass, in every block, under photon and read noise."""
+    rng = np.random.default_rng(3)
+    photons = data.grass()[:192, :192] / 255 * 40
+    still = [np.roll(photons, step * number, 1) * decay**number for number in range(frames)]
+    counts = rng.poisson(np.stack(still)) + rng.normal(0, READ_NOISE, (frames, 192, 192))
+    return (OFFSET + GAIN * counts).astype(np.float32)
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.97])
+def test_texture_that_does_not_move_is_no_noise(decay: float) -> None:
+    movie = textured(decay=decay)
+    (report,) = measure_noise(movie, "TYX")
+    alone = estimate_noise(movie)
+    assert alone.homogeneous < 0.15
+    assert report.homogeneous > 0.7
+    assert report.model.gain == pytest.approx(GAIN, rel=0.12)
+    assert report.gain_error < alone.gain_error / 2
+    photons = data.grass()[:192, :192].mean() / 255 * 40 * np.mean(decay ** np.arange(6))
+    assert report.noise_std == pytest.approx(GAIN * np.sqrt(photons + READ_NOISE**2), rel=0.02)
+
+
+def test_moving_texture_is_left_out() -> None:
+    movie = textured(step=3)
+    pairs = [(number, number + 1) for number in range(5)]
+    moving, alone = estimate_noise(movie, pairs), estimate_noise(movie)
+    assert moving.model.gain == pytest.approx(alone.model.gain, rel=0.35)
+    assert moving.noise_std == pytest.approx(alone.noise_std, rel=0.05)
+
+
+def test_other_samples_are_not_compared() -> None:
+    movie = textured()
+    (report,) = measure_noise(movie, "SYX")
+    assert report == estimate_noise(movie)
+
+
+def test_averaged_planes_are_not_compared() -> None:
+    movie = textured(8)
+    averaged = (movie[1:] + movie[:-1]) / 2
+    (report,) = measure_noise(averaged, "TYX")
+    assert report.homogeneous == estimate_noise(averaged).homogeneous
+
+
+def test_of_two_axes_frames_are_compared() -> None:
+    movie = textured(4)
+    stack = np.stack([movie, movie[:, :, ::-1]], 1)
+    assert measure_noise(stack, "TZYX")[0].homogeneous > 0.7
+    assert measure_noise(stack.swapaxes(0, 1), "ZTYX")[0].homogeneous > 0.7
+
+
+def test_line_offsets_of_all_frames_are_still_found() -> None:
+    offsets = np.random.default_rng(4).normal(0, 15, (192, 1))
+    rows, columns = np.mgrid[:192, :192]
+    smooth = 20 + 10 * np.sin(rows / 30) * np.cos(columns / 25)
+    counts = np.random.default_rng(5).poisson(smooth, (6, 192, 192))
+    (report,) = measure_noise(GAIN * counts + offsets, "TYX")
+    assert report.autocorrelation.rows > 0.2
