@@ -20,7 +20,7 @@ from napari_redenoise import Config, Redenoiser
 from napari_redenoise.model import _pretrained
 
 NAME = "stacks"
-PAGE = ROOT / "docs" / "stacks.md"
+PAGE = ROOT / "docs" / "neighbours.md"
 SEEDS = (0, 1, 2)
 CHOICES = {"none": 0, "auto": "auto"}
 
