@@ -122,13 +122,14 @@ class Pretraining:
         before, config, _, provenance, _ = load_model(path)
         wanted = self.config.network
         alone = wanted.model_copy(update={"kind": "equivariant"})
-        same = config.network.model_copy(update={"context": wanted.context})
-        if same == wanted:
+        seeing_as_much = config.network.model_copy(update={"context": wanted.context})
+        if seeing_as_much == wanted:
             found = "network"
             weights = with_context(before.state_dict(), config.network, wanted)
         elif (
             wanted.kind == "adarenet"
-            and config.network == alone
+            and seeing_as_much == alone
+            and config.network.neighbours == wanted.neighbours
             and isinstance(before, SingleBranch)
         ):
             found, weights = "branch", before.branch.state_dict()
