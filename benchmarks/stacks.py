@@ -3,8 +3,8 @@
 Scores of the pretrained network and of what the default run delivers, PSNR over the peak, mean
 over planes. Finished rows are skipped, so an interrupted run continues where it stopped; rows of
 other weights stay and are left out of the tables. ``stacks.py 0 cells`` runs seed 0 of what is
-named so; without arguments all stacks and three seeds, several hours on two cores.
-``ndsafir_baseline.py`` writes what ndSAFIR makes of the same noisy files.
+named so; without arguments all stacks and three seeds, several hours on two cores. ``stacks.py
+times`` measures what neighbours cost, in one run with and without. ``ndsafir_baseline.py`` writes what ndSAFIR makes of the same noisy files.
 """
 
 import hashlib
@@ -13,20 +13,24 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 from _report import ROOT, append, machine, publish, rows, table
 from _stacks import Stack, stacks
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.model import _pretrained
 
-NAME = "stacks"
+NAME, TIMES = "stacks", "stack_times"
 PAGE = ROOT / "docs" / "neighbours.md"
-SEEDS = (0, 1, 2)
+SEEDS, ROUNDS = (0, 1, 2), 5
 CHOICES = {"none": 0, "auto": "auto"}
 
 
 def main() -> None:
     """Run what is missing and write the table."""
+    if "times" in sys.argv:
+        measure_times()
+        sys.argv = ["stacks.py", "none of them"]
     seeds = [int(word) for word in sys.argv[1:] if word.isdigit()] or list(SEEDS)
     names = [word for word in sys.argv[1:] if not word.isdigit()] or [""]
     for seed in seeds:
@@ -78,6 +82,39 @@ def measure(seed: int, stack: Stack, neighbours: str) -> dict[str, object]:
     }
 
 
+def measure_times() -> None:
+    """Seconds per training step and per plane, with neighbours and without, in turn."""
+    movie = np.random.default_rng(0).poisson(20, (6, 256, 256)).astype(np.float32)
+    for _ in range(ROUNDS):
+        row = {}
+        for name, context in (("alone", 0), ("neighbours", 2)):
+            changes = {"network.context": context, "training.start": "random"}
+            changes |= {"objective.kind": "noise2self", "training.steps": 15}
+            model = Redenoiser(Config().replace(changes), "cpu")
+            seconds = [event.seconds for event in model.fit_events(movie, "TYX")][5:]
+            began = time.perf_counter()
+            model.predict(movie, "TYX", tta=False)
+            row[f"{name}_step_s"] = f"{statistics.median(seconds):.4f}"
+            row[f"{name}_plane_s"] = f"{(time.perf_counter() - began) / len(movie):.4f}"
+        append(TIMES, row)
+        print(row, flush=True)
+
+
+def times() -> str:
+    """What neighbours cost, as ratios of the same run."""
+    found = [{name: float(value) for name, value in row.items()} for row in rows(TIMES)]
+    if not found:
+        return ""
+    step, plane = (
+        statistics.median(row[f"neighbours_{kind}_s"] / row[f"alone_{kind}_s"] for row in found)
+        for kind in ("step", "plane")
+    )
+    return (
+        f" With neighbours a training step takes {step:.2f} times as long, and the prediction of a "
+        f"plane {plane:.2f} times (medians of {len(found)} rounds)."
+    )
+
+
 def report() -> str:
     """Every stack, both ways, with the mean over its seeds."""
     mine = [row for row in rows(NAME) if row["weights"] == weights()]
@@ -115,7 +152,7 @@ def report() -> str:
         "neighbours used",
         "seeds",
     ]
-    return f"{table(header, lines)}\n\n{machine()}."
+    return f"{table(header, lines)}\n\n{machine()}.{times()}"
 
 
 def mean(found: list[dict[str, str]], name: str) -> str:
