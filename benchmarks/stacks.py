@@ -4,7 +4,8 @@ Scores of the pretrained network and of what the default run delivers, PSNR over
 over planes. Finished rows are skipped, so an interrupted run continues where it stopped; rows of
 other weights stay and are left out of the tables. ``stacks.py 0 cells`` runs seed 0 of what is
 named so; without arguments all stacks and three seeds, several hours on two cores. ``stacks.py
-times`` measures what neighbours cost, in one run with and without. ``ndsafir_baseline.py`` writes what ndSAFIR makes of the same noisy files.
+times`` measures what neighbours cost, in one run with and without. ``ndsafir_baseline.py`` writes
+what ndSAFIR makes of the same noisy files.
 """
 
 import hashlib
