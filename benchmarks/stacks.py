@@ -69,13 +69,14 @@ def measure(seed: int, stack: Stack, neighbours: str) -> dict[str, object]:
     delivered = stack.score(model.predict(stack.noisy, stack.axes).denoised)
     predicted = time.perf_counter()
     session = model.session
+    share = session.provenance["judgement"]["share"]
     session.use_snapshot(session.snapshots[0].step)
     pretrained = stack.score(model.predict(stack.noisy, stack.axes).denoised)
     return {
         "noisy": f"{stack.score(stack.noisy):.3f}",
         "pretrained": f"{pretrained:.3f}",
         "delivered": f"{delivered:.3f}",
-        "share": f"{session.provenance['judgement']['share']:.2f}",
+        "share": f"{share:.2f}",
         "used": session.plan.config.network.neighbours,
         "objective": session.plan.config.objective.kind,
         "train_s": f"{trained - began:.1f}",
