@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from napari_redenoise._napari._layers import LayerImage, read_layer
 from napari_redenoise._napari._view import current_window
@@ -15,7 +15,14 @@ from napari_redenoise.config import Config
 from napari_redenoise.data import LazyArray
 from napari_redenoise.devices import get_device
 from napari_redenoise.errors import InputError
-from napari_redenoise.model import Redenoiser, TrainingImages, TrainingPlan
+from napari_redenoise.model import Redenoiser, RunTime, TrainingImages, TrainingPlan
+
+
+class Surveyed(NamedTuple):
+    """What is known of a run before it."""
+
+    plan: TrainingPlan | None = None
+    time: RunTime | None = None
 
 
 def read(layer: Any) -> LayerImage:
@@ -66,7 +73,7 @@ def make_job(
     options: OptionsForm,
     config: Config,
     selected: Sequence[Any],
-    plan: TrainingPlan | None = None,
+    surveyed: Surveyed,
 ) -> Job:
     """Make the job of a layer; ``selected`` are the other selected layers.
 
@@ -82,16 +89,19 @@ def make_job(
     others = tuple(read(other) for other in selected) if _uses(options, "selected") else ()
     if options.model.model is not None:
         return Job(model, source, "apply", others=others, as_source=as_source)
+    target = target_of(options)
+    check(model, source, target)
     region = _region(viewer, layer, source, options)
     return Job(
         model,
         source,
         # The plan was made for the whole image.
-        plan=None if region is not None else plan,
-        target=target_of(options),
+        plan=None if region is not None else surveyed.plan,
+        target=target,
         others=others,
         region=region,
         seconds=options.value().seconds,
+        time=surveyed.time,
         as_source=as_source,
     )
 
