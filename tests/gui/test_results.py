@@ -88,6 +88,16 @@ def test_a_refused_run_keeps_the_losses_of_the_earlier_result(two):
     assert two.widget.loss_plot.values == losses
 
 
+def test_a_result_of_a_snapshot_keeps_the_losses_of_its_training(two):
+    losses = two.widget.loss_plot.values
+    two.widget.training.snapshot_used.emit(two.widget.training.snapshots[0].step)
+    two.wait_for_end()
+    assert two.widget.finished_run.result.name == "other denoised (AdaReNet, N2S) [1]"
+    assert two.widget.loss_plot.values == losses
+    activate(two, "cells")
+    assert two.widget.loss_plot.values != losses
+
+
 def test_an_earlier_result_is_chosen_from_the_list(two):
     # Results of one source are together, whatever was denoised in between.
     activate(two, "cells")

@@ -182,6 +182,7 @@ class DenoiseWidget(DenoiseForm):
             (other, replace(job, source=source, action="apply", time=None))
             for other, source in zip(others, job.others, strict=False)
         ]
+        self.loss_plot.clear_losses()
         self._begin(layer, job, notes=notes)
 
     def _begin(
@@ -200,9 +201,7 @@ class DenoiseWidget(DenoiseForm):
         self.run.denoising.connect(self._on_denoising)
         self.run.ended.connect(self._on_end)
         self.show_running(trains=job.action != "apply")
-        if job.action == "train":
-            self.loss_plot.clear_losses()
-        elif job.action == "continue":
+        if job.action == "continue":
             self.loss_plot.truncate(job.denoiser.session.step)
         self.run.start()
 

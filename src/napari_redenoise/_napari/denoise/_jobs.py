@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from napari_redenoise._napari._layers import LayerImage, read_layer
+from napari_redenoise._napari._layers import LayerImage, axes_in_words, read_layer
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise._napari.denoise._training_region import Region, one_sample, region_of
@@ -87,6 +87,7 @@ def make_job(
     if options.model.model is not None and options.value().device is not None:
         model.device = get_device(options.value().device)
     others = tuple(read(other) for other in selected) if _uses(options, "selected") else ()
+    _check_kind(source, others)
     if options.model.model is not None:
         return Job(model, source, "apply", others=others, as_source=as_source)
     target = target_of(options)
@@ -104,6 +105,24 @@ def make_job(
         time=surveyed.time,
         as_source=as_source,
     )
+
+
+def _check_kind(source: LayerImage, others: Sequence[LayerImage]) -> None:
+    """Refuse layers that one network cannot denoise."""
+    for other in others:
+        if (other.axes, other.channels) != (source.axes, source.channels):
+            raise InputError(
+                f"one network denoises layers of the same kind, but '{source.name}' is "
+                f"{_kind(source)} and '{other.name}' is {_kind(other)}: select one of them"
+            )
+
+
+def _kind(source: LayerImage) -> str:
+    """Axes and channels of a layer, in words."""
+    if source.colour:
+        return "in colour"
+    channels = f" with {source.channels} channels" if source.channels > 1 else ""
+    return f"of the axes {axes_in_words(source.axes)}{channels}"
 
 
 def _uses(options: OptionsForm, kind: str) -> bool:

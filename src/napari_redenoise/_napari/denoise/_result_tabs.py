@@ -77,7 +77,7 @@ class ResultTabs(QObject):
             dict(run.provenance or {}),
             self._dock,
             reports,
-            () if run.job.action == "apply" else self._dock.loss_plot.losses,
+            self._dock.loss_plot.losses,
         )
         finished_run.said.connect(self._dock.say)
         finished_run.assessed.connect(lambda: self._on_assessed(finished_run))

@@ -149,6 +149,7 @@ class OptionsForm(QWidget):
         self.seed.setRange(0, 2**31 - 1)
         self.as_source = QCheckBox("same as source")
         self.note = WrappedLabel()
+        self.note.setVisible(False)
         self._tooltips: dict[QWidget, str] = {}
         self._lay_out(form)
         begin = preferences()
