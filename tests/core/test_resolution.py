@@ -287,6 +287,21 @@ def test_the_map_shows_invented_detail(scene):
     assert shown[:, 220:310].mean() < 0.4
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_a_pixel_that_is_not_finite_has_no_response(scene, value, recwarn):
+    noisy = noisy_of(scene, MODELS[0])[None].astype(float)
+    noisy[0, 30, 40] = value
+
+    def keeps(window):
+        return np.where(np.isfinite(window), gaussian(0.8)(np.nan_to_num(window)), window)
+
+    (response,) = measure_response(noisy, keeps(noisy), keeps, [Noise(MODELS[0])])
+    assert not response.known[30, 40]
+    assert all(part[30, 40] == 0 for part in response.response)
+    assert np.isfinite(response.noisy).all()
+    assert not [one for one in recwarn if issubclass(one.category, RuntimeWarning)]
+
+
 def test_the_map_is_nan_where_most_pixels_are_missing(scene):
     model = MODELS[0]
     noisy = noisy_of(scene, model)[None].astype(float)

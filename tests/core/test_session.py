@@ -11,7 +11,7 @@ import torch
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.errors import ConfigError, InputError
-from napari_redenoise.model import estimate_seconds, steps_within
+from napari_redenoise.model import estimate_run, estimate_seconds, steps_within
 from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.model._snapshots import MAX_SNAPSHOTS, SMOOTHED, Snapshot, Snapshots
 from napari_redenoise.training import StepDone
@@ -434,3 +434,23 @@ def test_the_steps_within_a_time_take_about_that_time(
     found = steps_within(model.config, stack, None, model.device, expected)
     assert found == pytest.approx(1000 - fewer, abs=1)
     assert found < 950
+
+
+def test_the_expected_time_includes_the_judgement_of_a_fine_tuning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("napari_redenoise.model._timing._speed", lambda *_: (1.0, 1e-6))
+    device, image = torch.device("cpu"), np.zeros((512, 512), np.float32)
+    config = Config().replace({"tiling.mirrored": False})
+    tuned = estimate_run(config, image, None, device)
+    scratch = estimate_run(config.replace({"training.start": "random"}), image, None, device)
+    # Nine windows of 128 x 128 pixels are predicted five times before the training and four after.
+    assert tuned.judging == pytest.approx(9 * 9 * 128**2 * 1e-6)
+    assert scratch.judging == 0
+    assert tuned.prediction == scratch.prediction >= 512**2 * 1e-6
+    assert tuned.after == tuned.judging + tuned.prediction
+    assert tuned.seconds == pytest.approx(100 + tuned.after)
+    assert estimate_seconds(config, image, None, device) == tuned.seconds
+    # Without steps there is nothing to judge.
+    still = estimate_run(config.replace({"training.steps": 0}), image, None, device)
+    assert still.seconds == still.prediction

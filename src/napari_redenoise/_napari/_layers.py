@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_redenoise.data import Planes, result_dtype
+from napari_redenoise.data import SMALLEST_SIDE, Planes, result_dtype
 from napari_redenoise.errors import InputError
 from napari_redenoise.io import ImageFile, result_array, round_to_integers
 from napari_redenoise.model import Window
@@ -170,8 +170,21 @@ def read_layer(layer: Any, axes: str | None = None) -> LayerImage:
         {} if colour else {key: keywords[key] for key in DISPLAY if key in keywords},
         _file(layer),
     )
+    _check_size(image)
     Planes(image.array, image.axes)
     return image
+
+
+def _check_size(image: LayerImage) -> None:
+    """Refuse planes that are too small for the network."""
+    sizes = dict(zip(image.axes, image.array.shape, strict=False))
+    height, width = (sizes.get(axis, 0) for axis in "YX")
+    if 0 < min(height, width) < SMALLEST_SIDE:
+        axes = " or correct its axes" if len(image.axes) > 2 and not image.colour else ""
+        raise InputError(
+            f"'{image.name}' is too small, {height} × {width} pixels: choose an image of at least "
+            f"{SMALLEST_SIDE} × {SMALLEST_SIDE} pixels{axes}"
+        )
 
 
 def _file(layer: Any) -> str | None:
@@ -244,13 +257,27 @@ def make_canvas(source: LayerImage) -> Any:
     if not source.colour:
         planes = Planes(source.array, source.axes)
         return result_array(planes, fill_value=float("nan"), dtype=result_dtype(planes))
-    canvas = np.array(source.array)
-    if canvas.dtype.kind == "f" and np.nanmax(canvas) > 1:
+    check_colours(source)
+    return np.array(source.array)
+
+
+def check_colours(source: LayerImage) -> None:
+    """Refuse colours that napari does not show; reads the pixels of a colour layer.
+
+    Raises
+    ------
+    InputError
+        For floating-point colours above 1.
+    """
+    if not source.colour or np.dtype(source.array.dtype).kind != "f":
+        return
+    colours = np.asarray(source.array)
+    largest = np.max(colours, initial=-np.inf, where=np.isfinite(colours))
+    if largest > 1:
         raise InputError(
-            f"'{source.name}' has colours up to {np.nanmax(canvas):.3g}, but floating-point "
-            "colours must lie between 0 and 1: divide the layer's data first"
+            f"'{source.name}' has colours up to {largest:.3g}, but floating-point colours must lie "
+            "between 0 and 1: divide the layer's data first"
         )
-    return canvas
 
 
 def paint(source: LayerImage, canvas: np.ndarray, window: Window, plane: np.ndarray) -> None:
@@ -282,8 +309,8 @@ def denoised_layer(source: LayerImage, canvas: np.ndarray) -> LayerData:
     return canvas, keywords, "image"
 
 
-def denoised_name(source: LayerImage, provenance: dict[str, Any]) -> str:
-    """Name of a finished denoised layer: its source and the method."""
+def method_of(provenance: dict[str, Any]) -> str:
+    """Network and training of a run, short."""
     config = provenance["config"]
     network, objective = config["network"], config["objective"]["kind"]
     method = _NETWORK_NAMES[network["kind"]]
@@ -291,7 +318,12 @@ def denoised_name(source: LayerImage, provenance: dict[str, Any]) -> str:
         method += f" {network['group']}"
     is_trained = provenance["steps"] and provenance.get("judgement", {}).get("share") != 0
     training = OBJECTIVE_NAMES[objective][1] if is_trained else "pretrained"
-    return f"{source.name} denoised ({method}, {training})"
+    return f"{method}, {training}"
+
+
+def denoised_name(source: LayerImage, provenance: dict[str, Any]) -> str:
+    """Name of a finished denoised layer: its source and the method."""
+    return f"{source.name} denoised ({method_of(provenance)})"
 
 
 def provenance_of(source: LayerImage, provenance: dict[str, Any], content: str) -> dict[str, Any]:
@@ -330,11 +362,14 @@ def as_shown(array: np.ndarray, source: LayerImage) -> np.ndarray:
 
 
 def percentiles(array: Any, low: float, high: float) -> list[float]:
-    """Contrast limits from percentiles of the middle plane; never equal.
+    """Contrast limits from percentiles of the finite pixels of the middle plane; never equal.
 
     Large planes are subsampled, because this runs in the viewer's thread.
     """
     every = tuple(slice(None, None, max(1, size // _MOST_SAMPLES)) for size in array.shape[-2:])
     middle = np.asarray(array[(*(size // 2 for size in array.shape[:-2]), *every)])
-    first, last = (float(value) for value in np.nanpercentile(middle, (low, high)))
+    finite = middle[np.isfinite(middle)]
+    if not finite.size:
+        return [0.0, 1.0]
+    first, last = (float(value) for value in np.percentile(finite, (low, high)))
     return [first, last if last > first else first + 1e-6]

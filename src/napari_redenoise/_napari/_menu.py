@@ -4,17 +4,43 @@
 
 import napari.viewer
 
+from napari_redenoise._napari.denoise._dock import DenoiseWidget
+
+TITLE = "Denoise (Redenoise)"
+"""Title of the dock, as of the entry in the menu Plugins, which shows and hides the same dock."""
+
 
 def denoise_selected_layer(viewer: napari.viewer.Viewer) -> None:
-    """Open the dock *Denoise* and begin a run on the selected image layer.
+    """Open the dock *Denoise* and begin a run on the selected image layers.
 
-    Without an image that can be denoised, the dock says what to do.
+    Where none of the selected layers can be denoised, the dock says why.
 
     Parameters
     ----------
     viewer : napari.viewer.Viewer
     """
-    dock, widget = viewer.window.add_plugin_dock_widget("napari-redenoise", "Denoise")
-    dock.show()
-    dock.raise_()
-    widget.start()
+    open_dock(viewer).start_selected()
+
+
+def open_dock(viewer: napari.viewer.Viewer) -> DenoiseWidget:
+    """Show the dock *Denoise*; a new one is made only where there is none.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+
+    Returns
+    -------
+    DenoiseWidget
+    """
+    window = viewer.window
+    docked = window.dock_widgets.values()
+    widget = next((one for one in docked if isinstance(one, DenoiseWidget)), None)
+    if widget is None:
+        widget = DenoiseWidget(viewer)
+        window.add_dock_widget(widget, name=TITLE)
+    dock = widget.parentWidget()
+    if dock is not None:
+        dock.show()
+        dock.raise_()
+    return widget

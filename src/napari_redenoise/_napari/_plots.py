@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyqtgraph
 from qtpy.QtWidgets import QSizePolicy
@@ -60,6 +62,13 @@ class LossPlot(Plot):
         self._steps, self._losses, self._averages = [], [], []
         self.redraw()
 
+    def show_losses(self, losses: Sequence[tuple[int, float]]) -> None:
+        """Show the steps and losses of another training."""
+        self.clear_losses()
+        for step, loss in losses:
+            self.append(step, loss)
+        self.redraw()
+
     def truncate(self, step: int) -> None:
         """Remove the losses after a step, from which training continues."""
         kept = sum(one <= step for one in self._steps)
@@ -82,6 +91,11 @@ class LossPlot(Plot):
         if settled:
             # The first losses are far larger than the others.
             self.setYRange(0, 1.5 * float(np.median(settled)))
+
+    @property
+    def losses(self) -> tuple[tuple[int, float], ...]:
+        """Steps and losses so far."""
+        return tuple(zip(self._steps, self._losses, strict=True))
 
     @property
     def values(self) -> tuple[float, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
@@ -15,9 +16,37 @@ from qtpy.QtWidgets import (
 )
 
 
+class WrappedLabel(QLabel):
+    """A label with word wrap, which keeps the height of its text in a low dock."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text)
+        self.setWordWrap(True)
+
+    def setText(self, text: str | None) -> None:
+        """Set the text and ask for its height."""
+        super().setText(text)
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Ask for the height of the text in the new width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        # Layouts of docks ignore that the height depends on the width, and cut the text off.
+        self.setMinimumHeight(max(0, self.heightForWidth(self.width())))
+
+
 def counted(number: int, noun: str) -> str:
     """A number and its noun, in the plural where it is not 1."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(parts: Iterable[str]) -> str:
+    """Join parts as in a sentence."""
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def duration(seconds: float) -> str:
@@ -53,11 +82,10 @@ def narrow(box: QComboBox) -> QComboBox:
     return box
 
 
-def wrapped(text: str = "") -> QLabel:
-    """A label with word wrap."""
-    label = QLabel(text)
-    label.setWordWrap(True)
-    return label
+def set_available(widget: QWidget, reason: str, tooltip: str) -> None:
+    """Disable a widget where there is a reason, which its tooltip gives then."""
+    widget.setEnabled(not reason)
+    widget.setToolTip(reason or tooltip)
 
 
 def show_text(parent: QWidget, title: str, text: str) -> None:

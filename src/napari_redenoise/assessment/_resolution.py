@@ -214,7 +214,9 @@ def _lost(filled: Floats, noises: Sequence[Noise], rng: np.random.Generator) -> 
 
 
 def _denoised(denoiser: Denoiser, window: Floats) -> Floats:
-    return np.asarray(denoiser(window.astype(np.float32)), np.float64)
+    """A denoised window, NaN at pixels that are not finite: two infinities have no difference."""
+    denoised = np.asarray(denoiser(window.astype(np.float32)), np.float64)
+    return np.where(np.isfinite(denoised), denoised, np.nan)
 
 
 def _mean_of_finite(planes: Floats) -> Floats:

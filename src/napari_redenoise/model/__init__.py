@@ -13,7 +13,13 @@ from napari_redenoise.model._reproduce import as_command, as_python
 from napari_redenoise.model._run import TrainingEvent
 from napari_redenoise.model._session import Session
 from napari_redenoise.model._snapshots import Snapshot
-from napari_redenoise.model._timing import estimate_seconds, steps_within
+from napari_redenoise.model._timing import (
+    MIN_STEPS,
+    RunTime,
+    estimate_run,
+    estimate_seconds,
+    steps_within,
+)
 from napari_redenoise.model._training_images import (
     TrainingImages,
     compare_usable,
@@ -29,6 +35,7 @@ Event = StepDone | PreviewDone | Judgement | TileDone
 
 __all__ = [
     "LINES_IN_WORDS",
+    "MIN_STEPS",
     "PREVIEW_SHARE",
     "ChannelStack",
     "Event",
@@ -36,6 +43,7 @@ __all__ = [
     "PreviewDone",
     "Redenoiser",
     "Result",
+    "RunTime",
     "Session",
     "Snapshot",
     "StepDone",
@@ -48,6 +56,7 @@ __all__ = [
     "as_python",
     "compare_usable",
     "denoise",
+    "estimate_run",
     "estimate_seconds",
     "is_fine_tuned",
     "judgement_in_words",

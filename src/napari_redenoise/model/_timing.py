@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -11,7 +12,7 @@ from napari_redenoise.config import DEFAULT_STEPS, Config, NoiseConfig
 from napari_redenoise.data import ArrayLike, Normalisation, Planes, Pool, context_of, patches
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.inference import Tile, predict_tile, tile_sizes, tiles
-from napari_redenoise.model._pretrained import for_image
+from napari_redenoise.model._pretrained import for_image, is_fine_tuned
 from napari_redenoise.model._training_images import (
     as_planes,
     compare_usable,
@@ -27,20 +28,87 @@ TRIAL_SIDE = 256
 MIN_STEPS = 20
 """Fewer steps have no visible effect."""
 
+JUDGED_PASSES, JUDGED_PIXELS = 9, 9 * 128**2
+"""Predictions of the judge of a fine-tuning, before and after it, and their pixels."""
+
 _ANY_NOISE = NoiseConfig(gain=(1.0,), offset=(-1.0,))
+
+
+@dataclass(frozen=True)
+class RunTime:
+    """Expected time of a run on this machine.
+
+    Attributes
+    ----------
+    steps : int
+        Training steps.
+    per_step : float
+        Seconds of a step.
+    per_pixel : float
+        Seconds of the prediction of a pixel.
+    judging : float
+        Seconds in which a fine-tuning is judged by hold-out pixels; 0 without fine-tuning.
+    prediction : float
+        Seconds in which the image is denoised.
+    """
+
+    steps: int
+    per_step: float
+    per_pixel: float
+    judging: float
+    prediction: float
+
+    @property
+    def after(self) -> float:
+        """Seconds that follow the training."""
+        return self.judging + self.prediction
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the training and what follows it."""
+        return self.steps * self.per_step + (self.after if self.steps else self.prediction)
+
+
+def estimate_run(
+    config: Config, image: ArrayLike, axes: str | None, device: torch.device
+) -> RunTime:
+    """Estimate the time of training on an image and denoising it.
+
+    The trial takes one or two seconds and is cached.
+
+    Parameters
+    ----------
+    config : Config
+    image, axes
+        As in `Redenoiser.fit_events`.
+    device : torch.device
+
+    Returns
+    -------
+    RunTime
+    """
+    planes = as_planes(image, axes)
+    config = for_image(config, planes)
+    per_step, per_pixel, prediction = _seconds(config, planes, device)
+    judged = JUDGED_PASSES * min(JUDGED_PIXELS, planes.pixels)
+    is_judged = config.training.start == "pretrained"
+    return RunTime(
+        config.training.total_steps,
+        per_step,
+        per_pixel,
+        judged * per_pixel if is_judged else 0.0,
+        prediction,
+    )
 
 
 def estimate_seconds(
     config: Config, image: ArrayLike, axes: str | None, device: torch.device
 ) -> float:
-    """Estimate the seconds of training on an image and denoising it.
+    """Estimate the seconds of training on an image, judging the training, and denoising.
 
-    The trial takes one or two seconds and is cached.
+    As `estimate_run` does.
     """
-    planes = as_planes(image, axes)
-    config = for_image(config, planes)
-    per_step, prediction = _seconds(config, planes, device)
-    return config.training.total_steps * per_step + prediction
+    return estimate_run(config, image, axes, device).seconds
 
 
 def steps_within(
@@ -50,17 +118,15 @@ def steps_within(
 
     At least `MIN_STEPS`, and at most 100 for fine-tuning, which overfits a single image with more.
     """
-    planes = as_planes(image, axes)
-    config = for_image(config.replace({"training.steps": MIN_STEPS}), planes)
-    per_step, prediction = _seconds(config, planes, device)
-    steps = max(MIN_STEPS, int((seconds - prediction) / per_step))
-    if config.training.start == "pretrained":
+    expected = estimate_run(config.replace({"training.steps": MIN_STEPS}), image, axes, device)
+    steps = max(MIN_STEPS, int((seconds - expected.after) / expected.per_step))
+    if is_fine_tuned(config, as_planes(image, axes).channels):
         return min(steps, DEFAULT_STEPS["pretrained"])
     return steps
 
 
-def _seconds(config: Config, planes: Planes, device: torch.device) -> tuple[float, float]:
-    """Seconds of one training step, and of the prediction of an image."""
+def _seconds(config: Config, planes: Planes, device: torch.device) -> tuple[float, float, float]:
+    """Seconds of a training step, of a predicted pixel, and of the prediction of an image."""
     network = config.network
     # On CUDA the first steps are slower than the later ones, which are recorded.
     steps = TRIAL_STEPS + (UNRECORDED_STEPS + 1 if device.type == "cuda" else 0)
@@ -77,7 +143,7 @@ def _seconds(config: Config, planes: Planes, device: torch.device) -> tuple[floa
     if config.tiling.mirrors(planes.pixels) and not should_recorrupt(config):
         # Some of several draws are flipped instead.
         pixels *= 2
-    return per_step, pixels * per_pixel
+    return per_step, per_pixel, pixels * per_pixel
 
 
 def _area(tile: Tile) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Any, Literal, TypeVar, cast
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_redenoise._napari._layers import (
     RESIDUAL_CONTENT,
@@ -17,11 +19,16 @@ from napari_redenoise._napari._layers import (
     provenance_of,
 )
 from napari_redenoise._napari._maps import disagreement_layers, support_layer
-from napari_redenoise.assessment import as_denoiser, equivariance_events, support_map
+from napari_redenoise.assessment import as_denoiser, equivariance_events, percent, support_map
 from napari_redenoise.data import Planes
+from napari_redenoise.errors import InputError
+from napari_redenoise.inference import TileDone
 from napari_redenoise.io import result_array
 from napari_redenoise.model import Redenoiser, Window, noise_reports
-from napari_redenoise.noise import NoiseReport
+from napari_redenoise.noise import NoiseModel, NoiseReport, noise_model
+
+Report = Callable[[int, int], None]
+"""Is told the value and the maximum of a progress."""
 
 Result = TypeVar("Result")
 ExtraKind = Literal["residual", "rotation", "branches", "support"]
@@ -31,7 +38,8 @@ OF_VIEW: tuple[ExtraKind, ...] = ("rotation", "support")
 EXTRAS: dict[ExtraKind, tuple[str, str]] = {
     "residual": (
         "Residual",
-        "Noisy minus denoised. It should look like noise, without structure of the specimen.",
+        "Noisy minus denoised, over the expected noise where that grows with the signal. It should "
+        "look like noise, without structure of the specimen.",
     ),
     "branches": (
         "Both branches",
@@ -50,6 +58,13 @@ EXTRAS: dict[ExtraKind, tuple[str, str]] = {
 }
 
 
+class Extra(NamedTuple):
+    """Layers of a kind, none where it was stopped, and the meaning of their pixels."""
+
+    layers: list[LayerData]
+    legend: str = ""
+
+
 def extra_layers(
     kind: ExtraKind,
     denoiser: Redenoiser,
@@ -58,64 +73,134 @@ def extra_layers(
     placed: dict[str, Any],
     window: Window | None,
     should_stop: Callable[[], bool],
-    reports: tuple[NoiseReport, ...] | None = None,
-) -> list[LayerData]:
-    """Compute the layers of a kind in a worker's thread; none when stopped."""
+    reports: tuple[NoiseReport, ...] | None,
+    report: Report,
+) -> Extra:
+    """Compute the layers of a kind in another thread; ``report`` is called there, too."""
     if kind == "residual":
-        residual = _residual(source, denoised, denoiser.session.provenance, should_stop)
-        return [] if should_stop() else [residual]
-    if kind == "branches":
-        return _branches(denoiser, source, should_stop)
-    if kind == "support" and window is not None:
-        return _support(denoiser, source, denoised, placed, window, reports, should_stop)
+        made = _residual(source, denoised, denoiser, reports, should_stop, report)
+    elif kind == "branches":
+        made = _branches(denoiser, source, should_stop, report)
+    elif kind == "support" and window is not None:
+        made = _support(denoiser, source, denoised, placed, window, reports, should_stop)
+    else:
+        made = _rotation(denoiser, source, placed, window, should_stop, report)
+    return Extra([]) if should_stop() else made
+
+
+def _rotation(
+    denoiser: Redenoiser,
+    source: LayerImage,
+    placed: dict[str, Any],
+    window: Window | None,
+    should_stop: Callable[[], bool],
+    report: Report,
+) -> Extra:
+    """The map of the result; the dock *Equivariance* has those of the branches."""
     events = equivariance_events(
         denoiser, source.array, source.axes, angle=90, window=window, should_stop=should_stop
     )
-    result = _result_of(events)
-    if result is None or should_stop():
-        return []
-    return disagreement_layers(source, placed, result, denoiser.session.provenance)
+    found = _result_of(events, report)
+    if found is None:
+        return Extra([])
+    found = replace(found, differences={"denoised": found.differences["denoised"]})
+    layers = disagreement_layers(source, placed, found, denoiser.session.provenance)
+    top = layers[0][1]["contrast_limits"][1]
+    error = percent(found.errors["denoised"]).replace(" ", "\N{NO-BREAK SPACE}")
+    return Extra(
+        layers,
+        "Disagreement under rotation by 90°: black where the result does not depend on the "
+        f"orientation, yellow where it changes by {top:.3g} grey levels or more. In all "
+        f"{error} of the standard deviation of the denoised view.",
+    )
 
 
-def _result_of(events: Generator[Any, None, Result]) -> Result:
-    """Return value of a generator, without its events."""
+def _result_of(events: Generator[TileDone, None, Result], report: Report) -> Result:
+    """Return value of a generator, whose tiles are reported."""
     while True:
         try:
-            next(events)
+            tile = next(events)
         except StopIteration as end:
             return cast(Result, end.value)
+        report(tile.tile, tile.tiles)
 
 
 def _residual(
     source: LayerImage,
     denoised: Any,
-    provenance: dict[str, Any],
+    denoiser: Redenoiser,
+    reports: tuple[NoiseReport, ...] | None,
     should_stop: Callable[[], bool],
-) -> LayerData:
-    """Noisy minus denoised, plane by plane, as a grey layer centred at 0."""
+    report: Report,
+) -> Extra:
+    """Noisy minus denoised as a grey layer centred at 0.
+
+    Photon noise is stronger in bright regions, which therefore show in its residual. It is divided
+    by the expected noise.
+    """
+    models = _growing_noise(source, reports)
     planes = Planes(source.array, source.axes)
     residual = result_array(planes)
     whole = (slice(0, planes.height), slice(0, planes.width))
-    others = Planes(denoised, source.axes)
-    for sample in planes.indices():
+    samples = list(planes.indices())
+    for number, (sample, plane) in enumerate(_residual_planes(planes, denoised, source, models)):
+        planes.write(residual, sample, *whole, plane)
+        report(number + 1, len(samples))
         if should_stop():
             break
-        noisy = planes.read(sample, *whole).astype(np.float64)
-        planes.write(residual, sample, *whole, noisy - others.read(sample, *whole))
-    shown = np.moveaxis(residual[...], -1, 0) if source.colour else residual
+    # Colours cannot be negative: show the mean over the channels.
+    shown = np.asarray(residual[...]).mean(-1) if source.colour else residual
     reach = max(map(abs, percentiles(shown, 0.5, 99.5)))
     keywords = {
         **source.spatial,
-        "name": f"{source.name} residual",
+        "name": f"{source.name} residual{' / noise' if models else ''}",
         "rgb": False,
         "colormap": "gray",
         "contrast_limits": [-reach, reach],
-        "metadata": provenance_of(source, provenance, RESIDUAL_CONTENT),
+        "metadata": provenance_of(source, denoiser.session.provenance, RESIDUAL_CONTENT),
     }
-    if source.colour:
-        # Colours cannot be negative: show the mean over the channels.
-        return np.asarray(residual[...]).mean(-1), keywords, "image"
-    return residual, keywords, "image"
+    if not models:
+        return Extra([(shown, keywords, "image")], "Residual: noisy minus denoised.")
+    return Extra(
+        [(shown, keywords, "image")],
+        "Residual: noisy minus denoised, divided by the expected noise, because photon noise "
+        "grows with the signal. It should look the same in bright and in dark regions, "
+        "about -1 to 1.",
+    )
+
+
+def _residual_planes(
+    planes: Planes, denoised: Any, source: LayerImage, models: list[NoiseModel]
+) -> Iterator[tuple[tuple[int, ...], npt.NDArray[np.float64]]]:
+    """Residual of every plane (channels, rows, columns), divided by the noise if it grows."""
+    whole = (slice(0, planes.height), slice(0, planes.width))
+    others = Planes(denoised, source.axes)
+    for sample in planes.indices():
+        noisy = planes.read(sample, *whole).astype(np.float64)
+        levels = others.read(sample, *whole).astype(np.float64)
+        # Pixels that are not finite keep their value.
+        finite = np.isfinite(noisy) & np.isfinite(levels)
+        residual = np.full(noisy.shape, np.nan)
+        np.subtract(noisy, levels, out=residual, where=finite)
+        for channel, model in enumerate(models):
+            residual[channel] /= _least_photon(model, levels[channel])
+        yield sample, residual
+
+
+def _least_photon(model: NoiseModel, levels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Expected noise, at least that of one photon: a dark pixel has no less."""
+    least = model.gain or model.read_noise or 1.0
+    return np.maximum(model.std(np.nan_to_num(levels, posinf=0.0, neginf=0.0)), least)
+
+
+def _growing_noise(source: LayerImage, reports: tuple[NoiseReport, ...] | None) -> list[NoiseModel]:
+    """Noise models of all channels where the noise grows with the signal, else none."""
+    try:
+        known = reports or noise_reports(Planes(source.array, source.axes))
+    except InputError:
+        return []
+    models = [noise_model(report) for report in known]
+    return models if any(model.gain > 0 for model in models) else []
 
 
 def _support(
@@ -126,27 +211,30 @@ def _support(
     window: Window,
     reports: tuple[NoiseReport, ...] | None,
     should_stop: Callable[[], bool],
-) -> list[LayerData]:
+) -> Extra:
     noisy, result = Planes(source.array, source.axes), Planes(denoised, source.axes)
     function = as_denoiser(denoiser, should_stop)
     known = reports or noise_reports(noisy)
     found = support_map(noisy, result, window, known, function, should_stop)
-    if found is None or should_stop():
-        return []
-    return [support_layer(source, placed, *found, denoiser.session.provenance)]
+    if found is None:
+        return Extra([])
+    layer = support_layer(source, placed, *found, denoiser.session.provenance)
+    return Extra(
+        [layer],
+        "Unsupported detail: black where the photons support the finest detail of the result, "
+        "bright where it may be invented.",
+    )
 
 
 def _branches(
-    denoiser: Redenoiser, source: LayerImage, should_stop: Callable[[], bool]
-) -> list[LayerData]:
+    denoiser: Redenoiser, source: LayerImage, should_stop: Callable[[], bool], report: Report
+) -> Extra:
     outputs = denoiser.session.allocate(source.array, source.axes, branches=True)
     events = denoiser.predict_events(
         source.array, source.axes, outputs=outputs, should_stop=should_stop
     )
-    for _ in events:
-        pass
-    if should_stop():
-        return []
+    for tile in events:
+        report(tile.tile, tile.tiles)
     layers = []
     for name in ("standard", "equivariant"):
         array, keywords, kind = denoised_layer(source, outputs[name])
@@ -155,4 +243,4 @@ def _branches(
         keywords["name"] = f"{source.name} {name} branch"
         keywords["metadata"] = provenance_of(source, denoiser.session.provenance, content)
         layers.append((array, keywords, kind))
-    return layers
+    return Extra(layers)

@@ -1,9 +1,11 @@
-"""Actions on a finished run: compare, check, save."""
+"""A finished run: its layers, and how it is compared, checked and saved."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -15,10 +17,16 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 from napari_redenoise._napari import _garbage_collection
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._background_task import Task
-from napari_redenoise._napari._layers import LayerData, image_file
+from napari_redenoise._napari._layers import LayerData, image_file, method_of
 from napari_redenoise._napari._maps import window_placement
 from napari_redenoise._napari._view import current_window
-from napari_redenoise._napari.denoise._extra_layers import OF_VIEW, ExtraKind, extra_layers
+from napari_redenoise._napari._words import listed
+from napari_redenoise._napari.denoise._extra_layers import (
+    OF_VIEW,
+    Extra,
+    ExtraKind,
+    extra_layers,
+)
 from napari_redenoise._napari.denoise._layer_run import PAINT_MS
 from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise.assessment import QualityReport, as_denoiser, assess, pixel_size_of
@@ -42,8 +50,19 @@ class FinishedRun(QObject):
     job : Job
     provenance : dict
         Metadata of the result.
+    reports : tuple of NoiseReport or None
+        Noise of the noisy layer, if measured.
+    losses : sequence of (int, float)
+        Step and loss of the training.
     parent : QWidget
         Parent of dialogs.
+
+    Attributes
+    ----------
+    batch : list of FinishedRun
+        All results of the same press, itself among them.
+    report : QualityReport or None
+        Result of the quality checks.
     """
 
     said = Signal(str)
@@ -51,6 +70,12 @@ class FinishedRun(QObject):
 
     assessed = Signal()
     """The quality checks have ended; ``report`` is None if they failed."""
+
+    busy_changed = Signal()
+    """Further layers begin to be computed, or all are added."""
+
+    progressed = Signal(int, int)
+    """Value and maximum of the computation of further layers."""
 
     def __init__(
         self,
@@ -60,25 +85,46 @@ class FinishedRun(QObject):
         job: Job,
         provenance: dict[str, Any],
         parent: QWidget,
+        reports: tuple[NoiseReport, ...] | None = None,
+        losses: Sequence[tuple[int, float]] = (),
     ) -> None:
         super().__init__(parent)
         self.layer, self.result, self.job, self.provenance = layer, result, job, provenance
         self._viewer, self._parent = viewer, parent
+        self._reports, self.losses = reports, tuple(losses)
+        self.ended_at = datetime.now()
+        self.batch: list[FinishedRun] = [self]
         self._stop = Event()
         self._pending: list[LayerData] = []
+        self._extras: list[Any] = []
         self._added: list[str] = []
+        self.legends: dict[ExtraKind, str] = {}
         self.is_busy = False
-        self.is_checked = False
+        self.is_checking = self.is_checked = False
         self.report: QualityReport | None = None
-        self._reports: tuple[NoiseReport, ...] | None = None
 
     @property
     def config(self) -> Config:
         """Configuration of the run, without automatic values."""
         return Config(**self.provenance["config"])
 
+    @property
+    def title(self) -> str:
+        """Source, method and time."""
+        method = method_of(self.provenance)
+        return f"{self.job.source.name}: {method}, {self.ended_at:%H:%M:%S}"
+
+    @property
+    def has_source(self) -> bool:
+        """Whether the noisy layer is still in the viewer."""
+        return self.layer in self._viewer.layers
+
+    def concerns(self, layer: Any) -> bool:
+        """Whether a layer is the noisy or the denoised one."""
+        return layer is not None and layer in (self.layer, self.result)
+
     def leave(self) -> None:
-        """Stop background work: another run has ended, or the dock is closed."""
+        """Stop background work: the result is dropped, or the dock is closed."""
         self._stop.set()
         self._pending = []
 
@@ -90,19 +136,18 @@ class FinishedRun(QObject):
     # -- comparing ----------------------------------------------------------------------------
 
     def blend(self, share: float) -> None:
-        """Set the opacity of the denoised layer over the noisy one."""
-        if self.result not in self._viewer.layers:
-            self.said.emit("The denoised layer was deleted: denoise again.")
-            return
+        """Set the opacity of the denoised layer over the noisy one, which no map covers."""
         self.result.visible = True
-        if self.layer in self._viewer.layers:
+        if self.has_source:
             self.layer.visible = True
+        for extra in self._extras:
+            extra.visible = False
         self.result.opacity = share
 
-    def check_quality(self, reports: tuple[NoiseReport, ...] | None) -> None:
+    def check_quality(self) -> None:
         """Run the quality checks in the background; `assessed` follows."""
-        source, denoised = self.job.source, self.result.data
-        self._reports = reports
+        source, denoised, reports = self.job.source, self.result.data, self._reports
+        self.is_checking = True
 
         def run_checks() -> QualityReport:
             return assess(
@@ -129,59 +174,86 @@ class FinishedRun(QObject):
         )
 
     def _set_report(self, report: QualityReport | None) -> None:
+        self.is_checking = False
         if not self._stop.is_set():
             self.report, self.is_checked = report, True
             self.assessed.emit()
 
     def add(self, kind: ExtraKind) -> None:
-        """Compute further layers of a kind in the background."""
+        """Compute further layers of a kind in the background; they are added hidden."""
         source = self.job.source
         window = placed = None
-        if self.is_busy or self.result not in self._viewer.layers:
-            busy = "Other layers are being computed: wait for them."
-            deleted = "The denoised layer was deleted: denoise again."
-            self.said.emit(busy if self.is_busy else deleted)
+        if self.is_busy:
+            self.said.emit("Other layers are being computed: wait for them.")
             return
         if kind in OF_VIEW:
-            present = self.layer in self._viewer.layers
-            window = current_window(self._viewer, self.layer, source) if present else None
+            window = current_window(self._viewer, self.layer, source) if self.has_source else None
             if window is None:
                 self.said.emit("This map is of a plane: show the noisy layer in the 2-D view.")
                 return
             placed = window_placement(self.layer, source, window)
-        self.is_busy = True
+        self._set_busy(busy=True)
         self.said.emit("Computing the layers.")
         denoiser, denoised, reports = self.job.denoiser, self.result.data, self._reports
 
-        def compute() -> list[LayerData]:
+        def compute() -> Extra:
             return extra_layers(
-                kind, denoiser, source, denoised, placed or {}, window, self._stop.is_set, reports
+                kind,
+                denoiser,
+                source,
+                denoised,
+                placed or {},
+                window,
+                self._stop.is_set,
+                reports,
+                self._report_progress,
             )
 
-        Task(compute, returned=self._on_layers, errored=self._on_errored)
+        Task(
+            compute,
+            returned=lambda made: self._on_layers(kind, made),
+            errored=self._on_extra_errored,
+        )
 
-    def _on_layers(self, layers: list[LayerData]) -> None:
-        self._pending = [] if self._stop.is_set() else layers
+    def _set_busy(self, *, busy: bool) -> None:
+        self.is_busy = busy
+        self.busy_changed.emit()
+
+    def _report_progress(self, value: int, maximum: int) -> None:
+        # Called in another thread: Qt raises RuntimeError where this object was deleted.
+        with contextlib.suppress(RuntimeError):
+            self.progressed.emit(value, maximum)
+
+    def _on_layers(self, kind: ExtraKind, made: Extra) -> None:
+        if made.layers and made.legend:
+            self.legends[kind] = made.legend
+        self._pending = [] if self._stop.is_set() else made.layers
         self._added = []
         self._add_next()
 
     def _add_next(self) -> None:
         """Add one layer per event-loop iteration, so that the viewer stays responsive."""
         if not self._pending:
-            self.is_busy = False
             if not self._stop.is_set():
-                self.said.emit(f"Added {', '.join(self._added)}.")
+                self._set_busy(busy=False)
+                self.said.emit(_added_in_words(self._added))
             return
         data, keywords, _ = self._pending.pop(0)
-        layer = add_image(self._viewer, data, keywords)
+        # Hidden, because it would cover the images that the user compares.
+        layer = add_image(self._viewer, data, {**keywords, "visible": False})
+        self._extras.append(layer)
         self._added.append(f"'{layer.name}'")
         QTimer.singleShot(PAINT_MS, self._add_next)
+
+    def _on_extra_errored(self, error: Exception) -> None:
+        if not self._stop.is_set():
+            self._set_busy(busy=False)
+        self._on_errored(error)
 
     def _on_errored(self, error: Exception) -> None:
         if self._stop.is_set():
             logger.error("an action on a finished run failed", exc_info=error)
             return
-        self.is_busy = False
         if isinstance(error, RedenoiseError):
             self.said.emit(f"{error}.")
             return
@@ -266,3 +338,8 @@ class FinishedRun(QObject):
         if self._as_code()["model"] is not None:
             beside += "; save the model as model.safetensors, with Save model"
         self.said.emit(f"Copied the {what}{beside}.")
+
+
+def _added_in_words(names: Sequence[str]) -> str:
+    which = "its eye" if len(names) == 1 else "their eyes"
+    return f"Added {listed(names)}, hidden: click {which} in the layer list."

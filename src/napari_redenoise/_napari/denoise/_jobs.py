@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from napari_redenoise._napari._layers import LayerImage, read_layer
+from napari_redenoise._napari._layers import LayerImage, axes_in_words, read_layer
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise._napari.denoise._training_region import Region, one_sample, region_of
@@ -15,7 +15,14 @@ from napari_redenoise.config import Config
 from napari_redenoise.data import LazyArray
 from napari_redenoise.devices import get_device
 from napari_redenoise.errors import InputError
-from napari_redenoise.model import Redenoiser, TrainingImages, TrainingPlan
+from napari_redenoise.model import Redenoiser, RunTime, TrainingImages, TrainingPlan
+
+
+class Surveyed(NamedTuple):
+    """What is known of a run before it."""
+
+    plan: TrainingPlan | None = None
+    time: RunTime | None = None
 
 
 def read(layer: Any) -> LayerImage:
@@ -66,7 +73,7 @@ def make_job(
     options: OptionsForm,
     config: Config,
     selected: Sequence[Any],
-    plan: TrainingPlan | None = None,
+    surveyed: Surveyed,
 ) -> Job:
     """Make the job of a layer; ``selected`` are the other selected layers.
 
@@ -80,20 +87,42 @@ def make_job(
     if options.model.model is not None and options.value().device is not None:
         model.device = get_device(options.value().device)
     others = tuple(read(other) for other in selected) if _uses(options, "selected") else ()
+    _check_kind(source, others)
     if options.model.model is not None:
         return Job(model, source, "apply", others=others, as_source=as_source)
+    target = target_of(options)
+    check(model, source, target)
     region = _region(viewer, layer, source, options)
     return Job(
         model,
         source,
         # The plan was made for the whole image.
-        plan=None if region is not None else plan,
-        target=target_of(options),
+        plan=None if region is not None else surveyed.plan,
+        target=target,
         others=others,
         region=region,
         seconds=options.value().seconds,
+        time=surveyed.time,
         as_source=as_source,
     )
+
+
+def _check_kind(source: LayerImage, others: Sequence[LayerImage]) -> None:
+    """Refuse layers that one network cannot denoise."""
+    for other in others:
+        if (other.axes, other.channels) != (source.axes, source.channels):
+            raise InputError(
+                f"one network denoises layers of the same kind, but '{source.name}' is "
+                f"{_kind(source)} and '{other.name}' is {_kind(other)}: select one of them"
+            )
+
+
+def _kind(source: LayerImage) -> str:
+    """Axes and channels of a layer, in words."""
+    if source.colour:
+        return "in colour"
+    channels = f" with {source.channels} channels" if source.channels > 1 else ""
+    return f"of the axes {axes_in_words(source.axes)}{channels}"
 
 
 def _uses(options: OptionsForm, kind: str) -> bool:

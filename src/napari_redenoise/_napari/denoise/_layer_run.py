@@ -34,6 +34,7 @@ from napari_redenoise._napari.denoise._run import (
     Trained,
     run,
 )
+from napari_redenoise._napari.denoise._time_left import TimeLeft
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.inference import TileDone
 from napari_redenoise.model import PreviewDone, judgement_in_words
@@ -82,6 +83,8 @@ class LayerRun(QObject):
         self.details = ""
         self.result: Image | None = None
         self.step: StepDone | None = None
+        self._time_left = TimeLeft(job.time)
+        self._began_denoising = 0.0
         self._notes: list[str] = []
         self._viewer, self.layer, self._source = viewer, layer, job.source
         self._activity: Activity | None = None
@@ -177,7 +180,7 @@ class LayerRun(QObject):
     def _tell(self) -> None:
         step = self.step
         if step is not None and not self.control.stop.is_set():
-            left = duration((step.steps - step.step) * step.seconds)
+            left = duration(self._time_left.seconds(step))
             sentence = f"Training: step {step.step} of {step.steps}, about {left} left."
             if self.is_paused:
                 sentence = (
@@ -195,21 +198,31 @@ class LayerRun(QObject):
             return
         if isinstance(event, StepDone):
             self.step = event
+            self._time_left.add(event)
             if event.note is not None:
                 self._notes.append(f"{event.note[0].upper()}{event.note[1:]}.")
             self.stepped.emit(event)
         elif isinstance(event, PreviewDone):
             self._show()
             QTimer.singleShot(PAINT_MS, self.control.shown.set)
+            if self.step is None and not self.control.stop.is_set():
+                self._progress("The preview is shown; preparing the training.", 0, 0)
         elif isinstance(event, Begun):
             self._canvas = event.canvas
         elif isinstance(event, Trained):
             self.control.stop.set()
+            self._began_denoising = time.monotonic()
             self.denoising.emit()
             self._progress("Denoising the layer.", 0, 0)
         elif isinstance(event, TileDone) and not self.control.cancel.is_set():
-            sentence = f"Denoising: tile {event.tile} of {event.tiles}."
-            self._progress(sentence, event.tile, event.tiles)
+            self._tell_tile(event)
+
+    def _tell_tile(self, done: TileDone) -> None:
+        sentence = f"Denoising: tile {done.tile} of {done.tiles}"
+        if done.tile < done.tiles:
+            mean = (time.monotonic() - self._began_denoising) / done.tile
+            sentence += f", about {duration((done.tiles - done.tile) * mean)} left"
+        self._progress(f"{sentence}.", done.tile, done.tiles)
 
     def _show(self) -> None:
         """Draw the canvas; a deleted layer is added again."""

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_redenoise._napari._words import wrapped
+from napari_redenoise._napari._words import WrappedLabel
 from napari_redenoise._napari.denoise.panels._axes import AxesChoice
 from napari_redenoise._napari.denoise.panels._noise import NoisePanel
 from napari_redenoise._napari.denoise.panels._options import OptionsForm
@@ -24,6 +24,9 @@ from napari_redenoise._napari.denoise.panels._progress import ProgressPanel
 from napari_redenoise._napari.denoise.panels._quality import QualityPanel
 from napari_redenoise._napari.denoise.panels._result import ResultPanel
 from napari_redenoise.config import Config
+
+LOWEST_TABS = 220
+"""Pixels; height of the tabs in a low dock."""
 
 
 class DenoiseLayout(QWidget):
@@ -35,12 +38,12 @@ class DenoiseLayout(QWidget):
         self.layer_choice = ComboBox(label="Image layer", choices=(), nullable=True)
         self.layer_choice.tooltip = "The noisy image. Follows the layer selected in the layer list."
         self.axes = AxesChoice()
-        self.plan = wrapped()
+        self.plan = WrappedLabel()
         self.button = QPushButton("&Denoise")
         self.pause_button = QPushButton("Pa&use")
         self.pause_button.setCheckable(True)
         self.progress = QProgressBar()
-        self.status = wrapped()
+        self.status = WrappedLabel()
         self.details_button = QPushButton("Show the error lo&g")
         self.details_button.setVisible(False)
         self.options = OptionsForm(config)
@@ -80,6 +83,8 @@ class DenoiseLayout(QWidget):
             self.tabs.setTabToolTip(number, tooltip)
         # All tabs are visible at once: the dock is as wide as they need.
         self.tabs.setUsesScrollButtons(False)
+        # Next to other docks their pages would be a line high.
+        self.tabs.setMinimumHeight(LOWEST_TABS)
 
     def say(self, sentence: str) -> None:
         """Show a message below the button; without one, hide its label."""
@@ -90,6 +95,11 @@ class DenoiseLayout(QWidget):
         """Draw the plots in the text colour of the theme."""
         for plot in (self.loss_plot, self.noise.variance, self.noise.correlation):
             plot.set_colour(colour)
+
+    def show_busy(self, *, busy: bool) -> None:
+        """Show the progress of layers that are computed after a run."""
+        self.progress.setVisible(busy)
+        self.progress.setRange(0, 0)
 
     def open_tab(self, page: QWidget) -> None:
         """Bring a tab to the front."""
@@ -110,7 +120,7 @@ class DenoiseLayout(QWidget):
         self.button.setText("&Stop and denoise" if trains else "Cancel")
         self.button.setEnabled(True)
         self.details_button.setVisible(False)
-        self.say("Reading the image and measuring its noise.")
+        self.say("Reading the image.")
         if trains:
             self.open_tab(self.training)
 

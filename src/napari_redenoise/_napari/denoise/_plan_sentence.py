@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari._words import device_name, duration
+from napari_redenoise._napari.denoise._pretrained_words import why_not_pretrained
 from napari_redenoise._napari.denoise._training_region import RegionKind
 from napari_redenoise._napari.denoise.panels._noise import advice_in_words
 from napari_redenoise.config import ObjectiveKind, TrainedObjective
@@ -13,6 +14,9 @@ from napari_redenoise.devices import refused_devices
 from napari_redenoise.model import Redenoiser, TrainingPlan, is_fine_tuned
 from napari_redenoise.noise import NoiseReport, diagnose
 from napari_redenoise.objectives import OBJECTIVE_NAMES
+
+ABOUT = 1.15
+"""Ratio up to which a time is that of its limit."""
 
 _REGIONS: dict[RegionKind, str] = {
     "slice": "; the network learns from the slice shown",
@@ -43,16 +47,44 @@ def summarise_training(
     objective: ChosenObjective,
     seconds: float | None,
     region: RegionKind = "layer",
+    *,
+    limit: int | None = None,
+    steps: int | None = None,
 ) -> str:
-    """Summarise a run that trains; ``seconds`` is None where the time is not known."""
-    is_tuned = is_fine_tuned(denoiser.config, source.channels)
-    action = "Fine-tunes the pretrained network" if is_tuned else "Trains a new network"
-    time = "Runs" if seconds is None else f"About {duration(seconds)}"
+    """Summarise a run that trains.
+
+    ``seconds`` is None where the time is not known, ``limit`` where there is no time limit, and
+    ``steps`` where their number is not known.
+    """
+    what = f"{source.describe()}{_scope(source, region)}"
+    time = _time(seconds, limit, steps, _device(denoiser))
+    if steps == 0 and limit is not None:
+        return (
+            f"{source.describe()}. Denoises with the pretrained network as it is, because "
+            f"fine-tuning takes longer than {duration(limit)}. {time}"
+        )
     return (
-        f"{source.describe()}{_scope(source, region)}. {action} on this "
-        f"{'stack' if source.is_stack else 'image'} (objective: {objective.text}). "
-        f"{_stripes(objective.lines)}{time} on {_device(denoiser)}."
+        f"{what}. {_action(source, denoiser)} on this {'stack' if source.is_stack else 'image'} "
+        f"(objective: {objective.text}). {_stripes(objective.lines)}{time}"
     )
+
+
+def _action(source: LayerImage, denoiser: Redenoiser) -> str:
+    if is_fine_tuned(denoiser.config, source.channels):
+        return "Fine-tunes the pretrained network"
+    reason = why_not_pretrained(denoiser.config, source.channels)
+    return f"Trains a new network, because {reason}," if reason else "Trains a new network"
+
+
+def _time(seconds: float | None, limit: int | None, steps: int | None, device: str) -> str:
+    """Expected time, and why it exceeds its limit where it does."""
+    if seconds is None:
+        return f"Runs on {device}."
+    about = f"About {duration(seconds)} on {device}"
+    if limit is None or seconds <= ABOUT * limit:
+        return f"{about}."
+    fewest = f"training takes at least {steps} steps" if steps else "denoising alone takes it"
+    return f"{about}, longer than the limit of {duration(limit)}, because {fewest}."
 
 
 def _scope(source: LayerImage, region: RegionKind) -> str:

@@ -1,4 +1,4 @@
-"""The tabs about the last result, and runs that continue from it."""
+"""The tabs about a result of the chosen layer, and runs that continue from it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from qtpy.QtCore import QObject
 from napari_redenoise._napari.denoise._finished_run import FinishedRun
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
+from napari_redenoise._napari.denoise._results import Results
 from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise._napari.denoise._snapshot_viewer import SnapshotViewer
-from napari_redenoise._napari.denoise.panels._quality import NO_RESULT, summary
+from napari_redenoise._napari.denoise.panels._progress import NO_TRAINING
+from napari_redenoise._napari.denoise.panels._quality import NO_RESULT as NO_REPORT
+from napari_redenoise._napari.denoise.panels._quality import Row, summary_of_all
+from napari_redenoise._napari.denoise.panels._result import NO_RESULT
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.noise import NoiseReport
 
 
 class ResultTabs(QObject):
-    """Shows the result of the last run in the tabs *Training*, *Result* and *Quality*.
+    """Shows a result of the chosen layer in the tabs *Training*, *Result* and *Quality*.
 
     Parameters
     ----------
@@ -32,14 +36,18 @@ class ResultTabs(QObject):
     Attributes
     ----------
     finished_run : FinishedRun or None
-        The last run with a result.
+        The result that is shown.
     """
 
     def __init__(self, viewer: Any, dock: DenoiseLayout, begin: Callable[[Any, Job], None]) -> None:
         super().__init__(dock)
         self._viewer, self._dock, self._begin = viewer, dock, begin
         self._viewed_snapshots: SnapshotViewer | None = None
-        self._is_shown = False
+        self._viewed_run: FinishedRun | None = None
+        self._is_shown = True
+        self._results = Results()
+        self._batch: list[FinishedRun] = []
+        self._layer_name: str | None = None
         self.finished_run: FinishedRun | None = None
         dock.training.snapshot_selected.connect(self._on_snapshot_selected)
         dock.training.snapshot_used.connect(self._on_snapshot_used)
@@ -55,43 +63,120 @@ class ResultTabs(QObject):
         ):
             signal.connect(lambda *given, name=name: self._do(name, *given))
         result.side_by_side.connect(self._on_grid)
+        result.chosen.connect(self._on_chosen)
 
-    def set_run(self, run: LayerRun, reports: tuple[NoiseReport, ...] | None) -> None:
-        """Replace the last result by that of a run."""
-        if self.finished_run is not None:
-            self.finished_run.drop()
-        provenance = dict(run.provenance or {})
+    def add_run(
+        self, run: LayerRun, reports: tuple[NoiseReport, ...] | None, *, follows: bool
+    ) -> None:
+        """Add the result of a run; where it ``follows`` another one, that one stays shown."""
         finished_run = FinishedRun(
-            self._viewer, run.layer, run.result, run.job, provenance, self._dock
+            self._viewer,
+            run.layer,
+            run.result,
+            run.job,
+            dict(run.provenance or {}),
+            self._dock,
+            reports,
+            self._dock.loss_plot.losses,
         )
         finished_run.said.connect(self._dock.say)
-        finished_run.assessed.connect(self._on_assessed)
-        finished_run.check_quality(reports)
-        self.finished_run = finished_run
-        self._dock.open_tab(self._dock.result)
+        finished_run.assessed.connect(lambda: self._on_assessed(finished_run))
+        finished_run.busy_changed.connect(self._on_busy)
+        finished_run.progressed.connect(self._on_extra_progress)
+        if follows:
+            finished_run.batch = self._batch
+            self._batch.append(finished_run)
+        else:
+            self._batch = finished_run.batch
+            self.finished_run = finished_run
+            self._dock.open_tab(self._dock.result)
+        self._results.add(finished_run)
 
-    def show(self) -> None:
-        """Enable the controls for the last result, if there is one."""
-        finished_run, dock = self.finished_run, self._dock
+    def show(self, layer: Any) -> None:
+        """Enable the tabs for a layer after a run, and check its results."""
         self._is_shown = True
-        if finished_run is None:
-            return
-        model, source = finished_run.job.denoiser, finished_run.job.source
-        dock.result.offer(
-            source=source.name, is_fused=finished_run.config.network.kind == "adarenet"
-        )
-        used = finished_run.provenance["steps"]
-        dock.training.offer(model.session.snapshots, can_train=True, current=used)
-        self._viewed_snapshots = SnapshotViewer(self._viewer, finished_run.layer, source, model)
-        self._show_report(finished_run)
+        self.follow(layer)
 
-    def hide(self) -> None:
-        """Disable the controls during a run."""
+    def follow(self, layer: Any) -> None:
+        """Show a result of the chosen layer: the shown one where it is, else the latest."""
+        self._results.drop_deleted(self._viewer.layers)
+        shown = self.finished_run
+        if shown is not None and (shown not in self._results or not shown.concerns(layer)):
+            shown = None
+        shown = shown or self._results.latest_of(layer)
+        name = None if layer is None else str(layer.name)
+        if shown is not self.finished_run:
+            self.hide_snapshot()
+        self.finished_run, self._layer_name = shown, name
+        if self._is_shown:
+            self._refresh()
+            self._results.check_next()
+
+    def _on_chosen(self, number: int) -> None:
+        """Show a listed result, and choose its layer."""
+        run = self._results.grouped()[number]
+        self.hide_snapshot()
+        self.finished_run = run
+        self._dock.layer_choice.value = run.layer if run.has_source else run.result
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Show the result in all tabs, or that there is none."""
+        runs = self._results.grouped()
+        shown = self.finished_run
+        number = None if shown is None else runs.index(shown)
+        self._dock.result.list_results([run.title for run in runs], number)
+        self._dock.result.choice.setEnabled(True)
+        if shown is None:
+            self._show_nothing()
+            return
+        self._show_result(shown)
+        self._show_training(shown)
+        self._show_report(shown)
+
+    def _show_nothing(self) -> None:
+        dock, name = self._dock, self._layer_name
+        message = NO_RESULT if name is None else f"There is no result of '{name}' yet."
+        dock.result.offer(None, message=message)
+        dock.training.title.setText(NO_TRAINING)
+        dock.training.offer((), can_train=False)
+        dock.loss_plot.clear_losses()
+        dock.quality.show_title("")
+        dock.quality.say(message if self._results.grouped() else NO_REPORT)
+
+    def _show_result(self, run: FinishedRun) -> None:
+        self._dock.result.offer(
+            f"Result of '{run.job.source.name}':",
+            is_fused=run.config.network.kind == "adarenet",
+            has_source=run.has_source,
+            is_busy=run.is_busy,
+            legends=tuple(run.legends.values()),
+            opacity=run.result.opacity,
+        )
+
+    def _show_training(self, run: FinishedRun) -> None:
+        panel, model = self._dock.training, run.job.denoiser
+        panel.title.setText(run.title)
+        if self._dock.loss_plot.losses != run.losses:
+            self._dock.loss_plot.show_losses(run.losses)
+        if self._viewed_run is not run:
+            self.hide_snapshot()
+            self._viewed_run = run
+            self._viewed_snapshots = SnapshotViewer(self._viewer, run.layer, run.job.source, model)
+            used = run.provenance["steps"]
+            panel.offer(model.session.snapshots, can_train=True, current=used)
+
+    def hide(self, title: str) -> None:
+        """Disable the tabs during a run, and name it."""
         self._is_shown = False
         self.hide_snapshot()
-        self._dock.result.offer(source=None, is_fused=False)
+        message = f"{title}: there is no result yet."
+        self._dock.result.offer(None, message=message)
+        self._dock.result.choice.setEnabled(False)
+        self._dock.training.title.setText(title)
         self._dock.training.offer((), can_train=False)
-        self._dock.quality.say(NO_RESULT)
+        self._dock.quality.show_title("")
+        self._dock.quality.say(message)
 
     def pause(self, run: LayerRun, *, paused: bool) -> None:
         """Offer the snapshots of a paused run."""
@@ -108,13 +193,13 @@ class ResultTabs(QObject):
         """Remove the layer of a snapshot."""
         if self._viewed_snapshots is not None:
             self._viewed_snapshots.clear()
-            self._viewed_snapshots = None
+            self._viewed_snapshots = self._viewed_run = None
 
     def leave(self, *, viewer_is_open: bool) -> None:
         """Stop background work: the dock or the viewer is closed."""
-        for part in (self.finished_run, self._viewed_snapshots):
-            if part is not None:
-                part.leave()
+        self._results.leave()
+        if self._viewed_snapshots is not None:
+            self._viewed_snapshots.leave()
         if viewer_is_open:
             self.hide_snapshot()
 
@@ -122,22 +207,41 @@ class ResultTabs(QObject):
         if self.finished_run is not None:
             getattr(self.finished_run, name)(*given)
 
-    def _show_report(self, finished_run: FinishedRun) -> None:
+    def _show_report(self, run: FinishedRun) -> None:
         panel = self._dock.quality
-        if finished_run.report is not None:
-            panel.show_report(finished_run.report)
-        elif finished_run.is_checked:
+        panel.show_title(run.title, _rows(run.batch))
+        if run.report is not None:
+            panel.show_report(run.report)
+        elif run.is_checked:
             panel.say("The quality checks failed: see the log.")
         else:
             panel.say("Checking the result.")
 
-    def _on_assessed(self) -> None:
-        finished_run = self.finished_run
-        if finished_run is None or not self._is_shown:
+    def _on_assessed(self, run: FinishedRun) -> None:
+        """Show a report; after the last one of a run, add the outcome to the status."""
+        if not self._is_shown:
             return
-        self._show_report(finished_run)
-        if finished_run.report is not None:
-            self._dock.say(f"{self._dock.status.text()} {summary(finished_run.report)}")
+        shown = self.finished_run
+        if shown is not None and shown in run.batch:
+            self._show_report(shown)
+        if run.batch is self._batch and all(one.is_checked for one in run.batch):
+            rows = _rows(run.batch)
+            if any(report is not None for _, report in rows):
+                self._dock.say(f"{self._dock.status.text()} {summary_of_all(rows)}")
+        self._results.check_next()
+
+    def _on_busy(self) -> None:
+        if not self._is_shown:
+            return
+        is_busy = self.finished_run is not None and self.finished_run.is_busy
+        self._dock.show_busy(busy=is_busy)
+        if self.finished_run is not None:
+            self._show_result(self.finished_run)
+
+    def _on_extra_progress(self, value: int, maximum: int) -> None:
+        if self._is_shown and self.finished_run is not None and self.finished_run.is_busy:
+            self._dock.progress.setRange(0, maximum)
+            self._dock.progress.setValue(value)
 
     def _on_grid(self, wanted: bool) -> None:
         canvas = getattr(self._viewer, "canvas", self._viewer)
@@ -174,3 +278,7 @@ class ResultTabs(QObject):
             self._dock.say(f"{error}.")
             return
         self._begin(self.finished_run.layer, replace(job, denoiser=model, **changes))
+
+
+def _rows(batch: list[FinishedRun]) -> list[Row]:
+    return [(str(run.result.name), run.report) for run in batch]

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from napari_redenoise._napari._layers import (
     LayerImage,
     as_shown,
+    check_colours,
     make_canvas,
     paint,
 )
+from napari_redenoise._napari.denoise._time_left import Deadline
 from napari_redenoise._napari.denoise._training_region import Region
-from napari_redenoise.data import LazyArray
+from napari_redenoise.data import LazyArray, Planes, load_pool
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.inference import TileDone
 from napari_redenoise.io import cast_like
 from napari_redenoise.model import (
+    MIN_STEPS,
     PREVIEW_SHARE,
     Judgement,
     PreviewDone,
     Redenoiser,
+    RunTime,
+    TrainingImages,
     TrainingPlan,
     Window,
+    estimate_run,
     estimate_seconds,
+    is_fine_tuned,
     measure_noise,
     steps_within,
 )
@@ -37,6 +45,9 @@ from napari_redenoise.training import StepDone
 
 LONGEST_WAIT = 0.5
 """Seconds to wait for a preview to be drawn."""
+
+CHECKED_PIXELS, CHECKED_PASSES, CHECK_SECONDS = 512**2, 2, 1e-6
+"""Quality checks: pixels of the window, its predictions, and seconds for an image pixel."""
 
 
 @dataclass
@@ -119,6 +130,8 @@ class Job:
     steps : int
     seconds : int or None
         Time limit of training and denoising; None keeps the number of steps.
+    time : RunTime or None
+        Expected time of the run, if known.
     as_source : bool
         Whether integer sources give integer results.
     """
@@ -132,7 +145,12 @@ class Job:
     region: Region | LazyArray | None = None
     steps: int = 0
     seconds: int | None = None
+    time: RunTime | None = None
     as_source: bool = False
+
+
+ACTIONS = {"train": "Training on", "continue": "Training on", "apply": "Denoising"}
+"""What a run does, as a title."""
 
 
 class RunFailed(Exception):
@@ -182,10 +200,19 @@ def _train(
 ) -> Generator[StepDone | PreviewDone | Judgement, None, None]:
     denoiser, source = job.denoiser, job.source
     steps, plan = job.steps or None, job.plan
+    deadline, fewest, done = Deadline(None, control.pause.is_set), 0, 0
     if job.seconds is not None and job.action == "train":
-        config, device = denoiser.config, denoiser.device
-        steps = steps_within(config, source.array, source.axes, device, job.seconds)
+        # The trial of the speed counts, too.
+        deadline = Deadline(job.seconds, control.pause.is_set)
+        time = time_within(denoiser, source, job.seconds)
+        steps = time.steps
+        deadline.bring_forward(time.after)
+        fewest = 0 if is_fine_tuned(denoiser.config, source.channels) else MIN_STEPS
         plan = None if plan is None else plan.with_steps(steps)
+
+    def should_stop() -> bool:
+        return control.stop.is_set() or (deadline.is_over() and done >= fewest)
+
     what: dict[str, Any] = {
         "target": None if job.target is None else job.target.array,
         "mask": job.region.pixels() if isinstance(job.region, Region) else job.region,
@@ -194,29 +221,50 @@ def _train(
         "plan": plan,
         "resume": job.action == "continue",
         "view": lambda: control.window,
-        "should_stop": control.stop.is_set,
+        "should_stop": should_stop,
         "should_pause": control.pause.is_set,
     }
     for event in denoiser.fit_events(source.array, source.axes, **what):
         if isinstance(event, PreviewDone):
             paint(source, canvas, event.window, event.denoised)
             control.shown.clear()
+        if isinstance(event, StepDone):
+            done += 1
         yield event
         if isinstance(event, PreviewDone):
             control.shown.wait(LONGEST_WAIT)
+
+
+def time_within(denoiser: Redenoiser, source: LayerImage, seconds: float) -> RunTime:
+    """Expected time of a run within a limit.
+
+    There are no steps where the fewest take too long and the pretrained network denoises without.
+    From random weights there are the fewest, even beyond the limit.
+    """
+    config, array, axes, device = denoiser.config, source.array, source.axes, denoiser.device
+    steps = steps_within(config, array, axes, device, seconds)
+    time = estimate_run(config.replace({"training.steps": steps}), array, axes, device)
+    most = int((seconds - time.after) / (time.per_step * (1 + PREVIEW_SHARE)))
+    time = replace(time, steps=min(steps, max(MIN_STEPS, most)))
+    is_too_long = time.seconds > seconds and is_fine_tuned(config, source.channels)
+    return replace(time, steps=0) if is_too_long else time
 
 
 @dataclass(frozen=True)
 class Survey:
     """Measurements of an image before a run.
 
-    The expected ``seconds`` of a run with previews, noise ``reports`` of all channels, and the
-    ``plan``. Each is None where it failed: the run reports the error.
+    The expected ``seconds`` of a run with previews and quality checks, noise ``reports`` of all
+    channels, the ``plan``, and the expected ``time``, within the time limit if there is one. Each
+    is None where it failed: the run reports the error. ``refusal`` says why a run would refuse the
+    pixels; it is empty where it would not.
     """
 
     seconds: float | None
     reports: tuple[NoiseReport, ...] | None
     plan: TrainingPlan | None = None
+    time: RunTime | None = None
+    refusal: str = ""
 
 
 def survey(
@@ -224,6 +272,7 @@ def survey(
     source: LayerImage,
     target: LayerImage | None,
     reports: tuple[NoiseReport, ...] | None,
+    limit: int | None = None,
 ) -> Survey:
     """Measure the noise, unless it is known, and the speed of the machine; make the plan.
 
@@ -231,10 +280,17 @@ def survey(
     OpenMP teams compute about a quarter slower.
     """
     with ThreadPoolExecutor(1) as executor:
-        known = reports or executor.submit(_reports, source).result()
-        plan = executor.submit(_plan, denoiser, source, target, known).result()
-        seconds = executor.submit(_seconds, denoiser, source).result()
-    return Survey(seconds, known, plan)
+
+        def call(function: Callable[..., Any], *given: Any) -> Any:
+            return executor.submit(function, *given).result()
+
+        known = reports or call(_reports, source)
+        refusal = call(_refusal, denoiser, source, target, known)
+        if refusal:
+            return Survey(None, known, refusal=refusal)
+        plan = call(_plan, denoiser, source, target, known)
+        seconds, time = call(_seconds, denoiser, source, limit)
+        return Survey(seconds, known, plan, time)
 
 
 def _reports(source: LayerImage) -> tuple[NoiseReport, ...] | None:
@@ -242,6 +298,24 @@ def _reports(source: LayerImage) -> tuple[NoiseReport, ...] | None:
         return measure_noise(source.array, source.axes)
     except RedenoiseError:
         return None
+
+
+def _refusal(
+    denoiser: Redenoiser,
+    source: LayerImage,
+    target: LayerImage | None,
+    reports: tuple[NoiseReport, ...] | None,
+) -> str:
+    """Why a run would refuse the pixels, which only a failed measurement of the noise suggests."""
+    other = None if target is None else target.array
+    try:
+        check_colours(source)
+        if reports is None:
+            images = TrainingImages.of(source.array, source.axes, other)
+            load_pool(images.shots(denoiser.config.objective), torch.Generator())
+    except RedenoiseError as error:
+        return str(error)
+    return ""
 
 
 def _plan(
@@ -257,10 +331,25 @@ def _plan(
         return None
 
 
-def _seconds(denoiser: Redenoiser, source: LayerImage) -> float | None:
+def _seconds(
+    denoiser: Redenoiser, source: LayerImage, limit: int | None
+) -> tuple[float | None, RunTime | None]:
+    """Seconds of a run with previews and quality checks, and its parts."""
+    config, device = denoiser.config, denoiser.device
     try:
-        config, device = denoiser.config, denoiser.device
-        seconds = estimate_seconds(config, source.array, source.axes, device)
-        return seconds * (1 + PREVIEW_SHARE)
+        if limit is None:
+            seconds = estimate_seconds(config, source.array, source.axes, device)
+            time = estimate_run(config, source.array, source.axes, device)
+        else:
+            time = time_within(denoiser, source, limit)
+            seconds = time.seconds
     except (RedenoiseError, RuntimeError):
-        return None
+        return None, None
+    return seconds * (1 + PREVIEW_SHARE) + _checking(source, time), time
+
+
+def _checking(source: LayerImage, time: RunTime) -> float:
+    """Seconds of the quality checks, which follow a run."""
+    pixels = Planes(source.array, source.axes).pixels
+    window = CHECKED_PASSES * min(CHECKED_PIXELS, pixels) * time.per_pixel
+    return window + CHECK_SECONDS * pixels

@@ -10,10 +10,17 @@ from qtpy.QtCore import QObject, Signal
 from napari_redenoise._napari._background_task import Task
 from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari.denoise._run import Survey, survey
-from napari_redenoise.model import Redenoiser, TrainingPlan
+from napari_redenoise.model import Redenoiser, RunTime, TrainingPlan
 from napari_redenoise.noise import NoiseReport
 
 Reports = tuple[NoiseReport, ...]
+
+
+def image_kind(layer: Any, source: LayerImage) -> Hashable:
+    """Key of the pixels of a layer: two layers never share it."""
+    # The array itself: napari makes a new list of levels at every access.
+    data = layer.data[0] if layer.multiscale else layer.data
+    return (layer.unique_id, id(data), source.axes)
 
 
 class Surveys(QObject):
@@ -28,6 +35,8 @@ class Surveys(QObject):
         self._seconds: dict[Hashable, float | None] = {}
         self._reports: dict[Hashable, Reports | None] = {}
         self._plans: dict[Hashable, TrainingPlan | None] = {}
+        self._times: dict[Hashable, RunTime | None] = {}
+        self._refusals: dict[Hashable, str] = {}
         self._task: Any = None
         self._over = False
 
@@ -39,6 +48,14 @@ class Surveys(QObject):
     def seconds(self, run: Hashable) -> float | None:
         """Expected time of a kind of run, in seconds."""
         return self._seconds.get(run)
+
+    def time(self, run: Hashable) -> RunTime | None:
+        """Expected time of the parts of a kind of run."""
+        return self._times.get(run)
+
+    def refusal(self, run: Hashable, image: Hashable) -> str:
+        """Why a kind of run would refuse the pixels of an image; empty where it would not."""
+        return self._refusals.get((run, image), "")
 
     def plan(self, run: Hashable, image: Hashable) -> TrainingPlan | None:
         """Plan of a kind of run on an image, if known."""
@@ -63,13 +80,18 @@ class Surveys(QObject):
         denoiser: Redenoiser,
         source: LayerImage,
         target: LayerImage | None = None,
+        limit: int | None = None,
     ) -> None:
-        """Measure what is not known of a kind of run on an image, unless busy."""
+        """Measure what is not known of a kind of run on an image, unless busy.
+
+        ``limit`` is the time limit of the run, in seconds.
+        """
         if self.is_measuring or (run, image) in self._plans:
             return
 
         def done(found: Survey) -> None:
-            self._seconds[run] = found.seconds
+            self._seconds[run], self._times[run] = found.seconds, found.time
+            self._refusals[run, image] = found.refusal
             self._reports[image], self._plans[run, image] = found.reports, found.plan
 
         def finished() -> None:
@@ -83,5 +105,7 @@ class Surveys(QObject):
 
         reports = self._reports.get(image)
         self._task = Task(
-            lambda: survey(denoiser, source, target, reports), returned=done, finished=finished
+            lambda: survey(denoiser, source, target, reports, limit),
+            returned=done,
+            finished=finished,
         )

@@ -27,7 +27,7 @@ from napari_redenoise._napari._layers import LayerData, LayerImage, is_auxiliary
 from napari_redenoise._napari._maps import disagreement_layers, window_placement
 from napari_redenoise._napari._trained_models import recall
 from napari_redenoise._napari._view import current_window
-from napari_redenoise._napari._words import short_name
+from napari_redenoise._napari._words import WrappedLabel, short_name
 from napari_redenoise._napari.denoise._layer_run import PAINT_MS
 from napari_redenoise._napari.denoise._run import RunFailed
 from napari_redenoise.assessment import EquivarianceResult, equivariance_events
@@ -79,11 +79,11 @@ class EquivarianceWidget(QWidget):
             "Counter-clockwise. Rotations by 90°, 180° and 270° only move pixels; 45° interpolates "
             "between pixels, which also changes the image."
         )
-        self.plan = QLabel()
+        self.plan = WrappedLabel()
         self.button = QPushButton("Rotate and &compare")
         self.button.setToolTip("Denoises the current view twice; adds one map per network.")
         self.progress = QProgressBar()
-        self.status = QLabel()
+        self.status = WrappedLabel()
         self._build()
         self._connect_viewer()
         self._follow_selection()
@@ -114,8 +114,6 @@ class EquivarianceWidget(QWidget):
                 layout.addWidget(label)
             layout.addWidget(widget)
         layout.addStretch()
-        for label in (self.plan, self.status):
-            label.setWordWrap(True)
         self.progress.setVisible(False)
         self.progress.setRange(0, 0)
         self.button.clicked.connect(self._pressed)

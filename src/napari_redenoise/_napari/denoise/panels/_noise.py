@@ -10,7 +10,7 @@ import pyqtgraph
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_redenoise._napari._plots import Plot
-from napari_redenoise._napari._words import wrapped
+from napari_redenoise._napari._words import WrappedLabel
 from napari_redenoise.model import LINES_IN_WORDS
 from napari_redenoise.noise import NoiseReport, describe, diagnose
 from napari_redenoise.objectives import OBJECTIVE_NAMES
@@ -19,6 +19,12 @@ BLUE, ORANGE, GREY = (86, 180, 233), (230, 159, 0), (128, 128, 128)
 """Distinguishable with colour blindness, on dark and light themes."""
 
 NO_LAYER = "Choose an image layer to measure its noise."
+MEASURING = "Measuring the noise."
+NOT_MEASURED = "The noise is not measured, because the layer cannot be denoised."
+NOT_MEASURABLE = (
+    "The noise cannot be measured, because the layer is too small or constant: choose another "
+    "layer."
+)
 
 
 def advice_in_words(reports: tuple[NoiseReport, ...], *, fine_tuning: bool = True) -> str:
@@ -38,7 +44,7 @@ class NoisePanel(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.words = wrapped()
+        self.words = WrappedLabel()
         self.variance = Plot("grey level", "noise variance", 142)
         self.variance.setToolTip(
             "Noise variance of homogeneous regions against their grey level. Photon noise lies on "

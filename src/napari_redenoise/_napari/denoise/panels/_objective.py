@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel
 
-from napari_redenoise._napari._words import narrow
+from napari_redenoise._napari._words import narrow, set_available
 from napari_redenoise.config import Config, ObjectiveKind
 
 OBJECTIVES: tuple[tuple[ObjectiveKind, str, str], ...] = (
@@ -49,6 +49,7 @@ OBJECTIVES: tuple[tuple[ObjectiveKind, str, str], ...] = (
         "Predicts pixels from adjacent pixels. For structures that are much wider than a pixel.",
     ),
 )
+SECOND_SHOT = "A second shot of the same scene, in the same size."
 NEXT_FRAME = "The next frame of the stack"
 
 
@@ -67,7 +68,7 @@ class ObjectiveChoice(QObject):
             )
         self.objective.setCurrentIndex(self.objective.findData(config.objective.kind))
         self.second = narrow(QComboBox())
-        self.second.setToolTip("A second shot of the same scene, in the same size.")
+        self.second.setToolTip(SECOND_SHOT)
         self.second_label = QLabel("Second shot")
         self._layers: list[Any] = []
         form.addRow("O&bjective", self.objective)
@@ -99,6 +100,11 @@ class ObjectiveChoice(QObject):
         if config.objective.kind == self.kind:
             return config
         return config.replace({"objective.kind": self.kind, "objective.mask_shape": ("1",)})
+
+    def set_available(self, reason: str) -> None:
+        """Disable the choice where there is a reason."""
+        set_available(self.objective, reason, OBJECTIVES[self.objective.currentIndex()][2])
+        set_available(self.second, reason, SECOND_SHOT)
 
     def offer(self, layers: Sequence[Any]) -> None:
         """List other image layers as second shots; the choice stays."""

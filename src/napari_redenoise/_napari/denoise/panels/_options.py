@@ -10,7 +10,13 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox, QWidget
 
 from napari_redenoise._napari._preferences import preferences
-from napari_redenoise._napari._words import device_name, narrow
+from napari_redenoise._napari._words import (
+    WrappedLabel,
+    device_name,
+    narrow,
+    set_available,
+)
+from napari_redenoise._napari.denoise._pretrained_words import why_not_pretrained
 from napari_redenoise._napari.denoise.panels._model import ModelChoice
 from napari_redenoise._napari.denoise.panels._objective import ObjectiveChoice
 from napari_redenoise._napari.denoise.panels._region import TrainingRegionChoice
@@ -34,8 +40,8 @@ PRESETS: dict[Preset, tuple[str, str]] = {
 }
 GROUPS = {
     "C4": "rotations by 90 degrees",
-    "D4": "rotations by 90 degrees, flips",
-    "C8": "rotations by 45 degrees, slower",
+    "D4": "rotations by 90 degrees, flips; from scratch",
+    "C8": "rotations by 45 degrees, slower; from scratch",
 }
 STARTS = {
     "pretrained": (
@@ -50,6 +56,10 @@ STARTS = {
         "the pretrained network invents or misses structure.",
     ),
 }
+TRAINED = "The trained network denoises as it is: this option is of a training."
+FLOATS = "The layer holds floating-point values: its result does so, too."
+COLOURS = "Results of colour layers have the type of their source in any case."
+NO_SYMMETRY = "The standard U-Net alone has no symmetry."
 LONGER = 3
 LONGEST = 24 * 3600
 
@@ -138,6 +148,9 @@ class OptionsForm(QWidget):
         self.seed = QSpinBox()
         self.seed.setRange(0, 2**31 - 1)
         self.as_source = QCheckBox("same as source")
+        self.note = WrappedLabel()
+        self.note.setVisible(False)
+        self._tooltips: dict[QWidget, str] = {}
         self._lay_out(form)
         begin = preferences()
         self.setValue(
@@ -183,7 +196,10 @@ class OptionsForm(QWidget):
         )
         for label, widget, tooltip in rows:
             widget.setToolTip(tooltip)
+            self._tooltips[widget] = tooltip
             form.addRow(label, widget)
+            if widget is self.start:
+                form.addRow(self.note)
 
     def _connect(self) -> None:
         for choice in (self.model, self.objective, self.training_region):
@@ -200,7 +216,38 @@ class OptionsForm(QWidget):
         """Update the choices that depend on the layers; what is chosen stays."""
         self.model.offer()
         self.objective.offer(others)
-        self.training_region.offer(is_stack=is_stack, selected=selected, regions=regions)
+        trains = self.model.model is None
+        self.training_region.offer(
+            is_stack=is_stack and trains, selected=selected, regions=regions if trains else ()
+        )
+
+    def explain(self, config: Config, *, channels: int, is_colour: bool, is_integer: bool) -> None:
+        """Disable the options that do nothing for a layer, and say why.
+
+        Parameters
+        ----------
+        config : Config
+            Configuration of the run with the options.
+        channels : int
+            Channels of the layer.
+        is_colour, is_integer : bool
+            Whether it is a colour layer, and whether its pixels are integers.
+        """
+        trained = "" if self.model.model is None else TRAINED
+        scratch = "" if trained else why_not_pretrained(config, channels)
+        note = f"Trains from scratch, because {scratch}." if scratch else trained
+        self.note.setText(note)
+        self.note.setVisible(bool(note))
+        kind = COLOURS if is_colour else "" if is_integer else FLOATS
+        symmetry = NO_SYMMETRY if config.network.kind == "standard" else ""
+        self.objective.set_available(trained)
+        set_available(self.preset, trained, PRESETS[self.preset.currentData()][1])
+        begins = STARTS[self.start.currentData()][1]
+        set_available(self.start, trained or (note if scratch else ""), begins)
+        set_available(self.group, trained or symmetry, self._tooltips[self.group])
+        set_available(self.as_source, kind, self._tooltips[self.as_source])
+        for spin in (self.seconds, self.seed):
+            set_available(spin, trained, self._tooltips[spin])
 
     def show_config(self, config: Config) -> None:
         """Show the values of a configuration."""

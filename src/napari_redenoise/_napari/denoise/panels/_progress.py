@@ -9,8 +9,10 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayout, QWidget
 
 from napari_redenoise._napari._plots import LossPlot
-from napari_redenoise._napari._words import wrapped
+from napari_redenoise._napari._words import WrappedLabel
 from napari_redenoise.model import Snapshot
+
+NO_TRAINING = "The loss and the snapshots of a training appear here."
 
 
 class ProgressPanel(QWidget):
@@ -26,12 +28,13 @@ class ProgressPanel(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self.title = WrappedLabel(NO_TRAINING)
         self.loss_plot = LossPlot()
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setToolTip(
             "Shows snapshots of the network, taken during the training, on the current view."
         )
-        self.where = wrapped()
+        self.where = WrappedLabel()
         self.take_button = QPushButton("Use &this snapshot")
         self.take_button.setToolTip("Denoises the layer with the snapshot shown.")
         self.continue_button = QPushButton("C&ontinue training")
@@ -49,6 +52,7 @@ class ProgressPanel(QWidget):
         buttons.addWidget(self.continue_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.title)
         layout.addWidget(self.loss_plot)
         layout.addLayout(row)
         layout.addWidget(self.where)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from html import escape
+
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_redenoise._napari._words import wrapped
-from napari_redenoise.assessment import QualityReport
+from napari_redenoise._napari._words import WrappedLabel
+from napari_redenoise.assessment import Mark, QualityReport
 
 MARKS = {"good": "●", "caution": "▲", "bad": "■", "unknown": "○"}
 """Distinguishable by shape, too, with colour blindness."""
@@ -23,6 +26,11 @@ NO_PROMISE = (
     "all of them does not prove that every detail is real."
 )
 NO_RESULT = "The quality checks of a result appear here after a run."
+BY_WEIGHT: tuple[Mark, ...] = ("unknown", "good", "caution", "bad")
+"""Marks, the worst last."""
+
+Row = tuple[str, QualityReport | None]
+"""Name of a denoised layer and its report, None where it is not checked yet."""
 
 
 class QualityPanel(QWidget):
@@ -30,12 +38,14 @@ class QualityPanel(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.words = wrapped()
+        self.title, self.rows, self.words = WrappedLabel(), WrappedLabel(), WrappedLabel()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.words)
+        for label in (self.rows, self.title, self.words):
+            layout.addWidget(label)
         layout.addStretch()
         self.report: QualityReport | None = None
+        self.show_title("")
         self.say(NO_RESULT)
 
     def say(self, sentence: str) -> None:
@@ -43,13 +53,20 @@ class QualityPanel(QWidget):
         self.report = None
         self.words.setText(sentence)
 
+    def show_title(self, title: str, rows: Sequence[Row] = ()) -> None:
+        """Name the result, and list all results of its run where there are several."""
+        self.title.setText(f"<b>{escape(title)}</b>")
+        self.title.setVisible(bool(title))
+        several = rows if len(rows) > 1 else ()
+        self.rows.setText("".join(f"<p>{_row(name, report)}</p>" for name, report in several))
+        self.rows.setVisible(bool(several))
+
     def show_report(self, report: QualityReport) -> None:
         """Show all checks."""
         self.report = report
         found = []
         for check in report.checks:
-            mark = f"<span style='color: {COLOURS[check.mark]}'>{MARKS[check.mark]}</span>"
-            text = f"{mark} <b>{check.name}</b>: {check.figure}."
+            text = f"{_coloured(check.mark)} <b>{check.name}</b>: {check.figure}."
             found.append(f"<p>{text} {check.advice}</p>" if check.advice else f"<p>{text}</p>")
         meanings = [f"<p><b>{check.name}</b>: {check.meaning}</p>" for check in report.checks]
         legend = ", ".join(f"{MARKS[mark]} {said}" for mark, said in MARKS_IN_WORDS.items())
@@ -59,11 +76,55 @@ class QualityPanel(QWidget):
         )
 
 
+def _coloured(mark: Mark) -> str:
+    return f"<span style='color: {COLOURS[mark]}'>{MARKS[mark]}</span>"
+
+
+def _row(name: str, report: QualityReport | None) -> str:
+    """The denoised layer, the worst mark of its checks, and their names."""
+    if report is None:
+        return f"{MARKS['unknown']} {escape(name)}: not checked yet"
+    mark = _mark(report)
+    return f"{_coloured(mark)} {escape(name)}: {_listed_doubts(report) or MARKS_IN_WORDS[mark]}"
+
+
+def _mark(report: QualityReport) -> Mark:
+    """The worst mark of the checks that could be made."""
+    marks = [check.mark for check in report.checks if check.mark != "unknown"]
+    return max(marks, key=BY_WEIGHT.index, default="unknown")
+
+
+def _listed_doubts(report: QualityReport) -> str:
+    doubts = [check.name.lower() for check in report.checks if check.mark in ("caution", "bad")]
+    return ", ".join(doubts)
+
+
+def summary_of_all(rows: Sequence[Row]) -> str:
+    """The outcome of the checks of all results of a run in one sentence, which names the worst."""
+    checked = [(name, report) for name, report in rows if report is not None]
+    if len(rows) == 1 and checked:
+        return summary(checked[0][1])
+    doubtful = [(name, report) for name, report in checked if _listed_doubts(report)]
+    if not doubtful:
+        return f"{len(checked)} of {len(rows)} results were checked: see the tab Quality."
+    name, worst = max(doubtful, key=lambda row: _weight(row[1]))
+    return (
+        f"Look at the tab Quality: {len(doubtful)} of {len(rows)} results may be damaged, above "
+        f"all '{name}' ({_listed_doubts(worst)})."
+    )
+
+
+def _weight(report: QualityReport) -> tuple[int, int]:
+    """How bad a report is: its worst mark, then how many checks have it."""
+    marks = [BY_WEIGHT.index(check.mark) for check in report.checks]
+    return max(marks), marks.count(max(marks))
+
+
 def summary(report: QualityReport) -> str:
     """The outcome of the checks in one sentence."""
-    doubts = [check.name.lower() for check in report.checks if check.mark in ("caution", "bad")]
+    doubts = _listed_doubts(report)
     if doubts:
-        return f"Look at the tab Quality: {', '.join(doubts)}."
+        return f"Look at the tab Quality: {doubts}."
     made = [check for check in report.checks if check.mark != "unknown"]
     if len(made) == len(report.checks):
         return "The checks found nothing wrong: see the tab Quality."

@@ -36,6 +36,12 @@ class TrainingRegionChoice(QObject):
         chosen = self.box.currentData()
         return "region" if isinstance(chosen, int) else chosen
 
+    def choose(self, kind: RegionKind) -> None:
+        """Choose a kind that is listed."""
+        numbers = [n for n in range(self.box.count()) if self.box.itemData(n) == kind]
+        if numbers:
+            self.box.setCurrentIndex(numbers[0])
+
     @property
     def region_layer(self) -> Any:
         """The layer that marks the region, or None."""

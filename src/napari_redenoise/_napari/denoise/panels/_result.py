@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
+    QComboBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -13,8 +16,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_redenoise._napari._words import wrapped
-from napari_redenoise._napari.denoise._extra_layers import EXTRAS, ExtraKind
+from napari_redenoise._napari._words import WrappedLabel, narrow, set_available
+from napari_redenoise._napari.denoise._extra_layers import EXTRAS, OF_VIEW, ExtraKind
 
 LEGEND = (
     "Fusion mask (hidden layer): yellow where the standard branch dominates, dark blue where the "
@@ -22,8 +25,17 @@ LEGEND = (
 )
 
 
+NO_RESULT = "There is no result yet."
+NO_SOURCE = "The noisy layer was deleted, and this map is of its current view: denoise again."
+ONE_BRANCH = "The network of this result has one branch only."
+BUSY = "Layers are being computed: wait for them."
+
+
 class ResultPanel(QWidget):
     """Blending, grid, further layers, files, and the run as code."""
+
+    chosen = Signal(int)
+    """Number of a listed result."""
 
     blended = Signal(float)
     """Share of the denoised image, 0 to 1."""
@@ -40,7 +52,13 @@ class ResultPanel(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.title = wrapped()
+        self.title = WrappedLabel()
+        self.choice = narrow(QComboBox())
+        self.choice.setPlaceholderText("Earlier results")
+        self.choice.setToolTip(
+            "The results of this session: source, method and time. The tabs Training, Result and "
+            "Quality show the chosen one."
+        )
         self.blend = QSlider(Qt.Orientation.Horizontal)
         self.blend.setRange(0, 100)
         self.blend.setValue(100)
@@ -51,10 +69,11 @@ class ResultPanel(QWidget):
         self.grid.setCheckable(True)
         self.grid.setToolTip("Shows all visible layers side by side (Ctrl+G).")
         self.extras: dict[ExtraKind, QPushButton] = {}
-        self.legend = wrapped(LEGEND)
+        self.legend = WrappedLabel(LEGEND)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.title)
+        layout.addWidget(self.choice)
         layout.addLayout(self._blend_row())
         layout.addWidget(self.grid)
         layout.addWidget(self.legend)
@@ -65,7 +84,9 @@ class ResultPanel(QWidget):
         layout.addStretch()
         self.blend.valueChanged.connect(lambda value: self.blended.emit(value / 100))
         self.grid.toggled.connect(self.side_by_side)
-        self.offer(source=None, is_fused=False)
+        self.choice.activated.connect(self.chosen)
+        self.list_results((), None)
+        self.offer(None)
 
     def _blend_row(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -128,15 +149,47 @@ class ResultPanel(QWidget):
             grid.addWidget(button, number // 2, number % 2)
         return grid
 
-    def offer(self, *, source: str | None, is_fused: bool) -> None:
-        """Enable the controls for the result of a layer, or disable them without one."""
-        self.title.setText(
-            "There is no result yet." if source is None else f"Result of '{source}':"
-        )
-        for button in (*self.extras.values(), *self.buttons.values(), self.blend):
-            button.setEnabled(source is not None)
-        self.legend.setVisible(is_fused)
-        self.extras["branches"].setEnabled(is_fused)
+    def list_results(self, titles: Sequence[str], shown: int | None) -> None:
+        """List the results of the session, and choose the one that is shown."""
+        self.choice.clear()
+        self.choice.addItems(list(titles))
+        self.choice.setCurrentIndex(-1 if shown is None else shown)
+        self.choice.setVisible(bool(titles))
+
+    def offer(
+        self,
+        title: str | None,
+        *,
+        message: str = NO_RESULT,
+        is_fused: bool = False,
+        has_source: bool = True,
+        is_busy: bool = False,
+        legends: Sequence[str] = (),
+        opacity: float = 1.0,
+    ) -> None:
+        """Enable the controls for a result; where ``title`` is None, say the message instead."""
+        self.title.setText(message if title is None else title)
+        for widget in (*self.extras.values(), *self.buttons.values(), self.blend):
+            widget.setEnabled(title is not None)
+        if title is not None:
+            reasons = _reasons(is_fused=is_fused, has_source=has_source, is_busy=is_busy)
+            for kind, reason in reasons.items():
+                set_available(self.extras[kind], reason, EXTRAS[kind][1])
+        self.show_legends((LEGEND, *legends) if is_fused else legends)
         self.blend.blockSignals(True)
-        self.blend.setValue(100)
+        self.blend.setValue(round(100 * opacity))
         self.blend.blockSignals(False)
+
+    def show_legends(self, legends: Sequence[str]) -> None:
+        """Explain the layers that were added."""
+        self.legend.setText("\n".join(legends))
+        self.legend.setVisible(bool(legends))
+
+
+def _reasons(*, is_fused: bool, has_source: bool, is_busy: bool) -> dict[ExtraKind, str]:
+    """Why a kind of layers cannot be added; empty where it can."""
+    reasons: dict[ExtraKind, str] = dict.fromkeys(EXTRAS, BUSY if is_busy else "")
+    for kind in OF_VIEW:
+        reasons[kind] = reasons[kind] or ("" if has_source else NO_SOURCE)
+    reasons["branches"] = reasons["branches"] or ("" if is_fused else ONE_BRANCH)
+    return reasons

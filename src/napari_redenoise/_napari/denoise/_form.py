@@ -1,0 +1,209 @@
+"""The dock *Denoise* before a run: the chosen layer, the options, and a summary of the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.layers import Labels, Shapes
+from qtpy.QtCore import Signal
+
+from napari_redenoise._napari._layers import LayerImage
+from napari_redenoise._napari.denoise._jobs import (
+    Surveyed,
+    check,
+    model_of,
+    read,
+    target_of,
+)
+from napari_redenoise._napari.denoise._layer_choice import NO_IMAGE, LayerChoice
+from napari_redenoise._napari.denoise._layer_run import LayerRun
+from napari_redenoise._napari.denoise._layout import DenoiseLayout
+from napari_redenoise._napari.denoise._plan_sentence import (
+    choose_objective,
+    summarise_prediction,
+    summarise_training,
+)
+from napari_redenoise._napari.denoise._surveys import Surveys, image_kind
+from napari_redenoise._napari.denoise.panels._axes import chosen_axes
+from napari_redenoise._napari.denoise.panels._noise import (
+    MEASURING,
+    NO_LAYER,
+    NOT_MEASURABLE,
+    NOT_MEASURED,
+)
+from napari_redenoise.config import Config
+from napari_redenoise.errors import RedenoiseError
+from napari_redenoise.model import Redenoiser, is_fine_tuned
+
+
+class DenoiseForm(DenoiseLayout):
+    """Chooses a layer and options, and says what a run would do.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    config : Config
+
+    Attributes
+    ----------
+    config : Config
+    run : LayerRun or None
+        The current run.
+    """
+
+    layer_followed = Signal(object)
+    """The chosen layer, or None, after every change of layers and options."""
+
+    def __init__(self, viewer: Any, config: Config) -> None:
+        super().__init__(config)
+        self._viewer = viewer
+        self.run: LayerRun | None = None
+        self._choice = LayerChoice(viewer, self.layer_choice)
+        self._surveys = Surveys()
+        self.layer_choice.changed.connect(self._describe)
+        for part in (self.axes, self.options):
+            part.changed.connect(self._describe)
+        self._surveys.changed.connect(self._describe)
+
+    @property
+    def config(self) -> Config:
+        """Configuration of a run, which the options modify."""
+        return self._config
+
+    @config.setter
+    def config(self, config: Config) -> None:
+        self._config = config
+        self.options.show_config(config)
+
+    @property
+    def is_measuring(self) -> bool:
+        """Whether the noise of the layer or the speed of the machine is being measured."""
+        return self._surveys.is_measuring
+
+    def _image_layers(self, _: Any = None) -> list[tuple[str, Any]]:
+        return self._choice.named()
+
+    def _refresh_choices(self) -> None:
+        self._choose(self.layer_choice.value)
+
+    def _follow_selection(self) -> None:
+        self._choose(None)
+
+    def _choose(self, wanted: Any) -> None:
+        """Update the list of layers; choose the wanted or the selected one, unless busy."""
+        self._choice.preview = None if self.run is None else self.run.result
+        self._choice.refresh()
+        if self.run is None:
+            self._choice.choose(wanted)
+        self._describe()
+
+    def _describe(self, _: Any = None) -> None:
+        """Summarise the next run, or say why none is possible."""
+        if self.run is not None:
+            return
+        layer = self.layer_choice.value
+        self.layer_followed.emit(layer)
+        self.button.setEnabled(False)
+        self.plan.setToolTip("")
+        if layer is None:
+            self.axes.show_none()
+            self.noise.say(NO_LAYER)
+            self.plan.setText(NO_IMAGE)
+            return
+        self._offer(layer)
+        try:
+            source, target = read(layer), target_of(self.options)
+            denoiser = model_of(self.options, self.config)
+            if self.options.model.model is None:
+                check(denoiser, source, target)
+        except RedenoiseError as error:
+            chosen = chosen_axes(layer)
+            # The error may come from the axes that the user chose.
+            if chosen is None:
+                self.axes.show_none()
+            else:
+                self.axes.show_axes(layer, chosen)
+            self._refuse(str(error))
+            return
+        self.axes.show_axes(layer, source.axes)
+        self._explain_options(source, denoiser)
+        self._show_noise(layer, source, denoiser)
+        self._show_plan(layer, source, denoiser)
+        if self.options.model.model is not None:
+            self.button.setEnabled(True)
+            return
+        kinds = self._kind(source), image_kind(layer, source)
+        refusal = self._surveys.refusal(*kinds)
+        if refusal:
+            self._refuse(refusal)
+            return
+        self.button.setEnabled(True)
+        limit = self.options.value().seconds
+        self._surveys.begin(*kinds, denoiser, source, target, limit)
+
+    def _refuse(self, error: str) -> None:
+        """Say why the layer cannot be denoised."""
+        self.plan.setText(f"Cannot denoise this layer: {error}.")
+        self.noise.say(NOT_MEASURED)
+
+    def _offer(self, layer: Any) -> None:
+        """Update the choices that depend on the layers."""
+        regions = [o for o in self._viewer.layers if isinstance(o, Labels | Shapes)]
+        self.options.offer(
+            others=[other for _, other in self._image_layers() if other != layer],
+            regions=regions,
+            is_stack=layer.ndim - ("C" in (chosen_axes(layer) or "")) > 2,
+            selected=len(self._choice.selected()),
+        )
+
+    def _explain_options(self, source: LayerImage, denoiser: Redenoiser) -> None:
+        self.options.explain(
+            denoiser.config,
+            channels=source.channels,
+            is_colour=source.colour,
+            is_integer=np.dtype(source.array.dtype).kind in "ui",
+        )
+
+    def _show_plan(self, layer: Any, source: LayerImage, denoiser: Redenoiser) -> None:
+        """Summarise a run; the tooltip gives the reason for the objective."""
+        if self.options.model.model is not None:
+            name = self.options.model.name
+            self.plan.setText(summarise_prediction(source, denoiser, name))
+            return
+        kind, noise_kind = self._kind(source), image_kind(layer, source)
+        chosen = choose_objective(
+            self.objective.kind,
+            self._surveys.plan(kind, noise_kind),
+            self._surveys.reports(noise_kind),
+            fine_tuning=is_fine_tuned(denoiser.config, source.channels),
+        )
+        limit, time = self.options.value().seconds, self._surveys.time(kind)
+        seconds = self._surveys.seconds(kind) if limit is None or time is not None else limit
+        region = self.options.training_region.kind
+        steps = None if time is None else time.steps
+        said = summarise_training(
+            source, denoiser, chosen, seconds, region, limit=limit, steps=steps
+        )
+        self.plan.setText(said)
+        self.plan.setToolTip(chosen.reason)
+
+    def _show_noise(self, layer: Any, source: LayerImage, denoiser: Redenoiser) -> None:
+        kind = image_kind(layer, source)
+        reports = self._surveys.reports(kind)
+        fine_tuning = is_fine_tuned(denoiser.config, source.channels)
+        if reports is not None:
+            self.noise.show_reports(reports, fine_tuning=fine_tuning)
+        else:
+            self.noise.say(NOT_MEASURABLE if self._surveys.is_known(kind) else MEASURING)
+
+    def _kind(self, source: LayerImage) -> tuple[Any, ...]:
+        shape, chosen = tuple(source.array.shape), self.options.value()
+        return (source.axes, shape, self.objective.kind, chosen, self.config)
+
+    def _surveyed(self, layer: Any) -> Surveyed:
+        """Plan and expected time of the run, where they are known beforehand."""
+        source = read(layer)
+        kind = self._kind(source)
+        plan = self._surveys.plan(kind, image_kind(layer, source))
+        return Surveyed(plan, self._surveys.time(kind))

@@ -1,0 +1,106 @@
+"""Options that do nothing are off and say why."""
+
+import numpy as np
+import pytest
+
+from napari_redenoise._napari.denoise.panels._options import FLOATS, TRAINED, Options
+from napari_redenoise.config import Config
+
+from .test_denoise_widget import rgb
+
+
+@pytest.fixture
+def options(dock):
+    """The options of a dock with the default network, of which there are pretrained weights."""
+    dock.widget.config = Config().replace({"objective.kind": "noise2self"})
+    return dock.widget.options
+
+
+def controls(options):
+    return {
+        "objective": options.objective.objective,
+        "second": options.objective.second,
+        "preset": options.preset,
+        "start": options.start,
+        "time": options.seconds,
+        "symmetry": options.group,
+        "seed": options.seed,
+    }
+
+
+def test_options_of_a_training_are_off_for_a_trained_network(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    options = dock.widget.options
+    tooltips = {name: one.toolTip() for name, one in controls(options).items()}
+    assert all(one.isEnabled() for one in controls(options).values())
+    dock.run()
+    box = options.model.box
+    box.setCurrentIndex(box.findText("trained on 'cells'"))
+    for name, one in controls(options).items():
+        assert not one.isEnabled(), name
+        assert one.toolTip() == TRAINED
+    assert options.note.text() == TRAINED
+    assert options.note.isVisibleTo(options)
+    assert options.device.isEnabled()
+    box.setCurrentIndex(0)
+    for name, one in controls(options).items():
+        assert one.isEnabled(), name
+        assert one.toolTip() == tooltips[name]
+    assert not options.note.isVisibleTo(options)
+
+
+def test_a_trained_network_has_no_training_region(dock, noisy):
+    dock.viewer.add_image(np.stack([noisy, noisy]), name="cells")
+    dock.viewer.add_shapes(name="outline")
+    dock.viewer.layers.selection.active = dock.viewer.layers["cells"]
+    region, box = dock.widget.options.training_region.box, dock.widget.options.model.box
+    assert [region.itemText(n) for n in range(region.count())] == [
+        "Whole layer",
+        "Slice shown",
+        "Region 'outline'",
+    ]
+    dock.run()
+    box.setCurrentIndex(box.findText("trained on 'cells'"))
+    assert [region.itemText(n) for n in range(region.count())] == ["Whole layer"]
+
+
+@pytest.mark.parametrize("group", ["D4", "C8"])
+def test_another_symmetry_says_that_it_trains_from_scratch(dock, noisy, options, group):
+    dock.viewer.add_image(noisy, name="cells")
+    assert options.start.isEnabled()
+    assert "Fine-tunes" in dock.widget.plan.text()
+    options.setValue(Options(group=group))
+    words = f"because there is no pretrained network with symmetry {group}"
+    assert options.note.text() == f"Trains from scratch, {words}."
+    assert options.note.isVisibleTo(options)
+    assert words in options.start.toolTip()
+    assert not options.start.isEnabled()
+    assert f"Trains a new network, {words}," in dock.widget.plan.text()
+    assert "from scratch" in options.group.currentText()
+    options.setValue(Options())
+    assert options.start.isEnabled()
+    assert not options.note.isVisibleTo(options)
+
+
+def test_several_channels_say_that_they_train_from_scratch(dock, noisy, options):
+    dock.viewer.add_image(rgb(noisy), name="cells")
+    words = "because there is no pretrained network for 3 channels"
+    assert options.note.text() == f"Trains from scratch, {words}."
+    assert f"Trains a new network, {words}, on this image" in dock.widget.plan.text()
+    dock.viewer.add_image(np.stack([noisy] * 2), name="pair", axis_labels=("c", "y", "x"))
+    assert "for 2 channels" in options.note.text()
+    # Where it was chosen, there is nothing to explain.
+    options.setValue(Options(start="random"))
+    assert options.start.isEnabled()
+    assert not options.note.isVisibleTo(options)
+
+
+def test_the_data_type_is_off_where_there_are_no_integers_to_round_to(dock, noisy):
+    dock.viewer.add_image(noisy, name="float")
+    box = dock.widget.options.as_source
+    assert not box.isEnabled()
+    assert box.toolTip() == FLOATS
+    dock.viewer.add_image(noisy.clip(0).astype(np.uint16), name="integers")
+    assert box.isEnabled()
+    dock.viewer.add_image(rgb(noisy), name="colour")
+    assert not box.isEnabled()

@@ -1,0 +1,312 @@
+"""The tabs belong to the chosen layer, and go back to earlier results of the session."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from napari_redenoise._napari._layers import LayerImage
+from napari_redenoise._napari.denoise import _finished_run
+from napari_redenoise._napari.denoise._extra_layers import extra_layers
+from napari_redenoise._napari.denoise.panels._quality import summary_of_all
+from napari_redenoise.assessment import QualityCheck, QualityReport
+
+DENOISED = "cells denoised (AdaReNet, N2S)"
+
+
+def report(*marks):
+    """A quality report with these marks."""
+    checks = [QualityCheck(f"Check {n}", mark, 0.0, "", "") for n, mark in enumerate(marks)]
+    return QualityReport(tuple(checks))
+
+
+@pytest.fixture
+def two(dock, noisy):
+    """A dock with results of two layers, of which the second is chosen."""
+    for name in ("cells", "other"):
+        layer = dock.viewer.add_image(noisy, name=name)
+        dock.viewer.layers.selection.active = layer
+        dock.run()
+    return dock
+
+
+def activate(dock, name):
+    dock.viewer.layers.selection.active = dock.viewer.layers[name]
+
+
+def titles(dock):
+    choice = dock.widget.result.choice
+    return [choice.itemText(number) for number in range(choice.count())]
+
+
+def test_the_tabs_follow_the_chosen_layer_and_name_it(two):
+    widget = two.widget
+    assert widget.finished_run.layer.name == "other"
+    activate(two, "cells")
+    assert widget.finished_run.layer.name == "cells"
+    assert widget.result.title.text() == "Result of 'cells':"
+    assert widget.training.title.text().startswith("cells: AdaReNet, N2S, ")
+    assert "cells: AdaReNet, N2S, " in widget.quality.title.text()
+    assert "other" not in widget.quality.title.text()
+    # The denoised layer belongs to its result, too.
+    activate(two, "other denoised (AdaReNet, N2S)")
+    assert widget.finished_run.layer.name == "other"
+
+
+def test_the_tabs_are_off_for_a_layer_without_a_result(two, noisy):
+    two.viewer.add_image(noisy, name="new")
+    widget = two.widget
+    assert widget.finished_run is None
+    assert widget.result.title.text() == "There is no result of 'new' yet."
+    assert widget.quality.words.text() == "There is no result of 'new' yet."
+    assert not widget.result.blend.isEnabled()
+    assert not widget.result.buttons["Save image..."].isEnabled()
+    assert not widget.training.continue_button.isEnabled()
+    assert widget.training.snapshots == ()
+    assert widget.loss_plot.values == ()
+    # Earlier results are still listed.
+    assert widget.result.choice.isEnabled()
+    assert len(titles(two)) == 2
+
+
+def test_a_refused_run_shows_no_result_of_another_layer(two):
+    two.viewer.add_image(np.full((40, 40), 7.0), name="constant")
+    two.run()
+    assert "same value" in two.widget.status.text()
+    assert two.widget.finished_run is None
+    assert "'constant'" in two.widget.result.title.text()
+    assert two.widget.quality.report is None
+
+
+def test_a_refused_run_keeps_the_losses_of_the_earlier_result(two):
+    losses = two.widget.loss_plot.values
+    assert len(losses) == 4
+    two.press()
+    two.widget.run.control.abandon()
+    two.wait_for_end()
+    assert two.widget.finished_run.layer.name == "other"
+    assert two.widget.loss_plot.values == losses
+
+
+def test_a_result_of_a_snapshot_keeps_the_losses_of_its_training(two):
+    losses = two.widget.loss_plot.values
+    two.widget.training.snapshot_used.emit(two.widget.training.snapshots[0].step)
+    two.wait_for_end()
+    assert two.widget.finished_run.result.name == "other denoised (AdaReNet, N2S) [1]"
+    assert two.widget.loss_plot.values == losses
+    activate(two, "cells")
+    assert two.widget.loss_plot.values != losses
+
+
+def test_an_earlier_result_is_chosen_from_the_list(two):
+    # Results of one source are together, whatever was denoised in between.
+    activate(two, "cells")
+    two.run()
+    assert [title.split(":")[0] for title in titles(two)] == ["cells", "cells", "other"]
+    choice, widget = two.widget.result.choice, two.widget
+    assert choice.currentIndex() == 1
+    choice.activated.emit(0)
+    assert widget.finished_run.result.name == DENOISED
+    assert choice.currentIndex() == 0
+    assert widget.training.title.text() == titles(two)[0]
+    widget.result.blend.setValue(40)
+    assert two.viewer.layers[DENOISED].opacity == pytest.approx(0.4)
+    assert two.viewer.layers[f"{DENOISED} [1]"].opacity == 1
+    choice.activated.emit(2)
+    assert widget.layer_choice.value.name == "other"
+    assert widget.finished_run.layer.name == "other"
+
+
+def test_a_deleted_result_leaves_the_list_and_the_tabs(two):
+    two.viewer.layers.remove("other denoised (AdaReNet, N2S)")
+    assert [title.split(":")[0] for title in titles(two)] == ["cells"]
+    assert two.widget.finished_run is None or two.widget.finished_run.layer.name == "cells"
+    activate(two, "other")
+    assert two.widget.finished_run is None
+    assert not two.widget.result.extras["residual"].isEnabled()
+
+
+def test_without_the_noisy_layer_only_maps_of_the_view_are_off(two):
+    two.viewer.layers.remove("other")
+    activate(two, "other denoised (AdaReNet, N2S)")
+    result = two.widget.result
+    assert result.extras["residual"].isEnabled()
+    assert not result.extras["rotation"].isEnabled()
+    assert "deleted" in result.extras["rotation"].toolTip()
+    assert result.buttons["Save image..."].isEnabled()
+
+
+def test_the_tabs_are_off_when_all_layers_are_deleted(two):
+    two.viewer.layers.clear()
+    assert two.widget.finished_run is None
+    assert titles(two) == []
+    assert not two.widget.result.choice.isVisibleTo(two.widget.result)
+    assert two.widget.result.title.text() == "There is no result yet."
+
+
+def test_every_result_of_several_layers_is_checked_and_has_a_row(dock, noisy, monkeypatch):
+    marks = iter([("good", "good"), ("bad", "caution"), ("caution", "good")])
+    monkeypatch.setattr(_finished_run, "assess", lambda *_, **__: report(*next(marks)))
+    layers = [dock.viewer.add_image(noisy + n, name=name) for n, name in enumerate("abc")]
+    dock.viewer.layers.selection = set(layers)
+    dock.widget.layer_choice.value = layers[0]
+    dock.widget.options.training_region.choose("selected")
+    dock.run()
+    dock.wait(lambda: "Look at" in dock.widget.status.text())
+    assert dock.widget.status.text().endswith(
+        "Look at the tab Quality: 2 of 3 results may be damaged, above all "
+        "'b denoised (AdaReNet, N2S)' (check 0, check 1)."
+    )
+    rows = dock.widget.quality.rows.text()
+    for name, words in (
+        ("a", "no problem found"),
+        ("b", "check 0, check 1"),
+        ("c", "check 0"),
+    ):
+        assert f"{name} denoised (AdaReNet, N2S): {words}" in rows
+    assert rows.count("<p>") == 3
+    assert dock.widget.finished_run.layer == layers[0]
+
+
+def test_a_failed_check_does_not_stop_the_others(dock, noisy, monkeypatch):
+    calls = []
+
+    def assess(*_, **__):
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("a cable is loose")
+        return report("good")
+
+    monkeypatch.setattr(_finished_run, "assess", assess)
+    layers = [dock.viewer.add_image(noisy + n, name=name) for n, name in enumerate("ab")]
+    dock.viewer.layers.selection = set(layers)
+    dock.widget.options.training_region.choose("selected")
+    dock.run()
+    dock.wait(lambda: "were checked" in dock.widget.status.text())
+    assert dock.widget.status.text().endswith("1 of 2 results were checked: see the tab Quality.")
+
+
+def test_the_worst_result_has_the_worst_mark() -> None:
+    rows = [("a", report("caution", "caution")), ("b", report("bad", "good")), ("c", None)]
+    assert "2 of 3 results may be damaged, above all 'b' (check 0)." in summary_of_all(rows)
+    several = [("a", report("bad", "good")), ("b", report("bad", "bad"))]
+    assert "above all 'b'" in summary_of_all(several)
+    namespace = SimpleNamespace(checks=[SimpleNamespace(name="A", mark="unknown")])
+    assert summary_of_all([("a", namespace)]) == "0 of 1 checks could be made: see the tab Quality."
+
+
+# -- further layers -----------------------------------------------------------------------------
+
+
+def test_further_layers_are_hidden_and_the_blend_is_not_covered(two):
+    residual = "other residual"
+    two.widget.result.extras["residual"].click()
+    assert not two.widget.result.extras["branches"].isEnabled()
+    assert "computed" in two.widget.result.extras["branches"].toolTip()
+    assert two.widget.progress.isVisibleTo(two.widget)
+    two.wait(lambda: residual in two.names and not two.widget.finished_run.is_busy)
+    layer = two.viewer.layers[residual]
+    assert not layer.visible
+    assert "hidden" in two.widget.status.text()
+    assert two.widget.result.extras["branches"].isEnabled()
+    assert not two.widget.progress.isVisibleTo(two.widget)
+    layer.visible = True
+    two.widget.result.blend.setValue(50)
+    assert not layer.visible
+    assert two.viewer.layers["other denoised (AdaReNet, N2S)"].visible
+
+
+def test_the_progress_of_further_layers_is_shown(two):
+    seen = []
+    two.widget.finished_run.progressed.connect(lambda *values: seen.append(values))
+    two.widget.result.extras["branches"].click()
+    two.wait(lambda: not two.widget.finished_run.is_busy)
+    assert seen[-1][0] == seen[-1][1] >= 1
+
+
+def test_the_disagreement_under_rotation_is_one_layer_with_a_legend(two):
+    before = set(two.names)
+    two.widget.result.extras["rotation"].click()
+    two.wait(lambda: len(two.names) > len(before))
+    two.wait(lambda: not two.widget.finished_run.is_busy)
+    assert set(two.names) - before == {"other Δ90° fused"}
+    legend = two.widget.result.legend.text()
+    top = two.viewer.layers["other Δ90° fused"].contrast_limits[1]
+    assert f"changes by {top:.3g} grey levels or more" in legend
+    # The legend belongs to the result.
+    activate(two, "cells")
+    assert "rotation" not in two.widget.result.legend.text()
+
+
+@pytest.fixture
+def residual_of():
+    """The residual layer of an image whose denoised image is known."""
+
+    def make(noisy, clean, axes="YX", reports=None):
+        session = SimpleNamespace(provenance={})
+        source = LayerImage("cells", noisy, axes, spatial={}, colour=axes == "YXC")
+        progress = []
+        made = extra_layers(
+            "residual",
+            SimpleNamespace(session=session),
+            source,
+            clean,
+            {},
+            None,
+            lambda: False,
+            reports,
+            lambda *values: progress.append(values),
+        )
+        assert progress[-1][0] == progress[-1][1] == len(progress)
+        (layer,) = made.layers
+        return *layer[:2], made.legend
+
+    return make
+
+
+@pytest.fixture
+def levels():
+    """Expected photons: a bright square in the dark."""
+    clean = np.full((256, 256), 20.0)
+    clean[64:192, 64:192] = 500.0
+    return clean
+
+
+@pytest.mark.parametrize("gain", [1, 40])
+def test_a_residual_of_photon_noise_is_divided_by_the_noise(residual_of, levels, gain):
+    noisy = gain * np.random.default_rng(0).poisson(levels).astype(np.float32)
+    data, keywords, legend = residual_of(noisy, (gain * levels).astype(np.float32))
+    # Poisson noise over its standard deviation has a variance of 1 at every level.
+    for level in (20, 500):
+        assert data[levels == level].std() == pytest.approx(1, rel=0.1)
+    assert keywords["name"] == "cells residual / noise"
+    assert "divided by the expected noise" in legend
+
+
+def test_the_residual_of_every_channel_is_divided_by_its_noise(residual_of, levels):
+    both = np.stack([levels, levels[::-1] + 100])
+    noisy = np.array([[1], [30]]).reshape(2, 1, 1) * np.random.default_rng(0).poisson(both)
+    clean = np.array([1, 30]).reshape(2, 1, 1) * both
+    data, _, _ = residual_of(noisy.astype(np.float32), clean.astype(np.float32), "CYX")
+    for channel in (0, 1):
+        assert data[channel].std() == pytest.approx(1, rel=0.1)
+
+
+def test_a_residual_of_constant_noise_keeps_its_grey_levels(residual_of, levels):
+    noisy = (levels + np.random.default_rng(0).normal(0, 30, levels.shape)).astype(np.float32)
+    data, keywords, legend = residual_of(noisy, levels.astype(np.float32))
+    np.testing.assert_allclose(data, noisy - levels, atol=1e-3)
+    assert keywords["name"] == "cells residual"
+    assert "divided" not in legend
+
+
+def test_a_residual_has_no_value_where_the_image_has_none(residual_of, levels, recwarn):
+    noisy = np.random.default_rng(0).poisson(levels).astype(np.float32)
+    noisy[0, :3] = np.inf, -np.inf, np.nan
+    denoised = levels.astype(np.float32)
+    denoised[0, :3] = noisy[0, :3]
+    data, keywords, _ = residual_of(noisy, denoised)
+    assert np.isnan(data[0, :3]).all()
+    assert np.isfinite(data[1:]).all()
+    assert np.isfinite(keywords["contrast_limits"]).all()
+    assert not [one for one in recwarn if issubclass(one.category, RuntimeWarning)]

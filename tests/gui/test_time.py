@@ -1,0 +1,165 @@
+"""The time limit, and the estimate of the time left."""
+
+import itertools
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from napari_redenoise._napari._words import duration
+from napari_redenoise._napari.denoise import _run, _time_left
+from napari_redenoise._napari.denoise._run import Survey, time_within
+from napari_redenoise._napari.denoise._time_left import Deadline, TimeLeft
+from napari_redenoise._napari.denoise.panels._options import Options
+from napari_redenoise.model import PREVIEW_SHARE, RunTime
+from napari_redenoise.training import StepDone
+
+
+def step(number, seconds, steps=100):
+    return StepDone(number, steps, 0.5, 1e-3, seconds, 4)
+
+
+def test_the_time_left_hardly_changes_with_single_steps() -> None:
+    left = TimeLeft(RunTime(100, 3.0, 0.0, 10.0, 20.0))
+    # Steps of 1 to 5 s, 3 s on average; the first one is slower.
+    pattern = itertools.cycle((1.0, 5.0, 2.0, 4.0))
+    ends = []
+    for number in range(1, 101):
+        done = step(number, 60.0 if number == 1 else next(pattern))
+        left.add(done)
+        ends.append(left.seconds(done) + number * 3 * (1 + PREVIEW_SHARE))
+    total = 100 * 3 * (1 + PREVIEW_SHARE) + 30
+    np.testing.assert_allclose(ends, total, rtol=0.15)
+
+
+def test_the_time_left_includes_what_follows_the_training() -> None:
+    left = TimeLeft(RunTime(100, 3.0, 0.0, 10.0, 20.0))
+    assert left.seconds(step(100, 3.0)) == 30
+    # Without an estimate, the steps alone are known.
+    assert TimeLeft(None).seconds(step(100, 3.0)) == 0
+
+
+def test_the_time_left_without_an_estimate_is_that_of_the_steps() -> None:
+    left = TimeLeft(None)
+    for number, seconds in enumerate((9.0, 1.0, 3.0), start=1):
+        left.add(step(number, seconds))
+    assert left.seconds(step(3, 3.0)) == pytest.approx(97 * 2 * (1 + PREVIEW_SHARE))
+
+
+def test_a_pause_does_not_count_towards_the_limit(monkeypatch) -> None:
+    now, paused = [0.0], [False]
+    monkeypatch.setattr(_time_left.time, "monotonic", lambda: now[0])
+    deadline = Deadline(10, lambda: paused[0])
+    deadline.bring_forward(4)
+    now[0] = 5
+    assert not deadline.is_over()
+    paused[0], now[0] = True, 500
+    assert not deadline.is_over()
+    paused[0], now[0] = False, 500.5
+    assert not deadline.is_over()
+    now[0] = 501.1
+    assert deadline.is_over()
+    assert not Deadline(None, lambda: False).is_over()
+
+
+@pytest.fixture
+def speed(monkeypatch):
+    """A machine of known speed: seconds of a step and of the prediction of an image."""
+
+    def known(per_step, prediction, *, tuned, judging=0.0):
+        def estimate(config, *_):
+            return RunTime(config.training.total_steps, per_step, 0.0, judging, prediction)
+
+        def within(config, image, axes, device, seconds):
+            after = judging + prediction
+            return min(max(20, int((seconds - after) / per_step)), 100 if tuned else 10**6)
+
+        monkeypatch.setattr(_run, "estimate_run", estimate)
+        monkeypatch.setattr(_run, "steps_within", within)
+        monkeypatch.setattr(_run, "is_fine_tuned", lambda *_: tuned)
+
+    return known
+
+
+def expected(dock, seconds):
+    config = dock.widget.config
+    source = SimpleNamespace(array=np.zeros((64, 64)), axes="YX", channels=1)
+    return time_within(SimpleNamespace(config=config, device=None), source, seconds)
+
+
+def test_a_limit_holds_previews_and_judging_included(dock, speed) -> None:
+    speed(1.0, 5.0, tuned=True, judging=3.0)
+    found = expected(dock, 60)
+    assert found.steps == int((60 - 8) / (1 + PREVIEW_SHARE))
+    assert found.steps * (1 + PREVIEW_SHARE) + found.after <= 60
+
+
+@pytest.mark.parametrize(("tuned", "steps"), [(True, 0), (False, 20)])
+def test_without_time_for_the_fewest_steps(dock, speed, tuned, steps) -> None:
+    # Fine-tuning is left out; from scratch there is nothing to denoise with.
+    speed(3.0, 8.0, tuned=tuned)
+    assert expected(dock, 10).steps == steps
+
+
+def test_the_summary_says_that_a_limit_is_too_short_for_training(dock, noisy, monkeypatch):
+    found = Survey(8.0, None, time=RunTime(0, 3.0, 0.0, 10.0, 8.0))
+    monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", lambda *_, **__: found)
+    dock.viewer.add_image(noisy[:60], name="cells")
+    dock.widget.options.setValue(Options(seconds=10))
+    dock.wait(lambda: "because fine-tuning takes longer than 10 s" in dock.widget.plan.text())
+    assert "Denoises with the pretrained network as it is" in dock.widget.plan.text()
+    assert "About 8 s on the" in dock.widget.plan.text()
+
+
+def test_the_summary_gives_the_true_time_where_it_exceeds_the_limit(dock, noisy, monkeypatch):
+    found = Survey(68.0, None, time=RunTime(20, 3.0, 0.0, 0.0, 8.0))
+    monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", lambda *_, **__: found)
+    dock.viewer.add_image(noisy[:60], name="cells")
+    dock.widget.options.setValue(Options(seconds=10))
+    dock.wait(lambda: "longer than the limit of 10 s" in dock.widget.plan.text())
+    assert "About 68 s on the" in dock.widget.plan.text()
+    assert "because training takes at least 20 steps" in dock.widget.plan.text()
+
+
+def test_the_training_ends_at_the_limit_whatever_the_estimate_was(dock, noisy, monkeypatch):
+    # The estimate is far too low: a thousand times more steps than fit.
+    monkeypatch.setattr(_run, "steps_within", lambda *_: 1_000_000)
+    monkeypatch.setattr(
+        _run, "estimate_run", lambda config, *_: RunTime(1_000_000, 1e-9, 0.0, 0.0, 0.0)
+    )
+    dock.viewer.add_image(noisy, name="cells")
+    dock.widget.options.setValue(Options(seconds=3))
+    began = time.monotonic()
+    dock.run()
+    assert time.monotonic() - began < 20
+    made = dock.images[-1].metadata["napari-redenoise"]
+    assert 20 <= made["steps"] < 1_000_000
+
+
+def test_the_progress_names_the_tile_and_the_time_left(dock, noisy):
+    said = []
+    dock.use(**{"tiling.tile": 64, "tiling.halo": 16})
+    dock.viewer.add_image(np.tile(noisy, (2, 2)), name="cells")
+    dock.press()
+    dock.widget.run.progressed.connect(lambda sentence, *_: said.append(sentence))
+    dock.wait_for_end()
+    tiles = [sentence for sentence in said if "tile" in sentence]
+    assert any(" left." in sentence for sentence in tiles[:-1])
+    assert tiles[-1].endswith(f"of {len(tiles)}.")
+
+
+def test_the_status_does_not_read_the_image_once_the_preview_is_shown(dock, noisy, tmp_path):
+    said = []
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    # A continued training previews its network before the first step.
+    dock.widget.training.continue_button.click()
+    dock.widget.run.progressed.connect(lambda sentence, *_: said.append(sentence))
+    assert dock.widget.status.text() == "Reading the image."
+    dock.wait_for_end()
+    assert said[0] == "The preview is shown; preparing the training."
+
+
+def test_durations_have_units() -> None:
+    assert [duration(68), duration(600)] == ["68 s", "10 min"]
