@@ -64,5 +64,7 @@ def test_the_plan_says_why_neighbours_are_not_used(tiny: Config) -> None:
     averaged = CHANGES["a running mean of two"](movie())
     plan = Redenoiser(config, "cpu").plan(averaged, "TYX")
     assert plan.config.network.context == 0
-    assert SHARED in list(plan.sentences())
-    assert SHARED not in list(Redenoiser(config, "cpu").plan(movie(), "TYX").sentences())
+    assert f"neighbours: not used, since {SHARED}" in list(plan.sentences())
+    others = Redenoiser(config, "cpu").plan(movie(), "TYX")
+    assert others.no_neighbours == ""
+    assert "neighbours: 2 planes on either side are used" in list(others.sentences())

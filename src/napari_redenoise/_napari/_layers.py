@@ -95,6 +95,11 @@ class LayerImage:
         """Whether the layer holds several planes."""
         return len(Planes(self.array, self.axes)) > 1
 
+    @property
+    def neighbour_axes(self) -> str:
+        """Axes along which planes have neighbours: T, Z, both, or none."""
+        return Planes(self.array, self.axes).context_axes
+
     def describe(self) -> str:
         """Describe the axes as they are interpreted."""
         planes = Planes(self.array, self.axes)

@@ -20,10 +20,9 @@ SIDE, WINDOWS = 96, 6
 """Pixels a side, and how many windows, each of a plane of its own."""
 
 SHARED = (
-    "neighbours: not used, since part of their noise is that of the plane itself (averaged, "
-    "interpolated or repeated planes)"
+    "part of their noise is that of the plane itself (averaged, interpolated or repeated planes)"
 )
-NO_HELP = "neighbours: not used, since they do not improve the prediction of hidden pixels"
+NO_HELP = "they do not improve the prediction of hidden pixels"
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ class TrainingPlan(JsonDataclass):
         if self.config.network.neighbours:
             yield f"neighbours: {self.config.network.context} planes on either side are used"
         elif self.no_neighbours:
-            yield self.no_neighbours
+            yield f"neighbours: not used, since {self.no_neighbours}"
         if self.config.training.total_steps == 0:
             if self.is_fine_tuning and not self.is_structure_known:
                 yield (

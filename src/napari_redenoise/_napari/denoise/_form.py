@@ -21,6 +21,7 @@ from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
 from napari_redenoise._napari.denoise._plan_sentence import (
     choose_objective,
+    neighbours_in_words,
     summarise_prediction,
     summarise_training,
 )
@@ -163,6 +164,7 @@ class DenoiseForm(DenoiseLayout):
             channels=source.channels,
             is_colour=source.colour,
             is_integer=np.dtype(source.array.dtype).kind in "ui",
+            has_neighbours=bool(source.neighbour_axes),
         )
 
     def _show_plan(self, layer: Any, source: LayerImage, denoiser: Redenoiser) -> None:
@@ -172,9 +174,10 @@ class DenoiseForm(DenoiseLayout):
             self.plan.setText(summarise_prediction(source, denoiser, name))
             return
         kind, noise_kind = self._kind(source), image_kind(layer, source)
+        plan = self._surveys.plan(kind, noise_kind)
         chosen = choose_objective(
             self.objective.kind,
-            self._surveys.plan(kind, noise_kind),
+            plan,
             self._surveys.reports(noise_kind),
             fine_tuning=is_fine_tuned(denoiser.config, source.channels),
         )
@@ -183,7 +186,14 @@ class DenoiseForm(DenoiseLayout):
         region = self.options.training_region.kind
         steps = None if time is None else time.steps
         said = summarise_training(
-            source, denoiser, chosen, seconds, region, limit=limit, steps=steps
+            source,
+            denoiser,
+            chosen,
+            seconds,
+            region,
+            limit=limit,
+            steps=steps,
+            neighbours=neighbours_in_words(source, plan),
         )
         self.plan.setText(said)
         self.plan.setToolTip(chosen.reason)

@@ -25,6 +25,9 @@ _REGIONS: dict[RegionKind, str] = {
 }
 
 
+_ALONG = {"T": "frames before and after", "Z": "planes below and above"}
+
+
 class ChosenObjective(NamedTuple):
     """An objective in words, the reason for it, and the lines that are corrected first."""
 
@@ -50,6 +53,7 @@ def summarise_training(
     *,
     limit: int | None = None,
     steps: int | None = None,
+    neighbours: str = "",
 ) -> str:
     """Summarise a run that trains.
 
@@ -65,8 +69,20 @@ def summarise_training(
         )
     return (
         f"{what}. {_action(source, denoiser)} on this {'stack' if source.is_stack else 'image'} "
-        f"(objective: {objective.text}). {_stripes(objective.lines)}{time}"
+        f"(objective: {objective.text}). {neighbours}{_stripes(objective.lines)}{time}"
     )
+
+
+def neighbours_in_words(source: LayerImage, plan: TrainingPlan | None) -> str:
+    """Whether planes are denoised with their neighbours; empty where that is not decided."""
+    if plan is None or not source.neighbour_axes:
+        return ""
+    if plan.config.network.neighbours:
+        along = " and ".join(_ALONG[axis] for axis in source.neighbour_axes)
+        return f"Each plane is denoised with two neighbours on either side ({along}). "
+    if plan.no_neighbours:
+        return f"Each plane is denoised without its neighbours, since {plan.no_neighbours}. "
+    return ""
 
 
 def _action(source: LayerImage, denoiser: Redenoiser) -> str:

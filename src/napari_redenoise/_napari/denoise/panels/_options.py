@@ -22,9 +22,10 @@ from napari_redenoise._napari.denoise.panels._objective import ObjectiveChoice
 from napari_redenoise._napari.denoise.panels._region import TrainingRegionChoice
 from napari_redenoise.config import Config
 from napari_redenoise.devices import available_devices
-from napari_redenoise.model import resolve_start
+from napari_redenoise.model import PAIRED, resolve_start
 
 Preset = Literal["fast", "balanced", "best"]
+Context = Literal["auto", 0]
 
 PRESETS: dict[Preset, tuple[str, str]] = {
     "fast": (
@@ -56,9 +57,21 @@ STARTS = {
         "the pretrained network invents or misses structure.",
     ),
 }
+NEIGHBOURS: dict[Context, tuple[str, str]] = {
+    "auto": (
+        "Automatic",
+        "Shows the network two planes or frames on either side of each plane, where they help.",
+    ),
+    0: (
+        "None",
+        "Denoises every plane alone. Try it where objects move or blink from frame to frame.",
+    ),
+}
 TRAINED = "The trained network denoises as it is: this option is of a training."
 FLOATS = "The layer holds floating-point values: its result does so, too."
 COLOURS = "Results of colour layers have the type of their source in any case."
+NO_NEIGHBOURS = "The layer has no time or depth axis: its planes have no neighbours."
+OTHER_FRAMES = "This objective learns from neighbours itself."
 NO_SYMMETRY = "The standard U-Net alone has no symmetry."
 LONGER = 3
 LONGEST = 24 * 3600
@@ -69,7 +82,8 @@ class Options:
     """The options of a run, apart from network, objective and training region.
 
     ``seconds`` limits training and denoising together, None is automatic. ``device`` None is the
-    fastest. ``as_source`` gives integer results for integer sources.
+    fastest. ``as_source`` gives integer results for integer sources. ``context`` 0 denoises planes
+    without their neighbours.
     """
 
     preset: Preset = "balanced"
@@ -79,12 +93,15 @@ class Options:
     seed: int = 0
     as_source: bool = False
     start: Literal["pretrained", "random"] = "pretrained"
+    context: Context = "auto"
 
     def apply(self, config: Config) -> Config:
         """Set the options in a configuration; the run converts a time limit to steps."""
         changes: dict[str, object] = {"network.group": self.group, "training.seed": self.seed}
         if self.start == "random":
             changes["training.start"] = "random"
+        if self.context == 0:
+            changes["network.context"] = 0
         if self.preset == "fast":
             changes["network.kind"] = "equivariant"
         changed = config.replace(changes)
@@ -132,6 +149,10 @@ class OptionsForm(QWidget):
         for start, (label, tooltip) in STARTS.items():
             self.start.addItem(label, start)
             self.start.setItemData(self.start.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+        self.context = narrow(QComboBox())
+        for context, (label, tooltip) in NEIGHBOURS.items():
+            self.context.addItem(label, context)
+            self.context.setItemData(self.context.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
         self.seconds = QSpinBox()
         self.seconds.setRange(0, LONGEST)
         self.seconds.setSingleStep(10)
@@ -160,6 +181,7 @@ class OptionsForm(QWidget):
                 device=begin.device,
                 seed=config.training.seed,
                 start=config.training.start,
+                context=0 if config.network.context == 0 else "auto",
             )
         )
         self._connect()
@@ -168,6 +190,7 @@ class OptionsForm(QWidget):
         rows = (
             ("&Preset", self.preset, ""),
             ("Sta&rt", self.start, STARTS["pretrained"][1]),
+            ("&Neighbours", self.context, NEIGHBOURS["auto"][1]),
             (
                 "&Time",
                 self.seconds,
@@ -204,7 +227,7 @@ class OptionsForm(QWidget):
     def _connect(self) -> None:
         for choice in (self.model, self.objective, self.training_region):
             choice.changed.connect(self.changed)
-        for box in (self.preset, self.start, self.group, self.device):
+        for box in (self.preset, self.start, self.context, self.group, self.device):
             box.currentIndexChanged.connect(self._on_change)
         for spin in (self.seconds, self.seed):
             spin.valueChanged.connect(self._on_change)
@@ -221,7 +244,15 @@ class OptionsForm(QWidget):
             is_stack=is_stack and trains, selected=selected, regions=regions if trains else ()
         )
 
-    def explain(self, config: Config, *, channels: int, is_colour: bool, is_integer: bool) -> None:
+    def explain(
+        self,
+        config: Config,
+        *,
+        channels: int,
+        is_colour: bool,
+        is_integer: bool,
+        has_neighbours: bool,
+    ) -> None:
         """Disable the options that do nothing for a layer, and say why.
 
         Parameters
@@ -232,6 +263,8 @@ class OptionsForm(QWidget):
             Channels of the layer.
         is_colour, is_integer : bool
             Whether it is a colour layer, and whether its pixels are integers.
+        has_neighbours : bool
+            Whether its planes have neighbours along time or depth.
         """
         trained = "" if self.model.model is None else TRAINED
         scratch = "" if trained else why_not_pretrained(config, channels)
@@ -245,6 +278,10 @@ class OptionsForm(QWidget):
         begins = STARTS[self.start.currentData()][1]
         set_available(self.start, trained or (note if scratch else ""), begins)
         set_available(self.group, trained or symmetry, self._tooltips[self.group])
+        alone = "" if has_neighbours else NO_NEIGHBOURS
+        paired = OTHER_FRAMES if config.objective.kind in PAIRED else ""
+        said = NEIGHBOURS[self.context.currentData()][1]
+        set_available(self.context, trained or alone or paired, said)
         set_available(self.as_source, kind, self._tooltips[self.as_source])
         for spin in (self.seconds, self.seed):
             set_available(spin, trained, self._tooltips[spin])
@@ -259,6 +296,7 @@ class OptionsForm(QWidget):
                 group=config.network.group,
                 seed=training.seed,
                 start=training.start,
+                context=0 if config.network.context == 0 else "auto",
             )
         )
 
@@ -272,6 +310,7 @@ class OptionsForm(QWidget):
             seed=self.seed.value(),
             as_source=self.as_source.isChecked(),
             start=self.start.currentData(),
+            context=self.context.currentData(),
         )
 
     def setValue(self, options: Options) -> None:
@@ -279,6 +318,7 @@ class OptionsForm(QWidget):
         for box, wanted in (
             (self.preset, options.preset),
             (self.start, options.start),
+            (self.context, options.context),
             (self.group, options.group),
             (self.device, options.device),
         ):
@@ -292,4 +332,5 @@ class OptionsForm(QWidget):
     def _on_change(self, _: object = None) -> None:
         self.preset.setToolTip(PRESETS[self.preset.currentData()][1])
         self.start.setToolTip(STARTS[self.start.currentData()][1])
+        self.context.setToolTip(NEIGHBOURS[self.context.currentData()][1])
         self.changed.emit()
