@@ -1,4 +1,4 @@
-"""The tabs belong to the chosen layer, and go back to earlier results of the session."""
+"""The tabs belong to the chosen layer, and show earlier results of the session again."""
 
 from types import SimpleNamespace
 
@@ -24,8 +24,8 @@ def report(*marks):
 @pytest.fixture
 def two(dock, noisy):
     """A dock with results of two layers, of which the second is chosen."""
-    for name in ("cells", "other"):
-        layer = dock.viewer.add_image(noisy, name=name)
+    for name, image in (("cells", noisy), ("other", noisy[::-1].copy())):
+        layer = dock.viewer.add_image(image, name=name)
         dock.viewer.layers.selection.active = layer
         dock.run()
     return dock

@@ -138,6 +138,21 @@ def test_the_training_ends_at_the_limit_whatever_the_estimate_was(dock, noisy, m
     assert 20 <= made["steps"] < 1_000_000
 
 
+def test_a_limit_too_short_for_training_keeps_the_pretrained_network(
+    dock, noisy, pretrained, monkeypatch
+):
+    monkeypatch.setattr(_run, "steps_within", lambda *_: 20)
+    monkeypatch.setattr(_run, "estimate_run", lambda config, *_: RunTime(20, 1000.0, 0.0, 0.0, 1.0))
+    dock.viewer.add_image(noisy, name="cells")
+    dock.widget.options.setValue(Options(seconds=10))
+    dock.run()
+    assert dock.widget.status.text().startswith(
+        "Done: the pretrained network, without training. Added "
+    )
+    assert "cells denoised (AdaReNet, pretrained)" in dock.names
+    assert dock.images[-1].metadata["napari-redenoise"]["steps"] == 0
+
+
 def test_the_progress_names_the_tile_and_the_time_left(dock, noisy):
     said = []
     dock.use(**{"tiling.tile": 64, "tiling.halo": 16})
