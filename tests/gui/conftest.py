@@ -12,6 +12,10 @@ from superqt.utils import WorkerBase
 from napari_redenoise._napari.denoise import _layer_run
 from napari_redenoise._napari.denoise._run import Survey
 from napari_redenoise.config import Config
+from napari_redenoise.data import Normalisation
+from napari_redenoise.io import save_model
+from napari_redenoise.model import _pretrained
+from napari_redenoise.nn import build_network
 
 TINY = Config().replace(
     {
@@ -112,3 +116,13 @@ def dock(make_napari_viewer_proxy, qtbot, monkeypatch):
     qtbot.wait(50)
     opened.viewer.close()
     qtbot.waitUntil(lambda: not left_behind(), timeout=PATIENCE_MS)
+
+
+@pytest.fixture
+def pretrained(dock, tmp_path, monkeypatch):
+    """Pretrained weights for the small network of the tests."""
+    config = dock.widget.config
+    network = build_network(config.network, torch.Generator().manual_seed(7))
+    path = tmp_path / "adarenet-C4.safetensors"
+    save_model(path, network, config, Normalisation((0.0,), (1.0,)))
+    monkeypatch.setattr(_pretrained, "FOLDER", tmp_path)

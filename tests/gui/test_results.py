@@ -1,4 +1,4 @@
-"""The tabs belong to the chosen layer, and go back to earlier results of the session."""
+"""The tabs belong to the chosen layer, and show earlier results of the session again."""
 
 from types import SimpleNamespace
 
@@ -8,6 +8,7 @@ import pytest
 from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari.denoise import _finished_run
 from napari_redenoise._napari.denoise._extra_layers import extra_layers
+from napari_redenoise._napari.denoise._results import MOST_MODELS, Results
 from napari_redenoise._napari.denoise.panels._quality import summary_of_all
 from napari_redenoise.assessment import QualityCheck, QualityReport
 
@@ -23,8 +24,8 @@ def report(*marks):
 @pytest.fixture
 def two(dock, noisy):
     """A dock with results of two layers, of which the second is chosen."""
-    for name in ("cells", "other"):
-        layer = dock.viewer.add_image(noisy, name=name)
+    for name, image in (("cells", noisy), ("other", noisy[::-1].copy())):
+        layer = dock.viewer.add_image(image, name=name)
         dock.viewer.layers.selection.active = layer
         dock.run()
     return dock
@@ -193,6 +194,51 @@ def test_the_worst_result_has_the_worst_mark() -> None:
     assert "above all 'b'" in summary_of_all(several)
     namespace = SimpleNamespace(checks=[SimpleNamespace(name="A", mark="unknown")])
     assert summary_of_all([("a", namespace)]) == "0 of 1 checks could be made: see the tab Quality."
+
+
+class Run:
+    """What the list of results needs of a finished run."""
+
+    is_checked = is_checking = False
+
+    def __init__(self, number, model):
+        source = SimpleNamespace(name=f"image {number % 2}")
+        self.job = SimpleNamespace(denoiser=model, source=source)
+        self.ended_at, self.result, self.batch = number, number, [self]
+        self.is_dropped = False
+
+    def drop(self):
+        self.is_dropped = True
+
+    def check_quality(self):
+        self.is_checking = True
+
+
+def test_the_results_of_the_oldest_models_are_dropped() -> None:
+    results, models = Results(), [object() for _ in range(MOST_MODELS + 2)]
+    # Several results of one model count once.
+    runs = [Run(number, models[number // 3]) for number in range(3 * len(models))]
+    for run in runs:
+        results.add(run)
+    assert [run.is_dropped for run in runs] == [True] * 6 + [False] * 3 * MOST_MODELS
+    assert all(run not in results for run in runs[:6])
+    assert all(run in results for run in runs[6:])
+    grouped = [run.ended_at for run in results.grouped()]
+    assert grouped == [*range(6, 30, 2), *range(7, 30, 2)]
+
+
+def test_results_are_checked_one_after_the_other() -> None:
+    results, runs = Results(), [Run(number, "model") for number in range(3)]
+    for run in runs:
+        results.add(run)
+    results.check_next()
+    results.check_next()
+    assert [run.is_checking for run in runs] == [True, False, False]
+    runs[0].is_checking, runs[0].is_checked = False, True
+    # A result without its denoised layer needs no check.
+    results.drop_deleted({0, 2})
+    results.check_next()
+    assert [run.is_checking for run in runs] == [False, False, True]
 
 
 # -- further layers -----------------------------------------------------------------------------

@@ -112,6 +112,18 @@ def test_the_command_names_selected_layers_that_it_leaves_out(several):
     assert "b denoised (AdaReNet, N2S)" in several.names
 
 
+def test_the_command_says_that_a_run_is_in_progress(several):
+    several.use(**{"training.steps": 1_000_000})
+    only(several, "a")
+    several.press()
+    only(several, "b")
+    denoise_selected_layer(several.viewer)
+    assert several.widget.run.layer.name == "a"
+    assert several.widget.status.text().startswith("A run is in progress")
+    several.widget.run.control.abandon()
+    several.wait_for_end()
+
+
 def test_selected_images_that_do_not_go_together_are_refused(dock, noisy):
     dock.viewer.add_image(noisy, name="grey")
     channels = np.stack([noisy, noisy])

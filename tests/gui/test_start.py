@@ -2,24 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 
 from napari_redenoise._napari.denoise.panels._noise import NoisePanel
 from napari_redenoise._napari.denoise.panels._options import STARTS
-from napari_redenoise.data import Normalisation, Planes
-from napari_redenoise.io import save_model
-from napari_redenoise.model import _pretrained, noise_reports
-from napari_redenoise.nn import build_network
-
-
-@pytest.fixture
-def pretrained(dock, tmp_path, monkeypatch):
-    """Pretrained weights for the small network of the tests."""
-    config = dock.widget.config
-    network = build_network(config.network, torch.Generator().manual_seed(7))
-    path = tmp_path / "adarenet-C4.safetensors"
-    save_model(path, network, config, Normalisation((0.0,), (1.0,)))
-    monkeypatch.setattr(_pretrained, "FOLDER", tmp_path)
+from napari_redenoise.data import Planes
+from napari_redenoise.model import noise_reports
 
 
 def test_the_summary_names_the_start_of_a_run(dock, noisy, pretrained):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari._words import duration
 from napari_redenoise._napari.denoise import _run, _time_left
 from napari_redenoise._napari.denoise._run import Survey, time_within
@@ -137,6 +138,21 @@ def test_the_training_ends_at_the_limit_whatever_the_estimate_was(dock, noisy, m
     assert 20 <= made["steps"] < 1_000_000
 
 
+def test_a_limit_too_short_for_training_keeps_the_pretrained_network(
+    dock, noisy, pretrained, monkeypatch
+):
+    monkeypatch.setattr(_run, "steps_within", lambda *_: 20)
+    monkeypatch.setattr(_run, "estimate_run", lambda config, *_: RunTime(20, 1000.0, 0.0, 0.0, 1.0))
+    dock.viewer.add_image(noisy, name="cells")
+    dock.widget.options.setValue(Options(seconds=10))
+    dock.run()
+    assert dock.widget.status.text().startswith(
+        "Done: the pretrained network, without training. Added "
+    )
+    assert "cells denoised (AdaReNet, pretrained)" in dock.names
+    assert dock.images[-1].metadata["napari-redenoise"]["steps"] == 0
+
+
 def test_the_progress_names_the_tile_and_the_time_left(dock, noisy):
     said = []
     dock.use(**{"tiling.tile": 64, "tiling.halo": 16})
@@ -159,6 +175,20 @@ def test_the_status_does_not_read_the_image_once_the_preview_is_shown(dock, nois
     assert dock.widget.status.text() == "Reading the image."
     dock.wait_for_end()
     assert said[0] == "The preview is shown; preparing the training."
+
+
+def test_the_expected_time_includes_the_quality_checks(dock, monkeypatch) -> None:
+    def estimate(config, *_):
+        return RunTime(config.training.total_steps, 1.0, 1e-3, 0.0, 0.0)
+
+    monkeypatch.setattr(_run, "estimate_run", estimate)
+    monkeypatch.setattr(_run, "estimate_seconds", lambda *given: estimate(*given).seconds)
+    source = LayerImage("cells", np.zeros((1024, 2048), np.float32), "YX")
+    model = SimpleNamespace(config=dock.widget.config, device=None)
+    # A window of 512 x 512 pixels is denoised twice; half a microsecond for every pixel.
+    checks = 2 * 512**2 * 1e-3 + 2**21 * 5e-7
+    found = _run._seconds(model, source, None)
+    assert found[0] == pytest.approx(4 * (1 + PREVIEW_SHARE) + checks)
 
 
 def test_durations_have_units() -> None:

@@ -149,6 +149,7 @@ class DenoiseWidget(DenoiseForm):
     def start_selected(self) -> None:
         """Begin a run on the selected image layers, or say why not."""
         if self.run is not None:
+            self.say("A run is in progress: stop it, or wait for its end.")
             return
         reason = self._choice.choose_selected()
         if reason:
