@@ -160,7 +160,7 @@ def _mistrust(file: tifffile.TiffFile, series: tuple[tifffile.TiffPageSeries, ..
             return f"its metadata declare {count} planes but it holds {pages}: {_WITHOUT}"
     for entry in series:
         if entry.kind in _MERGING_KINDS and not _are_alike(file, _indices(file, entry)):
-            return f"its pages differ from each other, unlike its metadata: {_WITHOUT}"
+            return "its pages differ from each other: each kind of page is a series"
     has_ome = "<OME" in file.pages.first.description
     if has_ome and all(entry.kind != "ome" for entry in series):
         return f"its OME metadata are damaged or lie in another file: {_WITHOUT}"
