@@ -151,6 +151,52 @@ def test_the_scale_of_a_zeiss_lsm_is_read(tmp_path) -> None:
     assert image.metadata["finterval"] == 1.5
 
 
+def metamorph(path, distance: int) -> None:
+    """Write an STK: one page, of which the planes follow each other, and MetaMorph's tags."""
+    planes = STACK[:, 0]
+    zs = np.array([(distance, 1000, 2451545, 0, 2451545, 0)] * len(planes), np.uint32)
+    sizes = np.array([3, 1, 4, 0, 5, 0, 6, 0], np.uint32)
+    tags = [(33628, "I", sizes.size, sizes, True), (33629, "2I", zs.size // 2, zs.ravel(), True)]
+    tifffile.imwrite(path, planes[0], metadata=None, extratags=tags, byteorder="<")
+    whole = bytearray(path.read_bytes()) + planes[1:].tobytes()
+    with tifffile.TiffFile(path) as file:
+        places = {tag.code: tag for tag in file.pages[0].tags}
+    # MetaMorph counts entries and not numbers.
+    for code, count in ((33628, sizes.size // 2), (33629, len(planes))):
+        place = places[code].offset + 4
+        whole[place : place + 4] = count.to_bytes(4, "little")
+    for number, value in enumerate([(1, 10), (1, 5)]):
+        place = places[33628].valueoffset + 12 + 8 * number
+        whole[place : place + 4] = len(whole).to_bytes(4, "little")
+        whole += np.array(value, np.uint32).tobytes()
+    place = places[33628].valueoffset + 28
+    whole[place : place + 4] = len(whole).to_bytes(4, "little")
+    path.write_bytes(whole + (3).to_bytes(4, "little") + b"um\0")
+
+
+@pytest.mark.parametrize("distance", [500, 0])
+def test_the_scale_of_a_metamorph_stk_is_read(tmp_path, distance) -> None:
+    metamorph(tmp_path / "a.stk", distance)
+    image = read_image(tmp_path / "a.stk")
+    np.testing.assert_array_equal(image.array, STACK[:, 0])
+    assert (image.axes, image.notes) == ("ZYX", ())
+    assert image.resolution == pytest.approx((10, 5))
+    assert image.metadata == {"unit": "um", **({"spacing": 0.5} if distance else {})}
+
+
+def test_a_metamorph_stk_that_is_cut_is_read_as_far_as_it_goes(tmp_path) -> None:
+    metamorph(tmp_path / "a.stk", 500)
+    whole = (tmp_path / "a.stk").read_bytes()
+    end = whole.index(STACK[2, 0].tobytes())
+    (tmp_path / "a.stk").write_bytes(whole[: end + 100])
+    image = read_image(tmp_path / "a.stk")
+    np.testing.assert_array_equal(image.array, STACK[:2, 0])
+    # MetaMorph's tags lay behind the planes.
+    damaged, missing = image.notes
+    assert "its metadata are damaged" in damaged
+    assert "missing or cut off: 1 of 3 planes" in missing
+
+
 @pytest.mark.parametrize(
     ("name", "symbol"),
     [
