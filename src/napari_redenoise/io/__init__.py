@@ -1,8 +1,8 @@
 """Files of images and models, and arrays for results."""
 
 from napari_redenoise.io._authors_checkpoint import load_authors_model
+from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._images import (
-    ImageFile,
     check_output,
     lost_metadata,
     read_image,
@@ -25,6 +25,7 @@ from napari_redenoise.io._safe_writing import (
     write_atomically,
     write_under_free_name,
 )
+from napari_redenoise.io._units import in_one_unit, unit_symbol
 
 __all__ = [
     "ImageFile",
@@ -37,6 +38,7 @@ __all__ = [
     "disk_space_needed",
     "explain_full_disk",
     "export_model",
+    "in_one_unit",
     "load_authors_model",
     "load_model",
     "lost_metadata",
@@ -46,6 +48,7 @@ __all__ = [
     "round_to_integers",
     "save_model",
     "set_results_folder",
+    "unit_symbol",
     "write_atomically",
     "write_tiff",
     "write_under_free_name",
