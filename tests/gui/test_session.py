@@ -34,6 +34,7 @@ from napari_redenoise._napari.denoise.panels._options import Options
 from napari_redenoise._napari.denoise.panels._quality import summary
 from napari_redenoise.config import Config
 from napari_redenoise.io import _result_arrays, set_results_folder
+from napari_redenoise.model import RunTime
 from napari_redenoise.model._redenoiser import Redenoiser
 
 KEY = "napari-redenoise"
@@ -96,6 +97,8 @@ def test_wrong_axes_are_corrected_in_one_control_and_remembered(dock, noisy):
 def test_the_summary_names_the_objective_and_its_reason(dock, noisy, monkeypatch):
     monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", survey)
     monkeypatch.setattr(_run, "estimate_seconds", lambda *_: 10.0)
+    # The quality checks take no time.
+    monkeypatch.setattr(_run, "estimate_run", lambda *_: RunTime(4, 2.5, 0.0, 0.0, 0.0))
     pick(dock.widget.objective.objective, "auto")
     rng = np.random.default_rng(0)
     dock.viewer.add_image(np.clip(rng.poisson(20, (96, 96)), 1, None).astype(np.uint16))
