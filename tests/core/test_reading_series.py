@@ -155,6 +155,21 @@ def test_a_cut_list_of_pages_is_said(tmp_path, compression) -> None:
     assert any("is cut off after page" in note for note in image.notes)
 
 
+def test_planes_between_other_bytes_are_not_read_as_one_block(tmp_path) -> None:
+    text = "ImageJ=1.54\nimages=6\nslices=6\n"
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, STACK[0], description=text, metadata=None)
+    with tifffile.TiffFile(path) as file:
+        place = file.pages.next_page_offset
+    whole = bytearray(path.read_bytes()) + bytes(100) + STACK[1].tobytes()
+    # The second page would follow its plane.
+    whole[place : place + 4] = len(whole).to_bytes(4, "little")
+    path.write_bytes(whole)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.array, STACK[:1])
+    assert any("missing or cut off: 5 of 6 planes" in note for note in image.notes)
+
+
 def test_time_points_that_lack_planes_are_left_out(tmp_path) -> None:
     whole = imagej(tmp_path / "a.tif", "TZYX", (3, 2, 32, 40))
     (tmp_path / "b.tif").write_bytes(whole[: len(whole) * 6 // 10])

@@ -182,7 +182,10 @@ def _declared_by_imagej(
     count = math.prod(sizes)
     if not len(pages) < count <= _MOST_DECLARED or "S" in page.axes:
         return None
-    if not page.is_contiguous or len(pages) > 1:
+    # ImageJ stores large stacks as one page, before any other.
+    following = _next_offset(file, page.offset)
+    is_block = following == 0 or following >= page.dataoffsets[0] + count * page.nbytes
+    if not (page.is_contiguous and is_block) or len(pages) > 1:
         pages += [None] * (count - len(pages))
     return tifffile.TiffPageSeries(
         pages, (*sizes, *page.shape), page.dtype, f"TZC{page.axes}", parent=file, kind="imagej"
