@@ -1,14 +1,21 @@
 """Files of images and models, and arrays for results."""
 
 from napari_redenoise.io._authors_checkpoint import load_authors_model
+from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._images import (
-    ImageFile,
     check_output,
     lost_metadata,
     read_image,
     write_tiff,
 )
 from napari_redenoise.io._model_file import check_model, load_model, save_model
+from napari_redenoise.io._ome_form import OmeForm, ome_form
+from napari_redenoise.io._ome_zarr_writing import (
+    ZARR_SUFFIX,
+    OmeZarrStream,
+    ome_zarr_stream,
+    write_ome_zarr,
+)
 from napari_redenoise.io._program_file import check_program, export_model
 from napari_redenoise.io._result_arrays import (
     cast_like,
@@ -27,7 +34,10 @@ from napari_redenoise.io._safe_writing import (
 )
 
 __all__ = [
+    "ZARR_SUFFIX",
     "ImageFile",
+    "OmeForm",
+    "OmeZarrStream",
     "cast_like",
     "check_folder",
     "check_model",
@@ -40,6 +50,8 @@ __all__ = [
     "load_authors_model",
     "load_model",
     "lost_metadata",
+    "ome_form",
+    "ome_zarr_stream",
     "read_image",
     "refuse_existing",
     "result_array",
@@ -47,6 +59,7 @@ __all__ = [
     "save_model",
     "set_results_folder",
     "write_atomically",
+    "write_ome_zarr",
     "write_tiff",
     "write_under_free_name",
 ]

@@ -8,7 +8,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,13 @@ import tifffile
 
 from napari_redenoise.data import ArrayLike, default_axes
 from napari_redenoise.errors import InputError, OutputError
+from napari_redenoise.io._image_file import ImageFile
+from napari_redenoise.io._lazy_images import series_array
+from napari_redenoise.io._ome_zarr import read_ome_zarr
+from napari_redenoise.io._ome_zarr_writing import ZARR_SUFFIX, check_zarr_output
 from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
 from napari_redenoise.io._spatial_metadata import Scale, as_number, per_unit, scale_of
+from napari_redenoise.io._zarr_source import ZarrSource
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 # Offsets have 32 bits; some bytes are reserved for headers.
@@ -51,23 +56,15 @@ _UNWRITABLE = (
 )
 
 
-@dataclass(frozen=True)
-class ImageFile:
-    """Pixels and axes of an image file, and the scale and units of a TIFF."""
-
-    array: np.ndarray
-    axes: str
-    metadata: dict[str, Any] = field(default_factory=dict)
-    resolution: tuple[float, float] | None = None
-    resolution_unit: int | None = None
-
-
 def read_image(path: str | Path, axes: str | None = None) -> ImageFile:
-    """Read a TIFF, PNG or JPEG.
+    """Read a TIFF, PNG, JPEG or OME-Zarr.
+
+    The pixels of an OME-Zarr and of a TIFF of more than 256 MB are read when they are indexed.
 
     Parameters
     ----------
-    path : path
+    path : path or str
+        An OME-Zarr is a folder, a zip file, an address, or an image inside one of these.
     axes : str, optional
         Default the axes in the file, for example ``"TYX"``.
 
@@ -80,6 +77,9 @@ def read_image(path: str | Path, axes: str | None = None) -> ImageFile:
     InputError
         When the file is missing or not an image.
     """
+    source = ZarrSource.find(path)
+    if source is not None:
+        return _with_axes(read_ome_zarr(source), axes)
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no image file {path}: check the name")
@@ -97,11 +97,16 @@ def read_image(path: str | Path, axes: str | None = None) -> ImageFile:
         raise InputError(
             f"{path} cannot be read as an image ({error}): repair it or choose another file"
         ) from error
+    return _with_axes(image, axes)
+
+
+def _with_axes(image: ImageFile, axes: str | None) -> ImageFile:
+    """Give an image other axes."""
     if axes is None:
         return image
-    return ImageFile(
-        image.array, axes.upper(), image.metadata, image.resolution, image.resolution_unit
-    )
+    axes = axes.upper()
+    ome = None if image.ome is None else image.ome.renamed(axes)
+    return replace(image, axes=axes, ome=ome)
 
 
 def write_tiff(
@@ -137,7 +142,7 @@ def write_tiff(
     such as NaN, is omitted, see `lost_metadata`.
     """
     path = Path(path)
-    check_output(path, overwrite=overwrite)
+    _check_tiff_output(path, overwrite=overwrite)
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     size = math.prod(shape) * dtype.itemsize
     with write_atomically(path, overwrite=overwrite, needs=size) as partial:
@@ -250,12 +255,21 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> None:
     Raises
     ------
     OutputError
-        When the file exists and ``overwrite`` is not set, or its name is not that of a TIFF.
+        When the file exists and ``overwrite`` is not set, or its name is not that of a TIFF or
+        an OME-Zarr.
     """
     path = Path(path)
+    if path.suffix.lower() == ZARR_SUFFIX:
+        check_zarr_output(path, overwrite=overwrite)
+    else:
+        _check_tiff_output(path, overwrite=overwrite)
+
+
+def _check_tiff_output(path: Path, *, overwrite: bool) -> None:
     if path.suffix.lower() not in TIFF_SUFFIXES:
         raise OutputError(
-            f"the result cannot be written as {path.name}: give a name that ends in .tif"
+            f"the result cannot be written as {path.name}: give a name that ends in .tif or "
+            f"{ZARR_SUFFIX}"
         )
     refuse_existing(path, overwrite=overwrite)
 
@@ -273,7 +287,7 @@ def _pages(array: ArrayLike, order: Sequence[int], depth: int) -> Iterator[npt.N
 def _read_tiff(path: Path) -> ImageFile:
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
-        array = series.asarray()
+        array = series_array(path, series)
         axes = _known_axes(series.axes, array.ndim)
         if file.ome_metadata:
             return ImageFile(array, axes, *_ome_scale(file.ome_metadata))
