@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ from napari_redenoise._cli._interruption import Interruption
 from napari_redenoise.config import Config
 from napari_redenoise.devices import get_device, refused_devices
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import ImageFile, check_folder, check_model, check_output
+from napari_redenoise.io import ImageFile, check_folder, check_model, check_output, read_image
 from napari_redenoise.model import Judgement, Redenoiser, Result, TrainingPlan
 from napari_redenoise.training import StepDone
 
@@ -51,6 +51,12 @@ Seed = Annotated[
 ]
 Steps = Annotated[
     int | None, typer.Option(help="Training steps; default: depends on the start.", min=0)
+]
+Series = Annotated[
+    int | None,
+    typer.Option(
+        help="Series of a TIFF with several, counted from 0; default: the largest.", min=0
+    ),
 ]
 
 
@@ -112,6 +118,19 @@ def _is_field(dotted: str) -> bool:
 def _overlap(one: str, other: str) -> bool:
     """Whether two fields are the same, or one contains the other."""
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def read_noted(
+    path: Path,
+    axes: str | None = None,
+    series: int | None = None,
+    say: Callable[..., None] = typer.echo,
+) -> ImageFile:
+    """Read an image file, and print the notes of the reader."""
+    image = read_image(path, axes, series)
+    for note in image.notes:
+        say(f"{path.name}: {note}", err=True)
+    return image
 
 
 def train_on(

@@ -9,9 +9,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from napari_redenoise._cli._app import Device, app
+from napari_redenoise._cli._app import Device, Series, app, read_noted
 from napari_redenoise.assessment import as_denoiser, assess, pixel_size_of
-from napari_redenoise.io import ImageFile, read_image
+from napari_redenoise.io import ImageFile
 from napari_redenoise.model import Redenoiser
 
 
@@ -25,6 +25,7 @@ def check(
         str | None,
         typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
     ] = None,
+    series: Series = None,
     model: Annotated[
         Path | None,
         typer.Option(help="Model of DENOISED (.safetensors), for the supported resolution."),
@@ -33,10 +34,10 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Compare the residual of DENOISED with the noise of NOISY; a pass is no proof."""
-    source = read_image(noisy, axes)
+    source = read_noted(noisy, axes, series)
     report = assess(
         source.array,
-        _in_order(read_image(denoised), source.axes),
+        _in_order(read_noted(denoised), source.axes),
         source.axes,
         denoiser=None if model is None else as_denoiser(Redenoiser.load(model, device)),
         pixel_size=pixel_size_of(source),

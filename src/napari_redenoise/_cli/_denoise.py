@@ -13,10 +13,12 @@ from napari_redenoise._cli._app import (
     Device,
     Overwrite,
     Seed,
+    Series,
     Steps,
     app,
     assigned,
     check_targets,
+    read_noted,
     train_on,
 )
 from napari_redenoise._cli._interruption import Interruption, interruption
@@ -25,7 +27,7 @@ from napari_redenoise.assessment import as_denoiser, assess, pixel_size_of
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.inference import Interrupted
-from napari_redenoise.io import ImageFile, read_image
+from napari_redenoise.io import ImageFile
 from napari_redenoise.model import Redenoiser, TrainingPlan, should_recorrupt
 
 
@@ -37,6 +39,7 @@ def denoise(
         str | None,
         typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
     ] = None,
+    series: Series = None,
     mask: Annotated[Path | None, typer.Option(help="Also write the fusion mask: .tif")] = None,
     branches: Annotated[
         bool,
@@ -131,18 +134,18 @@ def denoise(
         denoiser = Redenoiser(Config().replace(given), device)
     if denoiser.config.network.kind != "adarenet":
         _refuse_branches(mask, branches=branches)
-    source = read_image(image, axes)
     with interruption(keeps=False) as asked:
+        source = read_noted(image, axes, series, asked.say)
         for line in targets.check(denoiser, source):
             asked.say(line)
         loaded = denoiser.session.plan
         if loaded is not None and should_recorrupt(loaded.config):
             asked.say(loaded.noise_sentence())
-        again = _command(image, targets, axes, device)
+        again = _command(image, targets, axes, series, device)
         delivery = Delivery(denoiser, source, targets, asked, again)
         try:
             if model is None:
-                shots = _read(target, source.axes), _read(region)
+                shots = _read(target, source.axes, asked), _read(region, None, asked)
                 plan = _plan(denoiser, source, *shots, asked)
                 for line in () if plan is None else plan.sentences():
                     asked.say(line)
@@ -186,10 +189,13 @@ def _refuse_branches(mask: Path | None, *, branches: bool) -> None:
         raise ConfigError("only the adarenet has two branches: omit --branches")
 
 
-def _command(image: Path, targets: Targets, axes: str | None, device: str | None) -> list[str]:
+def _command(
+    image: Path, targets: Targets, axes: str | None, series: int | None, device: str | None
+) -> list[str]:
     """Arguments of the command that makes the same files with a model."""
     words = ["redenoise", "denoise", str(image), str(targets.output)]
-    for option, value in (("--axes", axes), ("--mask", targets.mask), ("--device", device)):
+    given = {"--axes": axes, "--series": series, "--mask": targets.mask, "--device": device}
+    for option, value in given.items():
         words += [] if value is None else [option, str(value)]
     words += ["--branches"] if targets.has_branches else []
     words += ["--as-source"] if targets.as_source else []
@@ -208,8 +214,8 @@ def _report(denoiser: Redenoiser, source: ImageFile, denoised: np.ndarray) -> li
     return report.sentences()
 
 
-def _read(path: Path | None, axes: str | None = None) -> ImageFile | None:
-    return None if path is None else read_image(path, axes)
+def _read(path: Path | None, axes: str | None, asked: Interruption) -> ImageFile | None:
+    return None if path is None else read_noted(path, axes, say=asked.say)
 
 
 def _shape_rows(text: str) -> tuple[str, ...]:

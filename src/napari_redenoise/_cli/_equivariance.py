@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from tqdm import tqdm
 
-from napari_redenoise._cli._app import Device, Overwrite, app, check_targets
+from napari_redenoise._cli._app import (
+    Device,
+    Overwrite,
+    Series,
+    app,
+    check_targets,
+    read_noted,
+)
 from napari_redenoise.assessment import EquivarianceResult, equivariance_events, percent
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
-from napari_redenoise.io import ImageFile, read_image, write_tiff
+from napari_redenoise.io import ImageFile, write_tiff
 from napari_redenoise.model import Redenoiser, Window
 
 
@@ -27,6 +35,7 @@ def equivariance(
         str | None,
         typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
     ] = None,
+    series: Series = None,
     plane: Annotated[int, typer.Option(help="Plane of a stack, counted from 0.", min=0)] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder for maps of the differences, one TIFF per output.")
@@ -40,10 +49,10 @@ def equivariance(
     names = ("standard", "equivariant", "denoised") if adarenet else ("denoised",)
     maps = {} if out is None else {name: _map_path(out, image, angle, name) for name in names}
     check_targets(image, list(maps.values()), None, overwrite=overwrite)
-    source = read_image(image, axes)
+    source = read_noted(image, axes, series)
     result = _measure(denoiser, source, _window(source, plane), angle)
     typer.echo("\n".join(_lines(result)))
-    like = ImageFile(source.array, "YX", source.metadata, source.resolution, source.resolution_unit)
+    like = replace(source, axes="YX", white_is_zero=False)
     for name, path in maps.items():
         write_tiff(path, result.differences[name], like, overwrite=overwrite)
         typer.echo(f"wrote {path}")

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_redenoise._cli._app import Overwrite, app
+from napari_redenoise._cli._app import Overwrite, Series, app, read_noted
 from napari_redenoise.config import Config
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import check_folder, read_image, refuse_existing
+from napari_redenoise.io import check_folder, refuse_existing
 from napari_redenoise.model import ChannelStack, is_fine_tuned, noise_reports
 from napari_redenoise.noise import (
     Diagnosis,
@@ -34,6 +34,7 @@ def noise(
         str | None,
         typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
     ] = None,
+    series: Series = None,
     repeats: Annotated[
         bool, typer.Option("--repeats", help="The frames are repeats of one still scene.")
     ] = False,
@@ -46,7 +47,7 @@ def noise(
     """Measure gain, offset, read noise and autocorrelation of the noise of IMAGE."""
     if plot is not None:
         check_plot(image, plot, overwrite=overwrite)
-    source = read_image(image, axes)
+    source = read_noted(image, axes, series)
     planes = Planes(source.array, source.axes)
     fine_tuning = is_fine_tuned(Config(), planes.channels)
     if repeats:

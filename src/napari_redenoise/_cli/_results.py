@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,9 @@ class Delivery:
             return None
         written = [self._write(targets.output, self._writing(self._finished(result.denoised)))]
         if targets.mask is not None and result.mask is not None:
-            written.append(self._write(targets.mask, self._writing(result.mask)))
+            # A mask has no grey levels of the image, which may be displayed inverted.
+            like = replace(self.source, white_is_zero=False)
+            written.append(self._write(targets.mask, self._writing(result.mask, like)))
         for name, path in targets.branches.items():
             output = self._finished(getattr(result, name))
             written.append(self._write(path, self._writing(output)))
@@ -196,9 +198,9 @@ class Delivery:
             return denoised
         return cast_like(self.source.array, self.source.axes, denoised)
 
-    def _writing(self, array: Any) -> Callable[[Path], object]:
+    def _writing(self, array: Any, like: ImageFile | None = None) -> Callable[[Path], object]:
         overwrite = self.targets.overwrite
-        return lambda path: write_tiff(path, array, self.source, overwrite=overwrite)
+        return lambda path: write_tiff(path, array, like or self.source, overwrite=overwrite)
 
     def _saving(self, path: Path) -> object:
         return self.denoiser.save(path, overwrite=self.targets.overwrite)

@@ -14,7 +14,13 @@ import numpy as np
 
 from napari_redenoise.data import Planes, result_dtype
 from napari_redenoise.errors import InputError
-from napari_redenoise.io import ImageFile, result_array, round_to_integers
+from napari_redenoise.io import (
+    ImageFile,
+    in_one_unit,
+    result_array,
+    round_to_integers,
+    unit_symbol,
+)
 from napari_redenoise.model import Window
 from napari_redenoise.objectives import OBJECTIVE_NAMES
 
@@ -37,6 +43,7 @@ _AUXILIARY_CONTENTS = (
     PREVIEW_CONTENT,
 )
 _MOST_SAMPLES = 512
+_PIXEL = "pixel"
 _AXIS_NAMES = {"T": "time point", "Z": "z-slice", "C": "channel"}
 _NETWORK_NAMES = {"adarenet": "AdaReNet", "equivariant": "equivariant", "standard": "U-Net"}
 _POSSIBLE_AXES = (
@@ -181,19 +188,24 @@ def _file(layer: Any) -> str | None:
 
 
 def image_file(source: LayerImage) -> ImageFile:
-    """Axes, pixel size and units of a layer, as the file of its result stores them."""
-    spatial = source.spatial
-    scale = dict(zip(_spatial_axes(source), spatial["scale"], strict=True))
-    units = dict(zip(_spatial_axes(source), map(str, spatial.get("units", ())), strict=False))
-    metadata: dict[str, Any] = {}
+    """Axes, pixel size and units of a layer, as the file of its result stores them.
+
+    A negative scale flips the view of a layer; the size of its pixels is the absolute value.
+    """
+    axes, spatial = _spatial_axes(source), source.spatial
+    named = dict(zip(axes, map(str, spatial.get("units", ())), strict=False))
+    units = {axis: None if named.get(axis, _PIXEL) == _PIXEL else named[axis] for axis in axes}
+    sizes = dict(zip(axes, (abs(float(size)) for size in spatial["scale"]), strict=True))
+    # One pixel is napari's default.
+    sizes = {axis: size for axis, size in sizes.items() if size != 1 or units[axis]}
+    keys = {"Z": "spacing", "T": "finterval"}
+    metadata: dict[str, Any] = {keys[axis]: sizes[axis] for axis in keys if axis in sizes}
+    if units["X"]:
+        metadata["unit"] = unit_symbol(units["X"])
     resolution = None
-    if units.get("X", "pixel") != "pixel":
-        metadata["unit"] = "µm" if units["X"] == "micrometer" else units["X"]
-        resolution = (1 / float(scale["X"]), 1 / float(scale["Y"]))
-    if "Z" in scale and "unit" in metadata:
-        metadata["spacing"] = float(scale["Z"])
-    if units.get("T") == "second":
-        metadata["finterval"] = float(scale["T"])
+    if sizes.keys() & set("ZYX"):
+        resolution = (1 / sizes.get("X", 1.0), 1 / sizes.get("Y", 1.0))
+    metadata, resolution = in_one_unit(metadata, resolution, units)
     unit = None if resolution is None else 1
     return ImageFile(np.empty(0), source.axes, metadata, resolution, unit)
 

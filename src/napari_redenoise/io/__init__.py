@@ -32,6 +32,7 @@ from napari_redenoise.io._safe_writing import (
     write_atomically,
     write_under_free_name,
 )
+from napari_redenoise.io._units import in_one_unit, unit_symbol
 
 __all__ = [
     "ZARR_SUFFIX",
@@ -47,6 +48,7 @@ __all__ = [
     "disk_space_needed",
     "explain_full_disk",
     "export_model",
+    "in_one_unit",
     "load_authors_model",
     "load_model",
     "lost_metadata",
@@ -58,6 +60,7 @@ __all__ = [
     "round_to_integers",
     "save_model",
     "set_results_folder",
+    "unit_symbol",
     "write_atomically",
     "write_ome_zarr",
     "write_tiff",

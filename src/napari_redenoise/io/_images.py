@@ -6,43 +6,32 @@ import io
 import itertools
 import math
 import struct
-import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import skimage.io
 import tifffile
 
-from napari_redenoise.data import ArrayLike, default_axes
+from napari_redenoise.data import ArrayLike
 from napari_redenoise.errors import InputError, OutputError
 from napari_redenoise.io._image_file import ImageFile
-from napari_redenoise.io._lazy_images import series_array
 from napari_redenoise.io._ome_zarr import read_ome_zarr
 from napari_redenoise.io._ome_zarr_writing import ZARR_SUFFIX, check_zarr_output
+from napari_redenoise.io._other_formats import read_other
 from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
-from napari_redenoise.io._spatial_metadata import Scale, as_number, per_unit, scale_of
+from napari_redenoise.io._spatial_metadata import Scale, scale_of
+from napari_redenoise.io._tiff_reading import is_tiff, read_tiff
+from napari_redenoise.io._tiff_series import check_series
+from napari_redenoise.io._unreadable import UNREADABLE
 from napari_redenoise.io._zarr_source import ZarrSource
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 # Offsets have 32 bits; some bytes are reserved for headers.
 MOST_BYTES_IN_TIFF = 2**32 - 2**25
-
-# Raised by the decoders for damaged files and unknown formats.
-_UNREADABLE = (
-    tifffile.TiffFileError,
-    OSError,
-    ValueError,
-    LookupError,
-    RuntimeError,
-    SyntaxError,
-    struct.error,
-    zlib.error,
-)
-
+_ORIENTATION = 274
 
 # Raised by the encoder for metadata and dtypes that TIFF cannot hold.
 _UNWRITABLE = (
@@ -56,44 +45,49 @@ _UNWRITABLE = (
 )
 
 
-def read_image(path: str | Path, axes: str | None = None) -> ImageFile:
-    """Read a TIFF, PNG, JPEG or OME-Zarr.
-
-    The pixels of an OME-Zarr and of a TIFF of more than 256 MB are read when they are indexed.
+def read_image(path: str | Path, axes: str | None = None, series: int | None = None) -> ImageFile:
+    """Read a TIFF, OME-Zarr, PNG or JPEG, by content and not by ending.
 
     Parameters
     ----------
     path : path or str
-        An OME-Zarr is a folder, a zip file, an address, or an image inside one of these.
+        An OME-Zarr is a folder, a zip file, an address such as ``https://...``, or an image inside
+        one of these.
     axes : str, optional
-        Default the axes in the file, for example ``"TYX"``.
+        Default the axes in the file, for example ``"TYX"``. Axes that the file does not name are
+        ``Z``, then ``TZ``, then ``STZ`` before ``YX``.
+    series : int, optional
+        Series of a TIFF with several, counted from 0. Default the one with the most pixels.
 
     Returns
     -------
     ImageFile
+        Its ``notes`` say what is left out or missing. The pixels of an OME-Zarr and of a TIFF of
+        more than 256 MB are read when they are indexed.
 
     Raises
     ------
     InputError
-        When the file is missing or not an image.
+        When the file is missing, not an image, or has no such series, or when its pixels are cut
+        off.
     """
     source = ZarrSource.find(path)
     if source is not None:
+        check_series(series or 0, 1)
         return _with_axes(read_ome_zarr(source), axes)
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no image file {path}: check the name")
     try:
-        if path.suffix.lower() in TIFF_SUFFIXES:
-            image = _read_tiff(path)
-        else:
-            array = skimage.io.imread(path)
-            if _is_colour(array):
-                # The alpha channel is not measured.
-                image = ImageFile(array[..., :3], "YXC")
-            else:
-                image = ImageFile(array, default_axes(array.ndim))
-    except _UNREADABLE as error:
+        image = _read(path, series)
+    except InputError as error:
+        raise InputError(f"{path} cannot be read as an image: {error}") from error
+    except MemoryError as error:
+        raise InputError(
+            f"{path} cannot be read as an image, since the memory is too small ({error}): split it "
+            "into smaller files, or repair it"
+        ) from error
+    except UNREADABLE as error:
         raise InputError(
             f"{path} cannot be read as an image ({error}): repair it or choose another file"
         ) from error
@@ -101,12 +95,18 @@ def read_image(path: str | Path, axes: str | None = None) -> ImageFile:
 
 
 def _with_axes(image: ImageFile, axes: str | None) -> ImageFile:
-    """Give an image other axes."""
     if axes is None:
         return image
     axes = axes.upper()
     ome = None if image.ome is None else image.ome.renamed(axes)
     return replace(image, axes=axes, ome=ome)
+
+
+def _read(path: Path, series: int | None) -> ImageFile:
+    if is_tiff(path):
+        return read_tiff(path, series)
+    check_series(series or 0, 1)
+    return read_other(path)
 
 
 def write_tiff(
@@ -202,10 +202,13 @@ def _form_with(
     shape: tuple[int, ...], dtype: np.dtype[Any], like: ImageFile, scale: Scale
 ) -> _Form:
     axes = like.axes if len(shape) == len(like.axes) else like.axes.replace("C", "")
-    colour = axes.endswith("YXC") and shape[-1] in (3, 4)
+    colour = axes.endswith("YXC") and shape[-1] == 3
     metadata = dict(scale.metadata)
     big = math.prod(shape) * dtype.itemsize > MOST_BYTES_IN_TIFF
-    options: dict[str, Any] = {"photometric": "rgb" if colour else "minisblack", "bigtiff": big}
+    grey = "miniswhite" if like.white_is_zero else "minisblack"
+    options: dict[str, Any] = {"photometric": "rgb" if colour else grey, "bigtiff": big}
+    if like.orientation != 1:
+        options["extratags"] = [(_ORIENTATION, "H", 1, like.orientation, False)]
     imagej = dtype in (np.uint8, np.uint16, np.float32) and set(axes) <= set("TZCYX")
     order = tuple(range(len(axes)))
     if imagej and not colour and not big:
@@ -284,68 +287,6 @@ def _pages(array: ArrayLike, order: Sequence[int], depth: int) -> Iterator[npt.N
         yield np.asarray(array[key]).transpose(permutation)
 
 
-def _read_tiff(path: Path) -> ImageFile:
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        array = series_array(path, series)
-        axes = _known_axes(series.axes, array.ndim)
-        if file.ome_metadata:
-            return ImageFile(array, axes, *_ome_scale(file.ome_metadata))
-        metadata = file.imagej_metadata or next(iter(file.shaped_metadata or ()), {})
-        resolution = unit = None
-        page = file.pages[0]
-        array = _without_alpha(array, axes, page)
-        if isinstance(page, tifffile.TiffPage):
-            x, y, known = (
-                page.tags.valueof(name) for name in ("XResolution", "YResolution", "ResolutionUnit")
-            )
-            unit = None if known is None else int(as_number(known) or 0)
-            across, down = per_unit(x), per_unit(y)
-            if across is not None and down is not None:
-                resolution = (across, down)
-    return ImageFile(array, axes, dict(metadata), resolution, unit)
-
-
-def _without_alpha(array: np.ndarray, axes: str, page: Any) -> np.ndarray:
-    """Remove the alpha channel, which is not measured."""
-    if page.photometric != tifffile.PHOTOMETRIC.RGB or "C" not in axes:
-        return array
-    return array[(*[slice(None)] * axes.index("C"), slice(3))]
-
-
-def _ome_scale(xml: str) -> tuple[dict[str, Any], tuple[float, float] | None, int]:
-    """Metadata, resolution and unit of the first image of an OME-XML, in ImageJ's terms."""
-    images = tifffile.xml2dict(xml)["OME"]["Image"]
-    pixels = (images[0] if isinstance(images, list) else images)["Pixels"]
-    metadata = {
-        "spacing": pixels.get("PhysicalSizeZ"),
-        "unit": pixels.get("PhysicalSizeXUnit", "µm" if "PhysicalSizeX" in pixels else None),
-        "finterval": pixels.get("TimeIncrement"),
-    }
-    x, y = (as_number(pixels.get(name)) for name in ("PhysicalSizeX", "PhysicalSizeY"))
-    resolution = (1 / x, 1 / y) if x and y else None
-    known = {key: value for key, value in metadata.items() if value is not None}
-    return known, resolution, int(tifffile.RESUNIT.NONE)
-
-
 def _java_escaped(text: str) -> str:
     """Escape non-ASCII letters as ImageJ does."""
     return "".join(letter if letter.isascii() else f"\\u{ord(letter):04X}" for letter in str(text))
-
-
-def _known_axes(axes: str, ndim: int) -> str:
-    """Axes of a TIFF, with colour samples as channels and a letter for every unnamed axis."""
-    if not {"Y", "X"} <= set(axes):
-        return default_axes(ndim)
-    for samples, channels in (("YXS", "YXC"), ("SYX", "CYX")):
-        if axes.endswith(samples) and "C" not in axes:
-            axes = axes.replace(samples, channels)
-    # tifffile calls unknown axes Q or I, possibly more than once.
-    unnamed = sum(axis in "QI" for axis in axes)
-    free = [letter for letter in "PRSTZ" if letter not in axes]
-    names = iter(free[len(free) - unnamed :])
-    return "".join(next(names) if axis in "QI" else axis for axis in axes)
-
-
-def _is_colour(array: np.ndarray) -> bool:
-    return array.ndim == 3 and array.shape[-1] in (3, 4)

@@ -12,17 +12,16 @@ import numpy.typing as npt
 import tifffile
 import zarr
 
-from napari_redenoise.data import MOST_CHANNELS, LazyArray
+from napari_redenoise.data import LazyArray
 from napari_redenoise.errors import InputError
+from napari_redenoise.io._unreadable import UNREADABLE
 
 MOST_BYTES_IN_MEMORY = 2**28
 """A larger TIFF is read plane by plane."""
 
+_MOST_CHANNELS = 16
 _BLOCK = 2048
 """Pixels; largest side of what is read at once, unless the chunks are larger."""
-
-# Raised by stores and decoders for missing and damaged chunks.
-_UNREADABLE = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 
 def lazy_image(array: zarr.Array[Any], name: str, axes: str) -> Any:
@@ -50,7 +49,7 @@ def lazy_image(array: zarr.Array[Any], name: str, axes: str) -> Any:
     def read(key: Any) -> npt.NDArray[Any]:
         try:
             return np.asarray(array[key])
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise InputError(
                 f"{name} has pixels that cannot be read ({error}): copy it again completely"
             ) from error
@@ -60,30 +59,30 @@ def lazy_image(array: zarr.Array[Any], name: str, axes: str) -> Any:
     return dask.array.from_array(LazyArray(shape, dtype, read), chunks=blocks, name=False)
 
 
-def series_array(path: Path, series: tifffile.TiffPageSeries) -> Any:
+def series_pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Any:
     """Read a series of a TIFF, or have it read later if it is large.
 
     Parameters
     ----------
-    path : Path
+    file : tifffile.TiffFile
+        May be closed afterwards.
     series : tifffile.TiffPageSeries
-        A series of the file, whose first level is read.
+        Its first level is read.
 
     Returns
     -------
     numpy.ndarray or dask.array.Array
-        A file of more than 256 MB is mapped into memory, or read by a dask array if it is
-        compressed.
+        Pixels of more than 256 MB are mapped into memory, or a dask array if they are compressed
+        or not in one piece.
     """
     if series.nbytes <= MOST_BYTES_IN_MEMORY:
-        return series.asarray()
-    try:
-        return tifffile.memmap(path, series=series.index, mode="r")
-    except ValueError:
-        # Compressed, or in pieces.
-        pass
-    store = tifffile.imread(path, aszarr=True, series=series.index, level=0)
-    return lazy_image(zarr.open_array(store, mode="r"), str(path), series.axes)
+        return np.asarray(series.asarray())
+    path = Path(file.filehandle.path)
+    if series.dataoffset is not None and path.is_file():
+        dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
+        return np.memmap(path, dtype, "r", series.dataoffset, series.shape)
+    array = zarr.open_array(series.aszarr(level=0), mode="r")
+    return lazy_image(array, str(path), series.axes)
 
 
 def _block_sizes(shape: Sequence[int], chunks: Sequence[int], axes: str) -> tuple[int, ...]:

@@ -78,8 +78,9 @@ def ome_form(shape: Sequence[int], like: ImageFile) -> OmeForm:
         When OME-Zarr cannot hold such axes.
     """
     letters = like.axes if len(shape) == len(like.axes) else like.axes.replace("C", "")
+    lost: tuple[str, ...] = ()
     if like.ome is not None and like.ome.letters == like.axes:
-        metadata, lost = like.ome, ()
+        metadata = like.ome
         order = tuple(range(len(letters)))
     else:
         metadata, lost = _of_imagej(like)
@@ -104,8 +105,8 @@ def _check_axes(letters: str) -> None:
     others = [letter for letter in letters if letter not in _RANK]
     if len(others) > 1:
         raise OutputError(
-            f"OME-Zarr holds one axis beside T, Z, Y and X, and the image has {' and '.join(others)}"
-            ": give other axes, or a name that ends in .tif"
+            "OME-Zarr holds one axis beside T, Z, Y and X, and the image has "
+            f"{' and '.join(others)}: give other axes, or a name that ends in .tif"
         )
 
 
@@ -124,6 +125,8 @@ def _of_imagej(like: ImageFile) -> tuple[OmeMetadata, tuple[str, ...]]:
             for axis, (pixels, lines) in zip("XY", scale.resolution, strict=True)
         }
     axes, lost = [], list(scale.lost_metadata)
+    lost += ["the display of 0 as white"] if like.white_is_zero else []
+    lost += ["the orientation"] if like.orientation != 1 else []
     for letter in like.axes:
         axis, more = ome_axis(letter, sizes.get(letter), SECOND if letter == "T" else unit)
         axes.append(axis)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 from napari_redenoise.io._spatial_metadata import as_number
-from napari_redenoise.io._units import SECOND, in_one_unit, symbol
+from napari_redenoise.io._units import SECOND, in_one_unit, unit_symbol
 
 VERSION = "0.5"
 
@@ -227,7 +227,7 @@ def imagej_scale(ome: OmeMetadata) -> ImagejScale:
     metadata: dict[str, Any] = {}
     x, y = (next(axis for axis in ome.axes if axis.letter == letter) for letter in "XY")
     if x.unit is not None:
-        metadata["unit"] = symbol(x.unit)
+        metadata["unit"] = unit_symbol(x.unit)
     for name, letter in (("spacing", "Z"), ("finterval", "T")):
         if letter in known:
             metadata[name] = known[letter].scale
@@ -261,7 +261,7 @@ def ome_axis(letter: str, size: float | None, unit: str | None) -> tuple[OmeAxis
     """
     if size is None:
         return OmeAxis.of(letter), ()
-    known = symbol(unit)
+    known = unit_symbol(unit)
     name = _UNIT_NAMES.get(known or "")
     is_lost = name is None and known not in (None, "", "pixel")
     return OmeAxis.of(letter, name, size), (f"the unit {unit!r}",) if is_lost else ()

@@ -37,10 +37,8 @@ def read_ome_zarr(source: ZarrSource) -> ImageFile:
     node = source.open()
     if isinstance(node, zarr.Array):
         return _plain_image(node, source.name)
-    attributes = dict(node.attrs)
-    ome = attributes.get("ome", attributes)
     try:
-        return _image_of(node, ome, source.name)
+        return _image_of(node, _ome_of(node), source.name)
     except InputError:
         raise
     except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -50,7 +48,7 @@ def read_ome_zarr(source: ZarrSource) -> ImageFile:
         ) from error
 
 
-def _image_of(group: zarr.Group, ome: Mapping[str, Any], name: str) -> ImageFile:
+def _image_of(group: Any, ome: Mapping[str, Any], name: str) -> ImageFile:
     if not ome.get("multiscales"):
         return _image_inside(group, ome, name)
     path = str(ome["multiscales"][0]["datasets"][0]["path"])
@@ -80,7 +78,7 @@ def _plain_image(array: zarr.Array[Any], name: str) -> ImageFile:
     return ImageFile(lazy_image(array, name, axes), axes)
 
 
-def _image_inside(group: zarr.Group, ome: Mapping[str, Any], name: str) -> ImageFile:
+def _image_inside(group: Any, ome: Mapping[str, Any], name: str) -> ImageFile:
     """The only image of a group of images.
 
     Raises
@@ -89,15 +87,18 @@ def _image_inside(group: zarr.Group, ome: Mapping[str, Any], name: str) -> Image
         When there are several, or none.
     """
     if "bioformats2raw.layout" in {**ome, **group.attrs}:
-        paths = [path for path in map(str, range(len(group))) if _is_image(group.get(path))]
-        if len(paths) == 1:
-            return _image_of(group[paths[0]], _ome_of(group[paths[0]]), f"{name}/{paths[0]}")
-        raise InputError(f"{name} holds {len(paths)} images: {_give(name, paths)}")
-    for kind, images in (("plate", _of_plate), ("well", _of_well), ("labels", _of_labels)):
+        images = {
+            path: node for path in map(str, range(len(group))) if _is_image(node := group.get(path))
+        }
+        if len(images) == 1:
+            ((path, node),) = images.items()
+            return _image_of(node, _ome_of(node), f"{name}/{path}")
+        raise InputError(f"{name} holds {len(images)} images: {_give(name, [*images])}")
+    for kind, paths_of in (("plate", _of_plate), ("well", _of_well), ("labels", _of_labels)):
         if kind in ome:
             what = "labels and no image" if kind == "labels" else f"a {kind} and not one image"
             verb = "holds" if kind == "labels" else "is"
-            raise InputError(f"{name} {verb} {what}: {_give(name, images(group, ome[kind]))}")
+            raise InputError(f"{name} {verb} {what}: {_give(name, paths_of(group, ome[kind]))}")
     paths = [path for path, member in group.members() if _is_image(member)]
     raise InputError(f"{name} has no multiscales, so it is no image: {_give(name, paths)}")
 
@@ -114,7 +115,7 @@ def _is_image(node: Any) -> bool:
     return isinstance(node, zarr.Group) and "multiscales" in _ome_of(node)
 
 
-def _of_plate(group: zarr.Group, plate: Mapping[str, Any]) -> list[str]:
+def _of_plate(group: Any, plate: Mapping[str, Any]) -> list[str]:
     """Images of a plate; only the wells that are named are opened."""
     wells = [str(well["path"]) for well in plate["wells"]]
     named = []
@@ -125,11 +126,11 @@ def _of_plate(group: zarr.Group, plate: Mapping[str, Any]) -> list[str]:
     return [*named, *wells[_MOST_NAMED:]]
 
 
-def _of_well(_: zarr.Group, well: Mapping[str, Any]) -> list[str]:
+def _of_well(_: Any, well: Mapping[str, Any]) -> list[str]:
     return [str(image["path"]) for image in well.get("images", ())]
 
 
-def _of_labels(_: zarr.Group, labels: Iterable[Any]) -> list[str]:
+def _of_labels(_: Any, labels: Iterable[Any]) -> list[str]:
     return [str(path) for path in labels]
 
 

@@ -19,7 +19,7 @@ import zarr
 from napari_redenoise.data import ArrayLike
 from napari_redenoise.errors import NameTakenError, OutputError
 from napari_redenoise.io._image_file import ImageFile
-from napari_redenoise.io._ome_form import OmeForm, ome_form
+from napari_redenoise.io._ome_form import ome_form
 from napari_redenoise.io._ome_levels import add_levels, create_level, written_shape
 from napari_redenoise.io._ome_metadata import ome_json
 from napari_redenoise.io._result_arrays import round_to_integers

@@ -71,10 +71,11 @@ def scale_of(metadata: Mapping[str, Any], resolution: Any, unit: Any) -> Scale:
         kept["unit"] = text
     elif text is not None:
         lost_metadata.append(f"the unit {text!r}")
-    if resolution is not None and rationals is None:
+    if rationals is None and (resolution is not None or "unit" in kept):
         # Readers interpret a unit without a resolution as a pixel size of 1.
+        why = "with it" if resolution is not None else "without a pixel size"
         lost_metadata += [
-            f"the {what} with it" for what in ("unit", "spacing") if kept.pop(what, None)
+            f"the {what} {why}" for what in ("unit", "spacing") if kept.pop(what, None)
         ]
     valid = {int(known) for known in tifffile.RESUNIT}
     number = unit if unit in valid else int(tifffile.RESUNIT.NONE)

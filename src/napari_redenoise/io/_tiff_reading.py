@@ -1,0 +1,75 @@
+"""Reading of TIFF, with ImageJ's, OME and other metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tifffile
+
+from napari_redenoise.io._image_file import ImageFile
+from napari_redenoise.io._tiff_colours import check_colours, plain_pixels
+from napari_redenoise.io._tiff_planes import read_planes
+from napari_redenoise.io._tiff_scale import tiff_scale
+from napari_redenoise.io._tiff_series import open_tiff
+
+_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether the content of a file is that of a TIFF or BigTIFF.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+    """
+    with path.open("rb") as file:
+        return file.read(4) in _HEADERS
+
+
+def read_tiff(path: Path, number: int | None = None) -> ImageFile:
+    """Read one series of a TIFF.
+
+    Parameters
+    ----------
+    path : Path
+    number : int, optional
+        Of the series, counted from 0; default the one with the most pixels.
+
+    Returns
+    -------
+    ImageFile
+
+    Raises
+    ------
+    InputError
+        When there is no such series, its planes are cut off, or its colours are not RGB.
+    """
+    with open_tiff(path) as opened:
+        number, others = opened.choose(number)
+        series = opened.series[number]
+        check_colours(series.keyframe)
+        array, missing = read_planes(opened.file, series)
+        array, axes, left_out = plain_pixels(
+            array, series.axes, series.keyframe, has_lookup=opened.described.is_imagej
+        )
+        scale = tiff_scale(opened.described, series.keyframe, number, len(opened.series))
+        notes = (*others, *opened.notes, *([missing] if missing else ()), *left_out)
+        return ImageFile(
+            array,
+            axes,
+            *scale,
+            white_is_zero=series.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE,
+            orientation=_orientation(series.keyframe),
+            notes=notes,
+        )
+
+
+def _orientation(page: Any) -> int:
+    """The tag `Orientation`; 1, that of the stored pixels, if it is not valid."""
+    found = page.tags.valueof("Orientation", default=1)
+    return int(found) if found in range(1, 9) else 1

@@ -1,0 +1,245 @@
+"""Series of a TIFF: which images it holds, where its metadata cannot be believed, too."""
+
+from __future__ import annotations
+
+import logging
+import math
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tifffile
+
+from napari_redenoise.errors import InputError
+from napari_redenoise.io._tiff_planes import plane_count
+from napari_redenoise.io._unreadable import UNREADABLE
+
+_MOST_LISTED = 8
+# Without them, pages of one kind are a series.
+_NO_METADATA: dict[str, Any] = {f"is_{name}": False for name in (
+    "shaped", "mmstack", "ome", "imagej", "ndtiff", "fluoview", "sis", "scanimage", "nih", "mdgel",
+    "uniform")}  # fmt: skip
+_MERGING_KINDS = ("imagej", "ome", "uniform")
+_MOST_DECLARED = 2**20
+_WITHOUT = "they are not used for its axes, name these with --axes"
+
+
+@dataclass(frozen=True)
+class OpenTiff:
+    """An open TIFF and its series.
+
+    Attributes
+    ----------
+    file : tifffile.TiffFile
+    described : tifffile.TiffFile
+        The same file with all its metadata.
+    series : tuple of tifffile.TiffPageSeries
+    notes : tuple of str
+        Where the metadata cannot be believed.
+    """
+
+    file: tifffile.TiffFile
+    described: tifffile.TiffFile
+    series: tuple[tifffile.TiffPageSeries, ...]
+    notes: tuple[str, ...]
+
+    def choose(self, number: int | None) -> tuple[int, tuple[str, ...]]:
+        """Choose a series: by its number, or else the one with the most pixels.
+
+        Parameters
+        ----------
+        number : int or None
+            Counted from 0.
+
+        Returns
+        -------
+        number : int
+        notes : tuple of str
+            Which other series there are.
+
+        Raises
+        ------
+        InputError
+            When there is no such series.
+        """
+        count = len(self.series)
+        if number is not None:
+            check_series(number, count)
+            return number, ()
+        largest = max(range(count), key=lambda index: _pixels(self.series[index]))
+        if count == 1:
+            return largest, ()
+        listed = ", ".join(map(_describe, range(count), self.series[:_MOST_LISTED]))
+        more = f" and {count - _MOST_LISTED} more" if count > _MOST_LISTED else ""
+        return largest, (
+            f"it holds {count} series: {listed}{more}; series {largest}, the largest, is read: "
+            "give another number with --series for the others",
+        )
+
+
+def check_series(number: int, count: int) -> None:
+    """Refuse the number of a series that a file does not hold.
+
+    Parameters
+    ----------
+    number, count : int
+
+    Raises
+    ------
+    InputError
+        When there is no such series.
+    """
+    if not 0 <= number < count:
+        most = f"a number from 0 to {count - 1}" if count > 1 else "0 or none"
+        raise InputError(f"there is no series {number} in it: give {most}")
+
+
+@contextmanager
+def open_tiff(path: Path) -> Iterator[OpenTiff]:
+    """Open a TIFF and find its series.
+
+    Parameters
+    ----------
+    path : Path
+
+    Yields
+    ------
+    OpenTiff
+
+    Notes
+    -----
+    Metadata that are damaged, or do not fit the pages, are not used: each kind of page then is a
+    series.
+    """
+    with _quiet(), tifffile.TiffFile(path) as file:
+        series, why = _trusted_series(file)
+        if series:
+            yield OpenTiff(file, file, series, (*_left_out(file, series), *_broken_chain(file)))
+            return
+        with tifffile.TiffFile(path, **_NO_METADATA) as plain:
+            series = tuple(plain.series)
+            if not series:
+                raise InputError("it holds no image: choose another file")
+            yield OpenTiff(plain, file, series, (why, *_broken_chain(plain)))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the cautions of tifffile from the terminal; notes and errors take their place."""
+    logger, handler = logging.getLogger("tifffile"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _trusted_series(
+    file: tifffile.TiffFile,
+) -> tuple[tuple[tifffile.TiffPageSeries, ...], str]:
+    """Series as the metadata declare them; none, and the reason, if they do not fit the pages."""
+    try:
+        series = tuple(file.series)
+        declared = _declared_by_imagej(file, series)
+        reason = "" if declared is not None else _mistrust(file, series)
+    except UNREADABLE as error:
+        return (), f"its metadata are damaged ({error}): {_WITHOUT}"
+    if declared is not None:
+        return (declared,), ""
+    return (() if reason else series), reason
+
+
+def _mistrust(file: tifffile.TiffFile, series: tuple[tifffile.TiffPageSeries, ...]) -> str:
+    """Reason why series do not fit the pages of a file; empty if they do."""
+    if len(series) == 1 and series[0].kind in _MERGING_KINDS:
+        count, pages = plane_count(series[0]), len(file.pages)
+        if pages > count and _are_alike(file, range(pages)):
+            return f"its metadata declare {count} planes but it holds {pages}: {_WITHOUT}"
+    for entry in series:
+        if entry.kind in _MERGING_KINDS and not _are_alike(file, _indices(file, entry)):
+            return f"its pages differ from each other, unlike its metadata: {_WITHOUT}"
+    has_ome = "<OME" in file.pages.first.description
+    if has_ome and all(entry.kind != "ome" for entry in series):
+        return f"its OME metadata are damaged or lie in another file: {_WITHOUT}"
+    return ""
+
+
+def _declared_by_imagej(
+    file: tifffile.TiffFile, series: tuple[tifffile.TiffPageSeries, ...]
+) -> tifffile.TiffPageSeries | None:
+    """The series that ImageJ's metadata declare in a file that holds fewer planes."""
+    found = file.imagej_metadata
+    if not found or len(series) != 1 or series[0].kind not in ("generic", "uniform"):
+        return None
+    sizes = [found.get(name, 1) for name in ("frames", "slices", "channels")]
+    page, pages = file.pages.first, list(series[0])
+    count = math.prod(sizes)
+    if not len(pages) < count <= _MOST_DECLARED or "S" in page.axes:
+        return None
+    if not page.is_contiguous or len(pages) > 1:
+        pages += [None] * (count - len(pages))
+    return tifffile.TiffPageSeries(
+        pages, (*sizes, *page.shape), page.dtype, f"TZC{page.axes}", parent=file, kind="imagej"
+    )
+
+
+def _indices(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> list[int]:
+    """Numbers of the pages of a series in a file, without those in other files."""
+    if series.dataoffset is not None and len(file.pages) < plane_count(series):
+        return []
+    return [page.index for page in series if page is not None and page.parent is file]
+
+
+def _are_alike(file: tifffile.TiffFile, indices: Any) -> bool:
+    """Whether pages have one shape, dtype and encoding; tifffile looks at few of them."""
+    return len({file.pages.get(index, aspage=True).hash for index in indices}) <= 1
+
+
+def _left_out(
+    file: tifffile.TiffFile, series: tuple[tifffile.TiffPageSeries, ...]
+) -> tuple[str, ...]:
+    """Say how many pages are in no series."""
+    # Pages below another page have an index of two numbers.
+    levels: list[Any] = [level for entry in series for level in entry.levels]
+    used = sum(plane_count(level) for level in levels if isinstance(level.keyframe.index, int))
+    left = len(file.pages) - used
+    if left <= 0:
+        return ()
+    return (f"{left} of its {len(file.pages)} pages are not named in its metadata and left out",)
+
+
+def _broken_chain(file: tifffile.TiffFile) -> tuple[str, ...]:
+    """Say whether the last page refers to one that is not in the file."""
+    count = len(file.pages)
+    last = file.pages.get(count - 1).offset
+    following = _next_offset(file, last) if last else 0
+    if following == 0 or any(file.pages.get(i).offset == following for i in range(count)):
+        return ()
+    return (f"it is cut off after page {count}, further pages are missing: copy it again",)
+
+
+def _next_offset(file: tifffile.TiffFile, offset: int) -> int:
+    """Offset of the page after the one at an offset; 0 if there is none."""
+    tiff, handle = file.tiff, file.filehandle
+    try:
+        handle.seek(offset)
+        (tags,) = struct.unpack(tiff.tagnoformat, handle.read(tiff.tagnosize))
+        handle.seek(offset + tiff.tagnosize + tags * tiff.tagsize)
+        (following,) = struct.unpack(tiff.offsetformat, handle.read(tiff.offsetsize))
+    except (OSError, struct.error):
+        # The list itself is cut off.
+        return -1
+    return int(following)
+
+
+def _pixels(series: tifffile.TiffPageSeries) -> int:
+    sizes = zip(series.axes, series.shape, strict=True)
+    return math.prod(size for axis, size in sizes if axis != "S")
+
+
+def _describe(number: int, series: tifffile.TiffPageSeries) -> str:
+    shape = " × ".join(map(str, series.shape))
+    return f"{number} ({shape}, {series.dtype})"
