@@ -11,8 +11,8 @@ from napari_redenoise.io._images import (
 from napari_redenoise.io._model_file import check_model, load_model, save_model
 from napari_redenoise.io._ome_form import OmeForm, ome_form
 from napari_redenoise.io._ome_zarr_writing import (
-    ZARR_SUFFIX,
     OmeZarrStream,
+    is_zarr,
     ome_zarr_stream,
     write_ome_zarr,
 )
@@ -35,7 +35,6 @@ from napari_redenoise.io._safe_writing import (
 from napari_redenoise.io._units import in_one_unit, unit_symbol
 
 __all__ = [
-    "ZARR_SUFFIX",
     "ImageFile",
     "OmeForm",
     "OmeZarrStream",
@@ -49,6 +48,7 @@ __all__ = [
     "explain_full_disk",
     "export_model",
     "in_one_unit",
+    "is_zarr",
     "load_authors_model",
     "load_model",
     "lost_metadata",

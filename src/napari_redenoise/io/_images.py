@@ -19,7 +19,7 @@ from napari_redenoise.data import ArrayLike
 from napari_redenoise.errors import InputError, OutputError
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._ome_zarr import read_ome_zarr
-from napari_redenoise.io._ome_zarr_writing import ZARR_SUFFIX, check_zarr_output
+from napari_redenoise.io._ome_zarr_writing import ZARR_SUFFIX, check_zarr_output, is_zarr
 from napari_redenoise.io._other_formats import read_other
 from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
 from napari_redenoise.io._spatial_metadata import Scale, scale_of
@@ -262,7 +262,7 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> None:
         an OME-Zarr.
     """
     path = Path(path)
-    if path.suffix.lower() == ZARR_SUFFIX:
+    if is_zarr(path):
         check_zarr_output(path, overwrite=overwrite)
     else:
         _check_tiff_output(path, overwrite=overwrite)

@@ -20,6 +20,8 @@ MOST_BYTES_IN_MEMORY = 2**28
 """A larger TIFF is read plane by plane."""
 
 _MOST_CHANNELS = 16
+"""Channels that are read at once."""
+
 _BLOCK = 2048
 """Pixels; largest side of what is read at once, unless the chunks are larger."""
 
@@ -87,13 +89,8 @@ def series_pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> A
 
 def _block_sizes(shape: Sequence[int], chunks: Sequence[int], axes: str) -> tuple[int, ...]:
     """Sizes of blocks: whole chunks in the plane, all channels, and one plane of a stack."""
-    largest = {
-        axis: max(1, _BLOCK // chunk) * chunk for axis, chunk in zip(axes, chunks, strict=True)
-    }
-    kept = {
-        "Y": largest.get("Y", 1),
-        "X": largest.get("X", 1),
-        "C": MOST_CHANNELS,
-        "S": MOST_CHANNELS,
-    }
-    return tuple(min(size, kept.get(axis, 1)) for size, axis in zip(shape, axes, strict=True))
+    sizes = dict.fromkeys("CS", _MOST_CHANNELS)
+    for axis, chunk in zip(axes, chunks, strict=True):
+        if axis in "YX":
+            sizes[axis] = max(1, _BLOCK // chunk) * chunk
+    return tuple(min(size, sizes.get(axis, 1)) for size, axis in zip(shape, axes, strict=True))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
+from napari_redenoise.data import default_axes
 from napari_redenoise.io._spatial_metadata import as_number
 from napari_redenoise.io._units import SECOND, in_one_unit, unit_symbol
 
@@ -142,7 +143,9 @@ def parse_multiscales(ome: Mapping[str, Any], ndim: int) -> tuple[OmeMetadata, t
         What of the metadata could not be used.
     """
     multiscales = ome["multiscales"][0]
-    listed = multiscales.get("axes") or [{"name": name} for name in "tczyx"[-ndim:]]
+    # Version 0.2 and older have no names and five axes.
+    unnamed = "TCZYX" if ndim == 5 else default_axes(ndim)
+    listed = multiscales.get("axes") or [*unnamed.lower()]
     # Version 0.3 lists names alone.
     entries = [dict(one) if isinstance(one, Mapping) else {"name": one} for one in listed]
     if len(entries) != ndim:

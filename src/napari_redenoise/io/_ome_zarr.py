@@ -12,8 +12,10 @@ from napari_redenoise.data import default_axes
 from napari_redenoise.errors import InputError
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._lazy_images import lazy_image
-from napari_redenoise.io._ome_metadata import imagej_scale, parse_multiscales
+from napari_redenoise.io._ome_metadata import OmeMetadata, imagej_scale, parse_multiscales
 from napari_redenoise.io._zarr_source import ZarrSource
+
+_Image = tuple[zarr.Array[Any], OmeMetadata, tuple[str, ...]]
 
 _MOST_NAMED = 3
 
@@ -38,7 +40,7 @@ def read_ome_zarr(source: ZarrSource) -> ImageFile:
     if isinstance(node, zarr.Array):
         return _plain_image(node, source.name)
     try:
-        return _image_of(node, _ome_of(node), source.name)
+        array, metadata, notes = _image_of(node, _ome_of(node), source.name)
     except InputError:
         raise
     except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -46,9 +48,12 @@ def read_ome_zarr(source: ZarrSource) -> ImageFile:
             f"the OME metadata of {source.name} is damaged ({error!r}): give one of its arrays, "
             f"as {source.name}/0"
         ) from error
+    pixels = lazy_image(array, source.name, metadata.letters)
+    return ImageFile(pixels, metadata.letters, *imagej_scale(metadata), notes=notes, ome=metadata)
 
 
-def _image_of(group: Any, ome: Mapping[str, Any], name: str) -> ImageFile:
+def _image_of(group: Any, ome: Mapping[str, Any], name: str) -> _Image:
+    """The finest level of a group, its metadata and notes."""
     if not ome.get("multiscales"):
         return _image_inside(group, ome, name)
     path = str(ome["multiscales"][0]["datasets"][0]["path"])
@@ -62,9 +67,7 @@ def _image_of(group: Any, ome: Mapping[str, Any], name: str) -> ImageFile:
     others = len(ome["multiscales"]) - 1
     if others:
         notes += (f"only the first of its {others + 1} multiscales is read",)
-    pixels = lazy_image(array, name, metadata.letters)
-    scale = imagej_scale(metadata)
-    return ImageFile(pixels, metadata.letters, *scale, notes=notes, ome=metadata)
+    return array, metadata, notes
 
 
 def _plain_image(array: zarr.Array[Any], name: str) -> ImageFile:
@@ -78,7 +81,7 @@ def _plain_image(array: zarr.Array[Any], name: str) -> ImageFile:
     return ImageFile(lazy_image(array, name, axes), axes)
 
 
-def _image_inside(group: Any, ome: Mapping[str, Any], name: str) -> ImageFile:
+def _image_inside(group: Any, ome: Mapping[str, Any], name: str) -> _Image:
     """The only image of a group of images.
 
     Raises

@@ -307,6 +307,11 @@ def ome_zarr_stream(
         stream.remove()
 
 
+def is_zarr(path: Path) -> bool:
+    """Whether a result of this name is an OME-Zarr."""
+    return path.suffix.lower() == ZARR_SUFFIX
+
+
 def check_zarr_output(path: str | Path, *, overwrite: bool = False) -> None:
     """Check that an OME-Zarr can be written under a name.
 
@@ -324,7 +329,7 @@ def check_zarr_output(path: str | Path, *, overwrite: bool = False) -> None:
         When it is not the name of an OME-Zarr, or another folder or file would be replaced.
     """
     path = Path(path)
-    if path.suffix.lower() != ZARR_SUFFIX:
+    if not is_zarr(path):
         raise OutputError(
             f"the result cannot be written as {path.name}: give a name that ends in {ZARR_SUFFIX}"
         )

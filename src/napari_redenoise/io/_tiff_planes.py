@@ -25,8 +25,8 @@ def read_planes(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tup
     Returns
     -------
     array : array
-        With the axes of the series, see `series_pixels`. Entries of the first axis with a plane that is missing or
-        cut off are left out.
+        With the axes of the series. Entries of the first axis with a plane that is missing or
+        cut off are left out. Large ones are read later, see `series_pixels`.
     note : str or None
         What is missing.
 
