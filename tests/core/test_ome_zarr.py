@@ -76,6 +76,15 @@ def test_a_window_is_read_as_planes_need_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(window, PIXELS[2, :, 3:20, 10:45])
 
 
+def test_another_byte_order_is_converted(tmp_path: Path) -> None:
+    write(tmp_path / "in.zarr", "0.4", PIXELS.astype(">u2"))
+    image = read_image(tmp_path / "in.zarr")
+    assert image.array.dtype == np.uint16
+    assert image.array.dtype.isnative
+    assert np.asarray(image.array).dtype.isnative
+    np.testing.assert_array_equal(image.array, PIXELS)
+
+
 @pytest.mark.parametrize("folder", ["", "in.zarr/", "data/in.zarr/"])
 def test_a_zip_file_is_read(tmp_path: Path, folder: str) -> None:
     write(tmp_path / "in.zarr", "0.4")

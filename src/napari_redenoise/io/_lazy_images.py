@@ -46,11 +46,11 @@ def lazy_image(array: zarr.Array[Any], name: str, axes: str) -> Any:
     # Its import takes a second.
     import dask.array
 
-    shape, dtype = tuple(map(int, array.shape)), np.dtype(array.dtype)
+    shape, dtype = tuple(map(int, array.shape)), np.dtype(array.dtype).newbyteorder("=")
 
     def read(key: Any) -> npt.NDArray[Any]:
         try:
-            return np.asarray(array[key])
+            return np.asarray(array[key], dtype)
         except UNREADABLE as error:
             raise InputError(
                 f"{name} has pixels that cannot be read ({error}): copy it again completely"
@@ -74,14 +74,14 @@ def series_pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> A
     Returns
     -------
     numpy.ndarray or dask.array.Array
-        Pixels of more than 256 MB are mapped into memory, or a dask array if they are compressed
-        or not in one piece.
+        Pixels of more than 256 MB are mapped into memory, or a dask array if they are compressed,
+        not in one piece, or of another byte order.
     """
     if series.nbytes <= MOST_BYTES_IN_MEMORY:
         return np.asarray(series.asarray())
     path = Path(file.filehandle.path)
-    if series.dataoffset is not None and path.is_file():
-        dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
+    dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
+    if series.dataoffset is not None and dtype.isnative and path.is_file():
         return np.memmap(path, dtype, "r", series.dataoffset, series.shape)
     array = zarr.open_array(series.aszarr(level=0), mode="r")
     return lazy_image(array, str(path), series.axes)
