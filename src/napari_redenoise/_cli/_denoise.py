@@ -33,14 +33,16 @@ from napari_redenoise.model import Redenoiser, TrainingPlan, should_recorrupt
 
 @app.command()
 def denoise(
-    image: Annotated[Path, typer.Argument(help="Noisy image or stack: TIFF, PNG or JPEG.")],
-    output: Annotated[Path, typer.Argument(help="Denoised image to write: .tif")],
+    image: Annotated[Path, typer.Argument(help="Noisy image: TIFF, OME-Zarr, PNG or JPEG.")],
+    output: Annotated[Path, typer.Argument(help="Denoised image to write: .tif or .zarr")],
     axes: Annotated[
         str | None,
         typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
     ] = None,
     series: Series = None,
-    mask: Annotated[Path | None, typer.Option(help="Also write the fusion mask: .tif")] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Also write the fusion mask: .tif, .zarr")
+    ] = None,
     branches: Annotated[
         bool,
         typer.Option(

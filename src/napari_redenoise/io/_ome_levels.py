@@ -70,7 +70,7 @@ def create_level(
 
 def written_shape(level: zarr.Array[Any]) -> tuple[int, ...]:
     """Shape of what is written at once, so that it is written once."""
-    return level.shards or level.chunks
+    return level.chunks if level.shards is None else level.shards
 
 
 def add_levels(group: zarr.Group, level: zarr.Array[Any], form: OmeForm) -> int:
@@ -128,5 +128,5 @@ def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
     mean = np.where(known, pixels, 0).sum((1, 3)) / np.maximum(counts, 1)
     if plane.dtype.kind in "ui":
         return round_to_integers(mean, plane.dtype)
-    mean[counts == 0] = np.nan
-    return mean.astype(plane.dtype)
+    found: npt.NDArray[Any] = np.where(counts, mean, np.nan).astype(plane.dtype)
+    return found

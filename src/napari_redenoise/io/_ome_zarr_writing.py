@@ -198,7 +198,7 @@ class _Band:
         return bool(self.known.all())
 
     def height(self, key: tuple[Any, ...], axis: int) -> int:
-        return self.pixels.shape[sum(isinstance(one, slice) for one in key[:axis])]
+        return int(self.pixels.shape[sum(isinstance(one, slice) for one in key[:axis])])
 
     def set(self, key: tuple[Any, ...], values: npt.NDArray[Any]) -> None:
         place = tuple(one for one in key if isinstance(one, slice))
