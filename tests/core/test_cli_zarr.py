@@ -1,7 +1,6 @@
 """`redenoise denoise` with OME-Zarr: in, out, and image by image larger than memory."""
 
 import json
-import signal
 import tracemalloc
 from pathlib import Path
 
@@ -198,24 +197,6 @@ def test_a_result_whose_name_is_taken_meanwhile_gets_another(
     assert out.read_bytes() == b"theirs"
     assert f"wrote {tmp_path / 'out-1.zarr'}, because out.zarr exists now" in said
     assert read_image(tmp_path / "out-1.zarr").array.shape == (3, 70, 54)
-
-
-def test_a_signal_while_it_denoises_leaves_the_model_alone(
-    redenoise, source, tmp_path, monkeypatch
-):
-    predict = Redenoiser.predict_events
-
-    def interrupted(self, *arguments, **keywords):
-        for event in predict(self, *arguments, **keywords):
-            signal.raise_signal(signal.SIGINT)
-            yield event
-
-    monkeypatch.setattr(Redenoiser, "predict_events", interrupted)
-    options = ("--steps", 1, "--device", "cpu")
-    status, _, errors = redenoise("denoise", source, tmp_path / "out.zarr", *options)
-    assert status == 130
-    assert "holds the trained model; to denoise with it: redenoise denoise" in errors
-    assert names(tmp_path) == ["in.zarr", "out.redenoise.safetensors"]
 
 
 def test_what_ome_zarr_cannot_hold_is_said_before(redenoise, model, tmp_path, noisy):

@@ -184,18 +184,19 @@ def predict_all(
     *,
     names: Sequence[str] | None = None,
     given: Mapping[str, Any] | None = None,
+    samples: Sequence[tuple[int, ...]] | None = None,
 ) -> Result:
     """Denoise an image file, with a progress bar; tiles are missing after an interruption.
 
     ``names`` are the outputs to make, by default denoised image and mask, and ``given`` arrays to
-    write some of them into.
+    write some of them into. ``samples`` are the planes to denoise, by default all.
     """
     asked = asked or Interruption(keeps=False)
     outputs = dict(given or {})
     missing = None if names is None else [name for name in names if name not in outputs]
     outputs |= denoiser.session.allocate(source.array, source.axes, names=missing)
     events = denoiser.predict_events(
-        source.array, source.axes, outputs=outputs, should_stop=asked.is_set
+        source.array, source.axes, outputs=outputs, should_stop=asked.is_set, samples=samples
     )
     with tqdm(desc="denoising", unit="tile", file=asked.bar_stream()) as bar:
         for event in events:

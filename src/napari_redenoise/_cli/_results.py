@@ -19,6 +19,7 @@ from napari_redenoise.errors import OutputError
 from napari_redenoise.io import (
     ImageFile,
     OmeZarrStream,
+    UnfinishedRun,
     cast_like,
     check_space,
     disk_space_needed,
@@ -29,7 +30,7 @@ from napari_redenoise.io import (
     write_tiff,
     write_under_free_name,
 )
-from napari_redenoise.model import Redenoiser, Result
+from napari_redenoise.model import Redenoiser, Result, should_recorrupt
 from napari_redenoise.nn import build_network
 
 _SUFFIX = ".redenoise.safetensors"
@@ -126,6 +127,8 @@ class Delivery:
     asked : Interruption
     command : list of str
         Arguments of the command that makes the results with a model, without the model.
+    run : UnfinishedRun, optional
+        Keeps the model and incomplete results until they are complete.
 
     Attributes
     ----------
@@ -142,6 +145,7 @@ class Delivery:
     targets: Targets
     asked: Interruption
     command: list[str] = field(default_factory=list)
+    run: UnfinishedRun | None = None
     is_complete: bool = False
     has_failed: bool = False
     model_file: Path | None = None
@@ -166,9 +170,17 @@ class Delivery:
             return None
         streams: dict[str, OmeZarrStream] = {}
         try:
+            if self.run is not None and not self.run.is_continued:
+                self.denoiser.save(self.run.model)
             self._open_streams(streams)
-            names = [*self.targets.by_name]
-            result = predict_all(self.denoiser, self.source, self.asked, names=names, given=streams)
+            result = predict_all(
+                self.denoiser,
+                self.source,
+                self.asked,
+                names=[*self.targets.by_name],
+                given=streams,
+                samples=self._missing_planes(streams),
+            )
             if self.asked.is_set():
                 return None
             written = {
@@ -193,7 +205,22 @@ class Delivery:
                     planes.shape_without_channels if is_mask else None,
                     np.float32 if is_mask else self._stream_dtype(planes),
                     self.denoiser.session.provenance,
+                    None if self.run is None else self.run.path,
                 )
+
+    def _missing_planes(self, streams: dict[str, OmeZarrStream]) -> list[tuple[int, ...]] | None:
+        """Planes that no earlier run has written; None for all."""
+        if self.run is None or not self.run.is_continued:
+            return None
+        planes = [*Planes(self.source.array, self.source.axes).indices()]
+        finished = set.intersection(*(stream.finished for stream in streams.values()))
+        self.asked.say(
+            f"continues the unfinished run: {len(finished)} of {len(planes)} planes are written"
+        )
+        if should_recorrupt(self.denoiser.session.trained_plan().config):
+            # One random generator draws for all planes in turn.
+            return None
+        return [sample for sample in planes if sample not in finished]
 
     def _stream_dtype(self, planes: Planes) -> np.dtype[Any]:
         dtype = _dtype(self.source, as_source=self.targets.as_source)
@@ -206,8 +233,23 @@ class Delivery:
         form = ome_form(self.source.array.shape, self.source)
         return replace(result, denoised=form.read(read_image(where).array))
 
+    def close(self) -> None:
+        """Keep the unfinished run if its results are not complete."""
+        if self.run is not None and self.is_complete:
+            self.run.remove()
+        elif self.run is not None:
+            self.run.close()
+
     def keep_model(self) -> None:
         """Write the model beside the image, if the results are not complete."""
+        if self.run is not None and self.run.model.is_file():
+            without = "" if self.targets.model is None else ", without --save-model,"
+            self.asked.say(
+                f"redenoise: {self._outcome()}: {self.run.path} holds the model and the planes "
+                f"that are written; the same command{without} continues",
+                err=True,
+            )
+            return
         if not self._has_learned:
             if self.asked.exit_code:
                 self.asked.say("redenoise: stopped before the first step", err=True)

@@ -32,12 +32,14 @@ from napari_redenoise.io._safe_writing import (
     write_atomically,
     write_under_free_name,
 )
+from napari_redenoise.io._unfinished_run import UnfinishedRun, fingerprint
 from napari_redenoise.io._units import in_one_unit, unit_symbol
 
 __all__ = [
     "ImageFile",
     "OmeForm",
     "OmeZarrStream",
+    "UnfinishedRun",
     "cast_like",
     "check_folder",
     "check_model",
@@ -47,6 +49,7 @@ __all__ = [
     "disk_space_needed",
     "explain_full_disk",
     "export_model",
+    "fingerprint",
     "in_one_unit",
     "is_zarr",
     "load_authors_model",

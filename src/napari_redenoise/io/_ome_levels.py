@@ -65,6 +65,8 @@ def create_level(
         dtype=dtype,
         dimension_names=names,
         fill_value=0,
+        # A killed process may have left half of it.
+        overwrite=True,
     )
 
 

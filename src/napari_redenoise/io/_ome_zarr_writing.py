@@ -8,7 +8,6 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ import zarr
 
 from napari_redenoise.data import ArrayLike
 from napari_redenoise.errors import NameTakenError, OutputError
+from napari_redenoise.io._chunk_rows import ChunkRow, row_name, with_entry
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._ome_form import ome_form
 from napari_redenoise.io._ome_levels import add_levels, create_level, written_shape
 from napari_redenoise.io._ome_metadata import ome_json
-from napari_redenoise.io._result_arrays import round_to_integers
 from napari_redenoise.io._safe_writing import PREFIX, check_folder, explain_os_error
 from napari_redenoise.io._temporary_folders import TemporaryFolder
 from napari_redenoise.io._zarr_source import is_zarr_folder
@@ -51,6 +50,14 @@ class OmeZarrStream:
         Values are rounded to an integer dtype.
     provenance : dict, optional
         Plain values for the attribute ``redenoise``.
+    keep_in : Path, optional
+        Folder that keeps the incomplete file, beside ``path``. What an earlier stream has left
+        there is continued; it must have had the same arguments.
+
+    Attributes
+    ----------
+    finished : set of tuple
+        Indices of the planes that are written: those of all axes but C, Y and X.
 
     Raises
     ------
@@ -65,18 +72,35 @@ class OmeZarrStream:
         shape: Sequence[int] | None = None,
         dtype: Any = np.float32,
         provenance: dict[str, Any] | None = None,
+        keep_in: Path | None = None,
     ) -> None:
         self.shape = tuple(map(int, like.array.shape if shape is None else shape))
         self.dtype = np.dtype(dtype)
         self._path = Path(path)
         self._form = ome_form(self.shape, like)
         self._provenance = provenance or {}
-        self._bands: dict[tuple[Any, ...], _Band] = {}
-        check_folder(self._path)
+        self._pending: dict[tuple[Any, ...], ChunkRow] = {}
+        self._rows: dict[tuple[Any, ...], int] = {}
+        self._is_kept = keep_in is not None
+        if not self._is_kept:
+            check_folder(self._path)
         with self._explained():
-            self._folder = TemporaryFolder.make(self._path.parent, PREFIX)
+            self._folder = (
+                TemporaryFolder.make(self._path.parent, PREFIX)
+                if keep_in is None
+                else TemporaryFolder(keep_in, None)
+            )
             self._partial = self._folder.path / self._path.name
-            self._group = zarr.create_group(self._partial, zarr_format=3)
+            self._progress = self._folder.path / f"{self._path.name}.progress"
+            self.finished = _read_progress(self._progress)
+            self._open()
+
+    def _open(self) -> None:
+        if self.finished:
+            self._group = zarr.open_group(self._partial, mode="r+", zarr_format=3)
+            self._level = zarr.open_array(self._partial / "0", mode="r+")
+        else:
+            self._group = zarr.create_group(self._partial, zarr_format=3, overwrite=True)
             self._level = create_level(self._group, 0, self._form, self._form.shape, self.dtype)
 
     def __setitem__(self, key: tuple[Any, ...], values: npt.NDArray[Any]) -> None:
@@ -86,8 +110,8 @@ class OmeZarrStream:
         height = written_shape(self._level)[self._form.order.index(axis)]
         for top in range(start // height * height, stop, height):
             rows = slice(max(start, top), min(stop, top + height))
-            part = _replaced(key, axis, slice(rows.start - top, rows.stop - top))
-            self._band(key, axis, top, height).set(
+            part = with_entry(key, axis, slice(rows.start - top, rows.stop - top))
+            self._row(key, axis, top, height).set(
                 part, values[self._within(key, axis, rows, start)]
             )
             self._write_complete(key, axis, top)
@@ -101,15 +125,15 @@ class OmeZarrStream:
             if isinstance(one, slice)
         )
 
-    def _band(self, key: tuple[Any, ...], axis: int, top: int, height: int) -> _Band:
-        name = _band_name(key, top)
-        if name not in self._bands:
-            sizes = _replaced(self.shape, axis, min(height, self.shape[axis] - top))
-            self._bands[name] = _Band.empty(key, sizes, self.dtype)
-        return self._bands[name]
+    def _row(self, key: tuple[Any, ...], axis: int, top: int, height: int) -> ChunkRow:
+        name = row_name(key, top)
+        if name not in self._pending:
+            sizes = with_entry(self.shape, axis, min(height, self.shape[axis] - top))
+            self._pending[name] = ChunkRow.empty(key, sizes, self.dtype)
+        return self._pending[name]
 
     def _write_complete(self, key: tuple[Any, ...], axis: int, top: int) -> None:
-        band = self._bands[_band_name(key, top)]
+        band = self._pending[row_name(key, top)]
         if not band.is_complete:
             return
         rows = slice(top, top + band.height(key, axis))
@@ -119,7 +143,17 @@ class OmeZarrStream:
         )
         with self._explained():
             self._form.write(self._level, place, band.pixels)
-        del self._bands[_band_name(key, top)]
+            self._note(row_name(key, top)[:-1], band.height(key, axis))
+        del self._pending[row_name(key, top)]
+
+    def _note(self, sample: tuple[Any, ...], rows: int) -> None:
+        """Record that rows of a plane are written."""
+        self._rows[sample] = self._rows.get(sample, 0) + rows
+        if self._rows[sample] >= self.shape[self._form.letters.index("Y")]:
+            del self._rows[sample]
+            self.finished.add(sample)
+            with self._progress.open("a", encoding="ascii") as file:
+                file.write(" ".join(map(str, sample)) + ";\n")
 
     def move_to(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Complete the file with its coarser levels and metadata, and give it its name.
@@ -154,11 +188,17 @@ class OmeZarrStream:
                 if os.path.lexists(path) and not overwrite:
                     raise NameTakenError(f"{path} exists already: choose another name") from None
                 raise
-        self._folder.remove()
+        self._progress.unlink(missing_ok=True)
+        self.remove()
 
     def _complete(self) -> None:
-        if self._bands:
-            raise OutputError(f"{self._path} lacks pixels, because the image was not finished")
+        sizes = zip(self._form.letters, self.shape, strict=True)
+        planes = math.prod(size for letter, size in sizes if letter not in "CYX")
+        if len(self.finished) < planes:
+            raise OutputError(
+                f"{self._path} is not finished, it lacks {planes - len(self.finished)} of {planes} "
+                "planes: assign all pixels first"
+            )
         if "ome" in self._group.attrs:
             return
         levels = add_levels(self._group, self._level, self._form)
@@ -171,49 +211,15 @@ class OmeZarrStream:
         )
 
     def remove(self) -> None:
-        """Remove the incomplete file, if there is one."""
-        self._folder.remove()
+        """Remove the incomplete file, unless it is kept for a later run."""
+        if not self._is_kept:
+            self._folder.remove()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         size = math.prod(self.shape) * self.dtype.itemsize
         with explain_os_error(self._path, size):
             yield
-
-
-@dataclass
-class _Band:
-    """Pixels of a row of chunks, and which of them are known."""
-
-    pixels: npt.NDArray[Any]
-    known: npt.NDArray[np.bool_]
-
-    @classmethod
-    def empty(cls, key: tuple[Any, ...], sizes: Sequence[int], dtype: np.dtype[Any]) -> _Band:
-        shape = [size for one, size in zip(key, sizes, strict=True) if isinstance(one, slice)]
-        return cls(np.empty(shape, dtype), np.zeros(shape, bool))
-
-    @property
-    def is_complete(self) -> bool:
-        return bool(self.known.all())
-
-    def height(self, key: tuple[Any, ...], axis: int) -> int:
-        return int(self.pixels.shape[sum(isinstance(one, slice) for one in key[:axis])])
-
-    def set(self, key: tuple[Any, ...], values: npt.NDArray[Any]) -> None:
-        place = tuple(one for one in key if isinstance(one, slice))
-        if self.pixels.dtype.kind in "ui":
-            values = round_to_integers(values, self.pixels.dtype)
-        self.pixels[place] = values
-        self.known[place] = True
-
-
-def _band_name(key: tuple[Any, ...], top: int) -> tuple[Any, ...]:
-    return (*(one for one in key if not isinstance(one, slice)), top)
-
-
-def _replaced(sequence: Sequence[Any], place: int, value: Any) -> tuple[Any, ...]:
-    return (*sequence[:place], value, *sequence[place + 1 :])
 
 
 def write_ome_zarr(
@@ -341,3 +347,11 @@ def check_zarr_output(path: str | Path, *, overwrite: bool = False) -> None:
         raise NameTakenError(f"{path} exists already: choose another name{advice}")
     if not can_replace:
         raise OutputError(f"{path} exists and is no OME-Zarr: choose another name")
+
+
+def _read_progress(path: Path) -> set[tuple[int, ...]]:
+    """Planes that an earlier stream has written; a killed process may leave half a line."""
+    if not path.is_file():
+        return set()
+    lines = path.read_text(encoding="ascii").splitlines()
+    return {tuple(map(int, line[:-1].split())) for line in lines if line.endswith(";")}

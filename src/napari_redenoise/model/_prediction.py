@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,9 +54,10 @@ def predict_planes(
     *,
     tta: bool,
     lines: Lines,
+    samples: Sequence[tuple[int, ...]] | None = None,
 ) -> Iterator[TileDone]:
-    """Denoise every plane into ``outputs``, each after its line correction."""
-    samples = list(planes.indices())
+    """Denoise every plane into ``outputs``, or some samples, each after its line correction."""
+    samples = list(planes.indices()) if samples is None else samples
     for number, sample in enumerate(samples):
         if number and should_stop is not None and should_stop():
             return
