@@ -198,11 +198,14 @@ def test_tiles_may_be_predicted_again(tmp_path: Path) -> None:
     """As after a lack of memory, with smaller tiles."""
     array = noise(2, 600, 40)
     with ome_zarr_stream(tmp_path / "out.zarr", ImageFile(array, "ZYX")) as stream:
-        stream[0, slice(0, 550), slice(0, 40)] = array[0, :550] + 1
+        for offset in (1, 2):
+            stream[0, slice(0, 550), slice(0, 40)] = array[0, :550] + offset
+        assert stream.finished == set()
         for number in range(2):
             for top in range(0, 600, 100):
                 part = array[number, top : top + 100]
                 stream[number, slice(top, top + 100), slice(0, 40)] = part
+        assert stream.finished == {(0,), (1,)}
     np.testing.assert_array_equal(read_image(tmp_path / "out.zarr").array, array)
 
 

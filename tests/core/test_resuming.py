@@ -31,9 +31,9 @@ import os, signal, sys
 from napari_redenoise import _cli
 from napari_redenoise.io import OmeZarrStream
 note = OmeZarrStream._note
-def killed(self, sample, rows):
-    note(self, sample, rows)
-    if self._path.name == "mask.zarr" and sample == (1,):
+def killed(self, *row):
+    note(self, *row)
+    if self._path.name == "mask.zarr" and row == (1, 0):
         os.kill(os.getpid(), signal.SIGKILL)
 OmeZarrStream._note = killed
 _cli.main()

@@ -80,7 +80,7 @@ class OmeZarrStream:
         self._form = ome_form(self.shape, like)
         self._provenance = provenance or {}
         self._pending: dict[tuple[Any, ...], ChunkRow] = {}
-        self._rows: dict[tuple[Any, ...], int] = {}
+        self._written: dict[tuple[Any, ...], set[int]] = {}
         self._is_kept = keep_in is not None
         if not self._is_kept:
             check_folder(self._path)
@@ -143,17 +143,23 @@ class OmeZarrStream:
         )
         with self._explained():
             self._form.write(self._level, place, band.pixels)
-            self._note(row_name(key, top)[:-1], band.height(key, axis))
+            self._note(*row_name(key, top))
         del self._pending[row_name(key, top)]
 
-    def _note(self, sample: tuple[Any, ...], rows: int) -> None:
-        """Record that rows of a plane are written."""
-        self._rows[sample] = self._rows.get(sample, 0) + rows
-        if self._rows[sample] >= self.shape[self._form.letters.index("Y")]:
-            del self._rows[sample]
-            self.finished.add(sample)
+    def _note(self, *row: int) -> None:
+        """Record that a row of chunks is written, and whether its plane is."""
+        *sample, top = row
+        name = tuple(sample)
+        tops = self._written.setdefault(name, set())
+        # Rows may be written again.
+        tops.add(top)
+        axis = self._form.letters.index("Y")
+        height = written_shape(self._level)[self._form.order.index(axis)]
+        if len(tops) == -(-self.shape[axis] // height):
+            del self._written[name]
+            self.finished.add(name)
             with self._progress.open("a", encoding="ascii") as file:
-                file.write(" ".join(map(str, sample)) + ";\n")
+                file.write(" ".join(map(str, name)) + ";\n")
 
     def move_to(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Complete the file with its coarser levels and metadata, and give it its name.
