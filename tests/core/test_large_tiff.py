@@ -14,6 +14,8 @@ from napari_redenoise.io import _lazy_images, read_image
 PIXELS = np.random.default_rng(0).integers(0, 250, (3, 2, 64, 48)).astype(np.uint16)
 COLOURS = np.random.default_rng(0).integers(0, 250, (3, 64, 48, 4)).astype(np.uint8)
 
+PALETTE = np.random.default_rng(0).integers(0, 2**16, (3, 256)).astype(np.uint16)
+
 FORMS: dict[str, tuple[np.ndarray, dict[str, Any], type]] = {
     "in one piece": (PIXELS, {"metadata": {"axes": "ZCYX"}}, np.memmap),
     "big-endian": (PIXELS, {"metadata": {"axes": "ZCYX"}, "byteorder": ">"}, dask.array.Array),
@@ -22,6 +24,11 @@ FORMS: dict[str, tuple[np.ndarray, dict[str, Any], type]] = {
     "tiled": (PIXELS, {"compression": "zlib", "tile": (16, 32)}, dask.array.Array),
     "colour": (COLOURS[..., :3], {"compression": "zlib", "photometric": "rgb"}, dask.array.Array),
     "alpha": (COLOURS, {"compression": "zlib", "photometric": "rgb"}, dask.array.Array),
+    "palette": (
+        COLOURS[..., 0],
+        {"compression": "zlib", "photometric": "palette", "colormap": PALETTE},
+        np.ndarray,
+    ),
     "alpha in one piece": (COLOURS, {"photometric": "rgb"}, np.ndarray),
 }
 

@@ -195,19 +195,26 @@ def image_file(source: LayerImage) -> ImageFile:
     axes, spatial = _spatial_axes(source), source.spatial
     named = dict(zip(axes, map(str, spatial.get("units", ())), strict=False))
     units = {axis: None if named.get(axis, _PIXEL) == _PIXEL else named[axis] for axis in axes}
-    sizes = dict(zip(axes, (abs(float(size)) for size in spatial["scale"]), strict=True))
-    # One pixel is napari's default.
-    sizes = {axis: size for axis, size in sizes.items() if size != 1 or units[axis]}
-    keys = {"Z": "spacing", "T": "finterval"}
-    metadata: dict[str, Any] = {keys[axis]: sizes[axis] for axis in keys if axis in sizes}
+    scale = zip(axes, (abs(float(size)) for size in spatial["scale"]), strict=True)
+    # A size of 1 without unit is napari's default.
+    sizes = {axis: size for axis, size in scale if size != 1 or units[axis]}
+    metadata, resolution = _stored_sizes(sizes), None
     if units["X"]:
         metadata["unit"] = unit_symbol(units["X"])
-    resolution = None
     if sizes.keys() & set("ZYX"):
         resolution = (1 / sizes.get("X", 1.0), 1 / sizes.get("Y", 1.0))
     metadata, resolution = in_one_unit(metadata, resolution, units)
     unit = None if resolution is None else 1
     return ImageFile(np.empty(0), source.axes, metadata, resolution, unit)
+
+
+def _stored_sizes(sizes: dict[str, float]) -> dict[str, Any]:
+    """Sizes beside those of a pixel, by ImageJ's names."""
+    keys = {"Z": "spacing", "T": "finterval"}
+    stored: dict[str, Any] = {keys[axis]: sizes[axis] for axis in keys if axis in sizes}
+    for axis in sizes.keys() - set("TZCYX"):
+        stored.setdefault("spacing", f"{sizes[axis]} along an axis without name")
+    return stored
 
 
 def _spatial_axes(source: LayerImage) -> str:

@@ -61,7 +61,7 @@ def _pixels(image: Image.Image, path: Path) -> tuple[npt.NDArray[Any], str, tupl
         array, axes = imagecodecs.png_decode(path.read_bytes()), "YXC"
     elif mode in ("P", "PA"):
         array, axes = grey_if_equal(np.asarray(image.convert("RGB")), "YX")
-        return array, axes, ("the entries of its palette are replaced by their colours",)
+        return array, axes, ()
     elif mode.startswith(_GREY):
         array, axes = np.asarray(image), "YX" if mode not in _ALPHA else "YXC"
     elif mode in ("RGB", *_ALPHA):

@@ -122,7 +122,7 @@ def _without_palette(array: npt.NDArray[Any], axes: str, page: Any, *, has_looku
     if not (table % 256).any() or not (table % 257).any():
         table = (table >> 8).astype(np.uint8)
     colours, axes = grey_if_equal(np.moveaxis(table[:, array], 0, -1), axes)
-    return colours, axes, ("the entries of its palette are replaced by their colours",)
+    return colours, axes, ()
 
 
 def _without_alpha(array: npt.NDArray[Any], axes: str, page: Any) -> Plain:

@@ -42,23 +42,15 @@ def read_planes(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tup
     held = _held_planes(file, series)
     if held.all():
         return series_pixels(file, series), None
-    entries = series.shape[0]
-    missing = f"{np.count_nonzero(~held)} of {held.size} planes are missing or cut off"
-    if held.size == 1 or held.size % entries:
-        raise InputError(f"its pixels end too early ({missing}): copy or export it again")
-    complete = held.reshape(entries, -1).all(axis=1)
+    entries, missing = series.shape[0], held.size - np.count_nonzero(held)
+    lack = f"missing or cut off: {missing} of {held.size} planes"
+    complete = held.reshape(entries if held.size % entries == 0 else 1, -1).all(axis=1)
     if not complete.any():
-        raise InputError(f"{missing}, and no part is complete: copy or export it again")
-    pixels = _pixels_of(file, series, np.repeat(complete, held.size // entries))
+        raise InputError(f"its pixels end too early ({lack}): copy or export it again")
+    pixels = _pixels_of(file, series, np.repeat(complete, held.size // complete.size))
     array = pixels.reshape(-1, *series.shape[1:])
-    return array, f"{missing}: {_extent(held, series, len(array))} again for the others"
-
-
-def _extent(held: npt.NDArray[np.bool_], series: tifffile.TiffPageSeries, read: int) -> str:
-    """What is read of an incomplete series."""
-    if held.size == series.shape[0]:
-        return f"{read} are read, copy or export the file"
-    return f"{read} of {series.shape[0]} entries of {series.axes[0]} are read, copy or export it"
+    read = f"{len(array)} of {entries} entries of axis {series.axes[0]} are read"
+    return array, f"{lack}; {read}, copy or export the file again for the others"
 
 
 def plane_count(series: tifffile.TiffPageSeries) -> int:
@@ -78,6 +70,8 @@ def plane_count(series: tifffile.TiffPageSeries) -> int:
 def _held_planes(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> npt.NDArray[np.bool_]:
     """Whether each plane of a series is completely in its file."""
     count = plane_count(series)
+    if count > max(file.filehandle.size, len(series)):
+        raise InputError(f"it declares {count} planes, more than it has bytes: copy it again")
     if series.dataoffset is not None:
         rest = file.filehandle.size - series.dataoffset
         return np.arange(1, count + 1) * series.keyframe.nbytes <= rest
@@ -100,10 +94,13 @@ def _pixels_of(
     file: tifffile.TiffFile, series: tifffile.TiffPageSeries, wanted: npt.NDArray[np.bool_]
 ) -> npt.NDArray[Any]:
     """Pixels of some planes, in a row."""
+    first = series.keyframe
     if series.dataoffset is None:
         pages = [page for page, is_wanted in zip(series, wanted, strict=False) if is_wanted]
-        return np.stack([page.asarray() for page in pages if page is not None])
-    count = np.count_nonzero(wanted) * series.keyframe.size
-    dtype = np.dtype(series.keyframe.dtype).newbyteorder(file.byteorder)
+        shape, axes = (len(pages), *first.shape), f"I{first.axes}"
+        part = tifffile.TiffPageSeries(pages, shape, first.dtype, axes, parent=file)
+        return np.asarray(part.asarray())
+    count = np.count_nonzero(wanted) * first.size
+    dtype = np.dtype(first.dtype).newbyteorder(file.byteorder)
     pixels = file.filehandle.read_array(dtype, count=int(count), offset=series.dataoffset)
     return pixels.astype(dtype.newbyteorder("="))

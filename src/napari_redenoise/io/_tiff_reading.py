@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def read_tiff(path: Path, number: int | None = None) -> ImageFile:
         )
         scale = tiff_scale(opened.described, series.keyframe, number, len(opened.series))
         notes = (*others, *opened.notes, *([missing] if missing else ()), *left_out)
+        notes += _calibration(scale.metadata)
         return ImageFile(
             array,
             axes,
@@ -67,6 +69,17 @@ def read_tiff(path: Path, number: int | None = None) -> ImageFile:
             orientation=_orientation(series.keyframe),
             notes=notes,
         )
+
+
+def _calibration(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say that ImageJ displays other numbers than the stored grey levels."""
+    offset, factor = metadata.get("c0", 0), metadata.get("c1", 1)
+    if (offset, factor) == (0, 1):
+        return ()
+    return (
+        f"its calibration of grey levels, {offset} + {factor} × level, is left out: the result has "
+        "the stored levels",
+    )
 
 
 def _orientation(page: Any) -> int:

@@ -24,6 +24,7 @@ _NO_METADATA: dict[str, Any] = {f"is_{name}": False for name in (
     "uniform")}  # fmt: skip
 _MERGING_KINDS = ("imagej", "ome", "uniform")
 _MOST_DECLARED = 2**20
+_METAMORPH_PLANES = 33629
 _WITHOUT = "they are not used for its axes, name these with --axes"
 
 
@@ -116,14 +117,16 @@ def open_tiff(path: Path) -> Iterator[OpenTiff]:
     """
     with _quiet(), tifffile.TiffFile(path) as file:
         series, why = _trusted_series(file)
+        notes: tuple[str, ...] = (why,) if why else ()
         if series:
-            yield OpenTiff(file, file, series, (*_left_out(file, series), *_broken_chain(file)))
+            notes += _left_out(file, series) + _broken_chain(file)
+            yield OpenTiff(file, file, series, notes)
             return
         with tifffile.TiffFile(path, **_NO_METADATA) as plain:
             series = tuple(plain.series)
             if not series:
                 raise InputError("it holds no image: choose another file")
-            yield OpenTiff(plain, file, series, (why, *_broken_chain(plain)))
+            yield OpenTiff(plain, file, series, notes + _broken_chain(plain))
 
 
 @contextmanager
@@ -140,13 +143,13 @@ def _quiet() -> Iterator[None]:
 def _trusted_series(
     file: tifffile.TiffFile,
 ) -> tuple[tuple[tifffile.TiffPageSeries, ...], str]:
-    """Series as the metadata declare them; none, and the reason, if they do not fit the pages."""
+    """Series as the metadata declare them; the reason, and often none, if they do not fit."""
     try:
         series = tuple(file.series)
         declared = _declared_by_imagej(file, series)
         reason = "" if declared is not None else _mistrust(file, series)
     except UNREADABLE as error:
-        return (), f"its metadata are damaged ({error}): {_WITHOUT}"
+        return _planes_of_metamorph(file), f"its metadata are damaged ({error}): {_WITHOUT}"
     if declared is not None:
         return (declared,), ""
     return (() if reason else series), reason
@@ -160,7 +163,7 @@ def _mistrust(file: tifffile.TiffFile, series: tuple[tifffile.TiffPageSeries, ..
             return f"its metadata declare {count} planes but it holds {pages}: {_WITHOUT}"
     for entry in series:
         if entry.kind in _MERGING_KINDS and not _are_alike(file, _indices(file, entry)):
-            return f"its pages differ from each other, unlike its metadata: {_WITHOUT}"
+            return "its pages differ from each other: each kind of page is a series"
     has_ome = "<OME" in file.pages.first.description
     if has_ome and all(entry.kind != "ome" for entry in series):
         return f"its OME metadata are damaged or lie in another file: {_WITHOUT}"
@@ -184,6 +187,16 @@ def _declared_by_imagej(
     return tifffile.TiffPageSeries(
         pages, (*sizes, *page.shape), page.dtype, f"TZC{page.axes}", parent=file, kind="imagej"
     )
+
+
+def _planes_of_metamorph(file: tifffile.TiffFile) -> tuple[tifffile.TiffPageSeries, ...]:
+    """The series of an STK with damaged metadata, whose planes follow its only page."""
+    page = file.pages.first
+    planes = page.tags.get(_METAMORPH_PLANES)
+    if not file.is_stk or planes is None or planes.count > _MOST_DECLARED:
+        return ()
+    shape, axes = (planes.count, *page.shape), f"I{page.axes}"
+    return (tifffile.TiffPageSeries([page], shape, page.dtype, axes, parent=file, kind="stk"),)
 
 
 def _indices(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> list[int]:
