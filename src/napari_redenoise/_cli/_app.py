@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from tqdm import tqdm
@@ -182,13 +182,21 @@ def predict_all(
     source: ImageFile,
     asked: Interruption | None = None,
     *,
-    branches: bool = False,
+    names: Sequence[str] | None = None,
+    given: Mapping[str, Any] | None = None,
+    samples: Sequence[tuple[int, ...]] | None = None,
 ) -> Result:
-    """Denoise an image file, with a progress bar; tiles are missing after an interruption."""
+    """Denoise an image file, with a progress bar; tiles are missing after an interruption.
+
+    ``names`` are the outputs to make, by default denoised image and mask, and ``given`` arrays to
+    write some of them into. ``samples`` are the planes to denoise, by default all.
+    """
     asked = asked or Interruption(keeps=False)
-    outputs = denoiser.session.allocate(source.array, source.axes, branches=branches)
+    outputs = dict(given or {})
+    missing = None if names is None else [name for name in names if name not in outputs]
+    outputs |= denoiser.session.allocate(source.array, source.axes, names=missing)
     events = denoiser.predict_events(
-        source.array, source.axes, outputs=outputs, should_stop=asked.is_set
+        source.array, source.axes, outputs=outputs, should_stop=asked.is_set, samples=samples
     )
     with tqdm(desc="denoising", unit="tile", file=asked.bar_stream()) as bar:
         for event in events:
@@ -219,6 +227,9 @@ def check_targets(
             raise OutputError(f"{path} is the noisy image itself: choose another name")
         if any(other is not None and _same(path, other) for other in others):
             raise OutputError(f"{path} is read by this command: choose another name")
+        for other in (image, *others, *targets):
+            if other is not None and _are_nested(path, other):
+                raise OutputError(f"{path} and {other} lie one in the other: choose another name")
         check = check_output if path in images else check_model
         check(path, overwrite=overwrite)
         check_folder(path)
@@ -230,3 +241,9 @@ def _same(one: Path, other: Path) -> bool:
         # os.path instead of Path: it returns False for invalid names.
         os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
     )
+
+
+def _are_nested(one: Path, other: Path) -> bool:
+    """Whether one path lies in the other, which may be the folder of an OME-Zarr."""
+    one, other = one.resolve(), other.resolve()
+    return one in other.parents or other in one.parents

@@ -6,18 +6,18 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from napari_redenoise._cli._app import Device, Series, app, read_noted
 from napari_redenoise.assessment import as_denoiser, assess, pixel_size_of
+from napari_redenoise.data import ArrayLike
 from napari_redenoise.io import ImageFile
 from napari_redenoise.model import Redenoiser
 
 
 @app.command()
 def check(
-    noisy: Annotated[Path, typer.Argument(help="Noisy image or stack: TIFF, PNG or JPEG.")],
+    noisy: Annotated[Path, typer.Argument(help="Noisy image: TIFF, OME-Zarr, PNG or JPEG.")],
     denoised: Annotated[
         Path, typer.Argument(help="Its denoised version, in the same grey levels.")
     ],
@@ -48,8 +48,9 @@ def check(
         typer.echo("\n".join(report.sentences()))
 
 
-def _in_order(result: ImageFile, axes: str) -> np.ndarray:
-    """A result with its axes in the order of its source, which ImageJ's TIFF may change."""
-    if sorted(result.axes) != sorted(axes):
-        return result.array
-    return result.array.transpose([result.axes.index(axis) for axis in axes])
+def _in_order(result: ImageFile, axes: str) -> ArrayLike:
+    """A result with its axes in the order of its source, which its format may change."""
+    array: ArrayLike = result.array
+    if sorted(result.axes) == sorted(axes):
+        array = result.array.transpose([result.axes.index(axis) for axis in axes])
+    return array

@@ -23,6 +23,7 @@ from napari_redenoise._cli._app import (
 )
 from napari_redenoise._cli._interruption import Interruption, interruption
 from napari_redenoise._cli._results import Delivery, Targets
+from napari_redenoise._cli._resuming import unfinished_run
 from napari_redenoise.assessment import as_denoiser, assess, pixel_size_of
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.errors import ConfigError
@@ -33,14 +34,16 @@ from napari_redenoise.model import Redenoiser, TrainingPlan, should_recorrupt
 
 @app.command()
 def denoise(
-    image: Annotated[Path, typer.Argument(help="Noisy image or stack: TIFF, PNG or JPEG.")],
-    output: Annotated[Path, typer.Argument(help="Denoised image to write: .tif")],
+    image: Annotated[Path, typer.Argument(help="Noisy image: TIFF, OME-Zarr, PNG or JPEG.")],
+    output: Annotated[Path, typer.Argument(help="Denoised image to write: .tif or .zarr")],
     axes: Annotated[
         str | None,
         typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
     ] = None,
     series: Series = None,
-    mask: Annotated[Path | None, typer.Option(help="Also write the fusion mask: .tif")] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="Also write the fusion mask: .tif, .zarr")
+    ] = None,
     branches: Annotated[
         bool,
         typer.Option(
@@ -147,7 +150,10 @@ def denoise(
         if loaded is not None and should_recorrupt(loaded.config):
             asked.say(loaded.noise_sentence())
         again = _command(image, targets, axes, series, device)
-        delivery = Delivery(denoiser, source, targets, asked, again)
+        run = unfinished_run(denoiser, targets, (image, *inputs), axes, series, stop_after)
+        if run is not None and run.is_continued:
+            denoiser, model = Redenoiser.load(run.model, device), run.model
+        delivery = Delivery(denoiser, source, targets, asked, again, run)
         try:
             if model is None:
                 shots = _read(target, source.axes, asked), _read(region, None, asked)
@@ -158,6 +164,7 @@ def denoise(
                 delivery.save_model()
             result = delivery.denoise()
         finally:
+            delivery.close()
             # After errors, too, but not where a second Ctrl-C insists.
             if model is None and not asked.ends_at_once:
                 delivery.keep_model()

@@ -26,7 +26,7 @@ from napari_redenoise.model import Redenoiser, Window
 
 @app.command()
 def equivariance(
-    image: Annotated[Path, typer.Argument(help="Noisy image or stack: TIFF, PNG or JPEG.")],
+    image: Annotated[Path, typer.Argument(help="Noisy image: TIFF, OME-Zarr, PNG or JPEG.")],
     model: Annotated[Path, typer.Argument(help="Trained model: .safetensors")],
     angle: Annotated[
         float, typer.Option(help="Degrees, counter-clockwise; multiples of 90 are exact.")

@@ -29,7 +29,7 @@ PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 
 @app.command()
 def noise(
-    image: Annotated[Path, typer.Argument(help="Noisy image or stack: TIFF, PNG or JPEG.")],
+    image: Annotated[Path, typer.Argument(help="Noisy image: TIFF, OME-Zarr, PNG or JPEG.")],
     axes: Annotated[
         str | None,
         typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),

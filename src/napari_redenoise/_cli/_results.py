@@ -14,18 +14,23 @@ import torch
 
 from napari_redenoise._cli._app import predict_all
 from napari_redenoise._cli._interruption import Interruption
-from napari_redenoise.data import Planes
+from napari_redenoise.data import Planes, result_dtype
 from napari_redenoise.errors import OutputError
 from napari_redenoise.io import (
     ImageFile,
+    OmeZarrStream,
+    UnfinishedRun,
     cast_like,
     check_space,
     disk_space_needed,
+    is_zarr,
     lost_metadata,
+    ome_form,
+    read_image,
     write_tiff,
     write_under_free_name,
 )
-from napari_redenoise.model import Redenoiser, Result
+from napari_redenoise.model import Redenoiser, Result, should_recorrupt
 from napari_redenoise.nn import build_network
 
 _SUFFIX = ".redenoise.safetensors"
@@ -62,9 +67,15 @@ class Targets:
         stem, suffix = self.output.stem, self.output.suffix
         return {name: self.output.with_name(f"{stem}-{name}{suffix}") for name in names}
 
+    @property
+    def by_name(self) -> dict[str, Path]:
+        """Output images, by name in a `Result`."""
+        mask = {} if self.mask is None else {"mask": self.mask}
+        return {"denoised": self.output, **mask, **self.branches}
+
     def images(self) -> list[Path | None]:
         """All output images."""
-        return [self.output, self.mask, *self.branches.values()]
+        return [*self.by_name.values()]
 
     def check(self, denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
         """Refuse results that could not be written, before any work; yield cautions.
@@ -78,26 +89,29 @@ class Targets:
         dtype = _dtype(source, as_source=self.as_source)
         image = np.broadcast_to(np.zeros((), dtype), source.array.shape)
         mask = np.broadcast_to(np.float32(0), planes.shape_without_channels)
-        lost = lost_metadata(image, source)
-        if self.mask is not None:
-            lost_metadata(mask, source)
+        lost = [
+            _lost(path, *((mask, source.without_channels()) if name == "mask" else (image, source)))
+            for name, path in self.by_name.items()
+        ]
         check_space(self._needs(denoiser, planes, image, mask))
-        if lost:
-            yield f"caution: the results lack {', '.join(lost)}, which TIFF cannot store"
+        yield from dict.fromkeys(caution for caution in lost if caution)
 
     def _needs(
         self, denoiser: Redenoiser, planes: Planes, image: np.ndarray, mask: np.ndarray
     ) -> dict[Path, int]:
         """Bytes of every file, including the model that is kept after an interruption."""
-        needs = dict.fromkeys((self.output, *self.branches.values()), image.nbytes)
-        if self.mask is not None:
-            needs[self.mask] = mask.nbytes
+        needs, temporary = {}, []
+        for name, path in self.by_name.items():
+            array = mask if name == "mask" else image
+            if is_zarr(path):
+                # Coarser levels add a third.
+                needs[path] = array.nbytes * 4 // 3
+                continue
+            needs[path] = array.nbytes
+            temporary += [4 * array.size, array.nbytes if array.dtype != np.float32 else 0]
         if not denoiser.session.is_trained:
             needs[self.model or beside(self.output)] = _model_size(denoiser, planes.channels)
-        floats = 4 * image.size
-        rounded = image.nbytes if image.dtype != np.float32 else 0
-        images = [floats, rounded] * (1 + len(self.branches))
-        folder, size = disk_space_needed([mask.nbytes, *images])
+        folder, size = disk_space_needed(temporary)
         return needs | {folder: size}
 
 
@@ -113,6 +127,8 @@ class Delivery:
     asked : Interruption
     command : list of str
         Arguments of the command that makes the results with a model, without the model.
+    run : UnfinishedRun, optional
+        Keeps the model and incomplete results until they are complete.
 
     Attributes
     ----------
@@ -129,6 +145,7 @@ class Delivery:
     targets: Targets
     asked: Interruption
     command: list[str] = field(default_factory=list)
+    run: UnfinishedRun | None = None
     is_complete: bool = False
     has_failed: bool = False
     model_file: Path | None = None
@@ -151,23 +168,88 @@ class Delivery:
         """Denoise and write all images; None after an interruption."""
         if self.asked.is_set():
             return None
-        targets = self.targets
-        result = predict_all(self.denoiser, self.source, self.asked, branches=targets.has_branches)
-        if self.asked.is_set():
+        streams: dict[str, OmeZarrStream] = {}
+        try:
+            if self.run is not None and not self.run.is_continued:
+                self.denoiser.save(self.run.model)
+            self._open_streams(streams)
+            result = predict_all(
+                self.denoiser,
+                self.source,
+                self.asked,
+                names=[*self.targets.by_name],
+                given=streams,
+                samples=self._missing_planes(streams),
+            )
+            if self.asked.is_set():
+                return None
+            written = {
+                name: self._write(path, self._writing(name, getattr(result, name)))
+                for name, path in self.targets.by_name.items()
+            }
+        finally:
+            for stream in streams.values():
+                stream.remove()
+        self.is_complete = None not in written.values()
+        return result if "denoised" not in streams else self._stored(result, written["denoised"])
+
+    def _open_streams(self, streams: dict[str, OmeZarrStream]) -> None:
+        """Open the results that are written while they are predicted."""
+        planes = Planes(self.source.array, self.source.axes)
+        for name, path in self.targets.by_name.items():
+            if is_zarr(path):
+                is_mask = name == "mask"
+                streams[name] = OmeZarrStream(
+                    path,
+                    self._like(name),
+                    planes.shape_without_channels if is_mask else None,
+                    np.float32 if is_mask else self._stream_dtype(planes),
+                    self.denoiser.session.provenance,
+                    None if self.run is None else self.run.path,
+                )
+
+    def _missing_planes(self, streams: dict[str, OmeZarrStream]) -> list[tuple[int, ...]] | None:
+        """Planes that no earlier run has written; None for all."""
+        if self.run is None or not self.run.is_continued:
             return None
-        written = [self._write(targets.output, self._writing(self._finished(result.denoised)))]
-        if targets.mask is not None and result.mask is not None:
-            # A mask has no grey levels of the image, which may be displayed inverted.
-            like = replace(self.source, white_is_zero=False)
-            written.append(self._write(targets.mask, self._writing(result.mask, like)))
-        for name, path in targets.branches.items():
-            output = self._finished(getattr(result, name))
-            written.append(self._write(path, self._writing(output)))
-        self.is_complete = None not in written
-        return result
+        planes = [*Planes(self.source.array, self.source.axes).indices()]
+        finished = set.intersection(*(stream.finished for stream in streams.values()))
+        self.asked.say(
+            f"continues the unfinished run: {len(finished)} of {len(planes)} planes are written"
+        )
+        if should_recorrupt(self.denoiser.session.trained_plan().config):
+            # One random generator draws for all planes in turn.
+            return None
+        return [sample for sample in planes if sample not in finished]
+
+    def _stream_dtype(self, planes: Planes) -> np.dtype[Any]:
+        dtype = _dtype(self.source, as_source=self.targets.as_source)
+        return dtype if dtype.kind in "ui" else np.dtype(result_dtype(planes))
+
+    def _stored(self, result: Result, where: Path | None) -> Result | None:
+        """The result as it is stored, which is read when it is indexed."""
+        if where is None:
+            return None
+        form = ome_form(self.source.array.shape, self.source)
+        return replace(result, denoised=form.read(read_image(where).array))
+
+    def close(self) -> None:
+        """Keep the unfinished run if its results are not complete."""
+        if self.run is not None and self.is_complete:
+            self.run.remove()
+        elif self.run is not None:
+            self.run.close()
 
     def keep_model(self) -> None:
         """Write the model beside the image, if the results are not complete."""
+        if self.run is not None and self.run.model.is_file():
+            without = "" if self.targets.model is None else ", without --save-model,"
+            self.asked.say(
+                f"redenoise: {self._outcome()}: {self.run.path} holds the model and the planes "
+                f"that are written; the same command{without} continues",
+                err=True,
+            )
+            return
         if not self._has_learned:
             if self.asked.exit_code:
                 self.asked.say("redenoise: stopped before the first step", err=True)
@@ -198,9 +280,16 @@ class Delivery:
             return denoised
         return cast_like(self.source.array, self.source.axes, denoised)
 
-    def _writing(self, array: Any, like: ImageFile | None = None) -> Callable[[Path], object]:
+    def _like(self, name: str) -> ImageFile:
+        """The source as a result of this name shows it; a mask has no grey levels of it."""
+        return self.source.without_channels() if name == "mask" else self.source
+
+    def _writing(self, name: str, array: Any) -> Callable[[Path], object]:
         overwrite = self.targets.overwrite
-        return lambda path: write_tiff(path, array, like or self.source, overwrite=overwrite)
+        if isinstance(array, OmeZarrStream):
+            return lambda path: array.move_to(path, overwrite=overwrite)
+        finished = array if name == "mask" else self._finished(array)
+        return lambda path: write_tiff(path, finished, self._like(name), overwrite=overwrite)
 
     def _saving(self, path: Path) -> object:
         return self.denoiser.save(path, overwrite=self.targets.overwrite)
@@ -245,3 +334,14 @@ def _model_size(denoiser: Redenoiser, channels: int) -> int:
     config = denoiser.config.replace({"network.channels": channels}).network
     tensors = build_network(config, torch.Generator()).state_dict().values()
     return sum(tensor.nbytes for tensor in tensors)
+
+
+def _lost(path: Path, array: np.ndarray, like: ImageFile) -> str | None:
+    """Caution about the metadata that a file cannot hold."""
+    if is_zarr(path):
+        lost, kind = ome_form(array.shape, like).lost_metadata, "OME-Zarr"
+    else:
+        lost, kind = lost_metadata(array, like), "TIFF"
+    if not lost:
+        return None
+    return f"caution: the results lack {', '.join(lost)}, which {kind} cannot store"

@@ -26,5 +26,10 @@ class LazyArray:
     dtype: np.dtype[Any]
     read: Callable[[Any], npt.NDArray[Any]]
 
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
         return self.read(key)

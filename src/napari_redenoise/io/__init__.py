@@ -9,6 +9,13 @@ from napari_redenoise.io._images import (
     write_tiff,
 )
 from napari_redenoise.io._model_file import check_model, load_model, save_model
+from napari_redenoise.io._ome_form import OmeForm, ome_form
+from napari_redenoise.io._ome_zarr_writing import (
+    OmeZarrStream,
+    is_zarr,
+    ome_zarr_stream,
+    write_ome_zarr,
+)
 from napari_redenoise.io._program_file import check_program, export_model
 from napari_redenoise.io._result_arrays import (
     cast_like,
@@ -25,10 +32,14 @@ from napari_redenoise.io._safe_writing import (
     write_atomically,
     write_under_free_name,
 )
+from napari_redenoise.io._unfinished_run import UnfinishedRun, fingerprint
 from napari_redenoise.io._units import in_one_unit, unit_symbol
 
 __all__ = [
     "ImageFile",
+    "OmeForm",
+    "OmeZarrStream",
+    "UnfinishedRun",
     "cast_like",
     "check_folder",
     "check_model",
@@ -38,10 +49,14 @@ __all__ = [
     "disk_space_needed",
     "explain_full_disk",
     "export_model",
+    "fingerprint",
     "in_one_unit",
+    "is_zarr",
     "load_authors_model",
     "load_model",
     "lost_metadata",
+    "ome_form",
+    "ome_zarr_stream",
     "read_image",
     "refuse_existing",
     "result_array",
@@ -50,6 +65,7 @@ __all__ = [
     "set_results_folder",
     "unit_symbol",
     "write_atomically",
+    "write_ome_zarr",
     "write_tiff",
     "write_under_free_name",
 ]

@@ -1,21 +1,22 @@
-"""An image file in memory."""
+"""The content of an image file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
+from napari_redenoise.io._ome_metadata import OmeMetadata
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """Pixels and axes of an image file, and what a TIFF of its result stores beside them.
+    """Pixels and axes of an image file, and what the file of its result stores beside them.
 
     Attributes
     ----------
     array : array
-        Grey levels as they are stored, without alpha channel.
+        Grey levels as they are stored, without alpha channel. A dask array for OME-Zarr and large
+        TIFFs, which are read when it is indexed.
     axes : str
         One letter per axis.
     metadata : dict
@@ -31,9 +32,11 @@ class ImageFile:
         The ``Orientation`` of TIFF: how viewers rotate and flip the pixels.
     notes : tuple of str
         What a user has to know about the reading, for example planes that are missing.
+    ome : OmeMetadata, or None
+        Axes and channels of an OME-Zarr.
     """
 
-    array: np.ndarray
+    array: Any
     axes: str
     metadata: dict[str, Any] = field(default_factory=dict)
     resolution: tuple[float, float] | None = None
@@ -41,3 +44,9 @@ class ImageFile:
     white_is_zero: bool = False
     orientation: int = 1
     notes: tuple[str, ...] = ()
+    ome: OmeMetadata | None = None
+
+    def without_channels(self) -> ImageFile:
+        """Describe the file of a result without channels and grey levels, such as a mask."""
+        ome = None if self.ome is None else self.ome.without_channels()
+        return replace(self, axes=self.axes.replace("C", ""), white_is_zero=False, ome=ome)

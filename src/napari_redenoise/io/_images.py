@@ -18,12 +18,15 @@ import tifffile
 from napari_redenoise.data import ArrayLike
 from napari_redenoise.errors import InputError, OutputError
 from napari_redenoise.io._image_file import ImageFile
+from napari_redenoise.io._ome_zarr import read_ome_zarr
+from napari_redenoise.io._ome_zarr_writing import ZARR_SUFFIX, check_zarr_output, is_zarr
 from napari_redenoise.io._other_formats import read_other
 from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
 from napari_redenoise.io._spatial_metadata import Scale, scale_of
 from napari_redenoise.io._tiff_reading import is_tiff, read_tiff
 from napari_redenoise.io._tiff_series import check_series
 from napari_redenoise.io._unreadable import UNREADABLE
+from napari_redenoise.io._zarr_source import ZarrSource
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 # Offsets have 32 bits; some bytes are reserved for headers.
@@ -43,11 +46,13 @@ _UNWRITABLE = (
 
 
 def read_image(path: str | Path, axes: str | None = None, series: int | None = None) -> ImageFile:
-    """Read a TIFF, PNG or JPEG, by content and not by ending.
+    """Read a TIFF, OME-Zarr, PNG or JPEG, by content and not by ending.
 
     Parameters
     ----------
-    path : path
+    path : path or str
+        An OME-Zarr is a folder, a zip file, an address such as ``https://...``, or an image inside
+        one of these.
     axes : str, optional
         Default the axes in the file, for example ``"TYX"``. Axes that the file does not name are
         ``Z``, then ``TZ``, then ``STZ`` before ``YX``.
@@ -57,7 +62,8 @@ def read_image(path: str | Path, axes: str | None = None, series: int | None = N
     Returns
     -------
     ImageFile
-        Its ``notes`` say what is left out or missing.
+        Its ``notes`` say what is left out or missing. The pixels of an OME-Zarr and of a TIFF of
+        more than 256 MB are read when they are indexed.
 
     Raises
     ------
@@ -65,6 +71,10 @@ def read_image(path: str | Path, axes: str | None = None, series: int | None = N
         When the file is missing, not an image, or has no such series, or when its pixels are cut
         off.
     """
+    source = ZarrSource.find(path)
+    if source is not None:
+        check_series(series or 0, 1)
+        return _with_axes(read_ome_zarr(source), axes)
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no image file {path}: check the name")
@@ -81,7 +91,15 @@ def read_image(path: str | Path, axes: str | None = None, series: int | None = N
         raise InputError(
             f"{path} cannot be read as an image ({error}): repair it or choose another file"
         ) from error
-    return image if axes is None else replace(image, axes=axes.upper())
+    return _with_axes(image, axes)
+
+
+def _with_axes(image: ImageFile, axes: str | None) -> ImageFile:
+    if axes is None:
+        return image
+    axes = axes.upper()
+    ome = None if image.ome is None else image.ome.renamed(axes)
+    return replace(image, axes=axes, ome=ome)
 
 
 def _read(path: Path, series: int | None) -> ImageFile:
@@ -124,7 +142,7 @@ def write_tiff(
     such as NaN, is omitted, see `lost_metadata`.
     """
     path = Path(path)
-    check_output(path, overwrite=overwrite)
+    _check_tiff_output(path, overwrite=overwrite)
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     size = math.prod(shape) * dtype.itemsize
     with write_atomically(path, overwrite=overwrite, needs=size) as partial:
@@ -240,12 +258,21 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> None:
     Raises
     ------
     OutputError
-        When the file exists and ``overwrite`` is not set, or its name is not that of a TIFF.
+        When the file exists and ``overwrite`` is not set, or its name is not that of a TIFF or
+        an OME-Zarr.
     """
     path = Path(path)
+    if is_zarr(path):
+        check_zarr_output(path, overwrite=overwrite)
+    else:
+        _check_tiff_output(path, overwrite=overwrite)
+
+
+def _check_tiff_output(path: Path, *, overwrite: bool) -> None:
     if path.suffix.lower() not in TIFF_SUFFIXES:
         raise OutputError(
-            f"the result cannot be written as {path.name}: give a name that ends in .tif"
+            f"the result cannot be written as {path.name}: give a name that ends in .tif or "
+            f"{ZARR_SUFFIX}"
         )
     refuse_existing(path, overwrite=overwrite)
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from napari_redenoise.errors import NameTakenError, OutputError
 from napari_redenoise.io._temporary_folders import TemporaryFolder, remove_leftovers
 
-_PREFIX = ".redenoise-"
+PREFIX = ".redenoise-"
 
 
 def refuse_existing(path: str | Path, *, overwrite: bool = False) -> None:
@@ -64,8 +64,8 @@ def write_atomically(
         When the file cannot be written, in place of an OSError.
     """
     check_folder(path)
-    with _explain_os_error(path, needs):
-        folder = TemporaryFolder.make(path.parent, _PREFIX)
+    with explain_os_error(path, needs):
+        folder = TemporaryFolder.make(path.parent, PREFIX)
         try:
             partial = folder.path / path.name
             # Some writers set private permissions: restore the default ones.
@@ -135,10 +135,10 @@ def check_folder(path: str | Path) -> None:
         When the folder cannot be created or written to, or does not support the name.
     """
     path = Path(path)
-    with _explain_os_error(path):
+    with explain_os_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path.parent, _PREFIX)
-        folder = TemporaryFolder.make(path.parent, _PREFIX)
+        remove_leftovers(path.parent, PREFIX)
+        folder = TemporaryFolder.make(path.parent, PREFIX)
         try:
             (folder.path / path.name).touch()
         finally:
@@ -196,7 +196,7 @@ def _free(folder: Path) -> int | None:
 
 
 @contextmanager
-def _explain_os_error(path: Path, needs: int | None = None) -> Iterator[None]:
+def explain_os_error(path: Path, needs: int | None = None) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:

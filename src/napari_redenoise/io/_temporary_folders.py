@@ -46,6 +46,30 @@ class TemporaryFolder:
             (path / OWNER).write_text(_this_computer(), encoding="utf-8")
         return cls(path, lock)
 
+    @classmethod
+    def keep(cls, path: Path) -> TemporaryFolder | None:
+        """Make or reopen a folder that outlives the process; None if another process uses it.
+
+        Raises
+        ------
+        OSError
+            When the folder cannot be created.
+        """
+        path.mkdir(exist_ok=True)
+        lock = _lock(path)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return None
+        except (OSError, NotImplementedError):
+            return cls(path, None)
+        return cls(path, lock)
+
+    def release(self) -> None:
+        """Let other processes use the folder."""
+        if self.lock is not None:
+            self.lock.release()
+
     def remove(self) -> None:
         """Remove the folder and its content."""
         if self.lock is not None:

@@ -133,7 +133,7 @@ def _without_alpha(array: npt.NDArray[Any], axes: str, page: Any) -> Plain:
     kept = _colour_samples(page, array.shape[place])
     if len(kept) == array.shape[place]:
         return array, axes, ()
-    array = array.take(kept, axis=place)
+    array = np.take(array, kept, axis=place)
     if len(kept) == 1:
         array, axes = array.squeeze(place), axes.replace("S", "")
     is_alpha = 0 not in map(int, page.extrasamples)

@@ -11,11 +11,10 @@ import numpy.typing as npt
 import tifffile
 
 from napari_redenoise.errors import InputError
+from napari_redenoise.io._lazy_images import series_pixels
 
 
-def read_planes(
-    file: tifffile.TiffFile, series: tifffile.TiffPageSeries
-) -> tuple[npt.NDArray[Any], str | None]:
+def read_planes(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[Any, str | None]:
     """Read the pixels of a series.
 
     Parameters
@@ -27,7 +26,7 @@ def read_planes(
     -------
     array : array
         With the axes of the series. Entries of the first axis with a plane that is missing or
-        cut off are left out.
+        cut off are left out. Large ones are read later, see `series_pixels`.
     note : str or None
         What is missing.
 
@@ -42,7 +41,7 @@ def read_planes(
     """
     held = _held_planes(file, series)
     if held.all():
-        return np.asarray(series.asarray()), None
+        return series_pixels(file, series), None
     entries, missing = series.shape[0], held.size - np.count_nonzero(held)
     lack = f"missing or cut off: {missing} of {held.size} planes"
     complete = held.reshape(entries if held.size % entries == 0 else 1, -1).all(axis=1)

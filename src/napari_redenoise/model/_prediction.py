@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -55,8 +55,9 @@ def predict_planes(
     *,
     tta: bool,
     lines: Lines,
+    samples: Sequence[tuple[int, ...]] | None = None,
 ) -> Iterator[TileDone]:
-    """Denoise every plane into ``outputs``, each after its line correction."""
+    """Denoise every plane into ``outputs``, or some samples, each after its line correction."""
     predict = partial(
         predict_in_tiles,
         network,
@@ -68,10 +69,10 @@ def predict_planes(
         should_stop=should_stop,
         tta=tta,
     )
+    samples = list(planes.indices()) if samples is None else samples
     if lines == "none":
-        yield from predict(planes)
+        yield from predict(planes, samples=samples)
         return
-    samples = list(planes.indices())
     offsets: dict[tuple[int, ...], Any] = {}
     for number, sample in enumerate(samples):
         if number and should_stop is not None and should_stop():

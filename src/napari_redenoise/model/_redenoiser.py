@@ -335,6 +335,7 @@ class Redenoiser:
         tta: bool | None = None,
         draws: int | None = None,
         correct_lines: bool = True,
+        samples: Sequence[tuple[int, ...]] | None = None,
     ) -> Iterator[TileDone]:
         """Denoise an image tile by tile into ``outputs``, as a generator of events.
 
@@ -355,6 +356,8 @@ class Redenoiser:
             weights; 0 denoises the image itself. Default ``objective.draws``.
         correct_lines : bool
             Whether to subtract line offsets if the model was trained without them.
+        samples : sequence of tuple of int, optional
+            Indices of the planes to denoise, in all axes but C, Y and X. Default all.
 
         Yields
         ------
@@ -390,6 +393,7 @@ class Redenoiser:
             should_stop,
             tta=tiling.mirrors(planes.pixels) if tta is None else tta,
             lines=plan.lines if correct_lines else "none",
+            samples=samples,
         )
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:

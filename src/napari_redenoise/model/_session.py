@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -165,6 +165,7 @@ class Session:
         *,
         branches: bool = False,
         denoised: Any = None,
+        names: Collection[str] | None = None,
     ) -> dict[str, Any]:
         """Make the arrays that `Redenoiser.predict_events` fills, by name.
 
@@ -179,14 +180,17 @@ class Session:
             Whether to include the outputs of both branches.
         denoised : array-like, optional
             Array for the denoised image, instead of a new one.
+        names : collection of str, optional
+            Outputs to make, instead of all of the network.
 
         Returns
         -------
         dict
         """
-        names = ["denoised"]
-        if self.trained_plan().config.network.kind == "adarenet":
-            names += ["mask", "standard", "equivariant"] if branches else ["mask"]
+        if names is None:
+            names = ["denoised"]
+            if self.trained_plan().config.network.kind == "adarenet":
+                names += ["mask", "standard", "equivariant"] if branches else ["mask"]
         planes = self.planes(image, axes)
         outputs = {} if denoised is None else {"denoised": denoised}
         for name in names:

@@ -1,0 +1,96 @@
+"""Images that are read when they are indexed."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+import zarr
+
+from napari_redenoise.data import LazyArray
+from napari_redenoise.errors import InputError
+from napari_redenoise.io._unreadable import UNREADABLE
+
+MOST_BYTES_IN_MEMORY = 2**28
+"""A larger TIFF is read plane by plane."""
+
+_MOST_CHANNELS = 16
+"""Channels that are read at once."""
+
+_BLOCK = 2048
+"""Pixels; largest side of what is read at once, unless the chunks are larger."""
+
+
+def lazy_image(array: zarr.Array[Any], name: str, axes: str) -> Any:
+    """Wrap a zarr array in a dask array, which reads what it is asked for.
+
+    Parameters
+    ----------
+    array : zarr.Array
+        Its store is closed with the last reference to it.
+    name : str
+        File name, for messages.
+    axes : str
+        One letter per axis.
+
+    Returns
+    -------
+    dask.array.Array
+        Blocks of one plane. An `InputError` is raised when they cannot be read.
+    """
+    # Its import takes a second.
+    import dask.array
+
+    shape, dtype = tuple(map(int, array.shape)), np.dtype(array.dtype).newbyteorder("=")
+
+    def read(key: Any) -> npt.NDArray[Any]:
+        try:
+            return np.asarray(array[key], dtype)
+        except UNREADABLE as error:
+            raise InputError(
+                f"{name} has pixels that cannot be read ({error}): copy it again completely"
+            ) from error
+
+    weakref.finalize(array, array.store.close)
+    blocks = _block_sizes(shape, array.chunks, axes)
+    return dask.array.from_array(LazyArray(shape, dtype, read), chunks=blocks, name=False)
+
+
+def series_pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Any:
+    """Read a series of a TIFF, or have it read later if it is large.
+
+    Parameters
+    ----------
+    file : tifffile.TiffFile
+        May be closed afterwards.
+    series : tifffile.TiffPageSeries
+        Its first level is read.
+
+    Returns
+    -------
+    numpy.ndarray or dask.array.Array
+        Pixels of more than 256 MB are mapped into memory, or a dask array if they are compressed,
+        not in one piece, or of another byte order.
+    """
+    if series.nbytes <= MOST_BYTES_IN_MEMORY:
+        return np.asarray(series.asarray())
+    path = Path(file.filehandle.path)
+    dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
+    if series.dataoffset is not None and dtype.isnative and path.is_file():
+        return np.memmap(path, dtype, "r", series.dataoffset, series.shape)
+    array = zarr.open_array(series.aszarr(level=0), mode="r")
+    return lazy_image(array, str(path), series.axes)
+
+
+def _block_sizes(shape: Sequence[int], chunks: Sequence[int], axes: str) -> tuple[int, ...]:
+    """Sizes of blocks: whole chunks in the plane, all channels, and one plane of a stack."""
+    sizes = dict.fromkeys("CS", _MOST_CHANNELS)
+    for axis, chunk in zip(axes, chunks, strict=True):
+        if axis in "YX":
+            sizes[axis] = max(1, _BLOCK // chunk) * chunk
+    return tuple(min(size, sizes.get(axis, 1)) for size, axis in zip(shape, axes, strict=True))

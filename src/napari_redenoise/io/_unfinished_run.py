@@ -1,0 +1,106 @@
+"""Results of a run that are kept until they are complete, to continue a killed run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from napari_redenoise.errors import OutputError
+from napari_redenoise.io._safe_writing import check_folder, explain_os_error
+from napari_redenoise.io._temporary_folders import LOCK, TemporaryFolder
+
+_IDENTITY, _MODEL = "run.json", "model.safetensors"
+
+
+class UnfinishedRun:
+    """The folder of a run beside its result, which is removed when the run is complete.
+
+    A run with the same identity continues it; any other one begins anew.
+
+    Parameters
+    ----------
+    output : Path
+        The result.
+    identity : mapping
+        Everything that determines the results, as plain values.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    model : Path
+        File of the trained model in it.
+    is_continued : bool
+        Whether the folder holds the model of an earlier run of the same identity.
+
+    Raises
+    ------
+    OutputError
+        When the folder cannot be written to, or another process is writing the same result.
+    """
+
+    def __init__(self, output: Path, identity: Mapping[str, Any]) -> None:
+        self.path = output.with_name(f".{output.name}.unfinished")
+        self.model = self.path / _MODEL
+        check_folder(output)
+        with explain_os_error(output):
+            folder = TemporaryFolder.keep(self.path)
+            if folder is None:
+                raise OutputError(
+                    f"another process is writing {output}: wait for it, or choose another name"
+                )
+            self._folder = folder
+            text = json.dumps(identity, sort_keys=True, default=str)
+            file = self.path / _IDENTITY
+            same = file.is_file() and file.read_text(encoding="utf-8") == text
+            self.is_continued = same and self.model.is_file()
+            if not self.is_continued:
+                self._clear()
+                file.write_text(text, encoding="utf-8")
+
+    def _clear(self) -> None:
+        for one in self.path.iterdir():
+            if one.is_dir():
+                shutil.rmtree(one)
+            elif one.name != LOCK:
+                one.unlink()
+
+    def close(self) -> None:
+        """Keep the folder for a later run if it holds a model; else remove it."""
+        if self.model.is_file():
+            self._folder.release()
+        else:
+            self._folder.remove()
+
+    def remove(self) -> None:
+        """Remove the folder, since the run is complete."""
+        self._folder.remove()
+
+
+def fingerprint(path: Path | None) -> list[Any] | None:
+    """Describe a file, or the files of a folder: a change of them changes the description.
+
+    Parameters
+    ----------
+    path : Path or None
+
+    Returns
+    -------
+    list or None
+        Path, number of files, bytes, and time of the last change.
+    """
+    if path is None:
+        return None
+    stats = [one.stat() for one in _files(path)]
+    newest = max((one.st_mtime_ns for one in stats), default=0)
+    return [str(path.absolute()), len(stats), sum(one.st_size for one in stats), newest]
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from (one for one in path.rglob("*") if one.is_file())
+    elif path.exists():
+        yield path
