@@ -1,0 +1,182 @@
+"""The work on one file of a batch: reading, training, prediction, checks and writing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from napari_redenoise import __version__
+from napari_redenoise.data import Planes
+from napari_redenoise.errors import InputError, RedenoiseError
+from napari_redenoise.io import (
+    ImageFile,
+    cast_like,
+    check_folder,
+    check_space,
+    lost_metadata,
+    read_image,
+    write_tiff,
+)
+from napari_redenoise.model import Redenoiser, TrainingPlan
+from napari_redenoise.recipes.batch._events import BatchEvent
+from napari_redenoise.recipes.batch._files import BatchFile
+from napari_redenoise.recipes.batch._manifest import Manifest, Record
+from napari_redenoise.recipes.batch._settings import BatchSettings, file_state
+from napari_redenoise.recipes.batch._shared_model import train
+
+MOST_READ_AHEAD = 2**29
+"""Bytes; larger files are read when it is their turn, because up to three images are in memory."""
+
+ResultChecks = Callable[[Redenoiser, ImageFile, Any, Callable[[], bool]], Mapping[str, Any]]
+"""Makes the quality checks of a denoised image: plain values for the manifest."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image that was read ahead, or will be read now, and the state of its file."""
+
+    read: Callable[[], ImageFile]
+    state: dict[str, int]
+
+
+def read_source(file: BatchFile, axes: str | None) -> Source:
+    # Errors are raised when it is the turn of the file.
+    try:
+        state = file_state(file.image)
+        if state["size"] > MOST_READ_AHEAD:
+            return Source(partial(read_image, file.image, axes), state)
+        image = read_image(file.image, axes)
+    except (RedenoiseError, MemoryError) as error:
+        return Source(partial(_raise, error), {})
+    return Source(lambda: image, state)
+
+
+def _raise(error: Exception) -> ImageFile:
+    raise error
+
+
+@dataclass(frozen=True)
+class FileWork:
+    """Everything that is done with one file."""
+
+    file: BatchFile
+    overwrite: bool
+    settings: BatchSettings
+    model: Redenoiser | None
+    device: str | None
+    check: ResultChecks | None
+    manifest: Manifest
+    digest: str | None
+    should_stop: Callable[[], bool]
+
+    def events(self, read: Source) -> Generator[BatchEvent, None, Record | None]:
+        """Denoise the file, write its results and return its record; None when stopped."""
+        started = perf_counter()
+        source = read.read()
+        self._check_results(source)
+        denoiser, plan = self.model, None
+        if denoiser is None:
+            denoiser = Redenoiser(self.settings.config, self.device)
+            plan = yield from train(
+                denoiser,
+                source.array,
+                source.axes,
+                file=self.file,
+                stop_after=self.settings.stop_after,
+                should_stop=self.should_stop,
+            )
+        if self.should_stop():
+            return None
+        array, axes = source.array, source.axes
+        branches = self.settings.has_branches
+        outputs = denoiser.session.allocate(array, axes, branches=branches)
+        yield from denoiser.predict_events(
+            array, axes, outputs=outputs, should_stop=self.should_stop
+        )
+        quality = None if self.should_stop() else self._quality(denoiser, source, outputs)
+        if self.should_stop():
+            return None
+        known = {
+            **names_of(self.file, self.manifest),
+            **read.state,
+            "settings": self.settings.of_result(self.digest),
+        }
+        return self._write(source, outputs, known, _facts(denoiser, plan, quality), started)
+
+    def _check_results(self, source: ImageFile) -> None:
+        """Refuse results that could not be written, before any work."""
+        planes = Planes(source.array, source.axes)
+        needs: dict[Path, int] = {}
+        for name, path in self.file.results.items():
+            shape = planes.shape_without_channels if name == "mask" else source.array.shape
+            like = np.broadcast_to(np.zeros((), self._dtype(name, source)), shape)
+            lost_metadata(like, source)
+            check_folder(path)
+            needs[path] = like.nbytes
+        check_space(needs)
+
+    def _dtype(self, name: str, source: ImageFile) -> np.dtype[Any]:
+        dtype = np.dtype(source.array.dtype)
+        is_cast = self.settings.as_source and name != "mask" and dtype.kind in "ui"
+        return dtype if is_cast else np.dtype(np.float32)
+
+    def _quality(
+        self, denoiser: Redenoiser, source: ImageFile, outputs: dict[str, Any]
+    ) -> Mapping[str, Any] | None:
+        if self.check is None:
+            return None
+        try:
+            return self.check(denoiser, source, outputs["denoised"], self.should_stop)
+        except InputError as error:
+            # For example where the noise cannot be measured: the result is written nevertheless.
+            return {"mark": "unknown", "sentences": [str(error)]}
+
+    def _write(
+        self,
+        source: ImageFile,
+        outputs: dict[str, Any],
+        known: Record,
+        facts: Record,
+        started: float,
+    ) -> Record:
+        """Write all results or none, and record them."""
+        results = {self.manifest.name(path): 0 for path in self.file.results.values()}
+        # A process that is killed before the last record leaves this one: see `Standings`.
+        self.manifest.append({"state": "writing", **known, "results": results})
+        with ExitStack() as undo:
+            for name, path in self.file.results.items():
+                array = outputs[name]
+                if self.settings.as_source and name != "mask":
+                    array = cast_like(source.array, source.axes, array)
+                write_tiff(path, array, source, overwrite=self.overwrite)
+                undo.callback(path.unlink, missing_ok=True)
+                results[self.manifest.name(path)] = path.stat().st_size
+            seconds = round(perf_counter() - started, 3)
+            record = {"state": "done", **known, "results": results, **facts, "seconds": seconds}
+            self.manifest.append(record)
+            undo.pop_all()
+        return record
+
+
+def names_of(file: BatchFile, manifest: Manifest) -> Record:
+    return {"input": manifest.name(file.image), "output": manifest.name(file.output)}
+
+
+def _facts(
+    denoiser: Redenoiser, plan: TrainingPlan | None, quality: Mapping[str, Any] | None
+) -> Record:
+    """What the manifest tells of a result besides its names and settings."""
+    plan = plan or denoiser.session.plan
+    return {
+        "plan": None if plan is None else plan.as_json(),
+        "judgement": denoiser.session.provenance.get("judgement"),
+        "quality": None if quality is None else dict(quality),
+        "version": __version__,
+    }
