@@ -105,6 +105,8 @@ class _Outcome:
             for event in events:
                 if isinstance(event, StepDone):
                     _advance(bar, "training", event.step, event.steps)
+                    if event.note is not None:
+                        self.asked.say(event.note, err=True)
                 elif isinstance(event, TileDone):
                     _advance(bar, "denoising", event.tile, event.tiles)
                 else:
@@ -150,7 +152,8 @@ def _result_sentences(event: FileDone, *, report: bool) -> list[str]:
     quality = event.record["quality"]
     seconds = event.record["seconds"]
     wrote = f"wrote {event.file.output} in {seconds:.0f} s; quality checks: {quality['mark']}"
-    return [wrote, *(quality["sentences"] if report else ())]
+    cautions = [f"caution: {sentence}" for sentence in event.record["cautions"]]
+    return [wrote, *cautions, *(quality["sentences"] if report else ())]
 
 
 def _advance(bar: Any, what: str, number: int, total: int) -> None:

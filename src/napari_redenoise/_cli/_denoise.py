@@ -210,7 +210,9 @@ def _only(outputs: list[Path] | None) -> Path:
     if not outputs:
         raise typer.BadParameter("missing: give a file, or a folder by --out-dir", param_hint=hint)
     if len(outputs) > 1:
-        raise typer.BadParameter("several: add --out-dir to denoise several images", param_hint=hint)
+        raise typer.BadParameter(
+            "several: add --out-dir to denoise several images", param_hint=hint
+        )
     return outputs[0]
 
 

@@ -22,9 +22,10 @@ from napari_redenoise.io import (
     check_space,
     lost_metadata,
     read_image,
+    refuse_existing,
     write_tiff,
 )
-from napari_redenoise.model import Redenoiser, TrainingPlan
+from napari_redenoise.model import Redenoiser
 from napari_redenoise.recipes.batch._events import BatchEvent
 from napari_redenoise.recipes.batch._files import BatchFile
 from napari_redenoise.recipes.batch._manifest import Manifest, Record
@@ -80,11 +81,11 @@ class FileWork:
         """Denoise the file, write its results and return its record; None when stopped."""
         started = perf_counter()
         source = read.read()
-        self._check_results(source)
-        denoiser, plan = self.model, None
+        cautions = self._check_results(source)
+        denoiser = self.model
         if denoiser is None:
             denoiser = Redenoiser(self.settings.config, self.device)
-            plan = yield from train(
+            yield from train(
                 denoiser,
                 source.array,
                 source.axes,
@@ -103,24 +104,35 @@ class FileWork:
         quality = None if self.should_stop() else self._quality(denoiser, source, outputs)
         if self.should_stop():
             return None
-        known = {
+        record: Record = {
+            "state": "done",
             **names_of(self.file, self.manifest),
             **read.state,
+            "results": self._write(source, outputs),
             "settings": self.settings.of_result(self.digest),
+            "plan": denoiser.session.trained_plan().as_json(),
+            "judgement": denoiser.session.provenance.get("judgement"),
+            "cautions": cautions,
+            "quality": None if quality is None else dict(quality),
+            "seconds": round(perf_counter() - started, 3),
+            "version": __version__,
         }
-        return self._write(source, outputs, known, _facts(denoiser, plan, quality), started)
+        self.manifest.append(record)
+        return record
 
-    def _check_results(self, source: ImageFile) -> None:
-        """Refuse results that could not be written, before any work."""
+    def _check_results(self, source: ImageFile) -> list[str]:
+        """Refuse results that could not be written, before any work; return cautions."""
+        lost: dict[str, None] = {}
         planes = Planes(source.array, source.axes)
         needs: dict[Path, int] = {}
         for name, path in self.file.results.items():
             shape = planes.shape_without_channels if name == "mask" else source.array.shape
             like = np.broadcast_to(np.zeros((), self._dtype(name, source)), shape)
-            lost_metadata(like, source)
+            lost |= dict.fromkeys(lost_metadata(like, source))
             check_folder(path)
             needs[path] = like.nbytes
         check_space(needs)
+        return [f"the results lack {', '.join(lost)}, which TIFF cannot store"] if lost else []
 
     def _dtype(self, name: str, source: ImageFile) -> np.dtype[Any]:
         dtype = np.dtype(source.array.dtype)
@@ -138,45 +150,27 @@ class FileWork:
             # For example where the noise cannot be measured: the result is written nevertheless.
             return {"mark": "unknown", "sentences": [str(error)]}
 
-    def _write(
-        self,
-        source: ImageFile,
-        outputs: dict[str, Any],
-        known: Record,
-        facts: Record,
-        started: float,
-    ) -> Record:
-        """Write all results or none, and record them."""
-        results = {self.manifest.name(path): 0 for path in self.file.results.values()}
-        # A process that is killed before the last record leaves this one: see `Standings`.
-        self.manifest.append({"state": "writing", **known, "results": results})
+    def _write(self, source: ImageFile, outputs: dict[str, Any]) -> dict[str, int]:
+        """Write all results or none; return their bytes by name."""
+        results = self.file.results
+        for path in results.values():
+            refuse_existing(path, overwrite=self.overwrite)
+        sizes = {self.manifest.name(path): 0 for path in results.values()}
+        # The last record of a process that is killed while it writes: see `Standings`.
+        names = names_of(self.file, self.manifest)
+        self.manifest.append({"state": "writing", **names, "results": sizes})
         with ExitStack() as undo:
-            for name, path in self.file.results.items():
+            for name, path in results.items():
                 array = outputs[name]
                 if self.settings.as_source and name != "mask":
                     array = cast_like(source.array, source.axes, array)
                 write_tiff(path, array, source, overwrite=self.overwrite)
                 undo.callback(path.unlink, missing_ok=True)
-                results[self.manifest.name(path)] = path.stat().st_size
-            seconds = round(perf_counter() - started, 3)
-            record = {"state": "done", **known, "results": results, **facts, "seconds": seconds}
-            self.manifest.append(record)
+                sizes[self.manifest.name(path)] = path.stat().st_size
             undo.pop_all()
-        return record
+        return sizes
 
 
 def names_of(file: BatchFile, manifest: Manifest) -> Record:
+    """Names of image and denoised image in the manifest."""
     return {"input": manifest.name(file.image), "output": manifest.name(file.output)}
-
-
-def _facts(
-    denoiser: Redenoiser, plan: TrainingPlan | None, quality: Mapping[str, Any] | None
-) -> Record:
-    """What the manifest tells of a result besides its names and settings."""
-    plan = plan or denoiser.session.plan
-    return {
-        "plan": None if plan is None else plan.as_json(),
-        "judgement": denoiser.session.provenance.get("judgement"),
-        "quality": None if quality is None else dict(quality),
-        "version": __version__,
-    }

@@ -130,11 +130,12 @@ def name_results(
 
 def _expanded(path: Path, *, subfolders: bool) -> Iterator[tuple[Path, Path]]:
     """Images of an input, each with the folder from which its place is counted."""
-    if path.is_dir():
+    # os.path instead of Path: it returns False for invalid names.
+    if os.path.isdir(path):
         for image in list_images(path, subfolders=subfolders):
             yield image, path
     # An existing file may have a name like a pattern. A missing one is reported when it is read.
-    elif path.exists() or not glob.has_magic(str(path)):
+    elif os.path.exists(path) or not glob.has_magic(str(path)):
         yield path, path.parent
     else:
         yield from _matching(path, subfolders=subfolders)

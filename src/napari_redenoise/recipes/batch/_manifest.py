@@ -32,6 +32,7 @@ class Manifest:
         self.path = folder / MANIFEST
         self._folder = folder.resolve()
         self._records = _read(self.path)
+        self._latest = {one.get("output"): one for one in self._records}
 
     def latest(self, output: Path) -> Record | None:
         """The last record of an output file.
@@ -44,9 +45,7 @@ class Manifest:
         -------
         dict or None
         """
-        name = self.name(output)
-        found = (one for one in reversed(self._records) if one.get("output") == name)
-        return next(found, None)
+        return self._latest.get(self.name(output))
 
     def models(self) -> list[Record]:
         """Records of shared models, the last one first.
@@ -108,6 +107,7 @@ class Manifest:
                 "some space"
             ) from error
         self._records.append(json.loads(line))
+        self._latest[record.get("output")] = self._records[-1]
 
 
 def _separator(file: Any) -> bytes:
@@ -137,5 +137,10 @@ def _parsed(line: bytes) -> Record | None:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    is_record = isinstance(record, dict) and isinstance(record.get("state"), str)
-    return record if is_record and isinstance(record.get("results", {}), dict) else None
+    kinds = {"state": str, "output": str, "results": dict}
+    is_record = isinstance(record, dict) and "state" in record
+    if not is_record or any(
+        not isinstance(record.get(k, kind()), kind) for k, kind in kinds.items()
+    ):
+        return None
+    return dict(record)

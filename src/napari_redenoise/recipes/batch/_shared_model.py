@@ -16,7 +16,7 @@ from napari_redenoise.data import Planes, read_middle, representative_subset
 from napari_redenoise.errors import InputError, RedenoiseError
 from napari_redenoise.inference import Interrupted
 from napari_redenoise.io import check_folder, check_model, read_image
-from napari_redenoise.model import Redenoiser, TrainingPlan
+from napari_redenoise.model import Redenoiser
 from napari_redenoise.recipes.batch._events import BatchEvent, ModelTrained, TrainingPlanned
 from napari_redenoise.recipes.batch._manifest import Manifest, Record
 from napari_redenoise.recipes.batch._settings import BatchSettings, file_state
@@ -148,7 +148,7 @@ def train(
     file: Any = None,
     stop_after: int | None = None,
     should_stop: Callable[[], bool],
-) -> Generator[BatchEvent, None, TrainingPlan | None]:
+) -> Generator[BatchEvent, None, None]:
     """Plan, train and judge, as a generator of events; returns early when stopped.
 
     ``file`` is the file of the batch that `TrainingPlanned` names.
@@ -156,7 +156,7 @@ def train(
     try:
         plan = denoiser.plan(image, axes, images=images, should_stop=should_stop)
     except Interrupted:
-        return None
+        return
     yield TrainingPlanned(tuple(plan.sentences()), file)
     events = denoiser.fit_events(image, axes, images=images, plan=plan, should_stop=should_stop)
     for event in events:
@@ -167,7 +167,6 @@ def train(
     judgement = denoiser.session.apply_judgement(should_stop)
     if judgement is not None:
         yield judgement
-    return plan
 
 
 def _sample(images: Sequence[Path], axes: str | None) -> dict[Path, npt.NDArray[Any]]:

@@ -44,8 +44,7 @@ class Standings:
         -------
         str
             Results are ``current`` if the manifest says so; ``new`` if none exists; ``replaceable``
-            if this package was killed while it wrote them, some are missing, or all existing files
-            may be replaced.
+            if some are missing, a process was killed while it wrote them, or files may be replaced.
 
         Raises
         ------
@@ -81,7 +80,7 @@ class Standings:
         if record.get("settings") != self.settings.of_result(self.model):
             return ", of other settings"
         sizes = record.get("results", {})
-        if any(sizes.get(self.manifest.name(path)) != path.stat().st_size for path in existing):
+        if any(sizes.get(self.manifest.name(path)) != _size(path) for path in existing):
             return ", written by another program"
         return None
 
@@ -90,3 +89,8 @@ class Standings:
         if record is None or record["state"] != "writing":
             return False
         return {self.manifest.name(path) for path in existing} <= set(record.get("results", {}))
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None for anything else, such as a link that leads nowhere."""
+    return path.stat().st_size if path.is_file() else None
