@@ -48,6 +48,7 @@ class Source:
 
 
 def read_source(file: BatchFile, axes: str | None) -> Source:
+    """Read an image ahead, unless it is large."""
     # Errors are raised when it is the turn of the file.
     try:
         state = file_state(file.image)
@@ -82,31 +83,16 @@ class FileWork:
         started = perf_counter()
         source = read.read()
         cautions = self._check_results(source)
-        denoiser = self.model
-        if denoiser is None:
-            denoiser = Redenoiser(self.settings.config, self.device)
-            yield from train(
-                denoiser,
-                source.array,
-                source.axes,
-                file=self.file,
-                stop_after=self.settings.stop_after,
-                should_stop=self.should_stop,
-            )
+        denoiser = self.model or (yield from self._train(source))
         if self.should_stop():
             return None
-        array, axes = source.array, source.axes
-        branches = self.settings.has_branches
-        outputs = denoiser.session.allocate(array, axes, branches=branches)
-        yield from denoiser.predict_events(
-            array, axes, outputs=outputs, should_stop=self.should_stop
-        )
+        outputs = yield from self._predict(denoiser, source)
         quality = None if self.should_stop() else self._quality(denoiser, source, outputs)
         if self.should_stop():
             return None
         record: Record = {
             "state": "done",
-            **names_of(self.file, self.manifest),
+            **self._names(),
             **read.state,
             "results": self._write(source, outputs),
             "settings": self.settings.of_result(self.digest),
@@ -119,6 +105,38 @@ class FileWork:
         }
         self.manifest.append(record)
         return record
+
+    def record_failure(self, reason: str) -> None:
+        """Record why the file is not denoised."""
+        self.manifest.append({"state": "failed", **self._names(), "error": reason})
+
+    def _names(self) -> Record:
+        return {
+            "input": self.manifest.name(self.file.image),
+            "output": self.manifest.name(self.file.output),
+        }
+
+    def _train(self, source: ImageFile) -> Generator[BatchEvent, None, Redenoiser]:
+        denoiser = Redenoiser(self.settings.config, self.device)
+        yield from train(
+            denoiser,
+            source.array,
+            source.axes,
+            file=self.file,
+            stop_after=self.settings.stop_after,
+            should_stop=self.should_stop,
+        )
+        return denoiser
+
+    def _predict(
+        self, denoiser: Redenoiser, source: ImageFile
+    ) -> Generator[BatchEvent, None, dict[str, Any]]:
+        array, axes = source.array, source.axes
+        outputs = denoiser.session.allocate(array, axes, branches=self.settings.has_branches)
+        yield from denoiser.predict_events(
+            array, axes, outputs=outputs, should_stop=self.should_stop
+        )
+        return outputs
 
     def _check_results(self, source: ImageFile) -> list[str]:
         """Refuse results that could not be written, before any work; return cautions."""
@@ -157,8 +175,7 @@ class FileWork:
             refuse_existing(path, overwrite=self.overwrite)
         sizes = {self.manifest.name(path): 0 for path in results.values()}
         # The last record of a process that is killed while it writes: see `Standings`.
-        names = names_of(self.file, self.manifest)
-        self.manifest.append({"state": "writing", **names, "results": sizes})
+        self.manifest.append({"state": "writing", **self._names(), "results": sizes})
         with ExitStack() as undo:
             for name, path in results.items():
                 array = outputs[name]
@@ -169,8 +186,3 @@ class FileWork:
                 sizes[self.manifest.name(path)] = path.stat().st_size
             undo.pop_all()
         return sizes
-
-
-def names_of(file: BatchFile, manifest: Manifest) -> Record:
-    """Names of image and denoised image in the manifest."""
-    return {"input": manifest.name(file.image), "output": manifest.name(file.output)}

@@ -79,7 +79,8 @@ class Manifest:
         str
             With slashes on every system; absolute for a file on another drive.
         """
-        path = path.resolve()
+        # A link is a file of its own, wherever it leads.
+        path = path.parent.resolve() / path.name
         try:
             return Path(os.path.relpath(path, self._folder)).as_posix()
         except ValueError:

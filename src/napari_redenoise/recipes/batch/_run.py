@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from napari_redenoise.recipes.batch._events import (
 from napari_redenoise.recipes.batch._file_work import (
     FileWork,
     ResultChecks,
-    names_of,
     read_source,
 )
 from napari_redenoise.recipes.batch._files import BatchFile, name_results
@@ -128,7 +127,21 @@ class BatchRun:
         if model is None and shared is not None:
             # As in a later run, which has the file alone.
             model = Redenoiser.load(shared.path, self._device)
-        yield from self._denoise_all(pending, model, digest, manifest, should_stop)
+        works = [
+            FileWork(
+                file,
+                self._settings.overwrite or standing == "replaceable",
+                self._settings,
+                model,
+                self._device,
+                self._check,
+                manifest,
+                digest,
+                should_stop,
+            )
+            for file, standing in pending.items()
+        ]
+        yield from _denoise_all(works, self._settings.axes)
 
     def _shared_model(self, manifest: Manifest) -> SharedModel | None:
         if not self._settings.is_shared:
@@ -152,44 +165,26 @@ class BatchRun:
                 pending[file] = standing
         return pending
 
-    def _denoise_all(
-        self,
-        files: Mapping[BatchFile, Standing],
-        model: Redenoiser | None,
-        digest: str | None,
-        manifest: Manifest,
-        should_stop: Callable[[], bool],
-    ) -> Generator[BatchEvent, None, None]:
-        settings = self._settings
-        # One thread: it decodes the next file while this one trains and predicts.
-        with closing(prefetch(partial(read_source, axes=settings.axes), files, 1)) as sources:
-            for number, (file, source) in enumerate(zip(files, sources, strict=True), 1):
-                if should_stop():
-                    return
-                yield FileStarted(file, number, len(files))
-                overwrite = settings.overwrite or files[file] == "replaceable"
-                work = FileWork(
-                    file,
-                    overwrite,
-                    settings,
-                    model,
-                    self._device,
-                    self._check,
-                    manifest,
-                    digest,
-                    should_stop,
-                )
-                try:
-                    record = yield from work.events(source)
-                except (RedenoiseError, MemoryError) as error:
-                    reason = _reason(file, error)
-                    names = names_of(file, manifest)
-                    manifest.append({"state": "failed", **names, "error": reason})
-                    yield FileFailed(file, reason)
-                    continue
-                if record is None:
-                    return
-                yield FileDone(file, record)
+
+def _denoise_all(works: Sequence[FileWork], axes: str | None) -> Generator[BatchEvent, None, None]:
+    """Denoise files one by one; the others are read meanwhile, a failed one is recorded."""
+    files = [work.file for work in works]
+    # One thread: it decodes the next files while this one trains and predicts.
+    with closing(prefetch(partial(read_source, axes=axes), files, 1)) as sources:
+        for number, (work, source) in enumerate(zip(works, sources, strict=True), 1):
+            if work.should_stop():
+                return
+            yield FileStarted(work.file, number, len(works))
+            try:
+                record = yield from work.events(source)
+            except (RedenoiseError, MemoryError) as error:
+                reason = _reason(work.file, error)
+                work.record_failure(reason)
+                yield FileFailed(work.file, reason)
+                continue
+            if record is None:
+                return
+            yield FileDone(work.file, record)
 
 
 def _reason(file: BatchFile, error: Exception) -> str:
