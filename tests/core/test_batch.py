@@ -1,5 +1,6 @@
 """Batch processing without the command: the run, its manifest, and what is made again."""
 
+import json
 import os
 import threading
 from pathlib import Path
@@ -197,6 +198,25 @@ def test_a_broken_file_does_not_stop_the_rest(raw, content):
     assert outputs(run(), FileDone) == ["out/aa.tif"]
 
 
+@pytest.mark.parametrize("error", [AssertionError, EOFError, TypeError, ZeroDivisionError])
+def test_every_error_of_a_decoder_is_a_failure(raw, monkeypatch, error):
+    imread = tifffile.TiffPageSeries.asarray
+
+    def failing(self, *arguments, **keywords):
+        if self.shape == (1, 1):
+            raise error
+        return imread(self, *arguments, **keywords)
+
+    # As of some files with random bytes in their header.
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", failing)
+    write_image(raw / "aa.tif", shape=(1, 1))
+    events = run()
+    assert [event.reason for event in events[FileFailed]] == [
+        "raw/aa.tif cannot be read as an image (): repair it or choose another file"
+    ]
+    assert len(events[FileDone]) == 2
+
+
 def test_a_missing_file_and_full_memory_are_failures(raw, monkeypatch):
     read = _file_work.read_image
 
@@ -275,6 +295,9 @@ def test_broken_lines_of_a_manifest_are_ignored(raw, line):
     manifest = OUT / "manifest.jsonl"
     manifest.write_bytes(line + b"\n" + manifest.read_bytes() + line)
     assert outputs(run(), FileDone) == ["out/b/a.tif"]
+    # New records begin on a line of their own.
+    new = manifest.read_text(errors="replace").splitlines()[-2:]
+    assert [json.loads(record)["state"] for record in new] == ["writing", "done"]
     assert len(run()[FileSkipped]) == 2
 
 

@@ -29,7 +29,11 @@ MOST_BYTES_IN_TIFF = 2**32 - 2**25
 # Raised by the decoders for damaged files and unknown formats.
 _UNREADABLE = (
     tifffile.TiffFileError,
+    ArithmeticError,
+    AssertionError,
+    EOFError,
     OSError,
+    TypeError,
     ValueError,
     LookupError,
     RuntimeError,
