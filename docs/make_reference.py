@@ -108,7 +108,7 @@ def _kind(hint: Any, parameter: Any) -> str:
         return "-"
     choices = [value for one in _flat(kind) for value in get_args(one)]
     if get_origin(kind) is list:
-        return f"{parameter.metavar}, may be repeated"
+        return f"{parameter.metavar or _kind(get_args(kind)[0], parameter)}, may be repeated"
     if choices:
         return ", ".join(f"`{one}`" for one in choices)
     return {int: "integer", float: "number", str: "text", Path: "path"}[kind]

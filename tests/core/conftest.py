@@ -9,6 +9,8 @@ import torch
 
 from napari_redenoise import Config, _cli
 
+from ._batches import write_image
+
 DATA = Path(__file__).parents[1] / "data"
 
 
@@ -107,3 +109,12 @@ def redenoise(monkeypatch, capsys):
         return status, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def raw(tmp_path: Path, monkeypatch) -> Path:
+    """Two images of one name, one in a subfolder."""
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "raw" / "a.tif", 1)
+    write_image(tmp_path / "raw" / "b" / "a.tif", 2)
+    return Path("raw")

@@ -1,4 +1,4 @@
-"""``redenoise denoise``: train on one image or stack, and denoise it."""
+"""``redenoise denoise``: train on one image or stack, or on each of many, and denoise it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from napari_redenoise._cli._app import (
     read_noted,
     train_on,
 )
+from napari_redenoise._cli._batch import denoise_batch, refuse_in_batch, refuse_single
+from napari_redenoise._cli._folders import Subfolders
 from napari_redenoise._cli._interruption import Interruption, interruption
 from napari_redenoise._cli._results import Delivery, Targets
 from napari_redenoise._cli._resuming import unfinished_run
@@ -30,19 +32,45 @@ from napari_redenoise.errors import ConfigError
 from napari_redenoise.inference import Interrupted
 from napari_redenoise.io import ImageFile
 from napari_redenoise.model import Redenoiser, TrainingPlan, should_recorrupt
+from napari_redenoise.recipes import BatchSettings
 
 
 @app.command()
 def denoise(
     image: Annotated[Path, typer.Argument(help="Noisy image: TIFF, OME-Zarr, PNG or JPEG.")],
-    output: Annotated[Path, typer.Argument(help="Denoised image to write: .tif or .zarr")],
+    output: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Denoised image to write: .tif or .zarr; with --out-dir further images."
+        ),
+    ] = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Denoise all of IMAGE, which are files, patterns such as 'raw/*.tif', or folders, "
+            "into this folder. Results that are up to date are skipped."
+        ),
+    ] = None,
+    trained_on: Annotated[
+        str | None,
+        typer.Option(
+            "--train-on",
+            metavar="IMAGE",
+            help="With --out-dir: train once on this image, or with 'all' on a sample of all, "
+            "and denoise all with that model; default: one training per image.",
+        ),
+    ] = None,
+    subfolders: Subfolders = False,
     axes: Annotated[
         str | None,
         typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
     ] = None,
     series: Series = None,
     mask: Annotated[
-        Path | None, typer.Option(help="Also write the fusion mask: .tif, .zarr")
+        Path | None,
+        typer.Option(
+            help="Also write the fusion mask: .tif, .zarr; with --out-dir a folder for them."
+        ),
     ] = None,
     branches: Annotated[
         bool,
@@ -116,10 +144,7 @@ def denoise(
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train on IMAGE alone, and write the denoised image to OUTPUT."""
-    inputs = (target, region, model)
-    targets = Targets(output, mask, save_model, overwrite, as_source, has_branches=branches)
-    check_targets(image, targets.images(), save_model, overwrite=overwrite, others=inputs)
+    """Train on IMAGE alone, and write the denoised image to OUTPUT or into a folder."""
     settings = {
         "network.kind": backbone,
         "training.steps": steps,
@@ -132,14 +157,36 @@ def denoise(
     }
     chosen = {field: value for field, value in settings.items() if value is not None}
     given = {**chosen, **assigned(assignments or [], chosen)}
-    if model is not None:
-        if given or any(o is not None for o in (save_model, target, region, stop_after)):
-            raise ConfigError(
-                "--model does not train: omit --save-model and all options of the training"
-            )
-        denoiser = Redenoiser.load(model, device)
-    else:
-        denoiser = Redenoiser(Config().replace(given), device)
+    if model is not None and (
+        given or any(o is not None for o in (save_model, target, region, stop_after, trained_on))
+    ):
+        raise ConfigError(
+            "--model does not train: omit --save-model and all options of the training"
+        )
+    if out_dir is not None:
+        refuse_in_batch(target=target, region=region, series=series)
+        batch = BatchSettings(
+            Config().replace(given),
+            axes,
+            model,
+            _training_image(trained_on),
+            save_model,
+            stop_after,
+            as_source,
+            mask,
+            branches,
+            overwrite,
+        )
+        images = [image, *(output or ())]
+        denoise_batch(images, out_dir, batch, device, subfolders=subfolders, report=report)
+        return
+    refuse_single(train_on=trained_on, subfolders=subfolders)
+    inputs = (target, region, model)
+    targets = Targets(_only(output), mask, save_model, overwrite, as_source, has_branches=branches)
+    check_targets(image, targets.images(), save_model, overwrite=overwrite, others=inputs)
+    denoiser = (
+        Redenoiser.load(model, device) if model else Redenoiser(Config().replace(given), device)
+    )
     if denoiser.config.network.kind != "adarenet":
         _refuse_branches(mask, branches=branches)
     with interruption(keeps=False) as asked:
@@ -172,6 +219,22 @@ def denoise(
             asked.say("\n".join(_report(denoiser, source, result.denoised)))
     if delivery.exit_code:
         raise typer.Exit(delivery.exit_code)
+
+
+def _only(outputs: list[Path] | None) -> Path:
+    """The one output file of a single image."""
+    hint = "'OUTPUT'"
+    if not outputs:
+        raise typer.BadParameter("missing: give a file, or a folder by --out-dir", param_hint=hint)
+    if len(outputs) > 1:
+        raise typer.BadParameter(
+            "several: add --out-dir to denoise several images", param_hint=hint
+        )
+    return outputs[0]
+
+
+def _training_image(name: str | None) -> Path | Literal["all"] | None:
+    return "all" if name == "all" else None if name is None else Path(name)
 
 
 def _plan(

@@ -4,7 +4,7 @@ from napari_redenoise.data._array_like import as_array
 from napari_redenoise.data._bad_pixels import is_missing, mask_missing
 from napari_redenoise.data._bounded_reading import middle_window, read_middle, representative_subset
 from napari_redenoise.data._image_decoding import IMAGE_SUFFIXES
-from napari_redenoise.data._image_folder import FULL_SCALE, ImageFolder, Window
+from napari_redenoise.data._image_folder import FULL_SCALE, ImageFolder, Window, list_images
 from napari_redenoise.data._lazy_array import LazyArray
 from napari_redenoise.data._noisy_pairs import NeighbouringFrames, Shots, TwoImages
 from napari_redenoise.data._normalisation import (
@@ -38,6 +38,7 @@ __all__ = [
     "context_of",
     "default_axes",
     "is_missing",
+    "list_images",
     "load_pool",
     "mask_missing",
     "measure",

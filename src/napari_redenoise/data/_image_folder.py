@@ -194,7 +194,7 @@ def _usable(
     """Headers of the first usable images, and the reasons for skipping others."""
     found: dict[Path, Header] = {}
     skipped: dict[Path, str] = {}
-    for path in _listed(folder, subfolders=subfolders):
+    for path in list_images(folder, subfolders=subfolders):
         if len(found) == most:
             break
         try:
@@ -204,8 +204,25 @@ def _usable(
     return found, skipped
 
 
-def _listed(folder: Path, *, subfolders: bool) -> list[Path]:
-    """Files with an image suffix, without hidden files and folders."""
+def list_images(folder: Path, *, subfolders: bool) -> list[Path]:
+    """List the files of a folder that have an image suffix, without hidden files and folders.
+
+    Parameters
+    ----------
+    folder : Path
+    subfolders : bool
+        Whether to include images in subfolders.
+
+    Returns
+    -------
+    list of Path
+        Sorted.
+
+    Raises
+    ------
+    InputError
+        When the folder is missing or not readable.
+    """
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}: check the name")
     try:

@@ -69,7 +69,7 @@ def predict_planes(
         should_stop=should_stop,
         tta=tta,
     )
-    samples = list(planes.indices()) if samples is None else samples
+    samples = list(planes.indices() if samples is None else samples)
     if lines == "none":
         yield from predict(planes, samples=samples)
         return

@@ -1,0 +1,188 @@
+"""The work on one file of a batch: reading, training, prediction, checks and writing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from napari_redenoise import __version__
+from napari_redenoise.data import Planes
+from napari_redenoise.errors import InputError, RedenoiseError
+from napari_redenoise.io import (
+    ImageFile,
+    cast_like,
+    check_folder,
+    check_space,
+    lost_metadata,
+    read_image,
+    refuse_existing,
+    write_tiff,
+)
+from napari_redenoise.model import Redenoiser
+from napari_redenoise.recipes.batch._events import BatchEvent
+from napari_redenoise.recipes.batch._files import BatchFile
+from napari_redenoise.recipes.batch._manifest import Manifest, Record
+from napari_redenoise.recipes.batch._settings import BatchSettings, file_state
+from napari_redenoise.recipes.batch._shared_model import train
+
+MOST_READ_AHEAD = 2**29
+"""Bytes; larger files are read when it is their turn, because up to three images are in memory."""
+
+ResultChecks = Callable[[Redenoiser, ImageFile, Any, Callable[[], bool]], Mapping[str, Any]]
+"""Makes the quality checks of a denoised image: plain values for the manifest."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image that was read ahead, or will be read now, and the state of its file."""
+
+    read: Callable[[], ImageFile]
+    state: dict[str, int]
+
+
+def read_source(file: BatchFile, axes: str | None) -> Source:
+    """Read an image ahead, unless it is large."""
+    # Errors are raised when it is the turn of the file.
+    try:
+        state = file_state(file.image)
+        if state["size"] > MOST_READ_AHEAD:
+            return Source(partial(read_image, file.image, axes), state)
+        image = read_image(file.image, axes)
+    except (RedenoiseError, MemoryError) as error:
+        return Source(partial(_raise, error), {})
+    return Source(lambda: image, state)
+
+
+def _raise(error: Exception) -> ImageFile:
+    raise error
+
+
+@dataclass(frozen=True)
+class FileWork:
+    """Everything that is done with one file."""
+
+    file: BatchFile
+    overwrite: bool
+    settings: BatchSettings
+    model: Redenoiser | None
+    device: str | None
+    check: ResultChecks | None
+    manifest: Manifest
+    digest: str | None
+    should_stop: Callable[[], bool]
+
+    def events(self, read: Source) -> Generator[BatchEvent, None, Record | None]:
+        """Denoise the file, write its results and return its record; None when stopped."""
+        started = perf_counter()
+        source = read.read()
+        cautions = self._check_results(source)
+        denoiser = self.model or (yield from self._train(source))
+        if self.should_stop():
+            return None
+        outputs = yield from self._predict(denoiser, source)
+        quality = None if self.should_stop() else self._quality(denoiser, source, outputs)
+        if self.should_stop():
+            return None
+        record: Record = {
+            "state": "done",
+            **self._names(),
+            **read.state,
+            "results": self._write(source, outputs),
+            "settings": self.settings.of_result(self.digest),
+            "plan": denoiser.session.trained_plan().as_json(),
+            "judgement": denoiser.session.provenance.get("judgement"),
+            "cautions": cautions,
+            "quality": None if quality is None else dict(quality),
+            "seconds": round(perf_counter() - started, 3),
+            "version": __version__,
+        }
+        self.manifest.append(record)
+        return record
+
+    def record_failure(self, reason: str) -> None:
+        """Record why the file is not denoised."""
+        self.manifest.append({"state": "failed", **self._names(), "error": reason})
+
+    def _names(self) -> Record:
+        return {
+            "input": self.manifest.name(self.file.image),
+            "output": self.manifest.name(self.file.output),
+        }
+
+    def _train(self, source: ImageFile) -> Generator[BatchEvent, None, Redenoiser]:
+        denoiser = Redenoiser(self.settings.config, self.device)
+        yield from train(
+            denoiser,
+            source.array,
+            source.axes,
+            file=self.file,
+            stop_after=self.settings.stop_after,
+            should_stop=self.should_stop,
+        )
+        return denoiser
+
+    def _predict(
+        self, denoiser: Redenoiser, source: ImageFile
+    ) -> Generator[BatchEvent, None, dict[str, Any]]:
+        array, axes = source.array, source.axes
+        outputs = denoiser.session.allocate(array, axes, branches=self.settings.has_branches)
+        yield from denoiser.predict_events(
+            array, axes, outputs=outputs, should_stop=self.should_stop
+        )
+        return outputs
+
+    def _check_results(self, source: ImageFile) -> list[str]:
+        """Refuse results that could not be written, before any work; return cautions."""
+        lost: dict[str, None] = {}
+        planes = Planes(source.array, source.axes)
+        needs: dict[Path, int] = {}
+        for name, path in self.file.results.items():
+            shape = planes.shape_without_channels if name == "mask" else source.array.shape
+            like = np.broadcast_to(np.zeros((), self._dtype(name, source)), shape)
+            lost |= dict.fromkeys(lost_metadata(like, source))
+            check_folder(path)
+            needs[path] = like.nbytes
+        check_space(needs)
+        return [f"the results lack {', '.join(lost)}, which TIFF cannot store"] if lost else []
+
+    def _dtype(self, name: str, source: ImageFile) -> np.dtype[Any]:
+        dtype = np.dtype(source.array.dtype)
+        is_cast = self.settings.as_source and name != "mask" and dtype.kind in "ui"
+        return dtype if is_cast else np.dtype(np.float32)
+
+    def _quality(
+        self, denoiser: Redenoiser, source: ImageFile, outputs: dict[str, Any]
+    ) -> Mapping[str, Any] | None:
+        if self.check is None:
+            return None
+        try:
+            return self.check(denoiser, source, outputs["denoised"], self.should_stop)
+        except InputError as error:
+            # For example where the noise cannot be measured: the result is written nevertheless.
+            return {"mark": "unknown", "sentences": [str(error)]}
+
+    def _write(self, source: ImageFile, outputs: dict[str, Any]) -> dict[str, int]:
+        """Write all results or none; return their bytes by name."""
+        results = self.file.results
+        for path in results.values():
+            refuse_existing(path, overwrite=self.overwrite)
+        sizes = {self.manifest.name(path): 0 for path in results.values()}
+        # The last record of a process that is killed while it writes: see `Standings`.
+        self.manifest.append({"state": "writing", **self._names(), "results": sizes})
+        with ExitStack() as undo:
+            for name, path in results.items():
+                array = outputs[name]
+                if self.settings.as_source and name != "mask":
+                    array = cast_like(source.array, source.axes, array)
+                write_tiff(path, array, source, overwrite=self.overwrite)
+                undo.callback(path.unlink, missing_ok=True)
+                sizes[self.manifest.name(path)] = path.stat().st_size
+            undo.pop_all()
+        return sizes
