@@ -136,7 +136,8 @@ class SharedModel:
             return image.array, image.axes, [], [settings.train_on]
         sample = _sample(images, settings.axes)
         first, *others = sample.values()
-        return first, "TCYX", others, list(sample)
+        # Planes of a sample are spread over their stacks: they are no neighbours.
+        return first, "SCYX", others, list(sample)
 
 
 def train(
@@ -170,7 +171,7 @@ def train(
 
 
 def _sample(images: Sequence[Path], axes: str | None) -> dict[Path, npt.NDArray[Any]]:
-    """Planes (T, C, Y, X) of images spread evenly over a batch, with the channels of the first.
+    """Planes (S, C, Y, X) of images spread evenly over a batch, with the channels of the first.
 
     Images that cannot be read or trained on are replaced by others.
     """
