@@ -56,7 +56,7 @@ STARTS = {
         "the pretrained network invents or misses structure.",
     ),
 }
-TRAINED = "The trained network denoises as it is: this option is of a training."
+TRAINED = "The trained network denoises as it is: options of a training have no effect."
 FLOATS = "The layer holds floating-point values: its result does so, too."
 COLOURS = "Results of colour layers have the type of their source in any case."
 NO_SYMMETRY = "The standard U-Net alone has no symmetry."
