@@ -172,3 +172,7 @@ def test_no_sentence_is_cut_off_in_a_low_dock(several):
             label.height() >= label.heightForWidth(label.width()) > 2 * label.fontInfo().pixelSize()
         )
     assert widget.tabs.height() >= LOWEST_TABS
+    # A short sentence takes the room of its own.
+    high = widget.status.minimumHeight()
+    widget.say("A word.")
+    assert widget.status.minimumHeight() <= high / 2

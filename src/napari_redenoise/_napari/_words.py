@@ -34,7 +34,9 @@ class WrappedLabel(QLabel):
         self._fit()
 
     def _fit(self) -> None:
-        # Layouts of docks ignore that the height depends on the width, and cut the text off.
+        # Layouts of docks ignore that the height depends on the width, and cut the text off. Qt
+        # counts the earlier minimum as part of the height.
+        self.setMinimumHeight(0)
         self.setMinimumHeight(max(0, self.heightForWidth(self.width())))
 
 

@@ -82,7 +82,7 @@ class FileWork:
         """Denoise the file, write its results and return its record; None when stopped."""
         started = perf_counter()
         source = read.read()
-        cautions = self._check_results(source)
+        cautions = [*source.notes, *self._check_results(source)]
         denoiser = self.model or (yield from self._train(source))
         if self.should_stop():
             return None

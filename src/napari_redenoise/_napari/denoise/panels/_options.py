@@ -67,7 +67,7 @@ NEIGHBOURS: dict[Context, tuple[str, str]] = {
         "Denoises every plane alone. Try it where objects move or blink from frame to frame.",
     ),
 }
-TRAINED = "The trained network denoises as it is: this option is of a training."
+TRAINED = "The trained network denoises as it is: options of a training have no effect."
 FLOATS = "The layer holds floating-point values: its result does so, too."
 COLOURS = "Results of colour layers have the type of their source in any case."
 NO_NEIGHBOURS = "The layer has no time or depth axis: its planes have no neighbours."
