@@ -14,7 +14,9 @@ from napari_redenoise.model._pretrained import FOLDER, has_pretrained_weights, w
 from napari_redenoise.recipes.pretraining import LICENCES
 
 SUMS = {
-    "adarenet-C4-stack.safetensors": "5a6829ddc299ba9bd73b045aac6060694b6458bc720a4e37eb406efb3c39b070",
+    "adarenet-C4-stack.safetensors": (
+        "5a6829ddc299ba9bd73b045aac6060694b6458bc720a4e37eb406efb3c39b070"
+    ),
     "adarenet-C4.safetensors": "1b9218e75512a292d811bd9a8e8ae3e22da4b32017f6c55ffa08e9a2c732ecf6",
 }
 MOST_BYTES = 8 * 10**6
