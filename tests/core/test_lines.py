@@ -98,7 +98,7 @@ def test_every_sample_is_predicted_right_after_its_correction(monkeypatch) -> No
         order.append(("offsets", sample))
         return real(planes, sample, *rest)
 
-    def in_tiles(network, planes, *rest, tta, samples):
+    def in_tiles(network, planes, *, samples, **rest):
         (sample,) = samples
         for tile in (1, 2):
             order.append(("tile", sample))

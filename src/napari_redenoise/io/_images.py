@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tifffile
+from PIL import UnidentifiedImageError
 
 from napari_redenoise.data import ArrayLike
 from napari_redenoise.errors import InputError, OutputError
@@ -86,6 +87,11 @@ def read_image(path: str | Path, axes: str | None = None, series: int | None = N
         raise InputError(
             f"{path} cannot be read as an image, since the memory is too small ({error}): split it "
             "into smaller files, or repair it"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"{path} cannot be read as an image, since its format is unknown: repair it or choose "
+            "another file"
         ) from error
     except UNREADABLE as error:
         raise InputError(

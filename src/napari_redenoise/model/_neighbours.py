@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +34,12 @@ class Settled:
     no_neighbours: str = ""
 
 
-def settle(asked: Config, planes: Planes, device: torch.device) -> Settled:
+def settle(
+    asked: Config,
+    planes: Planes,
+    device: torch.device,
+    should_stop: Callable[[], bool] | None = None,
+) -> Settled:
     """Decide what follows from an image alone: see `for_image`.
 
     Neighbours are used where their noise is independent and they help, unless the user chose.
@@ -42,12 +48,14 @@ def settle(asked: Config, planes: Planes, device: torch.device) -> Settled:
     ------
     ConfigError
         As `for_image`.
+    Interrupted
+        When stopped.
     """
     config = for_image(asked, planes)
     if asked.network.context != "auto" or not config.network.neighbours:
         return Settled(config)
     planes = planes.with_context(config.network.neighbours // 2)
-    if shares_noise(planes):
+    if shares_noise(planes, should_stop):
         reason = SHARED
     elif config.training.start == "random" or neighbours_help(
         pretrained_network(config.network).to(device), planes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from napari_redenoise.data import (
 )
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import InputError
-from napari_redenoise.inference import predict_tile
+from napari_redenoise.inference import Interrupted, predict_tile
 from napari_redenoise.model._pretrained import pretrained_denoiser
 from napari_redenoise.noise import (
     NoiseReport,
@@ -144,37 +146,56 @@ def _window(planes: Planes) -> Plane | None:
     return None
 
 
-def shares_noise(planes: Planes) -> bool:
+def shares_noise(planes: Planes, should_stop: Callable[[], bool] | None = None) -> bool:
     """Whether noise of a plane is also in its neighbours, see `is_noise_shared`.
 
     Parameters
     ----------
     planes : Planes
+    should_stop : callable, optional
+
+    Raises
+    ------
+    Interrupted
+        When stopped.
     """
     axes = [letter for letter in planes.axes if letter not in "CYX"]
-    for axis in planes.context_axes:
-        along = axes.index(axis)
-        near, far = (_pairs(planes, along, distance) for distance in (1, _FAR))
+    middle = tuple(size // 2 for size in planes.sample_shape)
+    window = middle_window(planes, middle, _COMPARED_SIDE)
+    read = cache(partial(_compared_window, planes, window, should_stop))
+    for along in map(axes.index, planes.context_axes):
+        near, far = (_pairs(planes, along, distance, read) for distance in (1, _FAR))
         if is_noise_shared(near, far):
             return True
     return False
 
 
-def _pairs(planes: Planes, along: int, distance: int) -> list[tuple[Plane, Plane]]:
+def _compared_window(
+    planes: Planes,
+    window: tuple[slice, slice],
+    should_stop: Callable[[], bool] | None,
+    sample: Sample,
+) -> npt.NDArray[np.float64]:
+    """A window of a plane, (channels, rows, columns)."""
+    if should_stop is not None and should_stop():
+        raise Interrupted
+    return np.asarray(mask_missing(planes.read(sample, *window)), np.float64)
+
+
+def _pairs(
+    planes: Planes, along: int, distance: int, read: Callable[[Sample], npt.NDArray[np.float64]]
+) -> list[tuple[Plane, Plane]]:
     """Windows of planes spread over the stack, and of those so many planes later."""
     size = planes.sample_shape[along]
     distance = min(distance, size - 1)
     found = []
     for sample in spread_samples(planes, _COMPARED):
-        window = middle_window(planes, sample, _COMPARED_SIDE)
         # Of planes that are all stored twice, every second pair is equal.
         for first in (sample[along] - 1, sample[along]):
             if first < 0 or first + distance >= size:
                 continue
             one, two = (
-                mask_missing(
-                    planes.read((*sample[:along], number, *sample[along + 1 :]), *window)
-                ).astype(float)
+                read((*sample[:along], number, *sample[along + 1 :]))
                 for number in (first, first + distance)
             )
             found += list(zip(one, two, strict=True))

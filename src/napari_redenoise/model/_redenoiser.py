@@ -235,12 +235,14 @@ class Redenoiser:
     ) -> TrainingRun:
         """Begin a training from random or pretrained weights."""
         asked = self.config if steps is None else self.config.replace({"training.steps": steps})
-        settled = Settled(plan.config) if plan else settle(asked, inputs.planes, self.device)
+        should_stop = controls.should_stop
+        settled = (
+            Settled(plan.config) if plan else settle(asked, inputs.planes, self.device, should_stop)
+        )
         config = settled.config
         inputs = inputs.with_context(config.network)
 
         def decide() -> TrainingPlan:
-            should_stop = controls.should_stop
             return plan or make_plan(asked, inputs, self.device, should_stop, settled=settled)
 
         first = plan or TrainingPlan(asked, config)
