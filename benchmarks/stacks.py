@@ -4,7 +4,8 @@ Scores of the pretrained network and of what the default run delivers, PSNR over
 over planes. Finished rows are skipped, so an interrupted run continues where it stopped; rows of
 other weights stay and are left out of the tables. ``stacks.py 0 cells`` runs seed 0 of what is
 named so; without arguments all stacks and three seeds, several hours on two cores. ``stacks.py
-times`` measures what neighbours cost, in one run with and without. ``ndsafir_baseline.py`` writes
+times`` measures what neighbours cost, in one run with and without, and ``stacks.py 0 pretrained``
+what the pretrained networks make of the stacks, in some minutes. ``ndsafir_baseline.py`` writes
 what ndSAFIR makes of the same noisy files.
 """
 
@@ -21,7 +22,7 @@ from _stacks import Stack, stacks
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.model import _pretrained
 
-NAME, TIMES = "stacks", "stack_times"
+NAME, TIMES, PRETRAINED = "stacks", "stack_times", "stacks_pretrained"
 PAGE = ROOT / "docs" / "neighbours.md"
 SEEDS, ROUNDS = (0, 1, 2), 5
 CHOICES = {"none": 0, "auto": "auto"}
@@ -31,13 +32,15 @@ def main() -> None:
     """Run what is missing and write the table."""
     if "times" in sys.argv:
         measure_times()
-        sys.argv = ["stacks.py", "none of them"]
     seeds = [int(word) for word in sys.argv[1:] if word.isdigit()] or list(SEEDS)
     names = [word for word in sys.argv[1:] if not word.isdigit()] or [""]
+    names = [name for name in names if name not in ("times", "pretrained")]
+    measured = run_pretrained if "pretrained" in sys.argv else run
     for seed in seeds:
         for stack in stacks(seed):
-            if any(name in stack.name for name in names):
-                run(seed, stack)
+            if any(name in stack.name for name in names or [""] * ("times" not in sys.argv)):
+                measured(seed, stack)
+    publish(PRETRAINED, pretrained_report(), PAGE, NAME)
     publish(NAME, report(), PAGE)
 
 
@@ -50,6 +53,59 @@ def run(seed: int, stack: Stack) -> None:
         row = {**key, **measure(seed, stack, neighbours)}
         append(NAME, row)
         print(row, flush=True)
+
+
+def run_pretrained(seed: int, stack: Stack) -> None:
+    """Denoise a stack by both pretrained networks, unless there is a row of it."""
+    key = {"weights": weights(), "stack": stack.name, "seed": seed}
+    if any(all(row[k] == str(v) for k, v in key.items()) for row in rows(PRETRAINED)):
+        return
+    found = {"noisy": stack.score(stack.noisy)}
+    for name, context in (("alone", 0), ("neighbours", 2)):
+        config = Config().replace({"training.steps": 0, "network.context": context})
+        model = Redenoiser(config, "cpu").fit(stack.noisy, stack.axes)
+        denoised = model.predict(stack.noisy, stack.axes).denoised
+        found[name] = stack.score(denoised)
+    shifts = (denoised - stack.expected).mean((1, 2)) / stack.range
+    plan = Redenoiser(Config(), "cpu").plan(stack.noisy, stack.axes)
+    row = {
+        **key,
+        **{name: f"{value:.3f}" for name, value in found.items()},
+        "used": plan.config.network.neighbours,
+        "flicker_percent": f"{100 * shifts.std():.3f}",
+    }
+    append(PRETRAINED, row)
+    print(row, flush=True)
+
+
+def pretrained_report() -> str:
+    """Every stack by both pretrained networks."""
+    mine = [row for row in rows(PRETRAINED) if row["weights"] == weights()]
+    lines = []
+    for name in dict.fromkeys(row["stack"] for row in mine):
+        found = [row for row in mine if row["stack"] == name]
+        gain = statistics.mean(float(row["neighbours"]) - float(row["alone"]) for row in found)
+        lines.append(
+            [
+                name,
+                *(mean(found, column) for column in ("noisy", "alone", "neighbours")),
+                f"{gain:+.2f}",
+                ndsafir(name),
+                ", ".join("yes" if row["used"] != "0" else "no" for row in found),
+                mean(found, "flicker_percent"),
+            ]
+        )
+    header = [
+        "stack, peak",
+        "noisy (dB)",
+        "planes alone",
+        "with neighbours",
+        "gain",
+        "ndSAFIR, neighbours",
+        "used by auto",
+        "mean of planes varies by, % of the range",
+    ]
+    return table(header, lines)
 
 
 def weights() -> str:

@@ -119,9 +119,7 @@ def test_an_address_without_an_image_is_refused(address: str, words: str) -> Non
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_scales_of_all_levels_and_units_of_each_axis_are_combined(
-    tmp_path: Path, version: str
-) -> None:
+def test_scales_of_all_levels_and_units_are_combined(tmp_path: Path, version: str) -> None:
     axes = [
         {"name": "z", "type": "space", "unit": "nanometer"},
         {"name": "y", "type": "space", "unit": "micrometer"},

@@ -238,7 +238,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_image_needs_overwrite_and_is_replaced_at_once(tmp_path: Path) -> None:
+def test_an_existing_image_needs_overwrite_and_is_replaced(tmp_path: Path) -> None:
     path, like = tmp_path / "out.zarr", ImageFile(noise(20, 20), "YX")
     write_ome_zarr(path, noise(20, 20), like)
     with pytest.raises(NameTakenError, match="allow overwriting"):

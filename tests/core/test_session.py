@@ -436,7 +436,7 @@ def test_the_steps_within_a_time_take_about_that_time(
     assert found < 950
 
 
-def test_the_expected_time_includes_the_judgement_of_a_fine_tuning(
+def test_the_expected_time_includes_the_judgement(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("napari_redenoise.model._timing._speed", lambda *_: (1.0, 1e-6))

@@ -95,7 +95,7 @@ def test_several_channels_say_that_they_train_from_scratch(dock, noisy, options)
     assert not options.note.isVisibleTo(options)
 
 
-def test_the_data_type_is_off_where_there_are_no_integers_to_round_to(dock, noisy):
+def test_the_data_type_is_off_without_integers_to_round_to(dock, noisy):
     dock.viewer.add_image(noisy, name="float")
     box = dock.widget.options.as_source
     assert not box.isEnabled()

@@ -29,7 +29,7 @@ def surveyed(dock, monkeypatch):
         (np.random.default_rng(0).uniform(0, 255, (40, 40, 3)), "divide"),
     ],
 )
-def test_pixels_that_do_not_suit_training_are_refused_before_the_press(surveyed, data, words):
+def test_unsuitable_pixels_are_refused_before_the_press(surveyed, data, words):
     rgb = data.shape[-1] == 3
     surveyed.viewer.add_image(data, name="bad", rgb=rgb, contrast_limits=(0, 1))
     surveyed.wait(lambda: not surveyed.widget.is_measuring)

@@ -270,7 +270,7 @@ def test_the_progress_of_further_layers_is_shown(two):
     assert seen[-1][0] == seen[-1][1] >= 1
 
 
-def test_the_disagreement_under_rotation_is_one_layer_with_a_legend(two):
+def test_disagreement_under_rotation_is_one_layer_with_a_legend(two):
     before = set(two.names)
     two.widget.result.extras["rotation"].click()
     two.wait(lambda: len(two.names) > len(before))

@@ -113,7 +113,7 @@ def test_the_summary_says_that_a_limit_is_too_short_for_training(dock, noisy, mo
     assert "About 8 s on the" in dock.widget.plan.text()
 
 
-def test_the_summary_gives_the_true_time_where_it_exceeds_the_limit(dock, noisy, monkeypatch):
+def test_the_summary_gives_the_true_time_beyond_the_limit(dock, noisy, monkeypatch):
     found = Survey(68.0, None, time=RunTime(20, 3.0, 0.0, 0.0, 8.0))
     monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", lambda *_, **__: found)
     dock.viewer.add_image(noisy[:60], name="cells")
@@ -123,7 +123,7 @@ def test_the_summary_gives_the_true_time_where_it_exceeds_the_limit(dock, noisy,
     assert "because training takes at least 20 steps" in dock.widget.plan.text()
 
 
-def test_the_training_ends_at_the_limit_whatever_the_estimate_was(dock, noisy, monkeypatch):
+def test_the_training_ends_at_the_limit_whatever_was_estimated(dock, noisy, monkeypatch):
     # The estimate is far too low: a thousand times more steps than fit.
     monkeypatch.setattr(_run, "steps_within", lambda *_: 1_000_000)
     monkeypatch.setattr(
@@ -138,9 +138,7 @@ def test_the_training_ends_at_the_limit_whatever_the_estimate_was(dock, noisy, m
     assert 20 <= made["steps"] < 1_000_000
 
 
-def test_a_limit_too_short_for_training_keeps_the_pretrained_network(
-    dock, noisy, pretrained, monkeypatch
-):
+def test_a_limit_too_short_for_training_keeps_the_pretrained(dock, noisy, pretrained, monkeypatch):
     monkeypatch.setattr(_run, "steps_within", lambda *_: 20)
     monkeypatch.setattr(_run, "estimate_run", lambda config, *_: RunTime(20, 1000.0, 0.0, 0.0, 1.0))
     dock.viewer.add_image(noisy, name="cells")
@@ -165,7 +163,7 @@ def test_the_progress_names_the_tile_and_the_time_left(dock, noisy):
     assert tiles[-1].endswith(f"of {len(tiles)}.")
 
 
-def test_the_status_does_not_read_the_image_once_the_preview_is_shown(dock, noisy, tmp_path):
+def test_no_status_of_reading_once_the_preview_is_shown(dock, noisy, tmp_path):
     said = []
     dock.viewer.add_image(noisy, name="cells")
     dock.run()
