@@ -46,7 +46,7 @@ GROUPS = {
 }
 STARTS = {
     "pretrained": (
-        "Pretrained network",
+        "Pretrained",
         "Fine-tunes the network that comes with the plugin on your image. It was trained on "
         "synthetic scenes (filaments, spots, nuclei, membranes, textures) and on photographs, all "
         "with synthetic noise; never on microscope images.",
