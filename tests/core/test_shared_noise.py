@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Planes
-from napari_redenoise.model._neighbours import SHARED
+from napari_redenoise.model._neighbours import NO_HELP, SHARED
 from napari_redenoise.model._noise_reports import shares_noise
 
 
@@ -68,3 +68,22 @@ def test_the_plan_says_why_neighbours_are_not_used(tiny: Config) -> None:
     others = Redenoiser(config, "cpu").plan(movie(), "TYX")
     assert others.no_neighbours == ""
     assert "neighbours: 2 planes on either side are used" in list(others.sentences())
+
+
+def test_planes_that_have_nothing_in_common_are_denoised_alone() -> None:
+    # Of the pretrained networks: that of stacks is compared with that of single planes.
+    rows, columns = np.mgrid[:96, :96].astype(float)
+    rng = np.random.default_rng(5)
+    still = 4 + 30 * np.exp(-((rows - 48) ** 2 + (columns - 48) ** 2) / 50)
+    unlike = [
+        4 + sum(30 * np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 12) for y, x in places)
+        for places in rng.uniform(0, 96, (8, 12, 2))
+    ]
+    config = Config().replace({"training.steps": 0})
+    contexts = [
+        Redenoiser(config, "cpu").plan(rng.poisson(scene).astype(np.float32), "TYX")
+        for scene in (np.stack([still] * 8), np.stack(unlike))
+    ]
+    assert contexts[0].config.network.context == 2
+    assert contexts[1].config.network.context == 0
+    assert contexts[1].no_neighbours == NO_HELP

@@ -15,7 +15,7 @@ from napari_redenoise.inference import normalised_context
 from napari_redenoise.model._noise_reports import shares_noise, spread_samples
 from napari_redenoise.model._pretrained import for_image, pretrained_network
 from napari_redenoise.nn import DenoisingNetwork
-from napari_redenoise.objectives import Noise2Self
+from napari_redenoise.objectives import Noise2Self, Sample
 
 SIDE, WINDOWS = 96, 6
 """Pixels a side, and how many windows, each of a plane of its own."""
@@ -55,24 +55,26 @@ def settle(
     if asked.network.context != "auto" or not config.network.neighbours:
         return Settled(config)
     planes = planes.with_context(config.network.neighbours // 2)
+    alone = for_image(asked.replace({"network.context": 0}), planes)
     if shares_noise(planes, should_stop):
-        reason = SHARED
-    elif config.training.start == "random" or neighbours_help(
-        pretrained_network(config.network).to(device), planes
-    ):
-        return Settled(config)
-    else:
-        reason = NO_HELP
-    return Settled(for_image(asked.replace({"network.context": 0}), planes), reason)
+        return Settled(alone, SHARED)
+    if config.training.start == "pretrained":
+        with_neighbours, single = (
+            pretrained_network(one.network).to(device) for one in (config, alone)
+        )
+        if not neighbours_help(with_neighbours, single, planes):
+            return Settled(alone, NO_HELP)
+    return Settled(config)
 
 
 @torch.no_grad()
-def neighbours_help(network: DenoisingNetwork, planes: Planes) -> bool:
+def neighbours_help(beside: DenoisingNetwork, alone: DenoisingNetwork, planes: Planes) -> bool:
     """Whether hidden pixels are predicted better with neighbouring planes than without.
 
     Parameters
     ----------
-    network : DenoisingNetwork
+    beside, alone : DenoisingNetwork
+        The network that is shown neighbours, and that of single planes.
     planes : Planes
         With neighbours.
 
@@ -82,25 +84,21 @@ def neighbours_help(network: DenoisingNetwork, planes: Planes) -> bool:
     of both squared errors is that of the errors against the signal (J. Batson, L. Royer,
     "Noise2Self", ICML 2019).
     """
-    network = network.eval()
+    beside, alone = beside.eval(), alone.eval()
     generator = torch.Generator().manual_seed(0)
     difference = 0.0
     for noisy, context in _windows(planes):
         sample = Noise2Self()(noisy, generator)
-        alone, beside = (
-            _error(network, sample.input, sample.target, sample.mask, around)
-            for around in (torch.zeros_like(context), context)
-        )
-        difference += beside - alone
+        difference += _error(beside, torch.cat([sample.input, context], 1), sample)
+        difference -= _error(alone, sample.input, sample)
     return difference < 0
 
 
-def _error(
-    network: DenoisingNetwork, shown: Tensor, target: Tensor, mask: Tensor, context: Tensor
-) -> float:
+def _error(network: DenoisingNetwork, shown: Tensor, sample: Sample) -> float:
+    """Squared error at the hidden pixels."""
     device = next(network.parameters()).device
-    denoised = network(torch.cat([shown, context], 1).to(device)).denoised.cpu()
-    return float((((denoised - target) ** 2) * mask).sum())
+    denoised = network(shown.to(device)).denoised.cpu()
+    return float((((denoised - sample.target) ** 2) * sample.mask).sum())
 
 
 def _windows(planes: Planes) -> list[tuple[Tensor, Tensor]]:
