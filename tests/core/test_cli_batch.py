@@ -60,7 +60,7 @@ def test_failures_are_listed_at_the_end(redenoise, raw, capsys):
     *_, summary, number, reason = errors.splitlines()
     assert summary.endswith("denoised 2 of 3 images")
     assert number == "not denoised: 1"
-    assert reason.startswith("  raw/aa.tif cannot be read as an image (")
+    assert reason.startswith("  raw/aa.tif cannot be read as an image, since its format is unknown")
     assert "wrote denoised/b/a.tif" in said
     # The page on batches tells how to find them in the manifest.
     (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
