@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from napari_redenoise.assessment._resolution import Denoiser
 from napari_redenoise.assessment._thresholds import OUTLIER, SMEARED_Z
-from napari_redenoise.data import Planes, mask_missing
+from napari_redenoise.data import Planes, mask_missing, middle_window, spread_evenly
 from napari_redenoise.noise import NoiseReport
 
 PAIRS, COMPARED = 32, 6
@@ -81,7 +81,7 @@ def stack_statistics(
     """
     axis = noisy.context_axes[0]
     along = [letter for letter in noisy.axes if letter not in "CYX"].index(axis)
-    rows, columns = (_middle(side) for side in (noisy.height, noisy.width))
+    rows, columns = middle_window(noisy, next(noisy.indices()), SIDE)
 
     def residuals(sample: Sample) -> list[_Residual]:
         before = mask_missing(noisy.read(sample, rows, columns)).astype(np.float64)
@@ -89,9 +89,11 @@ def stack_statistics(
         return [_Residual(*pair) for pair in zip(before, after, reports, strict=True)]
 
     firsts = [sample for sample in noisy.indices() if sample[along] + 1 < noisy.sample_shape[along]]
-    pairs = [(residuals(first), residuals(_next(first, along))) for first in _spread(firsts, PAIRS)]
+    pairs = [
+        (residuals(first), residuals(_next(first, along))) for first in spread_evenly(firsts, PAIRS)
+    ]
     compared = []
-    for sample in _spread(list(noisy.indices()), COMPARED if denoiser else 0):
+    for sample in spread_evenly(list(noisy.indices()), COMPARED if denoiser else 0):
         if denoiser is None or should_stop():
             break
         alone = denoiser(mask_missing(noisy.read(sample, rows, columns)).astype(np.float32))
@@ -188,15 +190,3 @@ def _statistics(
 
 def _next(sample: Sample, along: int) -> Sample:
     return (*sample[:along], sample[along] + 1, *sample[along + 1 :])
-
-
-def _spread(samples: list[Sample], count: int) -> list[Sample]:
-    """At most so many samples, evenly over all."""
-    if len(samples) <= count:
-        return samples
-    return [samples[(2 * n + 1) * len(samples) // (2 * count)] for n in range(count)]
-
-
-def _middle(side: int) -> slice:
-    length = min(side, SIDE)
-    return slice((side - length) // 2, (side - length) // 2 + length)

@@ -2,7 +2,12 @@
 
 from napari_redenoise.data._array_like import as_array
 from napari_redenoise.data._bad_pixels import is_missing, mask_missing
-from napari_redenoise.data._bounded_reading import middle_window, read_middle, representative_subset
+from napari_redenoise.data._bounded_reading import (
+    middle_window,
+    read_middle,
+    representative_subset,
+    spread_evenly,
+)
 from napari_redenoise.data._image_decoding import IMAGE_SUFFIXES
 from napari_redenoise.data._image_folder import FULL_SCALE, ImageFolder, Window, list_images
 from napari_redenoise.data._lazy_array import LazyArray
@@ -47,4 +52,5 @@ __all__ = [
     "read_middle",
     "representative_subset",
     "result_dtype",
+    "spread_evenly",
 ]

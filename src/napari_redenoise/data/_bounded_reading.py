@@ -135,6 +135,22 @@ def middle_window(planes: Planes, sample: Sample, side: int) -> tuple[slice, sli
     return rows, columns
 
 
+def spread_evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """At most so many samples, evenly over all.
+
+    Parameters
+    ----------
+    samples : sequence of tuple of int
+    count : int
+
+    Returns
+    -------
+    list of tuple of int
+    """
+    count = min(count, len(samples))
+    return [samples[(2 * number + 1) * len(samples) // (2 * count)] for number in range(count)]
+
+
 def _equal_parts(size: int) -> list[slice]:
     """Divide an axis into equal parts of at most `BLOCK` pixels."""
     count = -(-size // BLOCK)

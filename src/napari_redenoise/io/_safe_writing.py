@@ -197,6 +197,20 @@ def _free(folder: Path) -> int | None:
 
 @contextmanager
 def explain_os_error(path: Path, needs: int | None = None) -> Iterator[None]:
+    """Replace an OSError by an error with a remedy.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    needs : int, optional
+        Its bytes, for the message of a full disk.
+
+    Raises
+    ------
+    OutputError
+        In place of the OSError.
+    """
     try:
         yield
     except (OSError, SafetensorError) as error:

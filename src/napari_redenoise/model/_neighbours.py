@@ -9,10 +9,17 @@ import torch
 from torch import Tensor
 
 from napari_redenoise.config import Config
-from napari_redenoise.data import NetworkInput, Planes, mask_missing, measure, middle_window
+from napari_redenoise.data import (
+    NetworkInput,
+    Planes,
+    mask_missing,
+    measure,
+    middle_window,
+    spread_evenly,
+)
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import normalised_context
-from napari_redenoise.model._noise_reports import shares_noise, spread_samples
+from napari_redenoise.model._noise_reports import shares_noise
 from napari_redenoise.model._pretrained import for_image, pretrained_network
 from napari_redenoise.nn import DenoisingNetwork
 from napari_redenoise.objectives import Noise2Self, Sample
@@ -104,7 +111,7 @@ def _error(network: DenoisingNetwork, shown: Tensor, sample: Sample) -> float:
 def _windows(planes: Planes) -> list[tuple[Tensor, Tensor]]:
     """Normalised windows of planes spread over the stack, and what is shown beside them."""
     found = []
-    for sample in spread_samples(planes, WINDOWS):
+    for sample in spread_evenly(list(planes.indices()), WINDOWS):
         rows, columns = middle_window(planes, sample, SIDE)
         window = planes.read(sample, rows, columns)
         try:

@@ -18,6 +18,7 @@ from napari_redenoise.data import (
     middle_window,
     read_middle,
     representative_subset,
+    spread_evenly,
 )
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import InputError
@@ -189,7 +190,7 @@ def _pairs(
     size = planes.sample_shape[along]
     distance = min(distance, size - 1)
     found = []
-    for sample in spread_samples(planes, _COMPARED):
+    for sample in spread_evenly(list(planes.indices()), _COMPARED):
         # Of planes that are all stored twice, every second pair is equal.
         for first in (sample[along] - 1, sample[along]):
             if first < 0 or first + distance >= size:
@@ -200,13 +201,6 @@ def _pairs(
             )
             found += list(zip(one, two, strict=True))
     return found
-
-
-def spread_samples(planes: Planes, count: int) -> list[Sample]:
-    """At most so many samples, evenly over all."""
-    samples = list(planes.indices())
-    count = min(count, len(samples))
-    return [samples[(2 * number + 1) * len(samples) // (2 * count)] for number in range(count)]
 
 
 def _following(planes: Planes) -> list[tuple[int, int]]:
