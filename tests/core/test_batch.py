@@ -334,6 +334,14 @@ def test_results_have_the_type_of_their_source(raw):
     assert tifffile.imread("out/a.tif").dtype == np.uint16
 
 
+def test_only_grey_levels_are_displayed_inverted(raw):
+    pixels = np.random.default_rng(0).poisson(50, (40, 48)).astype(np.uint16)
+    tifffile.imwrite(raw / "inverted.tif", pixels, photometric="miniswhite")
+    run("raw/inverted.tif", config=TWO_BRANCHES, masks=Path("masks"))
+    assert read_image("out/inverted.tif").white_is_zero
+    assert not read_image("masks/inverted.tif").white_is_zero
+
+
 @pytest.mark.parametrize("settings", [{"masks": Path("masks")}, {"has_branches": True}])
 def test_masks_and_branches_need_the_adarenet(raw, settings):
     with pytest.raises(ConfigError, match="only the adarenet"):

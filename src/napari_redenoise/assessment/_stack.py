@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -89,27 +89,18 @@ def stack_statistics(
         return [_Residual(*pair) for pair in zip(before, after, reports, strict=True)]
 
     firsts = [sample for sample in noisy.indices() if sample[along] + 1 < noisy.sample_shape[along]]
-    pairs = [
-        (residuals(first), residuals(_next(first, along))) for first in spread_evenly(firsts, PAIRS)
-    ]
-    compared = []
+    sums = [_Sums(axis) for _ in reports]
+    for first in spread_evenly(firsts, PAIRS):
+        second = (*first[:along], first[along] + 1, *first[along + 1 :])
+        for total, one, other in zip(sums, residuals(first), residuals(second), strict=True):
+            total.add(one, other)
     for sample in spread_evenly(list(noisy.indices()), COMPARED if denoiser else 0):
         if denoiser is None or should_stop():
             break
         alone = denoiser(mask_missing(noisy.read(sample, rows, columns)).astype(np.float32))
-        beside = residuals(sample)
-        shares = [
-            one.smeared(alone[channel].astype(np.float64)) for channel, one in enumerate(beside)
-        ]
-        compared.append((sample[along], shares))
-    return tuple(
-        _statistics(
-            [(first[channel], second[channel]) for first, second in pairs],
-            [(shares[channel], plane) for plane, shares in compared],
-            axis,
-        )
-        for channel in range(len(reports))
-    )
+        for total, beside, plane in zip(sums, residuals(sample), alone, strict=True):
+            total.smeared.append((beside.smeared(plane.astype(np.float64)), sample[along]))
+    return tuple(total.statistics() for total in sums)
 
 
 class _Residual:
@@ -158,35 +149,46 @@ class _Residual:
         return np.asarray(mean * math.sqrt(4 * math.pi) * _SPOT)
 
 
-def _statistics(
-    pairs: list[tuple[_Residual, _Residual]], compared: list[tuple[float, int]], axis: str
-) -> StackStatistics:
-    firsts = [first for first, _ in pairs]
-    greys = np.concatenate([one.noisy[one.known] for one in firsts])
-    low, high = np.percentile(greys, (0.1, 99.9)) if greys.size else (0.0, 0.0)
-    percent = 100 / (high - low) if high > low else math.nan
-    shifts = np.array([one.shift() for one in firsts])
-    # A shift of all planes alike is no flicker.
-    excess = float(shifts[:, 0].var() - shifts[:, 1].mean())
-    products, power, count = 0.0, 0.0, 0
-    for first, second in pairs:
+@dataclass
+class _Sums:
+    """Sums over pairs of planes, for the statistics of one channel."""
+
+    axis: str
+    greys: list[Floats] = field(default_factory=list)
+    shifts: list[tuple[float, float]] = field(default_factory=list)
+    products: float = 0.0
+    power: float = 0.0
+    count: int = 0
+    smeared: list[tuple[float, int]] = field(default_factory=list)
+
+    def add(self, first: _Residual, second: _Residual) -> None:
+        """Add a plane and the next one."""
+        self.greys.append(first.noisy[::2, ::2][first.known[::2, ::2]])
+        self.shifts.append(first.shift())
         both = first.known & second.known
-        one, other = (np.where(both, part.scaled, 0.0) for part in (first, second))
-        one, other = (part - part[both].mean() if both.any() else part for part in (one, other))
-        products += float((one * other)[both].sum())
-        power += float((one**2 + other**2)[both].sum()) / 2
-        count += int(both.sum())
-    known = [(share, plane) for share, plane in compared if not math.isnan(share)]
-    smeared, plane = max(known, default=(math.nan, 0))
-    return StackStatistics(
-        flicker=percent * math.sqrt(max(excess, 0.0)),
-        correlation=products / power if power > 0 else math.nan,
-        correlation_error=1 / math.sqrt(max(count, 1)),
-        smeared=smeared,
-        plane=plane,
-        axis=axis,
-    )
+        if not both.any():
+            return
+        one, other = (part.scaled[both] for part in (first, second))
+        one, other = one - one.mean(), other - other.mean()
+        self.products += float(one @ other)
+        self.power += float(one @ one + other @ other) / 2
+        self.count += one.size
 
-
-def _next(sample: Sample, along: int) -> Sample:
-    return (*sample[:along], sample[along] + 1, *sample[along + 1 :])
+    def statistics(self) -> StackStatistics:
+        """Compute the statistics from the sums."""
+        greys = np.concatenate(self.greys)
+        low, high = np.percentile(greys, (0.1, 99.9)) if greys.size else (0.0, 0.0)
+        percent = 100 / (high - low) if high > low else math.nan
+        shifts = np.array(self.shifts)
+        # A shift of all planes alike is no flicker.
+        excess = float(shifts[:, 0].var() - shifts[:, 1].mean())
+        known = [(share, plane) for share, plane in self.smeared if not math.isnan(share)]
+        smeared, plane = max(known, default=(math.nan, 0))
+        return StackStatistics(
+            flicker=percent * math.sqrt(max(excess, 0.0)),
+            correlation=self.products / self.power if self.power > 0 else math.nan,
+            correlation_error=1 / math.sqrt(max(self.count, 1)),
+            smeared=smeared,
+            plane=plane,
+            axis=self.axis,
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -181,7 +181,9 @@ class FileWork:
                 array = outputs[name]
                 if self.settings.as_source and name != "mask":
                     array = cast_like(source.array, source.axes, array)
-                write_tiff(path, array, source, overwrite=self.overwrite)
+                # A mask has no grey levels of the image, which may be displayed inverted.
+                like = replace(source, white_is_zero=False) if name == "mask" else source
+                write_tiff(path, array, like, overwrite=self.overwrite)
                 undo.callback(path.unlink, missing_ok=True)
                 sizes[self.manifest.name(path)] = path.stat().st_size
             undo.pop_all()
