@@ -15,6 +15,34 @@ class ConfigError(RedenoiseError, ValueError):
     """A setting, or a combination of settings, that is invalid."""
 
 
+_LARGEST_SCALE = 1e35
+"""Grey levels; float32, the type of results, ends at 3.4e38."""
+
+
+def check_grey_scale(level: float, std: float) -> None:
+    """Refuse grey levels whose differences cannot be computed with.
+
+    Parameters
+    ----------
+    level : float
+        Largest absolute grey level; extreme pixels left out.
+    std : float
+        Standard deviation.
+
+    Raises
+    ------
+    InputError
+        When float64 does not resolve the differences, or float32 does not hold them.
+    """
+    # The gap between float64 numbers at this level.
+    gap = abs(level) * 2.0**-52
+    if not (max(4 * gap, 1 / _LARGEST_SCALE) < std < _LARGEST_SCALE):
+        raise InputError(
+            f"grey levels of about {level:.3g} that vary by {std:.2g} cannot be computed with: "
+            "subtract an offset, or rescale them"
+        )
+
+
 class ModelFileError(RedenoiseError):
     """A model file that is missing, damaged, or not of this package."""
 

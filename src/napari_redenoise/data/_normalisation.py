@@ -18,7 +18,7 @@ from napari_redenoise.data._bad_pixels import (
 )
 from napari_redenoise.data._bounded_reading import read_middle
 from napari_redenoise.data._planes import Planes
-from napari_redenoise.errors import InputError
+from napari_redenoise.errors import InputError, check_grey_scale
 
 _SHOWN = 40.0
 """Standard deviations from the mean at which a network's input is clipped."""
@@ -119,7 +119,8 @@ def measure(blocks: list[np.ndarray], what: str = "image") -> Normalisation:
     Raises
     ------
     InputError
-        When every channel is constant, or none has a finite pixel.
+        When every channel is constant, or none has a finite pixel, or float64 does not resolve
+        the grey levels.
     """
     channels = range(blocks[0].shape[0])
     found = [[block[c][np.isfinite(block[c])] for block in blocks] for c in channels]
@@ -149,7 +150,9 @@ def _mean_and_std(parts: list[np.ndarray]) -> tuple[float, float] | None:
     count = sum(part.size for part in parts)
     mean = float(sum(part.sum(dtype=np.float64) for part in parts)) / count
     square = sum(float(((part - np.float64(mean)) ** 2).sum(dtype=np.float64)) for part in parts)
-    return mean, math.sqrt(square / count)
+    std = math.sqrt(square / count)
+    check_grey_scale(abs(mean), std)
+    return mean, std
 
 
 def _some(values: np.ndarray, parts: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from napari_redenoise.errors import InputError
+from napari_redenoise.errors import InputError, check_grey_scale
 
 MIN_SIDE = 16
 WINDOW = 256
@@ -129,3 +129,7 @@ def _check_content(planes: list[Floats]) -> None:
             f"every pixel of the image is {low:g}: there is no noise to measure, choose another "
             "image"
         )
+    # Without the extremes: a single defective pixel may hold any value.
+    darkest, middle, brightest = np.percentile(np.concatenate(finite), (0.5, 50, 99.5))
+    if darkest < brightest:
+        check_grey_scale(abs(middle), brightest - darkest)

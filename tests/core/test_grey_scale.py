@@ -1,0 +1,46 @@
+"""Grey levels that floating-point numbers do not resolve or hold are refused in words."""
+
+import numpy as np
+import pytest
+
+from napari_redenoise import Config, Redenoiser
+from napari_redenoise.errors import InputError
+from napari_redenoise.noise import estimate_noise
+
+COUNTS = np.random.default_rng(0).poisson(50, (48, 48))
+EXTREME = {
+    "offset of 2**60": COUNTS + 2**60,
+    "offset of uint64": COUNTS.astype(np.uint64) + np.uint64(2**64 - 200),
+    "1e100": COUNTS * 1e100,
+    "1e-100": COUNTS * 1e-100,
+    "beyond float32": COUNTS * 1e38,
+}
+
+
+@pytest.mark.parametrize("start", ["pretrained", "random"])
+@pytest.mark.parametrize("name", EXTREME)
+def test_extreme_grey_levels_are_refused(name: str, start: str) -> None:
+    config = Config().replace({"training.steps": 1, "training.start": start})
+    with pytest.raises(InputError, match="rescale them"):
+        Redenoiser(config, "cpu").fit(EXTREME[name])
+
+
+@pytest.mark.parametrize("name", EXTREME)
+def test_their_noise_is_not_measured(name: str) -> None:
+    with pytest.raises(InputError, match=r"subtract an offset|every pixel"):
+        estimate_noise(EXTREME[name])
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_large_and_small_scales_change_nothing_else(scale: float) -> None:
+    model = Redenoiser(Config(training={"steps": 0}), "cpu")
+    plain = model.fit(COUNTS.astype(float)).predict(COUNTS.astype(float)).denoised
+    scaled = model.fit(COUNTS * scale).predict(COUNTS * scale).denoised
+    np.testing.assert_allclose(np.asarray(scaled, float) / scale, plain, rtol=1e-4)
+
+
+def test_one_pixel_may_hold_any_value() -> None:
+    image = COUNTS.astype(float)
+    image[5, 5] = 1e300
+    denoised = Redenoiser(Config(training={"steps": 0}), "cpu").fit(image).predict(image).denoised
+    assert np.abs(np.delete(denoised, 5, 0) - 50).max() < 20
