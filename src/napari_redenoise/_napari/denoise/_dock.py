@@ -11,7 +11,7 @@ from qtpy.QtCore import QEvent, QObject
 
 from napari_redenoise._napari._words import listed, show_text
 from napari_redenoise._napari.denoise._finished_run import FinishedRun
-from napari_redenoise._napari.denoise._form import DenoiseForm
+from napari_redenoise._napari.denoise._form import A_BATCH, A_RUN, DenoiseForm
 from napari_redenoise._napari.denoise._jobs import make_job
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._result_tabs import ResultTabs
@@ -112,6 +112,7 @@ class DenoiseWidget(DenoiseForm):
         self._queue = []
         self._surveys.leave()
         self._result_tabs.leave(viewer_is_open=viewer_is_open)
+        self._batch.leave()
         run, self.run = self.run, None
         if run is None:
             return
@@ -148,8 +149,8 @@ class DenoiseWidget(DenoiseForm):
 
     def start_selected(self) -> None:
         """Begin a run on the selected image layers, or say why not."""
-        if self.run is not None:
-            self.say("A run is in progress: stop it, or wait for its end.")
+        if self.run is not None or self._batch.is_running:
+            self.say(A_BATCH if self.run is None else A_RUN)
             return
         reason = self._choice.choose_selected()
         if reason:
@@ -169,7 +170,7 @@ class DenoiseWidget(DenoiseForm):
             Sentences before those of the outcome.
         """
         layer = self.layer_choice.value
-        if self.run is not None or layer is None:
+        if self.run is not None or self._batch.is_running or layer is None:
             return
         try:
             others = self._choice.selected()[1:]
@@ -190,6 +191,9 @@ class DenoiseWidget(DenoiseForm):
         self, layer: Any, job: Job, *, follows: bool = False, notes: Sequence[str] = ()
     ) -> None:
         """Run a job; where it ``follows`` another one, the tabs keep the result of that one."""
+        if self._batch.is_running:
+            self.say(A_BATCH)
+            return
         self._follows = follows
         self._sentences = self._sentences if follows else list(notes)
         self._result_tabs.hide(f"{ACTIONS[job.action]} '{job.source.name}'")
@@ -204,6 +208,7 @@ class DenoiseWidget(DenoiseForm):
         self.show_running(trains=job.action != "apply")
         if job.action == "continue":
             self.loss_plot.truncate(job.denoiser.session.step)
+        self._describe()
         self.run.start()
 
     def _on_pause(self, paused: bool) -> None:
