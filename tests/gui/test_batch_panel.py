@@ -270,7 +270,7 @@ def test_one_training_denoises_all(batch, raw):
     assert trained["images"] == ["../c.tif"]
 
 
-def test_the_pretrained_network_denoises_without_training(batch, raw, pretrained):
+def test_the_pretrained_network_denoises_without_training(pretrained, batch, raw):
     batch.dock.use()
     batch.choose(raw)
     batch.train("none")

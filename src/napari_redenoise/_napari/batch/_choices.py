@@ -94,7 +94,7 @@ class BatchChoices:
         return BatchSettings(
             _without_training(options.config) if self.training == "none" else options.config,
             model=model if self.training == "given" else None,
-            train_on={"one": self.train_on, "all": "all"}.get(self.training),  # type: ignore[arg-type]
+            train_on={"one": self.train_on, "all": "all"}.get(self.training),
             as_source=options.as_source,
             output_format=self.output_format,
         )

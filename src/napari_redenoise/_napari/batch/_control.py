@@ -137,7 +137,7 @@ class BatchControl(QObject):
 
     def _want_thumbnails(self) -> None:
         table = self._panel.table
-        if table.isVisible():
+        if table.isVisibleTo(table.window()):
             self._thumbnails.want(table.visible_keys())
 
     def _describe(self) -> None:
@@ -272,8 +272,8 @@ class BatchControl(QObject):
     def open_chosen(self) -> None:
         """Add the image of the selected row and its result as layers."""
         table = self._panel.table
-        image: Any = table.chosen
-        if not table.has_result(image) or image not in self._results:
+        image = table.chosen
+        if image not in self._results or not table.has_result(image):
             return
         self._panel.say(f"Opening {image.name}.")
         Task(

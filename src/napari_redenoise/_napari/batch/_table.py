@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ WAITING, DONE, UP_TO_DATE, FAILED = "waiting", "done", "up to date", "failed"
 
 
 class BatchTable(QTableWidget):
-    """Rows are found by their key: the path of an image."""
+    """Rows are found by their key, the path of an image."""
 
     def __init__(self) -> None:
         super().__init__(0, len(COLUMNS))
@@ -48,9 +49,9 @@ class BatchTable(QTableWidget):
             rows.setVisible(False)
             rows.setDefaultSectionSize(ICON + 4)
             columns.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self._rows: dict[Hashable, int] = {}
+        self._rows: dict[Path, int] = {}
 
-    def list_images(self, names: Mapping[Hashable, str]) -> None:
+    def list_images(self, names: Mapping[Path, str]) -> None:
         """Show these images; those that were shown keep their icons."""
         icons = {key: self._item(row, IMAGE).icon() for key, row in self._rows.items()}
         self._rows = {key: row for row, key in enumerate(names)}
@@ -66,17 +67,17 @@ class BatchTable(QTableWidget):
             self.show_state(key, WAITING)
 
     @property
-    def keys(self) -> tuple[Hashable, ...]:
+    def keys(self) -> tuple[Path, ...]:
         """Keys of the rows, in their order."""
         return tuple(self._rows)
 
     @property
-    def chosen(self) -> Hashable | None:
+    def chosen(self) -> Path | None:
         """Key of the selected row."""
         row = self.currentRow()
         return self.keys[row] if 0 <= row < len(self._rows) and self.selectedItems() else None
 
-    def visible_keys(self) -> list[Hashable]:
+    def visible_keys(self) -> list[Path]:
         """Keys of the rows that are in view, without a thumbnail."""
         port = self.viewport()
         height = 0 if port is None else port.height()
@@ -85,21 +86,22 @@ class BatchTable(QTableWidget):
         keys = self.keys[max(0, first) : end]
         return [key for key in keys if self._item(self._rows[key], IMAGE).icon().isNull()]
 
-    def state(self, key: Hashable) -> str:
+    def state(self, key: Path) -> str:
         """The state of an image, in words."""
         return str(self._item(self._rows[key], STATE).data(_WORDS))
 
-    def quality(self, key: Hashable) -> Mapping[str, Any]:
+    def quality(self, key: Path) -> Mapping[str, Any]:
         """The quality checks of a result, as the manifest has them; empty without a result."""
         return dict(self._item(self._rows[key], STATE).data(_QUALITY) or {})
 
-    def has_result(self, key: Hashable | None) -> bool:
+    def has_result(self, key: Path | None) -> bool:
         """Whether an image is denoised."""
         return key in self._rows and self.state(key) in (DONE, UP_TO_DATE)
 
     def worst_row(self) -> str:
         """Name of the image whose checks are the worst, and the check; "" without doubts."""
-        doubts = {key: found for key in self._rows if worst_checks(found := self.quality(key))}
+        qualities = {key: self.quality(key) for key in self._rows}
+        doubts = {key: found for key, found in qualities.items() if found and worst_checks(found)}
         if not doubts:
             return ""
         key = max(doubts, key=lambda one: BY_WEIGHT.index(worst_mark(doubts[one])))
@@ -107,7 +109,7 @@ class BatchTable(QTableWidget):
         return f"'{name}' ({worst_checks(doubts[key])[0].lower()})"
 
     def show_state(
-        self, key: Hashable, state: str, tooltip: str = "", quality: Mapping[str, Any] | None = None
+        self, key: Path, state: str, tooltip: str = "", quality: Mapping[str, Any] | None = None
     ) -> None:
         """Show the state of an image, and below it the worst of the checks of its result.
 
@@ -127,7 +129,7 @@ class BatchTable(QTableWidget):
         mark = "bad" if state == FAILED else worst_mark(quality) if quality else "unknown"
         item.setForeground(QBrush() if mark == "unknown" else QColor(COLOURS[mark]))
 
-    def show_thumbnail(self, key: Hashable, pixels: npt.NDArray[np.uint8]) -> None:
+    def show_thumbnail(self, key: Path, pixels: npt.NDArray[np.uint8]) -> None:
         """Show a thumbnail (rows, columns, 3)."""
         if key in self._rows:
             self._item(self._rows[key], IMAGE).setIcon(QIcon(_pixmap(pixels)))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 NETWORK = "network.safetensors"
 
 _running: set[BatchWork] = set()
+_kept: WeakKeyDictionary[Redenoiser, dict[tuple[Path, int], Path]] = WeakKeyDictionary()
+"""Files of the networks of this session, by folder and step."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def _model_file(options: RunOptions, folder: Path) -> Path | None:
 
 
 def keep_network(model: Redenoiser, folder: Path) -> Path:
-    """Save a network of this session beside the results, unless it is there.
+    """Save a network of this session beside the results, once for each folder.
 
     Raises
     ------
@@ -128,13 +130,12 @@ def keep_network(model: Redenoiser, folder: Path) -> Path:
         When the file cannot be written.
     """
     check_folder(folder / NETWORK)
-    with tempfile.TemporaryDirectory() as temporary:
-        content = model.save(Path(temporary) / NETWORK).read_bytes()
-    for known in sorted(folder.glob(f"{Path(NETWORK).stem}*.safetensors")):
-        if known.read_bytes() == content:
-            return known
+    kept, place = _kept.setdefault(model, {}), (folder.resolve(), model.session.step)
+    if place in kept and kept[place].is_file():
+        return kept[place]
 
     def write(path: Path) -> Any:
         return model.save(path)
 
-    return write_under_free_name(folder / NETWORK, write)
+    kept[place] = write_under_free_name(folder / NETWORK, write)
+    return kept[place]

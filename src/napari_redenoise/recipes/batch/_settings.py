@@ -139,7 +139,7 @@ def file_state(path: Path) -> dict[str, int]:
     """
     try:
         if is_zarr(path) and path.is_dir():
-            size, modified = fingerprint(path)[2:]
+            size, modified = (fingerprint(path) or [])[2:]
             return {"size": size, "mtime_ns": modified}
         status = path.stat()
     except OSError as error:
