@@ -352,3 +352,88 @@ def test_thumbnails_show_the_images(batch, raw):
 def test_the_dock_stays_narrow(batch, raw):
     batch.choose(raw)
     assert batch.dock.widget.minimumSizeHint().width() <= 360
+
+
+# -- selected layers --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def layers(batch, noisy):
+    """Three selected layers, of which the second is constant."""
+    dock = batch.dock
+    dock.use()
+    flat = np.full_like(noisy, 7)
+    added = [
+        dock.viewer.add_image(pixels, name=name)
+        for name, pixels in (("a", noisy), ("flat", flat), ("c", noisy + 1000))
+    ]
+    dock.viewer.layers.selection = set(added)
+    batch.panel.layers_button.click()
+    return batch
+
+
+def layer_states(batch):
+    names = [batch.table.item(row, 0).text() for row in range(batch.table.rowCount())]
+    return dict(zip(names, map(batch.table.state, batch.table.keys), strict=True))
+
+
+def wait_for_layers(batch):
+    batch.dock.wait(lambda: not batch.control.has_running_layers)
+
+
+def test_selected_layers_are_denoised_one_after_the_other(layers):
+    assert layer_states(layers) == dict.fromkeys(("a", "flat", "c"), "waiting")
+    assert not layers.panel.output.isVisibleTo(layers.panel)
+    layers.press()
+    assert layers.panel.button.text() == "&Stop"
+    wait_for_layers(layers)
+    assert layer_states(layers) == {"a": "done", "flat": "failed", "c": "done"}
+    names = layers.dock.names
+    assert [name for name in names if "denoised" in name] == [
+        "a denoised (AdaReNet, N2S)",
+        "c denoised (AdaReNet, N2S)",
+    ]
+    # Each has its own training.
+    means = [
+        layers.dock.viewer.layers[f"{name} denoised (AdaReNet, N2S)"].data.mean() for name in "ac"
+    ]
+    assert means[1] - means[0] > 900
+    assert layers.panel.status.text().startswith("Denoised 2 of 3 layers. 1 failed:")
+    layers.dock.wait(lambda: "\n" in layers.table.item(2, 1).text())
+
+
+def test_one_network_denoises_the_selected_layers(layers):
+    layers.dock.viewer.layers.remove("flat")
+    layers.panel.layers_button.click()
+    layers.train("one")
+    layers.panel.train_on.setCurrentIndex(layers.panel.train_on.findText("c"))
+    layers.press()
+    wait_for_layers(layers)
+    assert set(layer_states(layers).values()) == {"done"}
+    made = {
+        name: layers.dock.viewer.layers[f"{name} denoised (AdaReNet, N2S)"].metadata[
+            "napari-redenoise"
+        ]
+        for name in "ac"
+    }
+    # Seconds of one training.
+    assert made["a"]["seconds"] == made["c"]["seconds"]
+    assert layers.dock.widget.finished_run.layer.name == "c"
+
+
+def test_stop_ends_the_batch_of_layers(layers):
+    layers.dock.use(**{"training.steps": 1_000_000})
+    layers.press()
+    layers.dock.wait_for_step(2)
+    assert layer_states(layers)["a"].startswith("training")
+    layers.press()
+    wait_for_layers(layers)
+    assert layers.dock.widget.run is None
+    assert set(layer_states(layers).values()) == {"waiting"}
+    assert not any("denoised" in name for name in layers.dock.names)
+
+
+def test_no_selected_layer_is_said(batch):
+    batch.panel.layers_button.click()
+    assert batch.panel.status.text().startswith("No image layer is selected")
+    assert not batch.panel.button.isEnabled()

@@ -29,7 +29,7 @@ def file_checks(
     Returns
     -------
     dict
-        The ``mark`` and the ``sentences`` of the report, and the mark of every check in ``checks``.
+        As `QualityReport.summary`.
 
     Raises
     ------
@@ -44,8 +44,4 @@ def file_checks(
         pixel_size=pixel_size_of(source),
         should_stop=should_stop,
     )
-    return {
-        "mark": report.mark,
-        "checks": {check.name: check.mark for check in report.checks},
-        "sentences": report.sentences(),
-    }
+    return report.summary()

@@ -92,7 +92,7 @@ class BatchChoices:
             When the choices exclude each other.
         """
         return BatchSettings(
-            _without_training(options.config) if self.training == "none" else options.config,
+            without_training(options.config) if self.training == "none" else options.config,
             model=model if self.training == "given" else None,
             train_on={"one": self.train_on, "all": "all"}.get(self.training),
             as_source=options.as_source,
@@ -100,8 +100,8 @@ class BatchChoices:
         )
 
 
-def _without_training(config: Config) -> Config:
-    """Configuration of the pretrained network as it is.
+def without_training(config: Config) -> Config:
+    """Return the configuration of the pretrained network as it is.
 
     Raises
     ------

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_redenoise._napari._activity import Activity
@@ -16,7 +17,13 @@ from napari_redenoise._napari._words import counted, duration
 from napari_redenoise._napari.batch._choices import BatchChoices, RunOptions
 from napari_redenoise._napari.batch._file_layers import FileLayer, read_pair
 from napari_redenoise._napari.batch._panel import NO_IMAGES, BatchPanel
-from napari_redenoise._napari.batch._table import DONE, FAILED, UP_TO_DATE, WAITING
+from napari_redenoise._napari.batch._table import (
+    DONE,
+    FAILED,
+    UP_TO_DATE,
+    WAITING,
+    BatchTable,
+)
 from napari_redenoise._napari.batch._thumbnails import Thumbnails
 from napari_redenoise._napari.batch._work import BatchWork, Listed
 from napari_redenoise.errors import RedenoiseError
@@ -31,6 +38,9 @@ from napari_redenoise.recipes import (
     TrainingPlanned,
 )
 from napari_redenoise.training import StepDone
+
+NO_LAYER = "No image layer is selected: select one or several in the layer list."
+REASON = "rest the pointer on the state for the reason."
 
 VIEW_MS = 300
 """Milliseconds between two looks at which rows are in view."""
@@ -48,20 +58,38 @@ class BatchControl(QObject):
     panel : BatchPanel
     options : callable
         Returns the `RunOptions` of the dock, or raises a `RedenoiseError`.
+    selected_layers : callable
+        Returns the selected image layers.
 
     Attributes
     ----------
     work : BatchWork or None
-        The current run.
+        The current run of files.
+    has_running_layers : bool
+        Whether layers are being denoised.
     """
 
     running_changed = Signal()
 
-    def __init__(self, viewer: Any, panel: BatchPanel, options: Callable[[], RunOptions]) -> None:
+    layers_started = Signal(object, str)
+    """Layers to denoise, the one to train on first, and the kind of training."""
+
+    layers_stopped = Signal()
+
+    def __init__(
+        self,
+        viewer: Any,
+        panel: BatchPanel,
+        options: Callable[[], RunOptions],
+        selected_layers: Callable[[], list[Any]],
+    ) -> None:
         super().__init__(panel)
         self._viewer, self._panel, self._options = viewer, panel, options
         self.work: BatchWork | None = None
         self._activity: Activity | None = None
+        self._selected_layers = selected_layers
+        self._layers: dict[Any, Any] = {}
+        self.has_running_layers = False
         self._names: dict[Path, str] = {}
         self._results: dict[Path, Path] = {}
         self._current: Path | None = None
@@ -75,6 +103,7 @@ class BatchControl(QObject):
         self._view.setInterval(VIEW_MS)
         self._view.timeout.connect(self._want_thumbnails)
         panel.inputs_changed.connect(self.list_images)
+        panel.layers_button.clicked.connect(self.list_layers)
         panel.button.clicked.connect(self._pressed)
         panel.open_button.clicked.connect(self.open_chosen)
         panel.table.cellDoubleClicked.connect(self.open_chosen)
@@ -82,8 +111,13 @@ class BatchControl(QObject):
 
     @property
     def is_running(self) -> bool:
-        """Whether a batch is running."""
+        """Whether a batch of files is running."""
         return self.work is not None
+
+    @property
+    def table(self) -> BatchTable:
+        """The table of the panel."""
+        return self._panel.table
 
     def show_available(self, refusal: str, trained_name: str) -> None:
         """Follow the dock: why no batch may start, and the trained network of the options."""
@@ -118,6 +152,21 @@ class BatchControl(QObject):
             errored=partial(self._on_unlisted, number),
         )
 
+    def list_layers(self) -> None:
+        """List the selected image layers."""
+        layers = self._selected_layers()
+        if not layers:
+            self._panel.say(NO_LAYER)
+            return
+        # A listing of files may be in progress.
+        self._listing += 1
+        self._layers = {layer.unique_id: layer for layer in layers}
+        self._panel.say("")
+        self._panel.show_layers({key: str(layer.name) for key, layer in self._layers.items()})
+        for key, layer in self._layers.items():
+            self.table.show_thumbnail(key, np.ascontiguousarray(layer.thumbnail[..., :3]))
+        self._describe()
+
     def _on_listed(self, number: int, images: dict[Path, Path]) -> None:
         if number != self._listing or self._has_left:
             return
@@ -142,9 +191,9 @@ class BatchControl(QObject):
 
     def _describe(self) -> None:
         """Enable the button where a batch can start."""
-        if self.is_running:
+        if self.is_running or self.has_running_layers:
             return
-        if not self._panel.inputs:
+        if not self._panel.inputs and not self._panel.has_layers:
             self._panel.chosen.setText(NO_IMAGES)
         self._panel.button.setEnabled(bool(self._panel.table.keys) and not self._refusal)
         self._panel.button.setToolTip(self._refusal)
@@ -152,16 +201,22 @@ class BatchControl(QObject):
     # -- running ------------------------------------------------------------------------------
 
     def _pressed(self) -> None:
-        if self.work is None:
+        if self.work is None and not self.has_running_layers:
             self.start()
             return
-        self.work.stop.set()
+        if self.work is None:
+            self.layers_stopped.emit()
+        else:
+            self.work.stop.set()
         self._panel.button.setEnabled(False)
         self._panel.say("Stopping; finished images are kept.")
 
     def start(self) -> None:
         """Denoise the images that are not up to date; errors are shown."""
         if self.is_running or self._refusal:
+            return
+        if self._panel.has_layers:
+            self._start_layers()
             return
         try:
             choices, options = self._panel.value(), self._options()
@@ -179,6 +234,33 @@ class BatchControl(QObject):
         self.work.ended.connect(self._on_end)
         self.work.start()
         self.running_changed.emit()
+
+    def _start_layers(self) -> None:
+        """Have the dock denoise the listed layers that are still there."""
+        present = [one for one in self._layers.items() if one[1] in self._viewer.layers]
+        if not present:
+            self._panel.say(NO_LAYER)
+            return
+        choices = self._panel.value()
+        if choices.training == "one":
+            present.sort(key=lambda one: one[0] != choices.train_on)
+        self.has_running_layers = True
+        self._panel.show_running()
+        self._panel.say("Denoising the layers.")
+        self.table.list_images({key: str(layer.name) for key, layer in self._layers.items()})
+        self.layers_started.emit([layer for _, layer in present], choices.training)
+
+    def end_layers(self, error: str = "") -> None:
+        """All runs of layers have ended, or could not begin."""
+        if not self.has_running_layers:
+            return
+        self.has_running_layers = False
+        states = [self.table.state(key) for key in self._layers]
+        failed = f" {states.count(FAILED)} failed: {REASON}" if FAILED in states else ""
+        count = counted(len(states), "layer")
+        self._panel.show_idle()
+        self._panel.say(error or f"Denoised {states.count(DONE)} of {count}.{failed}")
+        self._describe()
 
     def _on_event(self, event: object) -> None:
         match event:
@@ -259,7 +341,7 @@ class BatchControl(QObject):
         if kept:
             said.append(f"{kept} {'was' if kept == 1 else 'were'} up to date.")
         if counts[FAILED]:
-            said.append(f"{counts[FAILED]} failed: rest the pointer on its state for the reason.")
+            said.append(f"{counts[FAILED]} failed: {REASON}")
         worst = self._panel.table.worst_row()
         if worst:
             said.append(f"Look at {worst} first.")

@@ -53,9 +53,16 @@ HINT = (
     "The tab Options holds for every image. Its training region, second shot and time limit have "
     "no effect here."
 )
-NO_IMAGES = "Choose a folder or files. Results are written to a folder; no file is replaced."
+LAYER_HINT = (
+    "The tab Options holds for every layer. Its training region and second shot have no effect "
+    "here. Results become layers; nothing is written to disk."
+)
+NO_IMAGES = "Choose a folder, files, or the selected layers. No file is replaced."
 FILES = "Images (*.tif *.tiff *.png *.jpg *.jpeg *.btf *.tf8 *.lsm *.stk);;All files (*)"
 RESULTS = "denoised"
+_ROWS_OF_FILES = (1, 4, 5)
+"""Rows of the form: names, folder and format of the results."""
+
 NARROW = 32
 """Pixels; width of a button without words."""
 
@@ -70,6 +77,8 @@ class BatchPanel(QWidget):
     ----------
     inputs : tuple of Path
         A folder, or files.
+    has_layers : bool
+        Whether layers are listed instead.
     """
 
     inputs_changed = Signal()
@@ -78,10 +87,12 @@ class BatchPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.inputs: tuple[Path, ...] = ()
+        self.has_layers = False
         self._suggested = ""
         self._trained_name = ""
         self.folder_button = QPushButton("&Folder...")
         self.files_button = QPushButton("F&iles...")
+        self.layers_button = QPushButton("&Layers")
         self.chosen = WrappedLabel(NO_IMAGES)
         self.pattern = QLineEdit()
         self.subfolders = QCheckBox("subfolders")
@@ -112,6 +123,7 @@ class BatchPanel(QWidget):
         for widget, tooltip in (
             (self.folder_button, "Denoises the images of a folder."),
             (self.files_button, "Denoises the files that you choose."),
+            (self.layers_button, "Denoises the selected image layers. Results become layers."),
             (self.pattern, "Names of the images in the folder: * stands for any letters."),
             (self.subfolders, "Also denoises the images in subfolders."),
             (self.train_on, "The image of the training."),
@@ -126,7 +138,7 @@ class BatchPanel(QWidget):
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.output_button.setMaximumWidth(NARROW)
         for label, widgets in (
-            ("Images", (self.folder_button, self.files_button)),
+            ("Images", (self.folder_button, self.files_button, self.layers_button)),
             ("&Names", (self.pattern, self.subfolders)),
             ("&Training", (self.training,)),
             ("Train on", (self.train_on,)),
@@ -174,6 +186,7 @@ class BatchPanel(QWidget):
 
     def _choose(self, inputs: tuple[Path, ...], folder: Path) -> None:
         self.inputs = inputs
+        self._show_source(has_layers=False)
         for widget in (self.pattern, self.subfolders):
             set_available(widget, "" if self.has_folder else "Files are chosen, not a folder.", "")
         if self.output.text() in ("", self._suggested):
@@ -219,16 +232,34 @@ class BatchPanel(QWidget):
 
     def show_images(self, images: Mapping[Path, str]) -> None:
         """List the images that would be denoised."""
-        self.table.list_images(images)
-        before = self.train_on.currentData()
-        self.train_on.clear()
-        for path, name in images.items():
-            self.train_on.addItem(name, path)
-        self.train_on.setCurrentIndex(max(0, self.train_on.findData(before)))
+        self._list(images)
         where = self.inputs[0] if self.has_folder else self.inputs[0].parent
         self.chosen.setText(f"{counted(len(images), 'image')} of '{where.name}'.")
         self.chosen.setToolTip(str(where))
+
+    def _list(self, names: Mapping[Any, str]) -> None:
+        self.table.list_images(names)
+        before = self.train_on.currentData()
+        self.train_on.clear()
+        for key, name in names.items():
+            self.train_on.addItem(name, key)
+        self.train_on.setCurrentIndex(max(0, self.train_on.findData(before)))
         self.show_openable()
+
+    def show_layers(self, names: Mapping[Any, str]) -> None:
+        """List the layers that would be denoised."""
+        self.inputs = ()
+        self._show_source(has_layers=True)
+        self._list(names)
+        self.chosen.setText(f"{counted(len(names), 'selected layer')}.")
+
+    def _show_source(self, *, has_layers: bool) -> None:
+        """Show the choices of files, or those of layers."""
+        self.has_layers = has_layers
+        for row in _ROWS_OF_FILES:
+            self._form.setRowVisible(row, not has_layers)
+        self.open_button.setVisible(not has_layers)
+        self.hint.setText(LAYER_HINT if has_layers else HINT)
 
     def show_trained(self, name: str) -> None:
         """Show the trained network of the options, which denoises all images; "" for none."""

@@ -24,7 +24,7 @@ ICON = 36
 LOWEST = 200
 """Pixels."""
 
-COLUMNS = ("Image", "State and quality checks")
+COLUMNS = ("Image", "State and checks")
 IMAGE, STATE = range(2)
 _WORDS = Qt.ItemDataRole.UserRole
 _QUALITY = Qt.ItemDataRole.UserRole + 1
@@ -32,7 +32,7 @@ WAITING, DONE, UP_TO_DATE, FAILED = "waiting", "done", "up to date", "failed"
 
 
 class BatchTable(QTableWidget):
-    """Rows are found by their key, the path of an image."""
+    """Rows are found by their key: the path of an image, or the identity of a layer."""
 
     def __init__(self) -> None:
         super().__init__(0, len(COLUMNS))
@@ -49,9 +49,9 @@ class BatchTable(QTableWidget):
             rows.setVisible(False)
             rows.setDefaultSectionSize(ICON + 4)
             columns.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self._rows: dict[Path, int] = {}
+        self._rows: dict[Any, int] = {}
 
-    def list_images(self, names: Mapping[Path, str]) -> None:
+    def list_images(self, names: Mapping[Any, str]) -> None:
         """Show these images; those that were shown keep their icons."""
         icons = {key: self._item(row, IMAGE).icon() for key, row in self._rows.items()}
         self._rows = {key: row for row, key in enumerate(names)}
@@ -62,22 +62,22 @@ class BatchTable(QTableWidget):
                 self.setItem(row, column, QTableWidgetItem())
             item = self._item(row, IMAGE)
             item.setText(name)
-            item.setToolTip(str(key))
+            item.setToolTip(str(key) if isinstance(key, Path) else name)
             item.setIcon(icons.get(key, QIcon()))
             self.show_state(key, WAITING)
 
     @property
-    def keys(self) -> tuple[Path, ...]:
+    def keys(self) -> tuple[Any, ...]:
         """Keys of the rows, in their order."""
         return tuple(self._rows)
 
     @property
-    def chosen(self) -> Path | None:
-        """Key of the selected row."""
+    def chosen(self) -> Any:
+        """Key of the selected row, or None."""
         row = self.currentRow()
         return self.keys[row] if 0 <= row < len(self._rows) and self.selectedItems() else None
 
-    def visible_keys(self) -> list[Path]:
+    def visible_keys(self) -> list[Any]:
         """Keys of the rows that are in view, without a thumbnail."""
         port = self.viewport()
         height = 0 if port is None else port.height()
@@ -86,15 +86,15 @@ class BatchTable(QTableWidget):
         keys = self.keys[max(0, first) : end]
         return [key for key in keys if self._item(self._rows[key], IMAGE).icon().isNull()]
 
-    def state(self, key: Path) -> str:
+    def state(self, key: Any) -> str:
         """The state of an image, in words."""
         return str(self._item(self._rows[key], STATE).data(_WORDS))
 
-    def quality(self, key: Path) -> Mapping[str, Any]:
+    def quality(self, key: Any) -> Mapping[str, Any]:
         """The quality checks of a result, as the manifest has them; empty without a result."""
         return dict(self._item(self._rows[key], STATE).data(_QUALITY) or {})
 
-    def has_result(self, key: Path | None) -> bool:
+    def has_result(self, key: Any) -> bool:
         """Whether an image is denoised."""
         return key in self._rows and self.state(key) in (DONE, UP_TO_DATE)
 
@@ -109,7 +109,7 @@ class BatchTable(QTableWidget):
         return f"'{name}' ({worst_checks(doubts[key])[0].lower()})"
 
     def show_state(
-        self, key: Path, state: str, tooltip: str = "", quality: Mapping[str, Any] | None = None
+        self, key: Any, state: str, tooltip: str = "", quality: Mapping[str, Any] | None = None
     ) -> None:
         """Show the state of an image, and below it the worst of the checks of its result.
 
@@ -129,7 +129,7 @@ class BatchTable(QTableWidget):
         mark = "bad" if state == FAILED else worst_mark(quality) if quality else "unknown"
         item.setForeground(QBrush() if mark == "unknown" else QColor(COLOURS[mark]))
 
-    def show_thumbnail(self, key: Path, pixels: npt.NDArray[np.uint8]) -> None:
+    def show_thumbnail(self, key: Any, pixels: npt.NDArray[np.uint8]) -> None:
         """Show a thumbnail (rows, columns, 3)."""
         if key in self._rows:
             self._item(self._rows[key], IMAGE).setIcon(QIcon(_pixmap(pixels)))

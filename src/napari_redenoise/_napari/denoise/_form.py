@@ -67,7 +67,7 @@ class DenoiseForm(DenoiseLayout):
         self.run: LayerRun | None = None
         self._choice = LayerChoice(viewer, self.layer_choice)
         self._surveys = Surveys()
-        self._batch = BatchControl(viewer, self.batch, self._batch_options)
+        self._batch = BatchControl(viewer, self.batch, self._batch_options, self._choice.selected)
         self._batch.running_changed.connect(self._on_batch)
         self.layer_choice.changed.connect(self._describe)
         for part in (self.axes, self.options):
@@ -179,7 +179,6 @@ class DenoiseForm(DenoiseLayout):
             others=[other for _, other in self._image_layers() if other != layer],
             regions=regions,
             is_stack=layer.ndim - ("C" in (chosen_axes(layer) or "")) > 2,
-            selected=len(self._choice.selected()),
         )
 
     def _explain_options(self, source: LayerImage, denoiser: Redenoiser) -> None:
