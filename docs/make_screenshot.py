@@ -86,7 +86,7 @@ def write_images(folder: Path) -> None:
     for number in range(1, 5):
         rng = np.random.default_rng(number)
         clean = cells(192, rng)
-        noisy = rng.poisson(100 + 60 * clean / clean.std()).astype(np.uint16)
+        noisy = rng.poisson(30 + 15 * clean / clean.std()).astype(np.uint16)
         tifffile.imwrite(folder / f"cells_{number:02}.tif", noisy)
     whole = (folder / "cells_04.tif").read_bytes()
     (folder / "cells_05.tif").write_bytes(whole[:200])

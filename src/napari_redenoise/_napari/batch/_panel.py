@@ -119,7 +119,7 @@ class BatchPanel(QWidget):
             self.training.addItem(label, training)
         for label, output_format in FORMATS:
             self.format.addItem(label, output_format)
-        self.pattern.setPlaceholderText("all images, or e.g. *_raw.tif")
+        self.pattern.setPlaceholderText("e.g. *_raw.tif")
         for widget, tooltip in (
             (self.folder_button, "Denoises the images of a folder."),
             (self.files_button, "Denoises the files that you choose."),
