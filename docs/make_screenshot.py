@@ -4,11 +4,16 @@ Needs a display; without a screen: ``xvfb-run -a -s "-screen 0 1600x1000x24" pyt
 docs/make_screenshot.py``.
 """
 
+import tempfile
 import time
 from pathlib import Path
 
 import napari
+import numpy as np
+import tifffile
 from qtpy.QtWidgets import QApplication
+
+from napari_redenoise._sample_data import cells
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -49,6 +54,42 @@ def main() -> None:
     viewer.reset_view()
     take(viewer, "equivariance")
     viewer.close()
+    with tempfile.TemporaryDirectory() as folder:
+        take_batch(Path(folder) / "raw")
+
+
+def take_batch(folder: Path) -> None:
+    """Denoise a folder of which one image is broken, and open a result."""
+    write_images(folder)
+    viewer = napari.Viewer()
+    viewer.window.resize(1366, 768)
+    _, widget = viewer.window.add_plugin_dock_widget("napari-redenoise", "Denoise")
+    panel, table = widget.batch, widget.batch.table
+    widget.open_tab(panel)
+    panel.choose_folder(folder)
+    wait_until(lambda: panel.button.isEnabled())
+    panel.training.setCurrentIndex(panel.training.findData("none"))
+    panel.button.click()
+    wait_until(lambda: panel.status.text().startswith("Denoised"))
+    table.selectRow(0)
+    panel.open_button.click()
+    wait_until(lambda: len(viewer.layers) == 2)
+    viewer.canvas.grid.enabled = True
+    viewer.reset_view()
+    take(viewer, "batch")
+    viewer.close()
+
+
+def write_images(folder: Path) -> None:
+    """Write four images, and the beginning of one."""
+    folder.mkdir()
+    for number in range(1, 5):
+        rng = np.random.default_rng(number)
+        clean = cells(192, rng)
+        noisy = rng.poisson(30 + 15 * clean / clean.std()).astype(np.uint16)
+        tifffile.imwrite(folder / f"cells_{number:02}.tif", noisy)
+    whole = (folder / "cells_04.tif").read_bytes()
+    (folder / "cells_05.tif").write_bytes(whole[:200])
 
 
 def take(viewer: napari.Viewer, name: str) -> None:

@@ -9,8 +9,10 @@ import tifffile
 from skimage.io import imsave
 
 from napari_redenoise.errors import InputError, OutputError
+from napari_redenoise.io import read_image, write_ome_zarr
 from napari_redenoise.recipes import (
     FileDone,
+    FileFailed,
     FileSkipped,
     find_images,
 )
@@ -116,3 +118,57 @@ def test_results_of_one_name_are_refused(raw):
     write_image(raw / "a-standard.tif")
     with pytest.raises(OutputError, match=r"two results would be written as .*a-standard\.tif"):
         batch("raw/*.tif", config=TWO_BRANCHES, has_branches=True)
+
+
+def test_a_pattern_chooses_the_images_of_a_folder(raw):
+    for name in ("b.TIF", "c.lsm", "notes.txt", ".d.tif"):
+        write_image(raw / name)
+    assert set(names(["raw"], pattern="*.tif")) == {"raw/a.tif", "raw/b.TIF"}
+    assert set(names(["raw"], pattern="*.lsm", subfolders=True)) == {"raw/c.lsm"}
+    assert set(names(["raw"], pattern="a*", subfolders=True)) == set(BOTH)
+
+
+def test_an_ome_zarr_in_a_folder_is_one_image(raw):
+    write_ome_zarr(raw / "b" / "z.zarr", np.zeros((40, 48), np.uint16), read_image(raw / "a.tif"))
+    assert set(names(["raw"], subfolders=True)) == {*BOTH, "raw/b/z.zarr"}
+    assert names(["raw/b/z.zarr"]) == {"raw/b/z.zarr": "z.zarr"}
+
+
+@pytest.mark.parametrize(
+    ("output_format", "results"),
+    [
+        (None, ["a.png.tif", "a.tif", "z.zarr"]),
+        ("tiff", ["a.png.tif", "a.tif", "z.zarr.tif"]),
+        ("zarr", ["a.png.zarr", "a.zarr", "z.zarr"]),
+    ],
+)
+def test_results_have_the_format_that_was_chosen(raw, output_format, results):
+    source = read_image(raw / "a.tif")
+    imsave(raw / "a.png", source.array.astype(np.uint8), check_contrast=False)
+    write_ome_zarr(raw / "z.zarr", source.array, source)
+    done = outputs(run("raw", output_format=output_format), FileDone)
+    assert done == [f"out/{name}" for name in results]
+    for path in done:
+        found = read_image(path)
+        assert (found.array.shape, found.array.dtype) == (source.array.shape, np.float32)
+    again = run("raw", output_format=output_format)
+    assert outputs(again, FileSkipped) == done
+    assert [event.record["state"] for event in again[FileSkipped]] == ["done"] * 3
+
+
+def test_a_changed_ome_zarr_is_reported_and_kept(raw):
+    source = read_image(raw / "a.tif")
+    write_ome_zarr(raw / "z.zarr", source.array, source)
+    run("raw/z.zarr")
+    write_ome_zarr(raw / "z.zarr", source.array + 1, source, overwrite=True)
+    (failed,) = run("raw/z.zarr")[FileFailed]
+    assert "out/z.zarr exists already, of another state of the image" in failed.reason
+    assert outputs(run("raw/z.zarr", overwrite=True), FileDone) == ["out/z.zarr"]
+
+
+def test_a_folder_that_is_no_ome_zarr_is_never_replaced(raw):
+    (raw.parent / "out" / "a.zarr").mkdir(parents=True)
+    (raw.parent / "out" / "a.zarr" / "notes.txt").write_text("mine")
+    (failed,) = run("raw/a.tif", output_format="zarr", overwrite=True)[FileFailed]
+    assert "out/a.zarr exists and is no OME-Zarr" in failed.reason
+    assert (raw.parent / "out" / "a.zarr" / "notes.txt").read_text() == "mine"

@@ -54,7 +54,6 @@ def test_the_summary_of_a_stack(stack) -> None:
     [
         ("slice", "pixels; the network learns from the slice shown."),
         ("region", "pixels; the network learns from the marked region."),
-        ("selected", "pixels; the network learns from all selected layers."),
     ],
 )
 def test_the_summary_names_the_training_region(stack, region, words) -> None:

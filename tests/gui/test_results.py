@@ -151,8 +151,8 @@ def test_every_result_of_several_layers_is_checked_and_has_a_row(dock, noisy, mo
     layers = [dock.viewer.add_image(noisy + n, name=name) for n, name in enumerate("abc")]
     dock.viewer.layers.selection = set(layers)
     dock.widget.layer_choice.value = layers[0]
-    dock.widget.options.training_region.choose("selected")
-    dock.run()
+    dock.widget.start_selected()
+    dock.wait_for_end()
     dock.wait(lambda: "Look at" in dock.widget.status.text())
     assert dock.widget.status.text().endswith(
         "Look at the tab Quality: 2 of 3 results may be damaged, above all "
@@ -181,8 +181,8 @@ def test_a_failed_check_does_not_stop_the_others(dock, noisy, monkeypatch):
     monkeypatch.setattr(_finished_run, "assess", assess)
     layers = [dock.viewer.add_image(noisy + n, name=name) for n, name in enumerate("ab")]
     dock.viewer.layers.selection = set(layers)
-    dock.widget.options.training_region.choose("selected")
-    dock.run()
+    dock.widget.start_selected()
+    dock.wait_for_end()
     dock.wait(lambda: "were checked" in dock.widget.status.text())
     assert dock.widget.status.text().endswith("1 of 2 results were checked: see the tab Quality.")
 

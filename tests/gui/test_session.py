@@ -282,8 +282,7 @@ def test_a_deleted_layer_does_not_stop_other_selected_layers(dock, noisy):
     dock.viewer.layers.selection.clear()
     dock.viewer.layers.selection.update(layers)
     dock.widget.layer_choice.value = layers[0]
-    pick(dock.widget.options.training_region.box, "selected")
-    dock.press()
+    dock.widget.start_selected()
     dock.viewer.layers.remove("b")
     dock.wait_for_end()
     assert "c denoised (AdaReNet, N2S)" in dock.names
@@ -623,9 +622,8 @@ def test_training_on_selected_layers_denoises_each(dock, noisy):
     dock.viewer.layers.selection.active = first
     dock.viewer.layers.selection.add(second)
     dock.widget.layer_choice.value = first
-    dock.widget._describe()
-    pick(dock.widget.options.training_region.box, "selected")
-    dock.run()
+    dock.widget.start_selected()
+    dock.wait_for_end()
     dock.wait(lambda: "more denoised (AdaReNet, N2S)" in dock.names and dock.widget.run is None)
     assert DENOISED in dock.names
     # The tabs show the trained layer with its snapshots, not the last layer.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,9 @@ import typer
 from tqdm import tqdm
 
 from napari_redenoise._cli._interruption import Interruption, interruption
-from napari_redenoise.assessment import as_denoiser, assess, pixel_size_of
+from napari_redenoise.assessment import file_checks
 from napari_redenoise.errors import ConfigError
-from napari_redenoise.io import ImageFile
-from napari_redenoise.model import Judgement, Redenoiser, TileDone
+from napari_redenoise.model import Judgement, TileDone
 from napari_redenoise.recipes import (
     BatchEvent,
     BatchRun,
@@ -24,6 +23,7 @@ from napari_redenoise.recipes import (
     FileSkipped,
     FileStarted,
     ModelTrained,
+    OutputFormat,
     TrainingPlanned,
     find_images,
 )
@@ -45,7 +45,7 @@ def denoise_batch(
     """
     folders = [folder] if settings.masks is None else [folder, settings.masks]
     images = find_images(inputs, folders, subfolders=subfolders)
-    run = BatchRun(images, folder, settings, device, _checks)
+    run = BatchRun(images, folder, settings, device, file_checks)
     with interruption() as asked:
         outcome = _Outcome(asked, report=report)
         outcome.follow(run.events(asked.is_set))
@@ -63,26 +63,14 @@ def refuse_in_batch(**given: object) -> None:
             )
 
 
-def refuse_single(*, train_on: str | None, subfolders: bool) -> None:
+def refuse_single(
+    *, train_on: str | None, subfolders: bool, output_format: OutputFormat | None
+) -> None:
     """Refuse options of a batch for a single image."""
-    for option, is_given in (("--train-on", train_on is not None), ("--subfolders", subfolders)):
-        if is_given:
+    given = {"--train-on": train_on, "--subfolders": subfolders, "--format": output_format}
+    for option, value in given.items():
+        if value:
             raise ConfigError(f"{option} belongs to several images: add --out-dir, or omit it")
-
-
-def _checks(
-    denoiser: Redenoiser, source: ImageFile, denoised: Any, should_stop: Callable[[], bool]
-) -> dict[str, Any]:
-    """The quality checks of a result, for the manifest."""
-    report = assess(
-        source.array,
-        denoised,
-        source.axes,
-        denoiser=as_denoiser(denoiser, should_stop),
-        pixel_size=pixel_size_of(source),
-        should_stop=should_stop,
-    )
-    return {"mark": report.mark, "sentences": report.sentences()}
 
 
 @dataclass

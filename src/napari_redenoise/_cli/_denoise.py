@@ -32,7 +32,7 @@ from napari_redenoise.errors import ConfigError
 from napari_redenoise.inference import Interrupted
 from napari_redenoise.io import ImageFile
 from napari_redenoise.model import Redenoiser, TrainingPlan, should_recorrupt
-from napari_redenoise.recipes import BatchSettings
+from napari_redenoise.recipes import BatchSettings, OutputFormat
 
 
 @app.command()
@@ -61,6 +61,14 @@ def denoise(
         ),
     ] = None,
     subfolders: Subfolders = False,
+    output_format: Annotated[
+        OutputFormat | None,
+        typer.Option(
+            "--format",
+            help="With --out-dir: format of the results; default: OME-Zarr for an OME-Zarr, TIFF "
+            "for other images.",
+        ),
+    ] = None,
     axes: Annotated[
         str | None,
         typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
@@ -176,11 +184,12 @@ def denoise(
             mask,
             branches,
             overwrite,
+            output_format,
         )
         images = [image, *(output or ())]
         denoise_batch(images, out_dir, batch, device, subfolders=subfolders, report=report)
         return
-    refuse_single(train_on=trained_on, subfolders=subfolders)
+    refuse_single(train_on=trained_on, subfolders=subfolders, output_format=output_format)
     inputs = (target, region, model)
     targets = Targets(_only(output), mask, save_model, overwrite, as_source, has_branches=branches)
     check_targets(image, targets.images(), save_model, overwrite=overwrite, others=inputs)

@@ -7,6 +7,7 @@ from napari_redenoise.assessment._equivariance import (
     equivariance_events,
     percent,
 )
+from napari_redenoise.assessment._file_checks import file_checks
 from napari_redenoise.assessment._report import QualityReport, assess
 from napari_redenoise.assessment._resolution import (
     Band,
@@ -42,6 +43,7 @@ __all__ = [
     "central_window",
     "equivariance",
     "equivariance_events",
+    "file_checks",
     "in_pixels",
     "map_unsupported_detail",
     "measure_resolution",

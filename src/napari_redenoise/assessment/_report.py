@@ -56,6 +56,20 @@ class QualityReport:
         """
         return {"mark": self.mark, "checks": [asdict(check) for check in self.checks]}
 
+    def summary(self) -> dict[str, Any]:
+        """The marks and the sentences, as the manifest of a batch has them.
+
+        Returns
+        -------
+        dict
+            The worst ``mark``, the mark of every check in ``checks``, and the ``sentences``.
+        """
+        return {
+            "mark": self.mark,
+            "checks": {check.name: check.mark for check in self.checks},
+            "sentences": self.sentences(),
+        }
+
     def sentences(self) -> list[str]:
         """One line per check: mark, name, value and advice.
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QObject
 
 from napari_redenoise._napari._words import listed, show_text
+from napari_redenoise._napari.batch._choices import Training
 from napari_redenoise._napari.denoise._finished_run import FinishedRun
-from napari_redenoise._napari.denoise._form import DenoiseForm
-from napari_redenoise._napari.denoise._jobs import make_job
+from napari_redenoise._napari.denoise._form import A_BATCH, A_RUN, DenoiseForm
+from napari_redenoise._napari.denoise._jobs import layer_jobs, make_job
+from napari_redenoise._napari.denoise._layer_rows import LayerRows
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._result_tabs import ResultTabs
 from napari_redenoise._napari.denoise._run import ACTIONS, Job
@@ -55,6 +56,8 @@ class DenoiseWidget(DenoiseForm):
         self._sentences: list[str] = []
         self._follows = False
         self._result_tabs = ResultTabs(viewer, self, self._begin)
+        self._layer_rows = LayerRows(self._batch, self._run_layers, self._stop_layers)
+        self._result_tabs.assessed.connect(self._layer_rows.show_report)
         self._connect_widgets()
         self._connect_viewer()
         self._follow_selection()
@@ -81,10 +84,6 @@ class DenoiseWidget(DenoiseForm):
         def selected(_: Any) -> None:
             self._follow_selection()
 
-        def described(_: Any) -> None:
-            # The options name the number of selected layers.
-            self._describe()
-
         def themed(_: Any = None) -> None:
             self.show_theme(get_theme(self._viewer.theme).text.as_hex())
 
@@ -97,7 +96,6 @@ class DenoiseWidget(DenoiseForm):
             (layers.events.reordered, changed),
             (layers.events.renamed, changed),
             (layers.selection.events.active, selected),
-            (layers.selection.events.changed, described),
         ]
         for signal, callback in self._connections:
             signal.connect(callback)
@@ -112,6 +110,7 @@ class DenoiseWidget(DenoiseForm):
         self._queue = []
         self._surveys.leave()
         self._result_tabs.leave(viewer_is_open=viewer_is_open)
+        self._batch.leave()
         run, self.run = self.run, None
         if run is None:
             return
@@ -148,17 +147,23 @@ class DenoiseWidget(DenoiseForm):
 
     def start_selected(self) -> None:
         """Begin a run on the selected image layers, or say why not."""
-        if self.run is not None:
-            self.say("A run is in progress: stop it, or wait for its end.")
+        if self.run is not None or self._batch.is_running:
+            self.say(A_BATCH if self.run is None else A_RUN)
             return
         reason = self._choice.choose_selected()
         if reason:
             self.say(reason)
             return
-        if len(self._choice.selected()) > 1:
-            self.options.training_region.choose("selected")
-        left_out = self._choice.left_out()
-        self.start((f"Left out {listed(left_out)}.",) if left_out else ())
+        left_out, selected = self._choice.left_out(), self._choice.selected()
+        notes = (f"Left out {listed(left_out)}.",) if left_out else ()
+        if len(selected) == 1:
+            self.start(notes)
+            return
+        # The noise of the first one is measured.
+        selected.sort(key=lambda layer: layer != self.layer_choice.value)
+        error = self._run_layers(selected, "all", notes)
+        if error:
+            self.say(error)
 
     def start(self, notes: Sequence[str] = ()) -> None:
         """Begin a run on the chosen layer, unless one is running; errors are shown.
@@ -169,27 +174,44 @@ class DenoiseWidget(DenoiseForm):
             Sentences before those of the outcome.
         """
         layer = self.layer_choice.value
-        if self.run is not None or layer is None:
+        if self.run is not None or self._batch.is_running or layer is None:
             return
         try:
-            others = self._choice.selected()[1:]
-            job = make_job(
-                self._viewer, layer, self.options, self.config, others, self._surveyed(layer)
-            )
+            job = make_job(self._viewer, layer, self.options, self.config, self._surveyed(layer))
         except RedenoiseError as error:
             self.say(f"{error}.")
             return
-        self._queue = [
-            (other, replace(job, source=source, action="apply", time=None))
-            for other, source in zip(others, job.others, strict=False)
-        ]
+        self._run_jobs([(layer, job)], notes)
+
+    def _run_layers(
+        self, layers: Sequence[Any], training: Training, notes: Sequence[str] = ()
+    ) -> str:
+        """Denoise layers one after the other; return why that is not possible, else ""."""
+        try:
+            jobs = layer_jobs(layers, self.options, self.config, training)
+        except RedenoiseError as error:
+            return f"{error}."
+        self._run_jobs(jobs, notes)
+        return ""
+
+    def _run_jobs(self, jobs: list[tuple[Any, Job]], notes: Sequence[str]) -> None:
+        (layer, job), *self._queue = jobs
         self.loss_plot.clear_losses()
         self._begin(layer, job, notes=notes)
+
+    def _stop_layers(self) -> None:
+        """Cancel the run of a layer, and those that would follow."""
+        self._queue = []
+        if self.run is not None:
+            self.run.control.abandon()
 
     def _begin(
         self, layer: Any, job: Job, *, follows: bool = False, notes: Sequence[str] = ()
     ) -> None:
         """Run a job; where it ``follows`` another one, the tabs keep the result of that one."""
+        if self._batch.is_running:
+            self.say(A_BATCH)
+            return
         self._follows = follows
         self._sentences = self._sentences if follows else list(notes)
         self._result_tabs.hide(f"{ACTIONS[job.action]} '{job.source.name}'")
@@ -204,6 +226,8 @@ class DenoiseWidget(DenoiseForm):
         self.show_running(trains=job.action != "apply")
         if job.action == "continue":
             self.loss_plot.truncate(job.denoiser.session.step)
+        self._describe()
+        self._layer_rows.follow(self.run)
         self.run.start()
 
     def _on_pause(self, paused: bool) -> None:
@@ -247,8 +271,9 @@ class DenoiseWidget(DenoiseForm):
         self._sentences.append(sentence)
         self._details = run.details
         self.details_button.setVisible(bool(self._details))
+        self._layer_rows.end(run, sentence)
         if run.provenance is None or run.result is None:
-            self._queue = []
+            self._queue = self._queue_after_failure(run)
         else:
             reports = self._surveys.reports(image_kind(run.layer, run.job.source))
             self._result_tabs.add_run(run, reports, follows=self._follows)
@@ -257,9 +282,20 @@ class DenoiseWidget(DenoiseForm):
             if layer in self._viewer.layers:
                 self._begin(layer, job, follows=True)
                 return
+        self._layer_rows.leave()
         self._refresh_choices()
         self._result_tabs.show(self.layer_choice.value)
         self.say(" ".join(self._sentences))
+
+    def _queue_after_failure(self, run: LayerRun) -> list[tuple[Any, Job]]:
+        """The jobs that do not need the network of a failed run; none after a cancellation."""
+        if run.control.cancel.is_set():
+            return []
+        return [
+            (layer, job)
+            for layer, job in self._queue
+            if job.denoiser is not run.denoiser or job.denoiser.session.is_loaded
+        ]
 
     def _show_details(self) -> None:
         show_text(self, "Error log", self._details)

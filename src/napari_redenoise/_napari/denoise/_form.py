@@ -9,6 +9,8 @@ from napari.layers import Labels, Shapes
 from qtpy.QtCore import Signal
 
 from napari_redenoise._napari._layers import LayerImage
+from napari_redenoise._napari.batch._choices import RunOptions
+from napari_redenoise._napari.batch._control import BatchControl
 from napari_redenoise._napari.denoise._jobs import (
     Surveyed,
     check,
@@ -37,6 +39,9 @@ from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.model import Redenoiser, is_fine_tuned
 
+A_RUN = "A run is in progress: stop it, or wait for its end."
+A_BATCH = "A batch is running: stop it in the tab Batch, or wait for its end."
+
 
 class DenoiseForm(DenoiseLayout):
     """Chooses a layer and options, and says what a run would do.
@@ -62,6 +67,8 @@ class DenoiseForm(DenoiseLayout):
         self.run: LayerRun | None = None
         self._choice = LayerChoice(viewer, self.layer_choice)
         self._surveys = Surveys()
+        self._batch = BatchControl(viewer, self.batch, self._batch_options, self._choice.selected)
+        self._batch.running_changed.connect(self._on_batch)
         self.layer_choice.changed.connect(self._describe)
         for part in (self.axes, self.options):
             part.changed.connect(self._describe)
@@ -101,12 +108,17 @@ class DenoiseForm(DenoiseLayout):
 
     def _describe(self, _: Any = None) -> None:
         """Summarise the next run, or say why none is possible."""
+        trained = "" if self.options.model.model is None else self.options.model.name
+        self._batch.show_available(A_RUN if self.run is not None else "", trained)
         if self.run is not None:
             return
         layer = self.layer_choice.value
         self.layer_followed.emit(layer)
         self.button.setEnabled(False)
         self.plan.setToolTip("")
+        if self._batch.is_running:
+            self.plan.setText(A_BATCH)
+            return
         if layer is None:
             self.axes.show_none()
             self.noise.say(NO_LAYER)
@@ -143,6 +155,18 @@ class DenoiseForm(DenoiseLayout):
         limit = self.options.value().seconds
         self._surveys.begin(*kinds, denoiser, source, target, limit)
 
+    def _on_batch(self) -> None:
+        """Follow the begin and the end of a batch."""
+        for part in (self.axes, self.options):
+            part.setEnabled(not self._batch.is_running)
+        self._describe()
+
+    def _batch_options(self) -> RunOptions:
+        """The options that hold for a batch."""
+        chosen, model = self.options.value(), self.options.model
+        config = chosen.apply(self.options.objective.apply(self.config))
+        return RunOptions(config, chosen.device, chosen.as_source, model.model, model.file)
+
     def _refuse(self, error: str) -> None:
         """Say why the layer cannot be denoised."""
         self.plan.setText(f"Cannot denoise this layer: {error}.")
@@ -155,7 +179,6 @@ class DenoiseForm(DenoiseLayout):
             others=[other for _, other in self._image_layers() if other != layer],
             regions=regions,
             is_stack=layer.ndim - ("C" in (chosen_axes(layer) or "")) > 2,
-            selected=len(self._choice.selected()),
         )
 
     def _explain_options(self, source: LayerImage, denoiser: Redenoiser) -> None:

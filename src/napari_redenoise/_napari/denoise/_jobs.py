@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from napari_redenoise._napari._layers import LayerImage, axes_in_words, read_layer
 from napari_redenoise._napari._view import current_window
+from napari_redenoise._napari.batch._choices import Training, without_training
 from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise._napari.denoise._training_region import Region, one_sample, region_of
 from napari_redenoise._napari.denoise.panels._axes import chosen_axes
@@ -72,10 +74,9 @@ def make_job(
     layer: Any,
     options: OptionsForm,
     config: Config,
-    selected: Sequence[Any],
     surveyed: Surveyed,
 ) -> Job:
-    """Make the job of a layer; ``selected`` are the other selected layers.
+    """Make the job of a layer.
 
     Raises
     ------
@@ -83,13 +84,9 @@ def make_job(
         When a layer cannot be used.
     """
     source, as_source = read(layer), options.value().as_source
-    model = model_of(options, config)
-    if options.model.model is not None and options.value().device is not None:
-        model.device = get_device(options.value().device)
-    others = tuple(read(other) for other in selected) if _uses(options, "selected") else ()
-    _check_kind(source, others)
+    model = _placed_model(options, config)
     if options.model.model is not None:
-        return Job(model, source, "apply", others=others, as_source=as_source)
+        return Job(model, source, "apply", as_source=as_source)
     target = target_of(options)
     check(model, source, target)
     region = _region(viewer, layer, source, options)
@@ -99,12 +96,63 @@ def make_job(
         # The plan was made for the whole image.
         plan=None if region is not None else surveyed.plan,
         target=target,
-        others=others,
         region=region,
         seconds=options.value().seconds,
         time=surveyed.time,
         as_source=as_source,
     )
+
+
+def layer_jobs(
+    layers: Sequence[Any], options: OptionsForm, config: Config, training: Training
+) -> list[tuple[Any, Job]]:
+    """Make the jobs of several layers, in the order in which they run.
+
+    Parameters
+    ----------
+    layers : sequence of layers
+        The first one is trained on, where one network is trained on ``one``.
+    options : OptionsForm
+        Its training region and second shot have no effect.
+    config : Config
+    training : str
+        As in `BatchChoices`.
+
+    Raises
+    ------
+    RedenoiseError
+        When a layer cannot be used, or one network cannot denoise all.
+    """
+    sources, as_source = [read(layer) for layer in layers], options.value().as_source
+    seconds = options.value().seconds
+    if training in ("each", "none"):
+        chosen = config if training == "each" else without_training(config)
+        jobs = [
+            Job(model_of(options, chosen), source, seconds=seconds, as_source=as_source)
+            for source in sources
+        ]
+        for job in jobs:
+            check(job.denoiser, job.source, None)
+        return list(zip(layers, jobs, strict=True))
+    first, *others = sources
+    _check_kind(first, others)
+    model = _placed_model(options, config)
+    if options.model.model is not None:
+        begin = Job(model, first, "apply", as_source=as_source)
+    else:
+        check(model, first, None)
+        learnt = tuple(others) if training == "all" else ()
+        begin = Job(model, first, others=learnt, seconds=seconds, as_source=as_source)
+    rest = [replace(begin, source=other, action="apply") for other in others]
+    return list(zip(layers, [begin, *rest], strict=True))
+
+
+def _placed_model(options: OptionsForm, config: Config) -> Redenoiser:
+    """The model of `model_of`, a trained one on the chosen device."""
+    model, device = model_of(options, config), options.value().device
+    if options.model.model is not None and device is not None:
+        model.device = get_device(device)
+    return model
 
 
 def _check_kind(source: LayerImage, others: Sequence[LayerImage]) -> None:

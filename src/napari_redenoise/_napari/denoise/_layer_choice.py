@@ -41,12 +41,8 @@ class LayerChoice:
         return [(layer.name, layer) for layer in self.images()]
 
     def selected(self) -> list[Any]:
-        """The selected image layers: the chosen one first, even where it is not selected."""
-        chosen, selection = self._box.value, self._viewer.layers.selection
-        return [
-            chosen,
-            *(layer for layer in self.images() if layer in selection and layer != chosen),
-        ]
+        """The selected image layers, in the order of the layer list."""
+        return [layer for layer in self.images() if layer in self._viewer.layers.selection]
 
     def refresh(self) -> None:
         """Update the list; the choice stays while it is listed."""

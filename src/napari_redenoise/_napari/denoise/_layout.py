@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_redenoise._napari._words import WrappedLabel
+from napari_redenoise._napari.batch._panel import BatchPanel
 from napari_redenoise._napari.denoise.panels._axes import AxesChoice
 from napari_redenoise._napari.denoise.panels._noise import NoisePanel
 from napari_redenoise._napari.denoise.panels._options import OptionsForm
@@ -53,6 +54,7 @@ class DenoiseLayout(QWidget):
         self.loss_plot = self.training.loss_plot
         self.result = ResultPanel()
         self.quality = QualityPanel()
+        self.batch = BatchPanel()
         self.tabs = QTabWidget()
         self._lay_out()
         self.show_idle()
@@ -78,6 +80,7 @@ class DenoiseLayout(QWidget):
             ("Training", "Loss and snapshots of the training", self.training),
             ("Result", "Compare, inspect and save the result", self.result),
             ("Quality", "Quality checks of the result", self.quality),
+            ("Batch", "Denoise many image files into a folder", self.batch),
         ):
             number = self.tabs.addTab(_scrolled(page), name)
             self.tabs.setTabToolTip(number, tooltip)

@@ -20,7 +20,6 @@ ABOUT = 1.15
 
 _REGIONS: dict[RegionKind, str] = {
     "slice": "; the network learns from the slice shown",
-    "selected": "; the network learns from all selected layers",
     "region": "; the network learns from the marked region",
 }
 

@@ -7,7 +7,7 @@ from copy import copy
 from dataclasses import replace
 from typing import Any
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal
 
 from napari_redenoise._napari.denoise._finished_run import FinishedRun
 from napari_redenoise._napari.denoise._layer_run import LayerRun
@@ -38,6 +38,9 @@ class ResultTabs(QObject):
     finished_run : FinishedRun or None
         The result that is shown.
     """
+
+    assessed = Signal(object)
+    """A `FinishedRun` whose result was checked."""
 
     def __init__(self, viewer: Any, dock: DenoiseLayout, begin: Callable[[Any, Job], None]) -> None:
         super().__init__(dock)
@@ -219,6 +222,7 @@ class ResultTabs(QObject):
 
     def _on_assessed(self, run: FinishedRun) -> None:
         """Show a report; after the last one of a run, add the outcome to the status."""
+        self.assessed.emit(run)
         if not self._is_shown:
             return
         shown = self.finished_run

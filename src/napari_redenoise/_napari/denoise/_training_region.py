@@ -1,4 +1,4 @@
-"""The training region: the whole layer, a slice, selected layers, or a marked region."""
+"""The training region: the whole layer, a slice, or a marked region."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise.data import LazyArray, Planes
 from napari_redenoise.errors import InputError
 
-RegionKind = Literal["layer", "slice", "selected", "region"]
+RegionKind = Literal["layer", "slice", "region"]
 
 
 def one_sample(shape: tuple[int, ...], sample: tuple[int, ...]) -> LazyArray:

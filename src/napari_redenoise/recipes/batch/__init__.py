@@ -10,7 +10,7 @@ from napari_redenoise.recipes.batch._events import (
     TrainingPlanned,
 )
 from napari_redenoise.recipes.batch._file_work import ResultChecks
-from napari_redenoise.recipes.batch._files import BatchFile, find_images
+from napari_redenoise.recipes.batch._files import BatchFile, OutputFormat, find_images
 from napari_redenoise.recipes.batch._run import BatchRun
 from napari_redenoise.recipes.batch._settings import BatchSettings
 
@@ -24,6 +24,7 @@ __all__ = [
     "FileSkipped",
     "FileStarted",
     "ModelTrained",
+    "OutputFormat",
     "ResultChecks",
     "TrainingPlanned",
     "find_images",

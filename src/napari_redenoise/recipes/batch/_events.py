@@ -11,9 +11,10 @@ from napari_redenoise.recipes.batch._manifest import Record
 
 @dataclass(frozen=True)
 class FileSkipped:
-    """The results of an image are up to date."""
+    """The results of an image are up to date; ``record`` is their record in the manifest."""
 
     file: BatchFile
+    record: Record = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -19,10 +20,13 @@ from napari_redenoise.io import (
     ImageFile,
     cast_like,
     check_folder,
+    check_output,
     check_space,
+    is_zarr,
     lost_metadata,
+    ome_form,
     read_image,
-    refuse_existing,
+    write_ome_zarr,
     write_tiff,
 )
 from napari_redenoise.model import Redenoiser
@@ -94,7 +98,7 @@ class FileWork:
             "state": "done",
             **self._names(),
             **read.state,
-            "results": self._write(source, outputs),
+            "results": self._write(source, outputs, denoiser.session.provenance),
             "settings": self.settings.of_result(self.digest),
             "plan": denoiser.session.trained_plan().as_json(),
             "judgement": denoiser.session.provenance.get("judgement"),
@@ -141,16 +145,18 @@ class FileWork:
     def _check_results(self, source: ImageFile) -> list[str]:
         """Refuse results that could not be written, before any work; return cautions."""
         lost: dict[str, None] = {}
+        stored_as = "OME-Zarr" if is_zarr(self.file.output) else "TIFF"
         planes = Planes(source.array, source.axes)
         needs: dict[Path, int] = {}
         for name, path in self.file.results.items():
             shape = planes.shape_without_channels if name == "mask" else source.array.shape
             like = np.broadcast_to(np.zeros((), self._dtype(name, source)), shape)
-            lost |= dict.fromkeys(lost_metadata(like, source))
+            lost |= dict.fromkeys(_lost_metadata(path, like, source))
             check_folder(path)
-            needs[path] = like.nbytes
+            needs[path] = like.nbytes * 4 // 3 if is_zarr(path) else like.nbytes
         check_space(needs)
-        return [f"the results lack {', '.join(lost)}, which TIFF cannot store"] if lost else []
+        words = f"the results lack {', '.join(lost)}, which {stored_as} cannot store"
+        return [words] if lost else []
 
     def _dtype(self, name: str, source: ImageFile) -> np.dtype[Any]:
         dtype = np.dtype(source.array.dtype)
@@ -168,11 +174,13 @@ class FileWork:
             # For example where the noise cannot be measured: the result is written nevertheless.
             return {"mark": "unknown", "sentences": [str(error)]}
 
-    def _write(self, source: ImageFile, outputs: dict[str, Any]) -> dict[str, int]:
+    def _write(
+        self, source: ImageFile, outputs: dict[str, Any], provenance: dict[str, Any]
+    ) -> dict[str, int]:
         """Write all results or none; return their bytes by name."""
         results = self.file.results
         for path in results.values():
-            refuse_existing(path, overwrite=self.overwrite)
+            check_output(path, overwrite=self.overwrite)
         sizes = {self.manifest.name(path): 0 for path in results.values()}
         # The last record of a process that is killed while it writes: see `Standings`.
         self.manifest.append({"state": "writing", **self._names(), "results": sizes})
@@ -182,9 +190,22 @@ class FileWork:
                 if self.settings.as_source and name != "mask":
                     array = cast_like(source.array, source.axes, array)
                 # A mask has no grey levels of the image, which may be displayed inverted.
-                like = replace(source, white_is_zero=False) if name == "mask" else source
-                write_tiff(path, array, like, overwrite=self.overwrite)
-                undo.callback(path.unlink, missing_ok=True)
-                sizes[self.manifest.name(path)] = path.stat().st_size
+                like = source.without_channels() if name == "mask" else source
+                if is_zarr(path):
+                    write_ome_zarr(
+                        path, array, like, overwrite=self.overwrite, provenance=provenance
+                    )
+                    undo.callback(shutil.rmtree, path, ignore_errors=True)
+                else:
+                    write_tiff(path, array, like, overwrite=self.overwrite)
+                    undo.callback(path.unlink, missing_ok=True)
+                sizes[self.manifest.name(path)] = file_state(path)["size"]
             undo.pop_all()
         return sizes
+
+
+def _lost_metadata(path: Path, like: Any, source: ImageFile) -> tuple[str, ...]:
+    """What of the metadata a result cannot hold."""
+    if is_zarr(path):
+        return ome_form(like.shape, source).lost_metadata
+    return lost_metadata(like, source)

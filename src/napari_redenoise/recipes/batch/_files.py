@@ -7,14 +7,20 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
-from napari_redenoise.data import IMAGE_SUFFIXES, list_images
+from napari_redenoise.data import IMAGE_SUFFIXES
 from napari_redenoise.errors import InputError, OutputError
+from napari_redenoise.io import is_zarr
 from napari_redenoise.recipes.batch._manifest import Manifest
 
+OutputFormat = Literal["tiff", "zarr"]
+
 _TIFF_SUFFIXES = (".tif", ".tiff")
+_SUFFIXES = (*IMAGE_SUFFIXES, ".zarr")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +44,11 @@ class BatchFile:
 
 
 def find_images(
-    inputs: Iterable[str | Path], folders: Sequence[Path] = (), *, subfolders: bool = False
+    inputs: Iterable[str | Path],
+    folders: Sequence[Path] = (),
+    *,
+    subfolders: bool = False,
+    pattern: str | None = None,
 ) -> dict[Path, Path]:
     """Find the images to denoise.
 
@@ -50,6 +60,9 @@ def find_images(
         Folders for results. Results of this and of earlier runs are no images to denoise.
     subfolders : bool
         Whether to include images in subfolders of a folder.
+    pattern : str, optional
+        Names of the images in a folder, such as ``*.tif``, in small or capital letters. By default
+        those that end as images do.
 
     Returns
     -------
@@ -64,7 +77,7 @@ def find_images(
     inputs = list(inputs)
     found: dict[str, tuple[Path, str]] = {}
     for text in inputs:
-        for image, folder in _expanded(Path(text).expanduser(), subfolders=subfolders):
+        for image, folder in _expanded(Path(text).expanduser(), subfolders, pattern):
             found.setdefault(os.path.abspath(image), (image, os.path.abspath(folder)))
     common = _common(folder for _, folder in found.values())
     is_result = _result_test(common, folders)
@@ -72,7 +85,7 @@ def find_images(
     if not kept:
         raise InputError(
             f"there are no images to denoise in {', '.join(map(str, inputs))}: give files, "
-            f"patterns, or folders of files ending in {', '.join(IMAGE_SUFFIXES)}"
+            f"patterns, or folders of files ending in {', '.join(_SUFFIXES)}"
         )
     common = _common(folder for _, folder in kept.values())
     return {image: Path(os.path.relpath(path, common)) for path, (image, _) in kept.items()}
@@ -85,8 +98,9 @@ def name_results(
     masks: Path | None = None,
     branches: Sequence[str] = (),
     read: Sequence[Path] = (),
+    output_format: OutputFormat | None = None,
 ) -> tuple[BatchFile, ...]:
-    """Name the results of every image: the folders and names of the images, as TIFF.
+    """Name the results of every image: the folders and names of the images, in their format.
 
     Parameters
     ----------
@@ -100,6 +114,8 @@ def name_results(
         Branches whose outputs are written beside the denoised image.
     read : sequence of Path
         Further files that are read.
+    output_format : "tiff", "zarr" or None
+        Default OME-Zarr for an OME-Zarr, and TIFF for other images.
 
     Returns
     -------
@@ -111,7 +127,7 @@ def name_results(
         When two results have the same name, or a result would replace a file that is read.
     """
     files = tuple(
-        BatchFile(image, _results(_as_tiff(relative), folder, masks, branches))
+        BatchFile(image, _results(_renamed(relative, output_format), folder, masks, branches))
         for image, relative in images.items()
     )
     results = [path for file in files for path in file.results.values()]
@@ -128,27 +144,55 @@ def name_results(
     return files
 
 
-def _expanded(path: Path, *, subfolders: bool) -> Iterator[tuple[Path, Path]]:
+def _expanded(path: Path, subfolders: bool, pattern: str | None) -> Iterator[tuple[Path, Path]]:
     """Images of an input, each with the folder from which its place is counted."""
     # os.path instead of Path: it returns False for invalid names.
-    if os.path.isdir(path):
-        for image in list_images(path, subfolders=subfolders):
+    if os.path.isdir(path) and not is_zarr(path):
+        for image in _listed(path, subfolders, pattern):
             yield image, path
     # An existing file may have a name like a pattern. A missing one is reported when it is read.
     elif os.path.exists(path) or not glob.has_magic(str(path)):
         yield path, path.parent
     else:
-        yield from _matching(path, subfolders=subfolders)
+        yield from _matching(path, subfolders, pattern)
 
 
-def _matching(pattern: Path, *, subfolders: bool) -> Iterator[tuple[Path, Path]]:
-    matches = sorted(map(Path, glob.glob(str(pattern), recursive=True)))
+def _matching(names: Path, subfolders: bool, pattern: str | None) -> Iterator[tuple[Path, Path]]:
+    matches = sorted(map(Path, glob.glob(str(names), recursive=True)))
     if not matches:
-        raise InputError(f"no file matches {pattern}: check the pattern")
-    fixed = next(one for one in pattern.parents if not glob.has_magic(str(one)))
+        raise InputError(f"no file matches {names}: check the pattern")
+    fixed = next(one for one in names.parents if not glob.has_magic(str(one)))
     for match in matches:
-        for image, _ in _expanded(match, subfolders=subfolders):
+        for image, _ in _expanded(match, subfolders, pattern):
             yield image, fixed
+
+
+def _listed(folder: Path, subfolders: bool, pattern: str | None) -> list[Path]:
+    """Images of a folder, sorted, without hidden ones; an OME-Zarr is one image."""
+    found: list[Path] = []
+    for top, inside, files in os.walk(folder, onerror=_refuse_folder):
+        stores = [name for name in inside if is_zarr(Path(name))]
+        found += [Path(top, name) for name in (*files, *stores) if _is_image(name, pattern)]
+        inside[:] = [
+            name
+            for name in inside
+            if subfolders and name not in stores and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise InputError(
+        f"{error.filename} cannot be listed ({error.strerror}): check its permissions"
+    ) from error
+
+
+def _is_image(name: str, pattern: str | None) -> bool:
+    if name.startswith("."):
+        return False
+    if pattern is not None:
+        return fnmatchcase(name.lower(), pattern.lower())
+    return name.lower().endswith(_SUFFIXES)
 
 
 def _common(folders: Iterable[str]) -> str:
@@ -182,9 +226,13 @@ def _listed_results(folder: Path) -> set[Path]:
         return set()
 
 
-def _as_tiff(relative: Path) -> Path:
-    """The name of a result; endings are kept, because a.png and a.tif are two images."""
+def _renamed(relative: Path, output_format: OutputFormat | None) -> Path:
+    """The name of a result; other endings are kept, because a.png and a.tif are two images."""
     is_tiff = relative.suffix.lower() in _TIFF_SUFFIXES
+    if is_zarr(relative):
+        return relative.with_name(f"{relative.name}.tif") if output_format == "tiff" else relative
+    if output_format == "zarr":
+        return relative.with_name(f"{relative.stem if is_tiff else relative.name}.zarr")
     return relative if is_tiff else relative.with_name(f"{relative.name}.tif")
 
 

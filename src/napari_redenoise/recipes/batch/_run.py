@@ -79,6 +79,7 @@ class BatchRun:
             masks=settings.masks,
             branches=settings.branches,
             read=settings.read_files,
+            output_format=settings.output_format,
         )
         self._folder, self._settings, self._device, self._check = folder, settings, device, check
         self._given = None if settings.model is None else Redenoiser.load(settings.model, device)
@@ -116,7 +117,7 @@ class BatchRun:
         check_folder(manifest.path)
         shared = self._shared_model(manifest)
         digest = None if shared is None else shared.sha256()
-        pending = yield from self._pending(Standings(manifest, self._settings, digest))
+        pending = yield from self._pending(Standings(manifest, self._settings, digest), manifest)
         if shared is not None and digest == "" and pending:
             images = [file.image for file in self.files]
             yield from shared.train(images, self._device, should_stop)
@@ -149,7 +150,7 @@ class BatchRun:
         return SharedModel(self._settings, self._folder, manifest)
 
     def _pending(
-        self, standings: Standings
+        self, standings: Standings, manifest: Manifest
     ) -> Generator[BatchEvent, None, dict[BatchFile, Standing]]:
         """The files to denoise; events of the others."""
         pending: dict[BatchFile, Standing] = {}
@@ -160,7 +161,7 @@ class BatchRun:
                 yield FileFailed(file, _reason(file, error))
                 continue
             if standing == "current":
-                yield FileSkipped(file)
+                yield FileSkipped(file, manifest.latest(file.output) or {})
             else:
                 pending[file] = standing
         return pending

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from napari_redenoise.config import Config
 from napari_redenoise.errors import ConfigError, InputError
+from napari_redenoise.io import fingerprint, is_zarr
+from napari_redenoise.recipes.batch._files import OutputFormat
 
 ALL: Literal["all"] = "all"
 BRANCHES = ("standard", "equivariant")
@@ -37,6 +39,8 @@ class BatchSettings:
         Folder for the fusion masks.
     has_branches : bool
         Whether to write the outputs of both branches, too.
+    output_format : "tiff", "zarr" or None
+        Format of the results; default OME-Zarr for an OME-Zarr, and TIFF for other images.
     overwrite : bool
         Replace existing files. Results that are up to date are skipped nevertheless.
 
@@ -56,6 +60,7 @@ class BatchSettings:
     masks: Path | None = None
     has_branches: bool = False
     overwrite: bool = False
+    output_format: OutputFormat | None = None
 
     def __post_init__(self) -> None:
         if self.model is not None and self.train_on is not None:
@@ -117,7 +122,7 @@ class BatchSettings:
 
 
 def file_state(path: Path) -> dict[str, int]:
-    """Size and time of modification of a file, by which a change is noticed.
+    """Size and time of modification of a file or OME-Zarr, by which a change is noticed.
 
     Parameters
     ----------
@@ -133,6 +138,9 @@ def file_state(path: Path) -> dict[str, int]:
         When the file is missing.
     """
     try:
+        if is_zarr(path) and path.is_dir():
+            size, modified = (fingerprint(path) or [])[2:]
+            return {"size": size, "mtime_ns": modified}
         status = path.stat()
     except OSError as error:
         raise InputError(f"there is no image file {path}: check the name") from error

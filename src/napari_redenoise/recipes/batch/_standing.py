@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from napari_redenoise.errors import NameTakenError
-from napari_redenoise.io import refuse_existing
+from napari_redenoise.io import check_output, is_zarr
 from napari_redenoise.recipes.batch._files import BatchFile
 from napari_redenoise.recipes.batch._manifest import Manifest, Record
 from napari_redenoise.recipes.batch._settings import BatchSettings, file_state
@@ -59,8 +59,8 @@ class Standings:
         if difference is None:
             return "current" if len(existing) == len(file.results) else "replaceable"
         for path in existing:
-            # A folder is refused in any case.
-            refuse_existing(path, overwrite=True)
+            # Folders of others are refused in any case.
+            check_output(path, overwrite=True)
         if not self.settings.overwrite and not self._is_incomplete(record, existing):
             raise NameTakenError(
                 f"{existing[0]} exists already{difference}: choose another folder, or allow "
@@ -92,5 +92,6 @@ class Standings:
 
 
 def _size(path: Path) -> int | None:
-    """Bytes of a file; None for anything else, such as a link that leads nowhere."""
-    return path.stat().st_size if path.is_file() else None
+    """Bytes of a file or OME-Zarr; None for anything else, such as a link that leads nowhere."""
+    is_result = path.is_file() or (is_zarr(path) and path.is_dir())
+    return file_state(path)["size"] if is_result else None

@@ -45,6 +45,12 @@ class ModelChoice(QObject):
         return model if isinstance(model, Redenoiser) else None
 
     @property
+    def file(self) -> Path | None:
+        """File of the chosen model; None for one of this session."""
+        model = self.model
+        return next((path for path, found in self._files.items() if found is model), None)
+
+    @property
     def name(self) -> str:
         """Label of the choice."""
         return str(self.box.currentText())

@@ -233,16 +233,12 @@ class OptionsForm(QWidget):
             spin.valueChanged.connect(self._on_change)
         self.as_source.toggled.connect(self._on_change)
 
-    def offer(
-        self, *, others: Sequence[Any], regions: Sequence[Any], is_stack: bool, selected: int
-    ) -> None:
+    def offer(self, *, others: Sequence[Any], regions: Sequence[Any], is_stack: bool) -> None:
         """Update the choices that depend on the layers; what is chosen stays."""
         self.model.offer()
         self.objective.offer(others)
         trains = self.model.model is None
-        self.training_region.offer(
-            is_stack=is_stack and trains, selected=selected, regions=regions if trains else ()
-        )
+        self.training_region.offer(is_stack=is_stack and trains, regions=regions if trains else ())
 
     def explain(
         self,

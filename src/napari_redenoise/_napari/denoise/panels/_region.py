@@ -13,7 +13,7 @@ from napari_redenoise._napari.denoise._training_region import RegionKind
 
 
 class TrainingRegionChoice(QObject):
-    """A form row: the whole layer, the slice shown, all selected layers, or a region."""
+    """A form row: the whole layer, the slice shown, or a region."""
 
     changed = Signal()
 
@@ -22,12 +22,11 @@ class TrainingRegionChoice(QObject):
         self.box = narrow(QComboBox())
         self.box.setToolTip(
             "Where the network learns; the whole layer is denoised in any case. A Shapes or Labels "
-            "layer marks a region. Of all selected layers, one network learns, and each is "
-            "denoised."
+            "layer marks a region."
         )
         form.addRow("Training r&egion", self.box)
         self._regions: list[Any] = []
-        self.offer(is_stack=False, selected=1, regions=())
+        self.offer(is_stack=False, regions=())
         self.box.currentIndexChanged.connect(self.changed)
 
     @property
@@ -47,7 +46,7 @@ class TrainingRegionChoice(QObject):
         """The layer that marks the region, or None."""
         return self._regions[self.box.currentData()] if self.kind == "region" else None
 
-    def offer(self, *, is_stack: bool, selected: int, regions: Sequence[Any]) -> None:
+    def offer(self, *, is_stack: bool, regions: Sequence[Any]) -> None:
         """Update the list; the choice stays while it is listed."""
         before, region = (self.kind, self.region_layer) if self.box.count() else ("layer", None)
         self._regions = list(regions)
@@ -56,8 +55,6 @@ class TrainingRegionChoice(QObject):
         self.box.addItem("Whole layer", "layer")
         if is_stack:
             self.box.addItem("Slice shown", "slice")
-        if selected > 1:
-            self.box.addItem(f"All {selected} selected layers", "selected")
         for number, layer in enumerate(regions):
             self.box.addItem(f"Region '{layer.name}'", number)
         numbers = [n for n, layer in enumerate(regions) if before == "region" and layer == region]

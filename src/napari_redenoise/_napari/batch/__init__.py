@@ -1,0 +1,1 @@
+"""The panel *Batch* of the dock *Denoise*."""
