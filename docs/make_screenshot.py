@@ -10,6 +10,10 @@ from pathlib import Path
 import napari
 from qtpy.QtWidgets import QApplication
 
+# Loaded before the docks open, which hold the widgets at once then.
+from napari_redenoise._napari import DenoiseWidget as DenoiseWidget
+from napari_redenoise._napari import EquivarianceWidget as EquivarianceWidget
+
 IMAGES = Path(__file__).parent / "images"
 
 
