@@ -101,11 +101,17 @@ def test_fine_tuned_channels_are_saved_and_read(tmp_path: Path) -> None:
 
 
 def test_an_exported_network_denoises_channels_alike(tmp_path: Path) -> None:
-    image = stack(32, 48)
+    image = stack(64, 64)
     config = UNTRAINED.replace({"network.kind": "equivariant"})
     model = Redenoiser(config, "cpu").fit(image, "YXC")
     session = model.session
-    path = export_model(tmp_path / "model.pt2", session.network(), session.trained_normalisation())
+    path = tmp_path / "model.pt2"
+    export_model(
+        path,
+        session.network(),
+        session.trained_plan().config.network,
+        session.trained_normalisation(),
+    )
     program = torch.export.load(path).module()
     found = program(torch.from_numpy(image).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
     expected = model.predict(image, "YXC").denoised
