@@ -14,6 +14,7 @@ from _report import machine, publish, table
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
+from napari_redenoise._napari import DenoiseWidget
 from napari_redenoise.config import Config
 
 NAME = "responsiveness"
@@ -28,7 +29,8 @@ STEPS = 60
 def main() -> None:
     """Drive the widget on both samples and write the table."""
     viewer = napari.Viewer()
-    _, widget = viewer.window.add_plugin_dock_widget("napari-redenoise", "Denoise")
+    widget = DenoiseWidget(viewer)
+    viewer.window.add_dock_widget(widget)
     lines = []
     for name, sample in SAMPLES.items():
         viewer.layers.clear()

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from napari_redenoise._cli import app
+from napari_redenoise._cli import COMMANDS, app, import_command
 from napari_redenoise.config import Config, NoiseConfig
 
 DOCS = Path(__file__).resolve().parent
@@ -51,6 +51,8 @@ def _section(section: str, model: Any) -> str:
 
 def commands() -> str:
     """Every command with its arguments and options."""
+    for name in COMMANDS:
+        import_command(name)
     known = typer.main.get_command(app).commands
     functions = {one.name or one.callback.__name__: one.callback for one in app.registered_commands}
     return "\n\n".join(_command(name, known[name], functions[name]) for name in sorted(functions))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,15 +25,12 @@ if TYPE_CHECKING:
     )
     from napari_redenoise.recipes import FolderTraining
 
+    __version__: str
+
 # OpenMP threads wait by spinning, which slows down other programs and the threads that they wait
 # for. The variable is read once, when torch is loaded.
 if "torch" not in sys.modules:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-try:
-    __version__ = version("napari-redenoise")
-except PackageNotFoundError:  # a source tree that is not installed
-    __version__ = "0+unknown"
 
 __all__ = [
     "Config",
@@ -72,7 +68,20 @@ _LAZY = {
 }
 
 
+def _version() -> str:
+    """Version of the installed package."""
+    # Not at the top, because it takes longer to load than everything else here.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("napari-redenoise")
+    except PackageNotFoundError:  # a source tree that is not installed
+        return "0+unknown"
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name in _LAZY:
         return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from napari_redenoise.errors import ConfigError
 
 NetworkKind = Literal["adarenet", "equivariant", "standard"]
+ChannelMode = Literal["auto", "separate", "together"]
 NetworkVariant = Literal["default", "reference"]
 TrainedObjective = Literal["noise2self", "noise2void", "noise2noise", "r2r", "neighbor2neighbor"]
 ObjectiveKind = Literal["auto", TrainedObjective]
@@ -98,6 +99,11 @@ class NetworkConfig(_Frozen):
     variant: NetworkVariant = Field("default", description="reference: that of the authors' code")
     group: str = Field("C4", description="symmetry group: C4, C8, ... or D4, D8, ...")
     channels: int = Field(1, ge=1, le=16, description="channels of the image (1 grey, 3 RGB)")
+    channel_mode: ChannelMode = Field(
+        "auto",
+        description="separate: the same network denoises each channel by itself; together: one "
+        "network mixes them, from random weights; auto: separate where the network is pretrained",
+    )
     context: Literal["auto", 0, 1, 2] = Field(
         "auto", description="neighbouring planes or frames seen on either side; 0: none"
     )
@@ -111,6 +117,16 @@ class NetworkConfig(_Frozen):
         if not re.fullmatch(r"[CD][1-9]\d?", self.group):
             raise ValueError(f"group {self.group!r} is unknown: give C4, C8, D4, ...")
         return self
+
+    @property
+    def is_separate(self) -> bool:
+        """Whether each of several channels is denoised by itself."""
+        return self.channel_mode == "separate" and self.channels > 1
+
+    @property
+    def of_one_channel(self) -> NetworkConfig:
+        """The network that denoises a single channel."""
+        return self.model_copy(update={"channels": 1, "channel_mode": "auto"})
 
     @property
     def neighbours(self) -> int:

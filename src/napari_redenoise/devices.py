@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ _REASONS = (
 )
 
 _trials: dict[str, str | None] = {}
+
+_one_trial = threading.Lock()
 
 
 def available_devices() -> list[str]:
@@ -100,9 +103,11 @@ def training_dtype(device: torch.device, precision: str = "auto") -> torch.dtype
         # Not torch.cuda.is_bf16_supported, which includes emulation and uses the current device.
         capability = torch.cuda.get_device_capability(device)
         return torch.bfloat16 if capability >= (8, 0) else torch.float32
-    if device.type == "cpu" and _cpu_bfloat16_gain() > _WORTHWHILE:
-        return torch.bfloat16
-    return torch.float32
+    if device.type != "cpu":
+        return torch.float32
+    # Two trials at a time would slow each other down.
+    with _one_trial:
+        return torch.bfloat16 if _cpu_bfloat16_gain() > _WORTHWHILE else torch.float32
 
 
 @lru_cache(maxsize=1)

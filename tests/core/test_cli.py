@@ -289,6 +289,9 @@ def test_denoise_warns_of_structure_that_it_would_smooth(redenoise, noisy, tmp_p
     assert "caution" not in said
     tifffile.imwrite(image, data.astronaut()[:64, :64], photometric="rgb")
     status, _, errors = redenoise("denoise", image, out, "--steps", 0, "--overwrite")
+    assert status == 0, errors
+    together = ("--set", "network.channel_mode=together")
+    status, _, errors = redenoise("denoise", image, out, "--steps", 0, "--overwrite", *together)
     assert status == 1
     assert "0 steps leave random weights" in errors
 

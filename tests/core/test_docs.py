@@ -17,7 +17,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 import napari_redenoise
 from napari_redenoise import Config
-from napari_redenoise._cli import app
+from napari_redenoise._cli import COMMANDS, app, import_command
 from napari_redenoise._cli._app import assigned
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,6 +72,14 @@ def test_the_facade_has_examples() -> None:
     } <= set(with_doctests())
 
 
+@pytest.fixture(scope="module")
+def commands() -> dict[str, Any]:
+    """Every command by its name."""
+    for name in COMMANDS:
+        import_command(name)
+    return dict(typer.main.get_command(app).commands)
+
+
 def shell_blocks(page: Path) -> str:
     """What a page says to type, continued lines joined."""
     text = page.read_text(encoding="utf-8")
@@ -79,22 +87,22 @@ def shell_blocks(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=names(WITH_COMMANDS))
-def test_commands_of_a_page_are_understood(page: Path, monkeypatch: Any) -> None:
+def test_commands_of_a_page_are_understood(
+    page: Path, commands: dict[str, Any], monkeypatch: Any
+) -> None:
     # Whichever device this machine has.
     monkeypatch.setattr("napari_redenoise._cli._app.get_device", lambda name: name)
-    known = typer.main.get_command(app).commands
     for line in re.findall(r"^redenoise .*", shell_blocks(page), re.M):
         name, *arguments = shlex.split(line, comments=True)[1:]
-        assert name in known, line
-        given = known[name].make_context(name, arguments).params
+        assert name in commands, line
+        given = commands[name].make_context(name, arguments).params
         Config().replace(assigned(given.get("assignments") or [], ()))
 
 
 def test_commands_are_shown() -> None:
     lines = [line for page in WITH_COMMANDS for line in shell_blocks(page).splitlines()]
     shown = {line.split()[1] for line in lines if line.startswith("redenoise ")}
-    known = set(typer.main.get_command(app).commands)
-    assert known - shown <= {"demo"}
+    assert set(COMMANDS) - shown <= {"demo"}
 
 
 @pytest.mark.parametrize("name", ["configuration", "command-line"])
@@ -124,9 +132,9 @@ def test_every_field_is_described() -> None:
         assert field.description in page
 
 
-def test_every_option_is_described() -> None:
+def test_every_option_is_described(commands: dict[str, Any]) -> None:
     page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
-    for name, command in typer.main.get_command(app).commands.items():
+    for name, command in commands.items():
         (section,) = re.findall(rf"^## redenoise {name}\n(.*?)(?=^## |^<!--)", page, re.M | re.S)
         for parameter in command.params:
             for option in (*parameter.opts, *parameter.secondary_opts):

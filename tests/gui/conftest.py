@@ -9,6 +9,9 @@ from qtpy.QtWidgets import QApplication
 from scipy import ndimage
 from superqt.utils import WorkerBase
 
+# Loaded before the docks open, which hold the widgets at once then.
+from napari_redenoise._napari import DenoiseWidget as DenoiseWidget
+from napari_redenoise._napari import EquivarianceWidget as EquivarianceWidget
 from napari_redenoise._napari.denoise import _layer_run
 from napari_redenoise._napari.denoise._run import Survey
 from napari_redenoise.config import Config

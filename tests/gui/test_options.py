@@ -82,17 +82,25 @@ def test_another_symmetry_says_that_it_trains_from_scratch(dock, noisy, options,
     assert not options.note.isVisibleTo(options)
 
 
-def test_several_channels_say_that_they_train_from_scratch(dock, noisy, options):
+def test_channels_say_whether_they_are_denoised_together(dock, noisy, options):
     dock.viewer.add_image(rgb(noisy), name="cells")
-    words = "because there is no pretrained network for 3 channels"
+    words = "Fine-tunes the pretrained network, which denoises each channel by itself, on this"
+    assert words in dock.widget.plan.text()
+    dock.viewer.add_image(np.stack([noisy] * 2), name="pair", axis_labels=("c", "y", "x"))
+    assert words in dock.widget.plan.text()
+    assert not options.note.isVisibleTo(options)
+    options.setValue(Options(start="random"))
+    assert "Trains a new network on this" in dock.widget.plan.text()
+    assert "Channels are denoised together" in options.start.toolTip()
+    assert not options.note.isVisibleTo(options)
+
+
+def test_channels_together_say_that_they_start_from_scratch(dock, noisy, options):
+    dock.use(**{"network.channel_mode": "together"})
+    dock.viewer.add_image(rgb(noisy), name="cells")
+    words = "because no pretrained network denoises channels together"
     assert options.note.text() == f"Trains from scratch, {words}."
     assert f"Trains a new network, {words}, on this image" in dock.widget.plan.text()
-    dock.viewer.add_image(np.stack([noisy] * 2), name="pair", axis_labels=("c", "y", "x"))
-    assert "for 2 channels" in options.note.text()
-    # Where it was chosen, there is nothing to explain.
-    options.setValue(Options(start="random"))
-    assert options.start.isEnabled()
-    assert not options.note.isVisibleTo(options)
 
 
 def test_the_data_type_is_off_without_integers_to_round_to(dock, noisy):

@@ -13,7 +13,8 @@ SCRIPT = """
     from npe2 import PluginManager
     from qtpy.QtWidgets import QApplication
 
-    from napari_redenoise._napari import denoise_selected_layer
+    # The widget is loaded before its dock opens, which holds it at once then.
+    from napari_redenoise._napari import DenoiseWidget, denoise_selected_layer
 
     torch.set_num_threads(1)
 

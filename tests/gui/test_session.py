@@ -82,7 +82,7 @@ def test_wrong_axes_are_corrected_in_one_control_and_remembered(dock, noisy):
         "Stack of 2 images, 72 × 90 pixels; the network learns from all." in dock.widget.plan.text()
     )
     pick(dock.widget.axes.choice, "CYX")
-    assert "Image of 72 × 90 pixels in 2 channels (denoised together)." in dock.widget.plan.text()
+    assert "Image of 72 × 90 pixels in 2 channels." in dock.widget.plan.text()
     dock.viewer.add_image(noisy, name="other")
     assert not dock.widget.axes.isVisibleTo(dock.widget)
     dock.viewer.layers.selection.active = stack

@@ -6,36 +6,10 @@ import sys
 
 import typer
 
-from napari_redenoise._cli import (
-    _check,
-    _demo,
-    _denoise,
-    _equivariance,
-    _evaluate,
-    _export,
-    _import,
-    _noise,
-    _pretrain,
-    _train,
-)
-from napari_redenoise._cli._app import app
+from napari_redenoise._cli._commands import COMMANDS, app, import_command
 from napari_redenoise.errors import RedenoiseError
 
-__all__ = ["app", "main"]
-
-# Imported, because these modules add their commands to the application.
-_COMMANDS = (
-    _denoise,
-    _check,
-    _train,
-    _evaluate,
-    _equivariance,
-    _noise,
-    _export,
-    _import,
-    _pretrain,
-    _demo,
-)
+__all__ = ["COMMANDS", "app", "import_command", "main"]
 
 
 def main() -> None:

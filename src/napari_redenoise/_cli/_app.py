@@ -1,4 +1,4 @@
-"""The application, its shared options, and functions for its commands."""
+"""Options that commands share, and functions for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 from tqdm import tqdm
 
-from napari_redenoise import __version__
+from napari_redenoise._cli._commands import app as app
 from napari_redenoise._cli._interruption import Interruption
 from napari_redenoise.config import Config
 from napari_redenoise.devices import get_device, refused_devices
@@ -19,13 +19,6 @@ from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import ImageFile, check_folder, check_model, check_output, read_image
 from napari_redenoise.model import Judgement, Redenoiser, Result, TrainingPlan
 from napari_redenoise.training import StepDone
-
-app = typer.Typer(
-    help="Denoise microscopy images with networks trained on their own noisy pixels.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
 
 Backbone = Literal["adarenet", "equivariant", "standard"]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
@@ -58,21 +51,6 @@ Series = Annotated[
         help="Series of a TIFF with several, counted from 0; default: the largest.", min=0
     ),
 ]
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    pass
 
 
 def make_config(**given: object) -> Config:

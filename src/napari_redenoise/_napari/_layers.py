@@ -94,7 +94,7 @@ class LayerImage:
 
     @property
     def channels(self) -> int:
-        """Number of channels that are denoised together."""
+        """Number of channels."""
         return int(self.array.shape[self.axes.index("C")]) if "C" in self.axes else 1
 
     @property
@@ -114,7 +114,7 @@ class LayerImage:
         if self.colour:
             plane += " in colour"
         elif planes.channels > 1:
-            plane += f" in {planes.channels} channels (denoised together)"
+            plane += f" in {planes.channels} channels"
         sizes = dict(zip(self.axes, self.array.shape, strict=True))
         parts = [
             f"{size} {_AXIS_NAMES.get(axis, 'image')}{'s' if size != 1 else ''}"

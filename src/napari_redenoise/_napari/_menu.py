@@ -2,9 +2,11 @@
 
 # No postponed annotations: napari passes the viewer by the type of the parameter.
 
+from typing import Any
+
 import napari.viewer
 
-from napari_redenoise._napari.denoise._dock import DenoiseWidget
+from napari_redenoise._napari._loading import DenoiseDock
 
 TITLE = "Denoise (Redenoise)"
 """Title of the dock, as of the entry in the menu Plugins, which shows and hides the same dock."""
@@ -22,7 +24,7 @@ def denoise_selected_layer(viewer: napari.viewer.Viewer) -> None:
     open_dock(viewer).start_selected()
 
 
-def open_dock(viewer: napari.viewer.Viewer) -> DenoiseWidget:
+def open_dock(viewer: napari.viewer.Viewer) -> Any:
     """Show the dock *Denoise*; a new one is made only where there is none.
 
     Parameters
@@ -32,12 +34,13 @@ def open_dock(viewer: napari.viewer.Viewer) -> DenoiseWidget:
     Returns
     -------
     DenoiseWidget
+        Or a `DenoiseDock`, while torch is loaded.
     """
     window = viewer.window
     docked = window.dock_widgets.values()
-    widget = next((one for one in docked if isinstance(one, DenoiseWidget)), None)
+    widget = next((one for one in docked if DenoiseDock.is_for(one)), None)
     if widget is None:
-        widget = DenoiseWidget(viewer)
+        widget = DenoiseDock(viewer)
         window.add_dock_widget(widget, name=TITLE)
     dock = widget.parentWidget()
     if dock is not None:

@@ -1,7 +1,7 @@
 """An array seen as planes: which axes are the plane, the channels, and the samples.
 
-An axes string has one letter per axis: ``Y`` and ``X`` once each, at most one ``C`` for channels
-that are denoised together. Other letters (``T``, ``Z``, ...) are sample axes, whose entries are
+An axes string has one letter per axis: ``Y`` and ``X`` once each, at most one ``C`` for channels.
+Other letters (``T``, ``Z``, ...) are sample axes, whose entries are
 separate images of the same kind.
 """
 
@@ -148,7 +148,7 @@ class Planes:
 
     @property
     def channels(self) -> int:
-        """Channels that are denoised together."""
+        """Number of channels."""
         return self._size("C")
 
     @property

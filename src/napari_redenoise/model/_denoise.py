@@ -27,7 +27,7 @@ def denoise(
     image : array-like
         Noisy pixels of any integer or floating dtype, at least 16 x 16; never modified.
     axes : str, optional
-        One letter per axis: Y, X, C (channels denoised together), others are samples. Default
+        One letter per axis: Y, X, C (channels), others are samples. Default
         ``YX``, ``ZYX``, ``TZYX`` or ``STZYX`` by the number of axes.
     steps : int, optional
         Training steps; 0 uses the pretrained network without fine-tuning. Default 100.

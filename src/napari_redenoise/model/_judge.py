@@ -196,7 +196,7 @@ def noise_by_level(noisy: Tensor, denoised: Tensor, usable: Tensor) -> Tensor:
     for channel in range(noisy.shape[1]):
         level, residual = denoised[:, channel], (noisy - denoised)[:, channel]
         ends = torch.quantile(level[inside][:: max(1, int(inside.sum()) // 10_000)], quantiles)
-        bins = torch.bucketize(level, ends)
+        bins = torch.bucketize(level.contiguous(), ends)
         points = [(bins == number) & inside for number in range(LEVELS)]
         points = [chosen for chosen in points if chosen.any()]
         levels, variances = (

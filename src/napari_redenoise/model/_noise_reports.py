@@ -84,7 +84,7 @@ def noise_reports(
     planes : Planes
     ask_denoiser : bool
         Whether to measure the residual of the pretrained network, too, where the noise is not white
-        or of unknown variance. Images of several channels have no residual.
+        or of unknown variance.
     always : bool
         Whether to measure the residual of white noise, too: without fine-tuning the pretrained
         network may remove structure.
@@ -108,19 +108,24 @@ def noise_reports(
             errors.append(error)
     if len(errors) == len(reports):
         raise errors[0]
-    if not ask_denoiser or len(reports) > 1:
+    if not ask_denoiser:
         return tuple(reports)
     if not always and diagnose(reports, fine_tuning=True).objective == "r2r":
         return tuple(reports)
-    return (replace(reports[0], residual=pretrained_residual(planes, reports[0])),)
+    return tuple(
+        replace(report, residual=pretrained_residual(planes, report, channel))
+        for channel, report in enumerate(reports)
+    )
 
 
-def pretrained_residual(planes: Planes, report: NoiseReport) -> ResidualNoise | None:
-    """Measure the residual of the pretrained network in one window of a single-channel image.
+def pretrained_residual(
+    planes: Planes, report: NoiseReport, channel: int = 0
+) -> ResidualNoise | None:
+    """Measure the residual of the pretrained network in one window of a channel.
 
     Returns None where every block is constant or has missing pixels.
     """
-    window = _window(planes)
+    window = _window(planes, channel)
     if window is None:
         return None
     return residual_noise(window, report, _denoise, is_one_of_many=len(planes) > 1)
@@ -132,18 +137,18 @@ def _denoise(plane: Plane) -> npt.NDArray[Any]:
     return np.asarray(predict_tile(network, window, measure([window]), dtype).denoised[0])
 
 
-def _window(planes: Planes) -> Plane | None:
-    """Read the middle (rows, columns) of a plane that is not constant."""
+def _window(planes: Planes, channel: int) -> Plane | None:
+    """Read the middle (rows, columns) of a plane of a channel that is not constant."""
     some = representative_subset(planes, _SIDE**2, _SIDE)
     samples = list(some.indices())
     middle = len(samples) // 2
     for number in sorted(range(len(samples)), key=lambda number: abs(number - middle))[:_MAX_TRIED]:
-        noisy = read_middle(some, samples[number], _SIDE).astype(np.float64)
+        noisy = read_middle(some, samples[number], _SIDE).astype(np.float64)[channel]
         try:
-            measure([noisy])
+            measure([noisy[None]])
         except InputError:
             continue
-        return noisy[0]  # type: ignore[no-any-return]
+        return noisy  # type: ignore[no-any-return]
     return None
 
 

@@ -95,14 +95,16 @@ class TrainingPlan(JsonDataclass):
         if self.lines != "none":
             yield f"line correction: offsets of {LINES_IN_WORDS[self.lines]} are subtracted"
         objective = self.config.objective
+        yield from self._channel_sentence()
         if self.config.network.neighbours:
             yield f"neighbours: {self.config.network.context} planes on either side are used"
         elif self.no_neighbours:
             yield f"neighbours: not used, since {self.no_neighbours}"
         if self.config.training.total_steps == 0:
             if self.is_fine_tuning and not self.is_structure_known:
+                worst = max(self.reports, key=lambda one: one.residual.ratio if one.residual else 0)
                 yield (
-                    f"caution: the pretrained network would {structure_in_words(self.reports[0])}: "
+                    f"caution: the pretrained network would {structure_in_words(worst)}: "
                     "it does not know such structure, so fine-tune it to keep the structure"
                 )
             return
@@ -110,6 +112,14 @@ class TrainingPlan(JsonDataclass):
             yield f"objective {objective.kind}: {self.diagnosis.reason}"
         if objective.noise is not None:
             yield self.noise_sentence()
+
+    def _channel_sentence(self) -> Iterator[str]:
+        """How several channels are denoised."""
+        network = self.config.network
+        if network.is_separate:
+            yield f"channels: the network denoises each of {network.channels} by itself"
+        elif network.channels > 1:
+            yield "channels: denoised together, by a network from random weights"
 
     def noise_sentence(self) -> str:
         """Describe the noise that R2R draws.

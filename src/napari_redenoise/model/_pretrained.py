@@ -42,9 +42,20 @@ def resolve_start(config: Config) -> Config:
     return config
 
 
+def _for_channels(config: Config, channels: int) -> Config:
+    """Decide how channels are denoised: separately where that network has pretrained weights."""
+    config = config.replace({"network.channels": channels})
+    if channels == 1 or config.network.channel_mode != "auto":
+        return config
+    separate = config.replace({"network.channel_mode": "separate"})
+    starts = config.training.start == "pretrained" and has_pretrained_weights(separate.network)
+    return separate if starts else config.replace({"network.channel_mode": "together"})
+
+
 def for_image(config: Config, planes: Planes) -> Config:
     """Decide what depends on the shape of an image: channels, neighbours, and the start.
 
+    Channels are denoised separately if the network has pretrained weights, else together.
     Neighbours are used if the network has pretrained weights for them, or begins at random.
 
     Raises
@@ -52,7 +63,7 @@ def for_image(config: Config, planes: Planes) -> Config:
     ConfigError
         When random weights are not trained.
     """
-    config = config.replace({"network.channels": planes.channels})
+    config = _for_channels(config, planes.channels)
     if config.network.context != "auto":
         return resolve_start(config)
     seeing = config.replace({"network.context": MAX_CONTEXT})
@@ -68,7 +79,7 @@ def for_image(config: Config, planes: Planes) -> Config:
 
 def is_fine_tuned(config: Config, channels: int = 1) -> bool:
     """Whether a run on images of some channels starts from pretrained weights."""
-    network = config.replace({"network.channels": channels}).network
+    network = _for_channels(config, channels).network
     return config.training.start == "pretrained" and has_pretrained_weights(network)
 
 
@@ -85,7 +96,8 @@ def has_pretrained_weights(network: NetworkConfig) -> bool:
     if not path.is_file():
         return False
     stored = _read(path)[0]
-    same = network.model_copy(update={"context": stored.context, "kind": stored.kind})
+    one = network.of_one_channel if network.is_separate or network.channels == 1 else network
+    same = one.model_copy(update={"context": stored.context, "kind": stored.kind})
     return stored.kind in ("adarenet", network.kind) and same == stored
 
 
@@ -93,8 +105,11 @@ def pretrained_weights(network: NetworkConfig) -> dict[str, Tensor]:
     """Load pretrained weights and filter bases, float32.
 
     The branches of AdaReNet are trained to denoise by themselves, too: they are the weights of
-    single-branch networks.
+    single-branch networks. Every channel is denoised with those of one.
     """
+    if network.is_separate:
+        weights = pretrained_weights(network.of_one_channel)
+        return {f"network.{name}": value for name, value in weights.items()}
     stored, weights = _read(weights_file(network))
     if stored.neighbours != network.neighbours:
         wanted = stored.model_copy(update={"context": network.context})

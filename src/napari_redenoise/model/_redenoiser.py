@@ -177,7 +177,7 @@ class Redenoiser:
         image : array-like
             Noisy pixels of any integer or floating dtype; never modified.
         axes : str, optional
-            One letter per axis: Y, X, C (channels denoised together), others are samples.
+            One letter per axis: Y, X, C (channels), others are samples.
             Default ``YX``, ``ZYX``, ``TZYX`` or ``STZYX`` by the number of axes.
         target : array-like, optional
             Another shot of the same scene, with the same shape and axes, for Noise2Noise. Without

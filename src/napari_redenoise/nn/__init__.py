@@ -29,6 +29,7 @@ from napari_redenoise.nn.networks._adarenet import (
     AdaReNet,
     DenoisingNetwork,
     Prediction,
+    SeparateChannels,
     SingleBranch,
     build_network,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "Prediction",
     "ProjectionConv2d",
     "ProjectionConvTranspose2d",
+    "SeparateChannels",
     "SingleBranch",
     "StandardLayers",
     "UNet",

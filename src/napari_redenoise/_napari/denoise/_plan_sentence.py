@@ -86,7 +86,8 @@ def neighbours_in_words(source: LayerImage, plan: TrainingPlan | None) -> str:
 
 def _action(source: LayerImage, denoiser: Redenoiser) -> str:
     if is_fine_tuned(denoiser.config, source.channels):
-        return "Fine-tunes the pretrained network"
+        each = ", which denoises each channel by itself," if source.channels > 1 else ""
+        return f"Fine-tunes the pretrained network{each}"
     reason = why_not_pretrained(denoiser.config, source.channels)
     return f"Trains a new network, because {reason}," if reason else "Trains a new network"
 

@@ -18,6 +18,6 @@ def why_not_pretrained(config: Config, channels: int) -> str:
     network = config.network
     if network.kind != "standard" and network.group != PRETRAINED_GROUP:
         return f"there is no pretrained network with symmetry {network.group}"
-    if channels > 1:
-        return f"there is no pretrained network for {channels} channels"
+    if channels > 1 and network.channel_mode == "together":
+        return "no pretrained network denoises channels together"
     return ""

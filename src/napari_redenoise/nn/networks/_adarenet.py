@@ -117,7 +117,51 @@ def _alone(image: Tensor, inputs: int) -> Tensor:
     return functional.pad(image, (0, 0, 0, 0, 0, missing)) if missing > 0 else image
 
 
-DenoisingNetwork = AdaReNet | SingleBranch
+class SeparateChannels(nn.Module):
+    """Denoises each channel by itself, with the same network.
+
+    Parameters
+    ----------
+    network : AdaReNet or SingleBranch
+        Of one channel.
+    channels : int
+    neighbours : int
+        Neighbouring planes that the network sees.
+
+    Notes
+    -----
+    Input and outputs are as of a network of several channels; the mask is the mean of those of the
+    channels.
+    """
+
+    def __init__(self, network: AdaReNet | SingleBranch, channels: int, neighbours: int) -> None:
+        super().__init__()
+        self.network = network
+        self.channels = channels
+        self.planes = 1 + neighbours
+        self.stride = network.stride
+
+    def forward(self, image: Tensor) -> Prediction:
+        parts = self.network(self._split(image))
+        denoised, *others = (None if part is None else self._joined(part) for part in parts)
+        standard, equivariant, mask = others
+        mask = None if mask is None else mask.mean(1, keepdim=True)
+        return Prediction(denoised, standard, equivariant, mask)
+
+    def _split(self, image: Tensor) -> Tensor:
+        """Inputs of every channel: its plane, its neighbours, and the marks of these."""
+        if image.shape[1] == self.channels:
+            return image.flatten(0, 1)[:, None]
+        levels, marks = image.tensor_split((self.channels * self.planes,), 1)
+        levels = levels.unflatten(1, (self.planes, self.channels)).transpose(1, 2)
+        marks = marks[:, None].expand(-1, self.channels, -1, -1, -1)
+        return torch.cat([levels, marks], 2).flatten(0, 1)
+
+    def _joined(self, part: Tensor) -> Tensor:
+        return part.unflatten(0, (-1, self.channels))[:, :, 0]
+
+
+DenoisingNetwork = AdaReNet | SingleBranch | SeparateChannels
 
 
 def build_network(
@@ -137,12 +181,17 @@ def build_network(
 
     Returns
     -------
-    AdaReNet or SingleBranch
+    AdaReNet, SingleBranch or SeparateChannels
     """
-    return _build(config, generator).to(dtype or torch.get_default_dtype())
+    if config.is_separate:
+        each = _build(config.of_one_channel, generator)
+        network: DenoisingNetwork = SeparateChannels(each, config.channels, config.neighbours)
+    else:
+        network = _build(config, generator)
+    return network.to(dtype or torch.get_default_dtype())
 
 
-def _build(config: NetworkConfig, generator: torch.Generator | None) -> DenoisingNetwork:
+def _build(config: NetworkConfig, generator: torch.Generator | None) -> AdaReNet | SingleBranch:
     reference = config.variant == "reference"
 
     def branch(layers: StandardLayers | EquivariantLayers) -> UNet:

@@ -30,7 +30,7 @@ class AxesChoice(QWidget):
         self.choice = narrow(QComboBox())
         self.choice.setToolTip(
             "The axes of the layer. The network learns from all time points, slices and images, "
-            "and denoises them one by one; channels are denoised together. The choice is "
+            "and denoises them one by one; one network learns from all channels. The choice is "
             "remembered for this layer."
         )
         label = QLabel("A&xes")

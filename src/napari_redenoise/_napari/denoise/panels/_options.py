@@ -54,7 +54,7 @@ STARTS = {
     "random": (
         "From scratch",
         "Begins with random weights and learns from your image alone. Takes longer; try it where "
-        "the pretrained network invents or misses structure.",
+        "the pretrained network invents or misses structure. Channels are denoised together.",
     ),
 }
 NEIGHBOURS: dict[Context, tuple[str, str]] = {
