@@ -134,6 +134,11 @@ class LayerRun(QObject):
         return None if self._finished is None else self._finished.provenance
 
     @property
+    def mask(self) -> Any:
+        """Fusion mask of the result; None without one."""
+        return None if self._finished is None else self._finished.mask
+
+    @property
     def is_paused(self) -> bool:
         """Whether the training is paused."""
         return self.control.pause.is_set()

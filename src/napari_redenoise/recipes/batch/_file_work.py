@@ -183,7 +183,9 @@ class FileWork:
                     array = cast_like(source.array, source.axes, array)
                 # A mask has no grey levels of the image, which may be displayed inverted.
                 like = replace(source, white_is_zero=False) if name == "mask" else source
-                write_tiff(path, array, like, overwrite=self.overwrite)
+                write_tiff(
+                    path, array, like, overwrite=self.overwrite, is_denoised=name == "denoised"
+                )
                 undo.callback(path.unlink, missing_ok=True)
                 sizes[self.manifest.name(path)] = path.stat().st_size
             undo.pop_all()
