@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import zarr
 
+from napari_redenoise._napari._words import file_name
 from napari_redenoise._napari.denoise import _result_files
 from napari_redenoise._napari.denoise._result_files import (
     KINDS,
     TIFF,
     ZARR,
-    file_name,
     kinds,
     with_ending,
 )

@@ -4,10 +4,7 @@
 
 import napari.viewer
 
-from napari_redenoise._napari.denoise._dock import DenoiseWidget
-
-TITLE = "Denoise (Redenoise)"
-"""Title of the dock, as of the entry in the menu Plugins, which shows and hides the same dock."""
+from napari_redenoise._napari.denoise._dock import TITLE, DenoiseWidget
 
 
 def denoise_selected_layer(viewer: napari.viewer.Viewer) -> None:

@@ -21,7 +21,7 @@ from napari_redenoise._napari._background_task import Task
 from napari_redenoise._napari._layers import LayerData, image_file, method_of
 from napari_redenoise._napari._maps import window_placement
 from napari_redenoise._napari._view import current_window
-from napari_redenoise._napari._words import listed
+from napari_redenoise._napari._words import file_name, listed
 from napari_redenoise._napari.denoise._extra_layers import (
     OF_VIEW,
     Extra,
@@ -32,7 +32,6 @@ from napari_redenoise._napari.denoise._layer_run import PAINT_MS
 from napari_redenoise._napari.denoise._result_files import (
     RunFiles,
     ending_of,
-    file_name,
     kinds,
     with_ending,
     write_image,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from napari_redenoise._napari._layers import LayerImage, as_shown, image_file
-from napari_redenoise._napari._words import listed
+from napari_redenoise._napari._words import file_name, listed
 from napari_redenoise._napari.denoise._extra_layers import Report, residual_image
 from napari_redenoise.assessment import QualityReport
 from napari_redenoise.errors import RedenoiseError
@@ -38,12 +37,6 @@ KINDS = {TIFF: "TIFF (*.tif *.tiff)", ZARR: "OME-Zarr (*.zarr)"}
 BRANCHES = ("standard", "equivariant")
 
 _ENDINGS = (TIFF, ".tiff", ZARR)
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
-
-
-def file_name(name: str) -> str:
-    """A layer's name without the characters that file systems refuse."""
-    return _FORBIDDEN.sub("_", name).strip(" .") or "image"
 
 
 def ending_of(array: Any) -> str:
