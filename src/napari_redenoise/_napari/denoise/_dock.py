@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_redenoise._napari._trained_models import model_beside
 from napari_redenoise._napari._words import listed, show_text
+from napari_redenoise._napari.denoise._cautions import NO_PREVIEW
 from napari_redenoise._napari.denoise._closing import Answer, ClosingQuestion
 from napari_redenoise._napari.denoise._finished_run import FinishedRun
 from napari_redenoise._napari.denoise._form import DenoiseForm
@@ -294,6 +295,8 @@ class DenoiseWidget(DenoiseForm):
         self.run.denoising.connect(self._on_denoising)
         self.run.ended.connect(self._on_end)
         self.show_running(trains=job.action != "apply")
+        # The status says it of the view that is shown then.
+        self.plan.setText(self.plan.text().replace(f"{NO_PREVIEW} ", ""))
         if job.action == "continue":
             self.loss_plot.truncate(job.denoiser.session.step)
         self.run.start()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from napari_redenoise._napari._layers import LayerImage, as_shown, image_file
-from napari_redenoise._napari._words import file_name, listed
+from napari_redenoise._napari._words import counted, file_name
 from napari_redenoise._napari.denoise._extra_layers import Report, residual_image
 from napari_redenoise.assessment import QualityReport
 from napari_redenoise.errors import RedenoiseError
@@ -131,7 +131,7 @@ class RunFiles:
             except RedenoiseError as error:
                 failed.append(f"{path.name} is not written: {error}.")
         lacking = f", without {', '.join(lost)}" if lost else ""
-        return " ".join([f"Wrote {listed(written)} to {folder}{lacking}.", *failed])
+        return " ".join([f"Wrote {counted(len(written), 'file')} to {folder}{lacking}.", *failed])
 
     def _writers(
         self, should_stop: Callable[[], bool], report: Report

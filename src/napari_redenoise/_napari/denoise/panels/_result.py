@@ -153,10 +153,11 @@ class ResultPanel(QWidget):
             button.setToolTip(tooltip)
             button.clicked.connect(signal)
             self.buttons[text] = button
-            grid.addWidget(button, number // 2, number % 2)
+            # Files first; the row between is that of all files.
+            grid.addWidget(button, number // 2 * 2, number % 2)
         self.save_all_button = QPushButton("Save all...")
         self.save_all_button.clicked.connect(self.save_all)
-        grid.addWidget(self.save_all_button, grid.rowCount(), 0, 1, 2)
+        grid.addWidget(self.save_all_button, 1, 0, 1, 2)
         return grid
 
     def list_results(self, titles: Sequence[str], shown: int | None) -> None:
