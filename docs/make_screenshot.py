@@ -13,10 +13,10 @@ import numpy as np
 import tifffile
 from qtpy.QtWidgets import QApplication
 
-from napari_redenoise._sample_data import cells
 # Loaded before the docks open, which hold the widgets at once then.
 from napari_redenoise._napari import DenoiseWidget as DenoiseWidget
 from napari_redenoise._napari import EquivarianceWidget as EquivarianceWidget
+from napari_redenoise._sample_data import cells
 
 IMAGES = Path(__file__).parent / "images"
 

@@ -158,6 +158,7 @@ def test_closing_the_dock_stops_the_run_and_adds_the_result(dock, noisy):
     dock.wait(lambda: dock.step >= 2 and "cells preview" in dock.names)
     run = dock.widget.run
     dock.dock.destroyOnClose()
+    dock.widget._question.choices["keep"].click()
     dock.wait(lambda: not _layer_run._running)
     assert not run.control.cancel.is_set()
     assert dock.names == ["cells", "cells fusion mask", "cells denoised (AdaReNet, N2S)"]
@@ -182,6 +183,7 @@ def test_a_viewer_that_is_closed_after_the_dock_ends_the_run(dock, noisy):
     dock.wait_for_step(2)
     run = dock.widget.run
     dock.dock.destroyOnClose()
+    dock.widget._question.choices["keep"].click()
     dock.viewer.close()
     dock.wait(lambda: not _layer_run._running)
     WorkerBase.await_workers(10_000)

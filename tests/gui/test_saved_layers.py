@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from napari.layers import Image
 
 from napari_redenoise._napari._layers import image_file, read_layer
-from napari_redenoise.io import lost_metadata, read_image, write_tiff
+from napari_redenoise.errors import OutputError
+from napari_redenoise.io import (
+    lost_metadata,
+    ome_form,
+    read_image,
+    write_ome_zarr,
+    write_tiff,
+)
 
 STACK = np.random.default_rng(0).poisson(50, (3, 32, 40)).astype(np.float32)
 ZYX, TYX = ("z", "y", "x"), ("t", "y", "x")
@@ -87,3 +95,35 @@ def test_a_channel_axis_has_no_size(tmp_path) -> None:
     assert (image.axes, lost) == ("CYX", ())
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
         assert "spacing" not in file.imagej_metadata
+
+
+@pytest.mark.parametrize(
+    ("axes", "scale", "units", "named", "stored"),
+    [
+        ("zyx", (0.3, 0.1, 0.1), ("pixel",) * 3, [None] * 3, [0.3, 0.1, 0.1]),
+        ("zyx", (-500, 100, -0.2), ("nm", "nm", "um"), ["nanometer"] * 2 + ["micrometer"], None),
+        ("tyx", (2, 0.1, 0.1), ("min", "um", "um"), ["minute"] + ["micrometer"] * 2, None),
+    ],
+)
+def test_ome_zarr_has_the_size_and_unit_of_every_axis(tmp_path, axes, scale, units, named, stored):
+    layer = Image(STACK, scale=scale, axis_labels=tuple(axes), units=units)
+    write_ome_zarr(tmp_path / "a.zarr", STACK, image_file(read_layer(layer)))
+    image = zarr.open(tmp_path / "a.zarr", mode="r").attrs["ome"]["multiscales"][0]
+    assert [axis.get("unit") for axis in image["axes"]] == named
+    found = image["datasets"][0]["coordinateTransformations"][0]["scale"]
+    assert found == pytest.approx(stored or np.abs(scale))
+
+
+def test_channels_of_a_stack_are_sorted_in_ome_zarr(tmp_path) -> None:
+    stack = np.random.default_rng(0).random((3, 2, 32, 40)).astype(np.float32)
+    layer = Image(stack, axis_labels=tuple("zcyx"), scale=(0.5, 1, 0.1, 0.1))
+    write_ome_zarr(tmp_path / "a.zarr", stack, image_file(read_layer(layer)))
+    image = read_image(tmp_path / "a.zarr")
+    assert image.axes == "CZYX"
+    np.testing.assert_array_equal(np.asarray(image.array), stack.swapaxes(0, 1))
+
+
+def test_axes_that_ome_zarr_does_not_allow_are_refused(tmp_path) -> None:
+    layer = Image(np.zeros((2, 2, 32, 40)), axis_labels=("repeat", "c", "y", "x"))
+    with pytest.raises(OutputError, match="give other axes, or a name that ends in"):
+        ome_form((2, 2, 32, 40), image_file(read_layer(layer)))

@@ -6,7 +6,8 @@ from napari.plugins import menu_item_template
 from npe2 import PluginManager
 
 from napari_redenoise._napari import DenoiseWidget, denoise_selected_layer
-from napari_redenoise._napari._menu import TITLE, open_dock
+from napari_redenoise._napari._menu import open_dock
+from napari_redenoise._napari._words import TITLE
 from napari_redenoise._napari.denoise._layout import LOWEST_TABS
 
 from .conftest import TINY

@@ -289,7 +289,9 @@ class Delivery:
         if isinstance(array, OmeZarrStream):
             return lambda path: array.move_to(path, overwrite=overwrite)
         finished = array if name == "mask" else self._finished(array)
-        return lambda path: write_tiff(path, finished, self._like(name), overwrite=overwrite)
+        return lambda path: write_tiff(
+            path, finished, self._like(name), overwrite=overwrite, is_denoised=name == "denoised"
+        )
 
     def _saving(self, path: Path) -> object:
         return self.denoiser.save(path, overwrite=self.targets.overwrite)

@@ -17,6 +17,7 @@ from napari_redenoise.errors import InputError
 from napari_redenoise.io import (
     ImageFile,
     in_one_unit,
+    ome_of_sizes,
     result_array,
     round_to_integers,
     unit_symbol,
@@ -223,7 +224,8 @@ def image_file(source: LayerImage) -> ImageFile:
         resolution = (1 / sizes.get("X", 1.0), 1 / sizes.get("Y", 1.0))
     metadata, resolution = in_one_unit(metadata, resolution, units)
     unit = None if resolution is None else 1
-    return ImageFile(np.empty(0), source.axes, metadata, resolution, unit)
+    ome = ome_of_sizes(source.axes, sizes, units)
+    return ImageFile(np.empty(0), source.axes, metadata, resolution, unit, ome=ome)
 
 
 def _stored_sizes(sizes: dict[str, float]) -> dict[str, Any]:

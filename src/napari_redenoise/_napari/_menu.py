@@ -7,9 +7,7 @@ from typing import Any
 import napari.viewer
 
 from napari_redenoise._napari._loading import DenoiseDock
-
-TITLE = "Denoise (Redenoise)"
-"""Title of the dock, as of the entry in the menu Plugins, which shows and hides the same dock."""
+from napari_redenoise._napari._words import TITLE
 
 
 def denoise_selected_layer(viewer: napari.viewer.Viewer) -> None:

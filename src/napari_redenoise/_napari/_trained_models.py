@@ -40,13 +40,16 @@ def keep_model(model: Redenoiser, image: Path) -> None:
     if not model.session.provenance.get("steps"):
         return
     try:
-        kept = write_under_free_name(
-            image.with_name(f"{image.stem}.redenoise.safetensors"), model.save
-        )
+        kept = write_under_free_name(model_beside(image), model.save)
     except OutputError as error:
         logger.warning("the trained model could not be saved: %s", error)
     else:
         logger.warning("the viewer was closed during a run: %s holds the trained model", kept)
+
+
+def model_beside(image: Path) -> Path:
+    """File of the model that is kept for an image."""
+    return image.with_name(f"{image.stem}.redenoise.safetensors")
 
 
 def recall(layer: Any) -> Redenoiser | None:

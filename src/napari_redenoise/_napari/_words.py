@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+TITLE = "Denoise (Redenoise)"
+"""Title of the dock, as of the entry in the menu Plugins, which shows and hides the same dock."""
 
 
 class WrappedLabel(QLabel):
@@ -64,6 +68,14 @@ def device_name(kind: str) -> str:
     """Common name of a kind of device."""
     names = {"cpu": "CPU", "mps": "Apple GPU", "cuda": "GPU"}
     return names.get(kind, kind)
+
+
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+
+
+def file_name(name: str) -> str:
+    """A layer's name without the characters that file systems refuse."""
+    return _FORBIDDEN.sub("_", name).strip(" .") or "image"
 
 
 def short_name(path: Path, paths: Collection[Path]) -> str:

@@ -10,12 +10,14 @@ from napari_redenoise.io._images import (
 )
 from napari_redenoise.io._model_file import check_model, load_model, save_model
 from napari_redenoise.io._ome_form import OmeForm, ome_form
+from napari_redenoise.io._ome_metadata import ome_of_sizes
 from napari_redenoise.io._ome_zarr_writing import (
     OmeZarrStream,
     is_zarr,
     ome_zarr_stream,
     write_ome_zarr,
 )
+from napari_redenoise.io._own_results import is_own_result
 from napari_redenoise.io._program_file import check_program, export_model
 from napari_redenoise.io._result_arrays import (
     cast_like,
@@ -51,11 +53,13 @@ __all__ = [
     "export_model",
     "fingerprint",
     "in_one_unit",
+    "is_own_result",
     "is_zarr",
     "load_authors_model",
     "load_model",
     "lost_metadata",
     "ome_form",
+    "ome_of_sizes",
     "ome_zarr_stream",
     "read_image",
     "refuse_existing",

@@ -22,6 +22,7 @@ from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._ome_zarr import read_ome_zarr
 from napari_redenoise.io._ome_zarr_writing import ZARR_SUFFIX, check_zarr_output, is_zarr
 from napari_redenoise.io._other_formats import read_other
+from napari_redenoise.io._own_results import SOFTWARE
 from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
 from napari_redenoise.io._spatial_metadata import Scale, scale_of
 from napari_redenoise.io._tiff_reading import is_tiff, read_tiff
@@ -116,7 +117,12 @@ def _read(path: Path, series: int | None) -> ImageFile:
 
 
 def write_tiff(
-    path: str | Path, array: ArrayLike, like: ImageFile, *, overwrite: bool = False
+    path: str | Path,
+    array: ArrayLike,
+    like: ImageFile,
+    *,
+    overwrite: bool = False,
+    is_denoised: bool = False,
 ) -> Path:
     """Write a result as TIFF with the axes, scale and units of its source.
 
@@ -130,6 +136,8 @@ def write_tiff(
     like : ImageFile
         The source. The result may lack its channels, as a mask does.
     overwrite : bool
+    is_denoised : bool
+        Whether it is a denoised image, which the Software tag of the file tells.
 
     Returns
     -------
@@ -151,8 +159,11 @@ def write_tiff(
     _check_tiff_output(path, overwrite=overwrite)
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     size = math.prod(shape) * dtype.itemsize
+    form = _form(shape, dtype, like)
+    if is_denoised:
+        form.options["software"] = SOFTWARE
     with write_atomically(path, overwrite=overwrite, needs=size) as partial:
-        _write(partial, array, _form(shape, dtype, like))
+        _write(partial, array, form)
     return path
 
 

@@ -79,14 +79,11 @@ def ome_form(shape: Sequence[int], like: ImageFile) -> OmeForm:
     """
     letters = like.axes if len(shape) == len(like.axes) else like.axes.replace("C", "")
     lost: tuple[str, ...] = ()
+    order = tuple(sorted(range(len(letters)), key=lambda axis: _RANK.get(letters[axis], _OTHERS)))
     if like.ome is not None and like.ome.letters == like.axes:
         metadata = like.ome
-        order = tuple(range(len(letters)))
     else:
         metadata, lost = _of_imagej(like)
-        order = tuple(
-            sorted(range(len(letters)), key=lambda axis: _RANK.get(letters[axis], _OTHERS))
-        )
         _check_axes(letters)
     if letters != like.axes:
         metadata = metadata.without_channels()

@@ -270,6 +270,42 @@ def ome_axis(letter: str, size: float | None, unit: str | None) -> tuple[OmeAxis
     return OmeAxis.of(letter, name, size), (f"the unit {unit!r}",) if is_lost else ()
 
 
+def ome_of_sizes(
+    axes: str, sizes: Mapping[str, float], units: Mapping[str, str | None]
+) -> OmeMetadata | None:
+    """Make metadata from the sizes of a pixel, each in a unit of its own.
+
+    Parameters
+    ----------
+    axes : str
+        One letter per axis.
+    sizes : mapping
+        Size of a pixel along an axis, where it is known.
+    units : mapping
+        Names or symbols of units, by axis; None is unknown.
+
+    Returns
+    -------
+    OmeMetadata or None
+        Units that OME-Zarr does not list are kept: it allows any. None for two axes or more
+        beside T, Z, Y and X, which it does not allow.
+    """
+    if len(set(axes) - set("TZYX")) > 1:
+        return None
+    return OmeMetadata(
+        tuple(
+            OmeAxis.of(letter, _unit_name(units.get(letter)), sizes[letter])
+            if letter in sizes
+            else OmeAxis.of(letter)
+            for letter in axes
+        )
+    )
+
+
+def _unit_name(unit: str | None) -> str | None:
+    return _UNIT_NAMES.get(unit_symbol(unit) or "", unit)
+
+
 def ome_json(ome: OmeMetadata, levels: int) -> dict[str, Any]:
     """The attribute ``ome`` of a group whose levels are halved in Y and X.
 

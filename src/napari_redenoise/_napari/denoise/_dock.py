@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QWidget
 
-from napari_redenoise._napari._words import listed, show_text
+from napari_redenoise._napari._trained_models import model_beside
+from napari_redenoise._napari._words import TITLE, listed, show_text
 from napari_redenoise._napari.batch._choices import Training
+from napari_redenoise._napari.denoise._cautions import NO_PREVIEW
+from napari_redenoise._napari.denoise._closing import Answer, ClosingQuestion
 from napari_redenoise._napari.denoise._finished_run import FinishedRun
 from napari_redenoise._napari.denoise._form import A_BATCH, A_RUN, DenoiseForm
 from napari_redenoise._napari.denoise._jobs import layer_jobs, make_job
@@ -50,7 +55,8 @@ class DenoiseWidget(DenoiseForm):
         config = config or Config().replace({"objective.kind": "auto"})
         super().__init__(viewer, config)
         self.denoiser: Redenoiser | None = None
-        self._main_window: QObject | None = None
+        self._main_window: QWidget | None = None
+        self._question: ClosingQuestion | None = None
         self._queue: list[tuple[Any, Job]] = []
         self._details = ""
         self._sentences: list[str] = []
@@ -84,6 +90,10 @@ class DenoiseWidget(DenoiseForm):
         def selected(_: Any) -> None:
             self._follow_selection()
 
+        def described(_: Any) -> None:
+            # The summary names a view without preview.
+            self._describe()
+
         def themed(_: Any = None) -> None:
             self.show_theme(get_theme(self._viewer.theme).text.as_hex())
 
@@ -96,6 +106,7 @@ class DenoiseWidget(DenoiseForm):
             (layers.events.reordered, changed),
             (layers.events.renamed, changed),
             (layers.selection.events.active, selected),
+            (self._viewer.dims.events.ndisplay, described),
         ]
         for signal, callback in self._connections:
             signal.connect(callback)
@@ -108,6 +119,7 @@ class DenoiseWidget(DenoiseForm):
             signal.disconnect(callback)
         self._connections = []
         self._queue = []
+        self._question = None
         self._surveys.leave()
         self._result_tabs.leave(viewer_is_open=viewer_is_open)
         self._batch.leave()
@@ -118,20 +130,100 @@ class DenoiseWidget(DenoiseForm):
             run.finish_alone(self._main_window)
         else:
             run.abandon()
-        self._main_window = None
+        self._watch(None)
 
-    def _outermost(self) -> QObject:
-        """The window of the viewer."""
-        found: QObject = self
-        while found.parent() is not None:
-            found = found.parent()
+    def _outermost(self) -> QWidget | None:
+        """The window of the viewer; None outside of one. A floating dock is no window of it."""
+        found = self.parentWidget()
+        while found is not None and found.parentWidget() is not None:
+            found = found.parentWidget()
         return found
+
+    def _watch(self, window: QWidget | None) -> None:
+        """Watch the window of the viewer, or none."""
+        if self._main_window is not None:
+            # Qt raises RuntimeError where the window is deleted.
+            with contextlib.suppress(RuntimeError):
+                self._main_window.removeEventFilter(self)
+        self._main_window = window
+        if window is not None:
+            window.installEventFilter(self)
+
+    # -- closing ------------------------------------------------------------------------------
 
     def changeEvent(self, event: QEvent) -> None:
         """Detect that napari takes the widget out of a closing dock."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._leave(viewer_is_open=True)
+            if self._is_training and self._main_window is not None:
+                self._main_window.destroyed.connect(self._on_window_destroyed)
+                self._ask(self._on_dock_answer)
+            else:
+                self._leave(viewer_is_open=True)
         super().changeEvent(event)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Ask before the user closes the viewer during a training; scripts close it at once."""
+        if watched is self._main_window and self._is_training and _is_close_of_user(event):
+            event.ignore()
+            self._ask(self._on_viewer_answer, closes_viewer=True)
+            return True
+        return bool(super().eventFilter(watched, event))
+
+    @property
+    def _is_training(self) -> bool:
+        """Whether a run would lose something that it learned."""
+        return self.run is not None and self.run.job.action != "apply"
+
+    def _ask(self, answered: Callable[[Answer], None], *, closes_viewer: bool = False) -> None:
+        """Ask what becomes of a training, unless that is being asked."""
+        if self._question is not None or self._main_window is None or self.run is None:
+            return
+        self._question = ClosingQuestion(
+            self._main_window,
+            self.run.job.source.name,
+            answered,
+            left_out=len(self._queue),
+            model=str(model_beside(self.run.image_place())) if closes_viewer else "",
+        )
+        self._question.open()
+
+    def _on_dock_answer(self, answer: Answer) -> None:
+        self._question = None
+        if self._main_window is not None:
+            self._main_window.destroyed.disconnect(self._on_window_destroyed)
+        if answer == "resume":
+            self._viewer.window.add_dock_widget(self, name=TITLE)
+            self.show()
+            return
+        if answer == "discard" and self.run is not None:
+            self.run.control.abandon()
+        self._leave(viewer_is_open=True)
+
+    def _on_viewer_answer(self, answer: Answer) -> None:
+        self._question = None
+        if answer == "resume":
+            return
+        if self.run is not None:
+            self.run.kept_beside = self.run.image_place() if answer == "keep" else None
+        self._close_viewer()
+
+    def _close_viewer(self) -> None:
+        if self._main_window is not None:
+            self._main_window.close()
+
+    def _on_window_destroyed(self) -> None:
+        """A script closed the viewer while the user was asked."""
+        self._leave(viewer_is_open=False)
+
+    def _dismiss_question(self) -> None:
+        """The training ended while the user was asked: there is nothing to lose any more."""
+        question = self._question
+        if question is None or self._is_training:
+            return
+        question.dismiss()
+        if self.parent() is None:
+            self._on_dock_answer("keep")
+        self._question = None
 
     # -- running ------------------------------------------------------------------------------
 
@@ -216,14 +308,17 @@ class DenoiseWidget(DenoiseForm):
         self._sentences = self._sentences if follows else list(notes)
         self._result_tabs.hide(f"{ACTIONS[job.action]} '{job.source.name}'")
         self.denoiser = job.denoiser
-        # Find it now: a closing dock has left the window.
-        self._main_window = self._outermost()
+        if self._question is None:
+            # Find it now: a closing dock has left the window.
+            self._watch(self._outermost())
         self.run = LayerRun(self._viewer, layer, job)
         self.run.stepped.connect(self._on_step)
         self.run.progressed.connect(self._on_progress)
         self.run.denoising.connect(self._on_denoising)
         self.run.ended.connect(self._on_end)
         self.show_running(trains=job.action != "apply")
+        # The status says it of the view that is shown then.
+        self.plan.setText(self.plan.text().replace(f"{NO_PREVIEW} ", ""))
         if job.action == "continue":
             self.loss_plot.truncate(job.denoiser.session.step)
         self._describe()
@@ -264,7 +359,6 @@ class DenoiseWidget(DenoiseForm):
         run, self.run = self.run, None
         if run is None:
             return
-        self._main_window = None
         self._result_tabs.hide_snapshot()
         self.loss_plot.redraw()
         self.show_idle()
@@ -286,6 +380,8 @@ class DenoiseWidget(DenoiseForm):
         self._refresh_choices()
         self._result_tabs.show(self.layer_choice.value)
         self.say(" ".join(self._sentences))
+        self._dismiss_question()
+        self._watch(None)
 
     def _queue_after_failure(self, run: LayerRun) -> list[tuple[Any, Job]]:
         """The jobs that do not need the network of a failed run; none after a cancellation."""
@@ -299,3 +395,8 @@ class DenoiseWidget(DenoiseForm):
 
     def _show_details(self) -> None:
         show_text(self, "Error log", self._details)
+
+
+def _is_close_of_user(event: QEvent) -> bool:
+    """Whether the user closes a window: a script's event is not spontaneous."""
+    return event.type() == QEvent.Type.Close and event.spontaneous()

@@ -139,15 +139,7 @@ def _residual(
     by the expected noise.
     """
     models = _growing_noise(source, reports)
-    planes = Planes(source.array, source.axes)
-    residual = result_array(planes)
-    whole = (slice(0, planes.height), slice(0, planes.width))
-    samples = list(planes.indices())
-    for number, (sample, plane) in enumerate(_residual_planes(planes, denoised, source, models)):
-        planes.write(residual, sample, *whole, plane)
-        report(number + 1, len(samples))
-        if should_stop():
-            break
+    residual = residual_image(source, denoised, models, should_stop, report)
     # Colours cannot be negative: show the mean over the channels.
     shown = np.asarray(residual[...]).mean(-1) if source.colour else residual
     reach = max(map(abs, percentiles(shown, 0.5, 99.5)))
@@ -167,6 +159,26 @@ def _residual(
         "grows with the signal. It should look the same in bright and in dark regions, "
         "about -1 to 1.",
     )
+
+
+def residual_image(
+    source: LayerImage,
+    denoised: Any,
+    models: list[NoiseModel],
+    should_stop: Callable[[], bool],
+    report: Report,
+) -> Any:
+    """Noisy minus denoised, divided by the noise of the models, if there are any."""
+    planes = Planes(source.array, source.axes)
+    residual = result_array(planes)
+    whole = (slice(0, planes.height), slice(0, planes.width))
+    samples = list(planes.indices())
+    for number, (sample, plane) in enumerate(_residual_planes(planes, denoised, source, models)):
+        planes.write(residual, sample, *whole, plane)
+        report(number + 1, len(samples))
+        if should_stop():
+            break
+    return residual
 
 
 def _residual_planes(

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,7 +21,7 @@ from napari_redenoise._napari._background_task import Task
 from napari_redenoise._napari._layers import LayerData, image_file, method_of
 from napari_redenoise._napari._maps import window_placement
 from napari_redenoise._napari._view import current_window
-from napari_redenoise._napari._words import listed
+from napari_redenoise._napari._words import file_name, listed
 from napari_redenoise._napari.denoise._extra_layers import (
     OF_VIEW,
     Extra,
@@ -28,11 +29,17 @@ from napari_redenoise._napari.denoise._extra_layers import (
     extra_layers,
 )
 from napari_redenoise._napari.denoise._layer_run import PAINT_MS
+from napari_redenoise._napari.denoise._result_files import (
+    RunFiles,
+    ending_of,
+    kinds,
+    with_ending,
+    write_image,
+)
 from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise.assessment import QualityReport, as_denoiser, assess, pixel_size_of
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
-from napari_redenoise.io import lost_metadata, write_tiff
 from napari_redenoise.model import as_command, as_python
 from napari_redenoise.noise import NoiseReport
 
@@ -54,6 +61,8 @@ class FinishedRun(QObject):
         Noise of the noisy layer, if measured.
     losses : sequence of (int, float)
         Step and loss of the training.
+    mask : array-like, optional
+        Fusion mask.
     parent : QWidget
         Parent of dialogs.
 
@@ -87,11 +96,12 @@ class FinishedRun(QObject):
         parent: QWidget,
         reports: tuple[NoiseReport, ...] | None = None,
         losses: Sequence[tuple[int, float]] = (),
+        mask: Any = None,
     ) -> None:
         super().__init__(parent)
         self.layer, self.result, self.job, self.provenance = layer, result, job, provenance
         self._viewer, self._parent = viewer, parent
-        self._reports, self.losses = reports, tuple(losses)
+        self._reports, self.losses, self._mask = reports, tuple(losses), mask
         self.ended_at = datetime.now()
         self.batch: list[FinishedRun] = [self]
         self._stop = Event()
@@ -246,8 +256,7 @@ class FinishedRun(QObject):
         QTimer.singleShot(PAINT_MS, self._add_next)
 
     def _on_extra_errored(self, error: Exception) -> None:
-        if not self._stop.is_set():
-            self._set_busy(busy=False)
+        self._be_idle()
         self._on_errored(error)
 
     def _on_errored(self, error: Exception) -> None:
@@ -264,29 +273,30 @@ class FinishedRun(QObject):
 
     def save_image(self, path: str | Path | None = None) -> None:
         """Write the denoised image in the background; without ``path`` a dialog asks for it."""
-        name = path or self._ask("Save the denoised image", f"{self.result.name}.tif", "*.tif")
+        data, like, provenance = self.result.data, image_file(self.job.source), self.provenance
+        offered = ending_of(data)
+        title, wanted = "Save the denoised image", f"{file_name(self.result.name)}{offered}"
+        name, kind = (path, "") if path else self._ask(title, wanted, kinds(offered))
         if not name:
             return
-        target = Path(name).with_suffix(".tif") if not Path(name).suffix else Path(name)
+        target = with_ending(str(name), kind, offered)
         source = self.job.source
         if source.file is not None and target.resolve() == Path(source.file).resolve():
             self.said.emit("That file is the noisy image itself: choose another name.")
             return
-        data, like = self.result.data, image_file(source)
-        # The dialog confirmed overwriting for the name as it was entered.
-        overwrite = path is None and target == Path(name)
+        # The dialog confirmed overwriting for the name as it was entered, but not of folders.
+        overwrite = path is None and target == Path(name) and not target.is_dir()
 
         def write() -> str:
-            path = write_tiff(target, data, like, overwrite=overwrite)
-            lost = lost_metadata(data, like)
-            return f"Wrote {path}{', without ' + ', '.join(lost) if lost else ''}."
+            lost = write_image(target, data, like, overwrite=overwrite, provenance=provenance)
+            return f"Wrote {target}{', without ' + ', '.join(lost) if lost else ''}."
 
         self._in_background(write)
 
     def save_model(self, path: str | Path | None = None) -> None:
         """Write the trained model in the background; without ``path`` a dialog asks for it."""
-        wanted = f"{self.job.source.name}.safetensors"
-        name = path or self._ask("Save the model", wanted, "*.safetensors")
+        wanted = f"{file_name(self.job.source.name)}.safetensors"
+        name = path or self._ask("Save the model", wanted, "*.safetensors")[0]
         if not name:
             return
         target = Path(name)
@@ -295,18 +305,50 @@ class FinishedRun(QObject):
         denoiser = self.job.denoiser
         self._in_background(lambda: f"Wrote {denoiser.save(target, overwrite=overwrite)}.")
 
-    def _ask(self, title: str, name: str, kinds: str) -> str:
-        """Ask for a file name; the dialog confirms overwriting."""
-        folder = Path(self.job.source.file).parent if self.job.source.file else Path.home()
-        chosen, _ = QFileDialog.getSaveFileName(self._parent, title, str(folder / name), kinds)
-        return str(chosen)
+    def save_all(self, folder: str | Path | None = None) -> None:
+        """Write all of the result into a new folder; without ``folder`` a dialog asks for one."""
+        title = "Save all: a new folder is made in this one"
+        folder = folder or QFileDialog.getExistingDirectory(
+            self._parent, title, str(self._folder())
+        )
+        if not folder or self.is_busy:
+            return
+        files = RunFiles(
+            self.title,
+            self.job.source,
+            self.result.data,
+            self._mask,
+            self.job.denoiser,
+            self.provenance,
+            self.report,
+        )
+        write = partial(files.write, Path(folder), self._stop.is_set, self._report_progress)
+        self._set_busy(busy=True)
+        self.said.emit("Writing the files.")
+        self._in_background(write, finished=self._be_idle)
 
-    def _in_background(self, write: Callable[[], str]) -> None:
+    def _be_idle(self) -> None:
+        if not self._stop.is_set():
+            self._set_busy(busy=False)
+
+    def _folder(self) -> Path:
+        """Folder of the noisy image."""
+        return Path(self.job.source.file).parent if self.job.source.file else Path.home()
+
+    def _ask(self, title: str, name: str, kinds: str) -> tuple[str, str]:
+        """Ask for a file name and its kind; the dialog confirms overwriting."""
+        wanted = str(self._folder() / name)
+        chosen, kind = QFileDialog.getSaveFileName(self._parent, title, wanted, kinds)
+        return str(chosen), str(kind)
+
+    def _in_background(
+        self, write: Callable[[], str], finished: Callable[[], None] | None = None
+    ) -> None:
         def returned(sentence: str) -> None:
             if not self._stop.is_set():
                 self.said.emit(sentence)
 
-        Task(write, returned=returned, errored=self._on_errored)
+        Task(write, returned=returned, errored=self._on_errored, finished=finished)
 
     def copy_python(self) -> None:
         """Copy a script that repeats the run."""

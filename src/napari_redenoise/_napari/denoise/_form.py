@@ -11,6 +11,7 @@ from qtpy.QtCore import Signal
 from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari.batch._choices import RunOptions
 from napari_redenoise._napari.batch._control import BatchControl
+from napari_redenoise._napari.denoise._cautions import cautions
 from napari_redenoise._napari.denoise._jobs import (
     Surveyed,
     check,
@@ -192,11 +193,17 @@ class DenoiseForm(DenoiseLayout):
 
     def _show_plan(self, layer: Any, source: LayerImage, denoiser: Redenoiser) -> None:
         """Summarise a run; the tooltip gives the reason for the objective."""
+        kind, noise_kind = self._kind(source), image_kind(layer, source)
+        caution = cautions(
+            layer,
+            self._surveys.reports(noise_kind),
+            self._viewer.dims.ndisplay,
+            trains=self.options.model.model is None,
+        )
         if self.options.model.model is not None:
             name = self.options.model.name
-            self.plan.setText(summarise_prediction(source, denoiser, name))
+            self.plan.setText(f"{caution}{summarise_prediction(source, denoiser, name)}")
             return
-        kind, noise_kind = self._kind(source), image_kind(layer, source)
         plan = self._surveys.plan(kind, noise_kind)
         chosen = choose_objective(
             self.objective.kind,
@@ -218,7 +225,7 @@ class DenoiseForm(DenoiseLayout):
             steps=steps,
             neighbours=neighbours_in_words(source, plan),
         )
-        self.plan.setText(said)
+        self.plan.setText(f"{caution}{said}")
         self.plan.setToolTip(chosen.reason)
 
     def _show_noise(self, layer: Any, source: LayerImage, denoiser: Redenoiser) -> None:

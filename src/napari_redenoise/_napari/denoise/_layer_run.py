@@ -23,7 +23,8 @@ from napari_redenoise._napari._layers import (
 )
 from napari_redenoise._napari._trained_models import keep_model, remember
 from napari_redenoise._napari._view import current_window
-from napari_redenoise._napari._words import counted, duration
+from napari_redenoise._napari._words import counted, duration, file_name
+from napari_redenoise._napari.denoise._cautions import NO_PREVIEW
 from napari_redenoise._napari.denoise._run import (
     Begun,
     Finished,
@@ -94,6 +95,7 @@ class LayerRun(QObject):
         self._sentence = "Cancelled; no layers were added."
         self._abandoned = False
         self._main_window: QObject | None = None
+        self.kept_beside = None if job.source.file is None else Path(job.source.file)
         self._timers = []
         for interval, slot in ((REFRESH_MS, self._refresh), (TELL_MS, self._tell)):
             timer = QTimer(self)
@@ -134,6 +136,11 @@ class LayerRun(QObject):
         return None if self._finished is None else self._finished.provenance
 
     @property
+    def mask(self) -> Any:
+        """Fusion mask of the result; None without one."""
+        return None if self._finished is None else self._finished.mask
+
+    @property
     def is_paused(self) -> bool:
         """Whether the training is paused."""
         return self.control.pause.is_set()
@@ -159,8 +166,14 @@ class LayerRun(QObject):
         self._abandoned, self._main_window = True, None
         self.control.abandon()
         self._stop_timers()
-        if self.job.action != "apply" and self._source.file is not None and self._wait_for_worker():
-            keep_model(self.denoiser, Path(self._source.file))
+        place = self.kept_beside
+        if self.job.action != "apply" and place is not None and self._wait_for_worker():
+            keep_model(self.denoiser, place)
+
+    def image_place(self) -> Path:
+        """File of the image, or where it has none a place for its model."""
+        file = self._source.file
+        return Path(file) if file else Path.home() / f"{file_name(self._source.name)}.tif"
 
     def _wait_for_worker(self) -> bool:
         """Wait for the worker to end, which no signal tells once the viewer is closed."""
@@ -182,10 +195,12 @@ class LayerRun(QObject):
         if step is not None and not self.control.stop.is_set():
             left = duration(self._time_left.seconds(step))
             sentence = f"Training: step {step.step} of {step.steps}, about {left} left."
+            is_volume = self._viewer.dims.ndisplay == 3
             if self.is_paused:
-                sentence = (
-                    f"Paused at step {step.step} of {step.steps}; the preview follows the view."
-                )
+                follows = "" if is_volume else "; the preview follows the view"
+                sentence = f"Paused at step {step.step} of {step.steps}{follows}."
+            if is_volume:
+                sentence += f" {NO_PREVIEW}"
             self._progress(sentence, step.step, step.steps)
 
     def _progress(self, sentence: str, value: int, maximum: int) -> None:

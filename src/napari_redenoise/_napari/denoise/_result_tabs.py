@@ -61,6 +61,7 @@ class ResultTabs(QObject):
             (result.extra, "add"),
             (result.save_image, "save_image"),
             (result.save_model, "save_model"),
+            (result.save_all, "save_all"),
             (result.copy_python, "copy_python"),
             (result.copy_command, "copy_command"),
         ):
@@ -81,6 +82,7 @@ class ResultTabs(QObject):
             self._dock,
             reports,
             self._dock.loss_plot.losses,
+            run.mask,
         )
         finished_run.said.connect(self._dock.say)
         finished_run.assessed.connect(lambda: self._on_assessed(finished_run))
@@ -153,6 +155,7 @@ class ResultTabs(QObject):
             is_fused=run.config.network.kind == "adarenet",
             has_source=run.has_source,
             is_busy=run.is_busy,
+            is_checked=run.is_checked,
             legends=tuple(run.legends.values()),
             opacity=run.result.opacity,
         )
@@ -228,6 +231,7 @@ class ResultTabs(QObject):
         shown = self.finished_run
         if shown is not None and shown in run.batch:
             self._show_report(shown)
+            self._show_result(shown)
         if run.batch is self._batch and all(one.is_checked for one in run.batch):
             rows = _rows(run.batch)
             if any(report is not None for _, report in rows):

@@ -197,7 +197,9 @@ class FileWork:
                     )
                     undo.callback(shutil.rmtree, path, ignore_errors=True)
                 else:
-                    write_tiff(path, array, like, overwrite=self.overwrite)
+                    write_tiff(
+                        path, array, like, overwrite=self.overwrite, is_denoised=name == "denoised"
+                    )
                     undo.callback(path.unlink, missing_ok=True)
                 sizes[self.manifest.name(path)] = file_state(path)["size"]
             undo.pop_all()

@@ -28,7 +28,12 @@ LEGEND = (
 NO_RESULT = "There is no result yet."
 NO_SOURCE = "The noisy layer was deleted, and this map is of its current view: denoise again."
 ONE_BRANCH = "The network of this result has one branch only."
-BUSY = "Layers are being computed: wait for them."
+BUSY = "Layers are being computed or written: wait for them."
+UNCHECKED = "The quality checks are part of the report: wait for them."
+SAVE_ALL = (
+    "Makes a folder with the denoised image, the fusion mask, the residual, the outputs of both "
+    "branches, the network, and a report with the quality checks and all settings."
+)
 
 
 class ResultPanel(QWidget):
@@ -47,6 +52,7 @@ class ResultPanel(QWidget):
 
     save_image = Signal()
     save_model = Signal()
+    save_all = Signal()
     copy_python = Signal()
     copy_command = Signal()
 
@@ -122,7 +128,8 @@ class ResultPanel(QWidget):
             (
                 (
                     "Save image...",
-                    "Writes the denoised image as TIFF with axes, pixel size and units.",
+                    "Writes the denoised image as TIFF or OME-Zarr, with axes, pixel size and "
+                    "units.",
                     self.save_image,
                 ),
                 (
@@ -146,7 +153,11 @@ class ResultPanel(QWidget):
             button.setToolTip(tooltip)
             button.clicked.connect(signal)
             self.buttons[text] = button
-            grid.addWidget(button, number // 2, number % 2)
+            # Files first; the row between is that of all files.
+            grid.addWidget(button, number // 2 * 2, number % 2)
+        self.save_all_button = QPushButton("Save all...")
+        self.save_all_button.clicked.connect(self.save_all)
+        grid.addWidget(self.save_all_button, 1, 0, 1, 2)
         return grid
 
     def list_results(self, titles: Sequence[str], shown: int | None) -> None:
@@ -164,6 +175,7 @@ class ResultPanel(QWidget):
         is_fused: bool = False,
         has_source: bool = True,
         is_busy: bool = False,
+        is_checked: bool = True,
         legends: Sequence[str] = (),
         opacity: float = 1.0,
     ) -> None:
@@ -175,6 +187,8 @@ class ResultPanel(QWidget):
             reasons = _reasons(is_fused=is_fused, has_source=has_source, is_busy=is_busy)
             for kind, reason in reasons.items():
                 set_available(self.extras[kind], reason, EXTRAS[kind][1])
+        waits = BUSY if is_busy else "" if is_checked else UNCHECKED
+        set_available(self.save_all_button, message if title is None else waits, SAVE_ALL)
         self.show_legends((LEGEND, *legends) if is_fused else legends)
         self.blend.blockSignals(True)
         self.blend.setValue(round(100 * opacity))

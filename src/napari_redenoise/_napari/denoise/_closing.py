@@ -1,0 +1,73 @@
+"""The question whether a closing dock or viewer ends a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QMessageBox, QWidget
+
+Answer = Literal["keep", "resume", "discard"]
+
+_KEEP_RESULT = "Stop and keep adds the image, denoised with what the network learned so far."
+_KEEP_MODEL = "Stop and keep saves the network as {}."
+
+
+class ClosingQuestion(QMessageBox):
+    """Asks in a window of its own what becomes of a training; Escape continues it.
+
+    Parameters
+    ----------
+    parent : QWidget
+        The window of the viewer, which accepts no input meanwhile. The training continues.
+    source : str
+        Name of the layer.
+    answered : callable
+        Receives the answer.
+    left_out : int
+        Further layers that are denoised only if the training continues.
+    model : str
+        File for the network where the viewer closes; empty where the dock closes.
+    """
+
+    def __init__(
+        self,
+        parent: QWidget,
+        source: str,
+        answered: Callable[[Answer], None],
+        *,
+        left_out: int = 0,
+        model: str = "",
+    ) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setIcon(QMessageBox.Icon.Question)
+        self.setWindowTitle("Close napari" if model else "Close the dock")
+        self.setText(f"The training on '{source}' is in progress.")
+        more = f" Layers that follow and are left out: {left_out}." if left_out else ""
+        keep = _KEEP_MODEL.format(model) if model else _KEEP_RESULT
+        self.setInformativeText(f"{keep}{more}")
+        role = QMessageBox.ButtonRole
+        self.choices = {
+            answer: self.addButton(text, place)
+            for answer, text, place in (
+                ("keep", "&Stop and keep", role.AcceptRole),
+                ("resume", "&Continue training", role.RejectRole),
+                ("discard", "&Discard", role.DestructiveRole),
+            )
+        }
+        self.setDefaultButton(self.choices["keep"])
+        self.setEscapeButton(self.choices["resume"])
+        self._answered = answered
+        self.finished.connect(self._on_finished)
+
+    def _on_finished(self, _: int) -> None:
+        chosen = self.clickedButton()
+        answers: tuple[Answer, ...] = ("keep", "resume", "discard")
+        self._answered(next((one for one in answers if self.choices[one] is chosen), "resume"))
+
+    def dismiss(self) -> None:
+        """Close without an answer: the training has ended."""
+        self.finished.disconnect(self._on_finished)
+        self.close()

@@ -1,0 +1,151 @@
+"""The dock or the viewer is closed during a run."""
+
+from pathlib import Path
+
+import pytest
+import tifffile
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QPushButton
+from superqt.utils import WorkerBase
+
+from napari_redenoise._napari.denoise import _dock, _layer_run
+from napari_redenoise._napari.denoise._closing import ClosingQuestion
+from napari_redenoise.io import load_model
+
+DENOISED = "cells denoised (AdaReNet, N2S)"
+ENDLESS = {"training.steps": 1_000_000}
+
+
+@pytest.fixture
+def training(dock, noisy):
+    """A dock whose run does not end by itself."""
+    dock.use(**ENDLESS)
+    dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    dock.wait(lambda: dock.step >= 2 and "cells preview" in dock.names)
+    return dock
+
+
+@pytest.fixture
+def closed(training):
+    """A dock that its close button has closed during the run."""
+    training.run_in_progress = training.widget.run
+    training.dock.findChild(QPushButton, "QTitleBarCloseButton").click()
+    return training
+
+
+def questions():
+    return [one for one in QApplication.topLevelWidgets() if isinstance(one, ClosingQuestion)]
+
+
+def close_as_user(dock, monkeypatch):
+    """Press the close button of the viewer; events of tests are never spontaneous."""
+    with monkeypatch.context() as patch:
+        patch.setattr(_dock, "_is_close_of_user", lambda event: event.type() == event.Type.Close)
+        dock.widget._main_window.close()
+    # napari cannot close a viewer whose window is closed, as the fixture does.
+    monkeypatch.setattr(dock.widget, "_close_viewer", dock.viewer.close)
+    return dock.widget._question
+
+
+def test_the_close_button_asks_and_the_training_continues(closed):
+    question = closed.widget._question
+    assert isinstance(question, ClosingQuestion)
+    assert question.isVisible()
+    assert "'cells'" in question.text()
+    step = closed.step
+    closed.wait(lambda: closed.step > step)
+    question.choices["discard"].click()
+
+
+def test_continuing_brings_the_dock_back(closed):
+    widget, run = closed.widget, closed.run_in_progress
+    closed.qtbot.keyClick(widget._question, Qt.Key.Key_Escape)
+    assert widget._question is None
+    assert widget.run is run
+    assert not run.control.stop.is_set()
+    assert widget in closed.viewer.window.dock_widgets.values()
+    # The windows of tests are hidden.
+    assert widget.isVisibleTo(widget._main_window)
+    # The dock works as before: its button stops the run, and the tabs show the result.
+    closed.press()
+    closed.wait_for_end()
+    assert DENOISED in closed.names
+    assert widget.finished_run.result.name == DENOISED
+
+
+def test_discarding_leaves_the_noisy_layer_alone(closed):
+    closed.widget._question.choices["discard"].click()
+    closed.wait(lambda: not _layer_run._running)
+    assert closed.names == ["cells"]
+
+
+def test_a_training_that_ends_meanwhile_keeps_its_result(closed):
+    closed.run_in_progress.control.stop.set()
+    closed.wait(lambda: not _layer_run._running)
+    assert DENOISED in closed.names
+    assert closed.widget._question is None
+    closed.wait(lambda: not questions())
+    # Nothing listens any more.
+    assert closed.widget._connections == []
+
+
+def test_a_viewer_that_a_script_closes_meanwhile_ends_the_run(closed):
+    closed.viewer.close()
+    closed.wait(lambda: closed.run_in_progress.control.cancel.is_set())
+    WorkerBase.await_workers(10_000)
+    closed.wait(lambda: not _layer_run._running)
+
+
+def test_an_idle_dock_closes_without_a_question(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    dock.dock.destroyOnClose()
+    assert dock.widget._question is None
+
+
+def test_a_hidden_dock_goes_on_without_a_question(training):
+    training.dock.findChild(QPushButton, "QTitleBarHideButton").click()
+    assert not training.widget.isVisibleTo(training.widget._main_window)
+    assert training.widget._question is None
+    step = training.step
+    training.wait(lambda: training.step > step)
+
+
+def test_closing_napari_asks_and_can_be_taken_back(training, monkeypatch):
+    question = close_as_user(training, monkeypatch)
+    assert "cells.redenoise.safetensors" in question.informativeText()
+    question.choices["resume"].click()
+    step = training.step
+    training.wait(lambda: training.step > step)
+    assert not training.widget.run.control.stop.is_set()
+
+
+def test_closing_napari_keeps_the_network_in_the_named_file(training, monkeypatch, tmp_path):
+    # The layer has no file.
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    run = training.widget.run
+    question = close_as_user(training, monkeypatch)
+    assert str(tmp_path / "cells.redenoise.safetensors") in question.informativeText()
+    question.choices["keep"].click()
+    training.wait(run.control.cancel.is_set)
+    WorkerBase.await_workers(10_000)
+    training.wait(lambda: not _layer_run._running)
+    (kept,) = tmp_path.glob("*.safetensors")
+    assert kept.name == "cells.redenoise.safetensors"
+    assert load_model(kept)[3]["steps"] >= 2
+
+
+def test_closing_napari_can_discard_the_network(dock, noisy, tmp_path, monkeypatch):
+    dock.use(**ENDLESS)
+    tifffile.imwrite(tmp_path / "cells.tif", noisy)
+    dock.viewer.open(tmp_path / "cells.tif", plugin="napari")
+    dock.press()
+    dock.wait_for_step(2)
+    run = dock.widget.run
+    question = close_as_user(dock, monkeypatch)
+    question.choices["discard"].click()
+    dock.wait(run.control.cancel.is_set)
+    WorkerBase.await_workers(10_000)
+    dock.wait(lambda: not _layer_run._running)
+    assert [path.name for path in tmp_path.iterdir()] == ["cells.tif"]

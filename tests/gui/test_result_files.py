@@ -1,0 +1,193 @@
+"""The files that the dock writes of a result."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+from napari_redenoise._napari._words import file_name
+from napari_redenoise._napari.denoise import _result_files
+from napari_redenoise._napari.denoise._result_files import (
+    KINDS,
+    TIFF,
+    ZARR,
+    kinds,
+    with_ending,
+)
+from napari_redenoise.errors import OutputError
+from napari_redenoise.io import _result_arrays, is_own_result, read_image
+from napari_redenoise.model import Redenoiser
+
+DENOISED = "cells denoised (AdaReNet, N2S)"
+DIALOG = "napari_redenoise._napari.denoise._finished_run.QFileDialog"
+
+
+@pytest.fixture
+def done(dock, noisy):
+    """A dock with a checked result of a z-stack, whose pixel size has no unit."""
+    stack = np.stack([noisy, noisy[::-1]])
+    dock.viewer.add_image(stack, name="cells", scale=(0.3, 0.1, 0.1), axis_labels=("z", "y", "x"))
+    dock.run()
+    dock.wait(lambda: dock.widget.finished_run.is_checked)
+    return dock
+
+
+def save_all(dock, folder, monkeypatch):
+    """Press the button and choose a folder; return the new one."""
+    monkeypatch.setattr(f"{DIALOG}.getExistingDirectory", lambda *_: str(folder))
+    before = set(folder.iterdir())
+    dock.widget.result.save_all_button.click()
+    dock.wait(lambda: not dock.widget.finished_run.is_busy)
+    (made,) = set(folder.iterdir()) - before
+    return made
+
+
+def choose(monkeypatch, path, kind):
+    """Answer the dialog for a file name."""
+    monkeypatch.setattr(f"{DIALOG}.getSaveFileName", lambda *_: (str(path), kind))
+
+
+def test_one_press_saves_all_of_a_result(done, tmp_path, monkeypatch):
+    made = save_all(done, tmp_path, monkeypatch)
+    assert made.name == "cells denoised"
+    assert {path.name for path in made.iterdir()} == {
+        "cells-denoised.tif",
+        "cells-equivariant-branch.tif",
+        "cells-fusion-mask.tif",
+        "cells-model.safetensors",
+        "cells-report.txt",
+        "cells-residual.tif",
+        "cells-standard-branch.tif",
+    }
+    layers = done.viewer.layers
+    noisy, denoised = layers["cells"].data, layers[DENOISED].data
+    model = Redenoiser.load(made / "cells-model.safetensors")
+    expected = model.predict(noisy, "ZYX", branches=True)
+    for name, pixels in (
+        ("denoised", denoised),
+        ("fusion-mask", layers["cells fusion mask"].data),
+        ("residual", noisy - denoised),
+        ("standard-branch", expected.standard),
+        ("equivariant-branch", expected.equivariant),
+    ):
+        image = read_image(made / f"cells-{name}.tif")
+        np.testing.assert_allclose(image.array, pixels, rtol=1e-3, atol=0.5)
+        assert image.axes == "ZYX"
+        assert image.metadata["spacing"] == pytest.approx(0.3)
+        assert image.resolution == pytest.approx((10, 10))
+    said = (made / "cells-report.txt").read_text(encoding="utf-8")
+    for check in done.widget.quality.report.checks:
+        assert f"{check.mark}: {check.name}: {check.figure}" in said
+    assert '"kind": "noise2self"' in said
+    assert str(made) in done.widget.status.text()
+    assert done.widget.status.text().startswith("Wrote 7 files to ")
+
+
+def test_a_second_press_replaces_nothing(done, tmp_path, monkeypatch):
+    first = save_all(done, tmp_path, monkeypatch)
+    before = {path: path.read_bytes() for path in first.iterdir()}
+    second = save_all(done, tmp_path, monkeypatch)
+    assert second.name == "cells denoised-1"
+    assert {path: path.read_bytes() for path in first.iterdir()} == before
+    assert len(list(second.iterdir())) == len(before)
+    assert str(second) in done.widget.status.text()
+
+
+def test_a_file_that_fails_does_not_stop_the_others(done, tmp_path, monkeypatch):
+    def fails(*_, **__):
+        raise OutputError("the disk is full: free some space")
+
+    monkeypatch.setattr(_result_files, "residual_image", fails)
+    made = save_all(done, tmp_path, monkeypatch)
+    assert not (made / "cells-residual.tif").exists()
+    assert (made / "cells-standard-branch.tif").is_file()
+    assert "cells-residual.tif is not written: the disk is full" in done.widget.status.text()
+
+
+def test_all_is_saved_after_the_quality_checks_only(done):
+    button, run = done.widget.result.save_all_button, done.widget.finished_run
+    assert button.isEnabled()
+    run.is_checked = False
+    done.widget._result_tabs._refresh()
+    assert not button.isEnabled()
+    assert "quality checks" in button.toolTip()
+
+
+def test_no_folder_is_made_where_none_is_chosen(done, tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{DIALOG}.getExistingDirectory", lambda *_: "")
+    done.widget.result.save_all_button.click()
+    assert not done.widget.finished_run.is_busy
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_result_is_saved_as_ome_zarr(done, tmp_path, monkeypatch):
+    choose(monkeypatch, tmp_path / "result.tif", KINDS[ZARR])
+    done.widget.result.buttons["Save image..."].click()
+    done.wait(lambda: "Wrote" in done.widget.status.text())
+    path = tmp_path / "result.zarr"
+    image = read_image(path)
+    np.testing.assert_array_equal(np.asarray(image.array), done.viewer.layers[DENOISED].data)
+    ome = zarr.open(path, mode="r").attrs["ome"]["multiscales"][0]
+    # The layer has a scale and no units.
+    assert ome["axes"][0] == {"name": "z", "type": "space"}
+    assert ome["datasets"][0]["coordinateTransformations"][0]["scale"] == [0.3, 0.1, 0.1]
+    assert zarr.open(path, mode="r").attrs["redenoise"]["steps"] == 4
+    assert is_own_result(path)
+
+
+def test_an_existing_ome_zarr_is_not_replaced(done, tmp_path, monkeypatch):
+    there = tmp_path / "result.zarr"
+    zarr.create_group(there, attributes={"precious": True})
+    choose(monkeypatch, there, KINDS[ZARR])
+    done.widget.result.buttons["Save image..."].click()
+    done.wait(lambda: "exists" in done.widget.status.text())
+    assert zarr.open(there, mode="r").attrs["precious"]
+
+
+def test_results_larger_than_memory_are_saved_as_ome_zarr(dock, noisy, tmp_path, monkeypatch):
+    monkeypatch.setattr(_result_arrays, "MOST_BYTES_IN_MEMORY", 1000)
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    dock.wait(lambda: dock.widget.finished_run.is_checked)
+    offered = []
+
+    def answer(parent, title, wanted, filters):
+        offered.extend([wanted, filters])
+        return str(tmp_path / Path(wanted).name), KINDS[ZARR]
+
+    monkeypatch.setattr(f"{DIALOG}.getSaveFileName", answer)
+    dock.widget.result.buttons["Save image..."].click()
+    dock.wait(lambda: "Wrote" in dock.widget.status.text())
+    assert offered[0].endswith(f"{DENOISED}.zarr")
+    assert offered[1].startswith("OME-Zarr")
+    made = save_all(dock, tmp_path, monkeypatch)
+    assert (made / "cells-denoised.zarr").is_dir()
+    assert (made / "cells-fusion-mask.zarr").is_dir()
+
+
+def test_a_layer_name_becomes_a_file_name():
+    assert file_name("day 1/cells: a?") == "day 1_cells_ a_"
+    assert file_name("..") == "image"
+
+
+@pytest.mark.parametrize(
+    ("typed", "kind", "name"),
+    [
+        ("a", "", "a.tif"),
+        ("a", KINDS[ZARR], "a.zarr"),
+        ("a v1.2", KINDS[TIFF], "a v1.2.tif"),
+        # The user chose another filter, and left the offered ending.
+        ("a.tif", KINDS[ZARR], "a.zarr"),
+        # The user typed an ending.
+        ("a.zarr", KINDS[TIFF], "a.zarr"),
+        ("a.TIFF", KINDS[ZARR], "a.TIFF"),
+    ],
+)
+def test_the_ending_is_typed_or_that_of_the_filter(typed, kind, name):
+    assert with_ending(typed, kind, TIFF) == Path(name)
+
+
+def test_the_first_filter_is_that_of_the_offered_name():
+    assert kinds(TIFF) == "TIFF (*.tif *.tiff);;OME-Zarr (*.zarr)"
+    assert kinds(ZARR) == "OME-Zarr (*.zarr);;TIFF (*.tif *.tiff)"
