@@ -17,7 +17,7 @@ import tifffile
 from PIL import UnidentifiedImageError
 
 from napari_redenoise.data import ArrayLike
-from napari_redenoise.errors import InputError, OutputError
+from napari_redenoise.errors import InputError, OutputError, error_text
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._ome_zarr import read_ome_zarr
 from napari_redenoise.io._ome_zarr_writing import ZARR_SUFFIX, check_zarr_output, is_zarr
@@ -85,8 +85,8 @@ def read_image(path: str | Path, axes: str | None = None, series: int | None = N
         raise InputError(f"{path} cannot be read as an image: {error}") from error
     except MemoryError as error:
         raise InputError(
-            f"{path} cannot be read as an image, since the memory is too small ({error}): split it "
-            "into smaller files, or repair it"
+            f"{path} cannot be read as an image, since the memory is too small "
+            f"({error_text(error)}): split it into smaller files, or repair it"
         ) from error
     except UnidentifiedImageError as error:
         raise InputError(
@@ -95,7 +95,8 @@ def read_image(path: str | Path, axes: str | None = None, series: int | None = N
         ) from error
     except UNREADABLE as error:
         raise InputError(
-            f"{path} cannot be read as an image ({error}): repair it or choose another file"
+            f"{path} cannot be read as an image ({error_text(error)}): repair it or choose another "
+            "file"
         ) from error
     return _with_axes(image, axes)
 

@@ -13,7 +13,7 @@ import tifffile
 import zarr
 
 from napari_redenoise.data import LazyArray
-from napari_redenoise.errors import InputError
+from napari_redenoise.errors import InputError, error_text
 from napari_redenoise.io._unreadable import UNREADABLE
 
 MOST_BYTES_IN_MEMORY = 2**28
@@ -53,7 +53,8 @@ def lazy_image(array: zarr.Array[Any], name: str, axes: str) -> Any:
             return np.asarray(array[key], dtype)
         except UNREADABLE as error:
             raise InputError(
-                f"{name} has pixels that cannot be read ({error}): copy it again completely"
+                f"{name} has pixels that cannot be read ({error_text(error)}): copy it again "
+                "completely"
             ) from error
 
     weakref.finalize(array, array.store.close)

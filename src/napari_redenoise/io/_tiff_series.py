@@ -13,7 +13,7 @@ from typing import Any
 
 import tifffile
 
-from napari_redenoise.errors import InputError
+from napari_redenoise.errors import InputError, error_text
 from napari_redenoise.io._tiff_planes import plane_count
 from napari_redenoise.io._unreadable import UNREADABLE
 
@@ -149,7 +149,8 @@ def _trusted_series(
         declared = _declared_by_imagej(file, series)
         reason = "" if declared is not None else _mistrust(file, series)
     except UNREADABLE as error:
-        return _planes_of_metamorph(file), f"its metadata are damaged ({error}): {_WITHOUT}"
+        damage = f"its metadata are damaged ({error_text(error)}): {_WITHOUT}"
+        return _planes_of_metamorph(file), damage
     if declared is not None:
         return (declared,), ""
     return (() if reason else series), reason
