@@ -9,6 +9,7 @@ from napari_redenoise.io._images import (
     read_image,
     write_tiff,
 )
+from napari_redenoise.io._inspection import inspect_file
 from napari_redenoise.io._model_file import ModelFile, check_model, load_model, save_model
 from napari_redenoise.io._ome_form import OmeForm, ome_form
 from napari_redenoise.io._ome_zarr_writing import (
@@ -29,6 +30,7 @@ from napari_redenoise.io._result_arrays import (
 from napari_redenoise.io._safe_writing import (
     check_folder,
     check_space,
+    format_bytes,
     refuse_existing,
     write_atomically,
     write_under_free_name,
@@ -54,7 +56,9 @@ __all__ = [
     "export_bioimageio",
     "export_model",
     "fingerprint",
+    "format_bytes",
     "in_one_unit",
+    "inspect_file",
     "is_zarr",
     "load_authors_model",
     "load_model",
