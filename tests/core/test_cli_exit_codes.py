@@ -1,8 +1,11 @@
 """Exit codes of the command, and errors that nobody expected."""
 
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -46,7 +49,8 @@ def test_an_unexpected_error_writes_a_log_and_says_where(redenoise, image, monke
     assert (status, said) == (1, "")
     (log,) = logs.glob("redenoise-error-*.log")
     assert errors == (
-        f"redenoise: unexpected error (ZeroDivisionError: by): please report it with its log, {log}\n"
+        "redenoise: unexpected error (ZeroDivisionError: by): please report it with its log, "
+        f"{log}\n"
     )
     text = log.read_text()
     assert text.startswith(f"redenoise check {image} {image}\nPython ")
@@ -174,3 +178,21 @@ def test_json_of_a_batch_has_an_event_a_file(redenoise, image, tmp_path):
     assert found[-1] == {"event": "end", "exit_code": 3}
     again = events(redenoise("denoise", *files, *options)[1])
     assert [one["event"] for one in again].count("file_skipped") == 1
+
+
+def test_a_shell_completes_commands():
+    program = "from napari_redenoise._cli import main; main()"
+    words = {
+        "_REDENOISE_COMPLETE": "complete_bash",
+        "COMP_WORDS": "redenoise in",
+        "COMP_CWORD": "1",
+    }
+    found = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.argv = ['redenoise']; {program}"],
+        env={**os.environ, **words}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert found.stdout.split() == ["inspect"]
+
+
+def test_the_completion_can_be_installed(redenoise):
+    assert "--install-completion" in redenoise("--help")[1]
