@@ -18,6 +18,7 @@ from PIL import UnidentifiedImageError
 
 from napari_redenoise.data import ArrayLike
 from napari_redenoise.errors import InputError, OutputError, error_text
+from napari_redenoise.io._bioio_reading import microscope_kind, read_microscope
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._ome_zarr import read_ome_zarr
 from napari_redenoise.io._ome_zarr_writing import ZARR_SUFFIX, check_zarr_output, is_zarr
@@ -47,7 +48,7 @@ _UNWRITABLE = (
 
 
 def read_image(path: str | Path, axes: str | None = None, series: int | None = None) -> ImageFile:
-    """Read a TIFF, OME-Zarr, PNG or JPEG, by content and not by ending.
+    """Read a TIFF, OME-Zarr, PNG or JPEG, and others by bioio, by content and not by ending.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def read_image(path: str | Path, axes: str | None = None, series: int | None = N
         Default the axes in the file, for example ``"TYX"``. Axes that the file does not name are
         ``Z``, then ``TZ``, then ``STZ`` before ``YX``.
     series : int, optional
-        Series of a TIFF with several, counted from 0. Default the one with the most pixels.
+        Series of a file with several, counted from 0. Default the one with the most pixels.
 
     Returns
     -------
@@ -112,6 +113,8 @@ def _with_axes(image: ImageFile, axes: str | None) -> ImageFile:
 def _read(path: Path, series: int | None) -> ImageFile:
     if is_tiff(path):
         return read_tiff(path, series)
+    if microscope_kind(path) is not None:
+        return read_microscope(path, series)
     check_series(series or 0, 1)
     return read_other(path)
 

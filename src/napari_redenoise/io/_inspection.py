@@ -12,6 +12,7 @@ import tifffile
 import zarr
 from PIL import Image
 
+from napari_redenoise.io._bioio_reading import microscope_kind
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._images import read_image
 from napari_redenoise.io._model_inspection import SUFFIX, inspect_model
@@ -73,6 +74,9 @@ def _file_details(path: Path) -> dict[str, Any]:
     size = {"bytes": path.stat().st_size}
     if is_tiff(path):
         return {**size, **_tiff_details(path)}
+    kind = microscope_kind(path)
+    if kind is not None:
+        return {**size, "format": kind[0]}
     with Image.open(path) as image:
         return {**size, "format": image.format, "mode": image.mode}
 
