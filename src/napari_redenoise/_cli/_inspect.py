@@ -59,9 +59,9 @@ def _model_lines(model: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _objective(objective: dict[str, Any]) -> str:
-    shape = objective.get("mask_shape")
+    shape = "/".join(objective.get("mask_shape") or ())
     is_shaped = objective.get("kind") == "noise2void" and shape
-    return str(objective.get("kind", "")) + (f", mask {'/'.join(shape)}" if is_shaped else "")
+    return str(objective.get("kind", "")) + (f", mask {shape}" if is_shaped else "")
 
 
 def _noise(noise: dict[str, Any] | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +133,7 @@ def _choose(reader: Any, number: int | None) -> tuple[int, tuple[str, ...]]:
     )
 
 
-def _scale(reader: Any) -> tuple[Mapping[str, Any], tuple[float, float] | None, int | None]:
+def _scale(reader: Any) -> tuple[dict[str, Any], tuple[float, float] | None, int | None]:
     """Scale in ImageJ's terms; sizes that bioio gives are in micrometres."""
     sizes = reader.physical_pixel_sizes
     x, y, z = (as_number(getattr(sizes, axis)) for axis in "XYZ")

@@ -20,6 +20,7 @@ from napari_redenoise.data import ArrayLike
 from napari_redenoise.errors import InputError, OutputError, error_text
 from napari_redenoise.io._bioio_reading import microscope_kind, read_microscope
 from napari_redenoise.io._image_file import ImageFile
+from napari_redenoise.io._ome_companion import first_tiff, is_companion
 from napari_redenoise.io._ome_zarr import read_ome_zarr
 from napari_redenoise.io._ome_zarr_writing import ZARR_SUFFIX, check_zarr_output, is_zarr
 from napari_redenoise.io._other_formats import read_other
@@ -113,6 +114,8 @@ def _with_axes(image: ImageFile, axes: str | None) -> ImageFile:
 def _read(path: Path, series: int | None) -> ImageFile:
     if is_tiff(path):
         return read_tiff(path, series)
+    if is_companion(path):
+        return read_tiff(first_tiff(path), series)
     if microscope_kind(path) is not None:
         return read_microscope(path, series)
     check_series(series or 0, 1)

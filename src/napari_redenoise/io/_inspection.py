@@ -16,6 +16,7 @@ from napari_redenoise.io._bioio_reading import microscope_kind
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._images import read_image
 from napari_redenoise.io._model_inspection import SUFFIX, inspect_model
+from napari_redenoise.io._ome_companion import first_tiff, is_companion
 from napari_redenoise.io._ome_zarr_writing import PROVENANCE
 from napari_redenoise.io._spatial_metadata import as_number
 from napari_redenoise.io._tiff_reading import is_tiff
@@ -74,6 +75,8 @@ def _file_details(path: Path) -> dict[str, Any]:
     size = {"bytes": path.stat().st_size}
     if is_tiff(path):
         return {**size, **_tiff_details(path)}
+    if is_companion(path):
+        return {**size, **_tiff_details(first_tiff(path))}
     kind = microscope_kind(path)
     if kind is not None:
         return {**size, "format": kind[0]}
@@ -128,7 +131,7 @@ def _ome_channels(file: tifffile.TiffFile, number: int) -> list[str]:
 def _zarr_details(source: ZarrSource) -> dict[str, Any]:
     """Levels, chunks, channels and provenance of an OME-Zarr."""
     node = source.open()
-    attributes = dict(node.attrs)
+    attributes: dict[str, Any] = dict(node.attrs)
     ome = attributes.get("ome", attributes)
     levels = _levels(node, ome)
     first = levels[0] if levels else None
