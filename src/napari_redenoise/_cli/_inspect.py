@@ -40,7 +40,7 @@ def _model_lines(model: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "network",
         f"{network.get('kind')}, group {network.get('group')}, "
         f"{network.get('levels')} levels, {network.get('channels')} channel(s), "
-        f"{model['parameters']} numbers",
+        f"{model['parameters']} values",
     )
     if network.get("context") in (1, 2):
         yield "neighbours", f"{network['context']} planes on either side"

@@ -115,7 +115,7 @@ def documentation(
     -------
     str
     """
-    listed = "".join(f"- {caution}\n" for caution in cautions) or "None are known.\n"
+    listed = "".join(f"- {caution}\n" for caution in cautions) or "None are known."
     made = json.dumps({"provenance": provenance, "plan": plan}, indent=2, default=str)
     return f"""# Denoising with AdaReNet
 
@@ -125,7 +125,7 @@ The output has the grey levels of the input.
 
 ## Limits
 
-{listed}
+{listed.rstrip()}
 The network is for images of the same kind and noise as those of its training.
 
 ## Validation
