@@ -70,6 +70,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
 
 
+def error_text(error: BaseException) -> str:
+    """Text of an error, or the name of its class where it has none.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    str
+    """
+    return str(error).strip() or type(error).__name__
+
+
 class OutputError(RedenoiseError):
     """A result that cannot be written, for example because its file exists."""
 

@@ -182,3 +182,19 @@ def test_the_figures_of_several_channels_and_a_region_are_said():
     assert "region = read_image('r.tif').array != 0" in script
     assert "mask=region" in script
     compile(script, "script", "exec")
+
+
+@pytest.mark.parametrize("ending", [".btf", ".tf8", ".lsm", ".stk", ".TIF"])
+@pytest.mark.parametrize("form", [as_python, as_command])
+def test_every_ending_of_a_tiff_is_read_directly(form, ending):
+    text = form(Config(), f"movie{ending}", "TYX")
+    assert f"movie{ending}" in text
+    assert "#" not in text
+
+
+def test_the_series_is_written():
+    assert "read_image('a.tif', 'YX', series=2)" in as_python(Config(), "a.tif", "YX", series=2)
+    words = shlex.split(as_command(Config(), "a.tif", "YX", series=0))
+    assert words[words.index("--series") + 1] == "0"
+    # A saved layer has one series.
+    assert "series" not in as_command(Config(), None, "YX", series=2)

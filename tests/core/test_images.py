@@ -349,3 +349,13 @@ def test_transparency_is_left_out_of_a_colour_tiff(tmp_path: Path) -> None:
     image = read_image(path)
     assert image.axes == "YXC"
     np.testing.assert_array_equal(image.array, array[..., :3])
+
+
+def test_an_error_without_words_is_named_by_its_class(tmp_path: Path, monkeypatch) -> None:
+    def failing(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("napari_redenoise.io._images.read_other", failing)
+    (tmp_path / "a.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"as an image \(AssertionError\): repair it"):
+        read_image(tmp_path / "a.png")

@@ -280,7 +280,7 @@ def test_metadata_in_a_companion_file_do_not_cost_the_pixels(tmp_path) -> None:
     np.testing.assert_array_equal(image.array, STACK)
     assert image.axes == "ZYX"
     assert image.notes == (
-        "its OME metadata are damaged or lie in another file: they are not used for its axes, name "
+        "its OME metadata lie in a.ome, which is missing: they are not used for its axes, name "
         "these with --axes",
     )
 

@@ -13,9 +13,14 @@ __all__ = ["COMMANDS", "app", "import_command", "main"]
 
 
 def main() -> None:
-    """Run the command line; a `RedenoiseError` ends it with its message."""
+    """Run the command line; errors end it with a sentence and the exit code 1."""
     try:
         app()
     except RedenoiseError as error:
         typer.echo(f"redenoise: {error}", err=True)
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - whatever it is, a user gets a sentence
+        from napari_redenoise._cli._error_log import unexpected_error
+
+        typer.echo(f"redenoise: {unexpected_error(error, sys.argv)}", err=True)
         sys.exit(1)

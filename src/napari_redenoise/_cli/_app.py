@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from napari_redenoise._cli._commands import app as app
 from napari_redenoise._cli._interruption import Interruption
+from napari_redenoise._cli._json_events import finite_or_none
 from napari_redenoise.config import Config
 from napari_redenoise.devices import get_device, refused_devices
 from napari_redenoise.errors import ConfigError, OutputError
@@ -21,6 +22,9 @@ from napari_redenoise.model import Judgement, Redenoiser, Result, TrainingPlan
 from napari_redenoise.training import StepDone
 
 Backbone = Literal["adarenet", "equivariant", "standard"]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print events as JSON on standard output, one a line.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 
 
@@ -142,6 +146,9 @@ def train_on(
                 judgement = event
             if isinstance(event, StepDone):
                 asked.keeps = True
+                asked.emit(
+                    "step", step=event.step, steps=event.steps, loss=finite_or_none(event.loss)
+                )
                 bar.total = event.steps
                 bar.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
                 bar.update()
@@ -152,6 +159,7 @@ def train_on(
         events.close()
     judgement = judgement or denoiser.session.apply_judgement(asked.is_set)
     if judgement is not None:
+        asked.emit("judgement", judgement=judgement.as_json())
         asked.say(f"{judgement.in_words()}.")
 
 
@@ -178,6 +186,7 @@ def predict_all(
     )
     with tqdm(desc="denoising", unit="tile", file=asked.bar_stream()) as bar:
         for event in events:
+            asked.emit("tile", tile=event.tile, tiles=event.tiles)
             bar.total = event.tiles
             bar.update(event.tile - bar.n)
     return Result(**outputs, provenance=denoiser.session.provenance)

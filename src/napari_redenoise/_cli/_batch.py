@@ -10,7 +10,8 @@ from typing import Any
 import typer
 from tqdm import tqdm
 
-from napari_redenoise._cli._interruption import Interruption, interruption
+from napari_redenoise._cli._interruption import PARTIAL, Interruption, interruption
+from napari_redenoise._cli._json_events import finite_or_none
 from napari_redenoise.assessment import file_checks
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.model import Judgement, TileDone
@@ -38,6 +39,7 @@ def denoise_batch(
     *,
     subfolders: bool,
     report: bool,
+    as_json: bool = False,
 ) -> None:
     """Denoise many images into a folder; a failed one does not stop the others.
 
@@ -46,7 +48,7 @@ def denoise_batch(
     folders = [folder] if settings.masks is None else [folder, settings.masks]
     images = find_images(inputs, folders, subfolders=subfolders)
     run = BatchRun(images, folder, settings, device, file_checks)
-    with interruption() as asked:
+    with interruption(as_json=as_json) as asked:
         outcome = _Outcome(asked, report=report)
         outcome.follow(run.events(asked.is_set))
         asked.say("\n".join(outcome.sentences(len(run.files))), err=bool(outcome.exit_code))
@@ -85,12 +87,14 @@ class _Outcome:
 
     @property
     def exit_code(self) -> int:
-        return self.asked.exit_code or int(bool(self.failures))
+        failed = PARTIAL if self.done or self.skipped else 1
+        return self.asked.exit_code or (failed if self.failures else 0)
 
     def follow(self, events: Iterable[BatchEvent]) -> None:
         """Print events as they come, with a progress bar for the work on a file."""
         with tqdm(file=self.asked.bar_stream(), leave=False, delay=0.5) as bar:
             for event in events:
+                self._emit(event)
                 if isinstance(event, StepDone):
                     _advance(bar, "training", event.step, event.steps)
                     if event.note is not None:
@@ -100,6 +104,28 @@ class _Outcome:
                 else:
                     bar.clear()
                     self._note(event)
+
+    def _emit(self, event: BatchEvent) -> None:
+        """Print an event as JSON, if requested."""
+        match event:
+            case StepDone():
+                loss = finite_or_none(event.loss)
+                self.asked.emit("step", step=event.step, steps=event.steps, loss=loss)
+            case TileDone():
+                self.asked.emit("tile", tile=event.tile, tiles=event.tiles)
+            case FileSkipped():
+                self.asked.emit("file_skipped", image=str(event.file.image))
+            case FileStarted():
+                image, number, count = str(event.file.image), event.number, event.count
+                self.asked.emit("file_started", image=image, number=number, count=count)
+            case ModelTrained():
+                self.asked.emit("model_trained", record=event.record)
+            case Judgement():
+                self.asked.emit("judgement", judgement=event.as_json())
+            case FileDone():
+                self.asked.emit("file_done", image=str(event.file.image), record=event.record)
+            case FileFailed():
+                self.asked.emit("file_failed", image=str(event.file.image), message=event.reason)
 
     def _note(self, event: BatchEvent) -> None:
         match event:

@@ -35,11 +35,15 @@ COMMANDS = {
     ),
     "export": (
         "_export",
-        "Write MODEL as OUTPUT, a program that denoises grey levels with torch alone.",
+        "Write MODEL as OUTPUT, which denoises grey levels in other programs.",
     ),
     "import-checkpoint": (
         "_import",
         "Read CHECKPOINT of the published AdaReNet code and write it as MODEL.",
+    ),
+    "inspect": (
+        "_inspect",
+        "Say what FILE holds: a model and its training, or an image, its axes and pixel sizes.",
     ),
     "pretrain": (
         "_pretrain",
@@ -80,7 +84,6 @@ app = typer.Typer(
     help="Denoise microscopy images with networks trained on their own noisy pixels.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 

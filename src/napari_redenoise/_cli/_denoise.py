@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from napari_redenoise._cli._app import (
+    AsJson,
     Backbone,
     Device,
     Overwrite,
@@ -24,6 +25,7 @@ from napari_redenoise._cli._app import (
 from napari_redenoise._cli._batch import denoise_batch, refuse_in_batch, refuse_single
 from napari_redenoise._cli._folders import Subfolders
 from napari_redenoise._cli._interruption import Interruption, interruption
+from napari_redenoise._cli._json_events import with_json_events
 from napari_redenoise._cli._results import Delivery, Targets
 from napari_redenoise._cli._resuming import unfinished_run
 from napari_redenoise.assessment import as_denoiser, assess, pixel_size_of
@@ -36,6 +38,7 @@ from napari_redenoise.recipes import BatchSettings, OutputFormat
 
 
 @app.command()
+@with_json_events
 def denoise(
     image: Annotated[Path, typer.Argument(help="Noisy image: TIFF, OME-Zarr, PNG or JPEG.")],
     output: Annotated[
@@ -151,6 +154,7 @@ def denoise(
         bool, typer.Option("--report", help="Also print the quality checks, as redenoise check.")
     ] = False,
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train on IMAGE alone, and write the denoised image to OUTPUT or into a folder."""
     settings = {
@@ -187,7 +191,8 @@ def denoise(
             output_format,
         )
         images = [image, *(output or ())]
-        denoise_batch(images, out_dir, batch, device, subfolders=subfolders, report=report)
+        wishes = {"subfolders": subfolders, "report": report, "as_json": as_json}
+        denoise_batch(images, out_dir, batch, device, **wishes)
         return
     refuse_single(train_on=trained_on, subfolders=subfolders, output_format=output_format)
     inputs = (target, region, model)
@@ -198,7 +203,7 @@ def denoise(
     )
     if denoiser.config.network.kind != "adarenet":
         _refuse_branches(mask, branches=branches)
-    with interruption(keeps=False) as asked:
+    with interruption(keeps=False, as_json=as_json) as asked:
         source = read_noted(image, axes, series, asked.say)
         for line in targets.check(denoiser, source):
             asked.say(line)
@@ -214,6 +219,8 @@ def denoise(
             if model is None:
                 shots = _read(target, source.axes, asked), _read(region, None, asked)
                 plan = _plan(denoiser, source, *shots, asked)
+                if plan is not None:
+                    asked.emit("plan", plan=plan.as_json())
                 for line in () if plan is None else plan.sentences():
                     asked.say(line)
                 train_on(denoiser, source, *shots, plan, stop_after, asked)
@@ -225,7 +232,7 @@ def denoise(
             if model is None and not asked.ends_at_once:
                 delivery.keep_model()
         if report and result is not None:
-            asked.say("\n".join(_report(denoiser, source, result.denoised)))
+            _report(denoiser, source, result.denoised, asked)
     if delivery.exit_code:
         raise typer.Exit(delivery.exit_code)
 
@@ -286,8 +293,10 @@ def _command(
     return words + (["--overwrite"] if targets.overwrite else [])
 
 
-def _report(denoiser: Redenoiser, source: ImageFile, denoised: np.ndarray) -> list[str]:
-    """The quality checks of a result."""
+def _report(
+    denoiser: Redenoiser, source: ImageFile, denoised: np.ndarray, asked: Interruption
+) -> None:
+    """Print the quality checks of a result."""
     report = assess(
         source.array,
         denoised,
@@ -295,7 +304,9 @@ def _report(denoiser: Redenoiser, source: ImageFile, denoised: np.ndarray) -> li
         denoiser=as_denoiser(denoiser),
         pixel_size=pixel_size_of(source),
     )
-    return report.sentences()
+    asked.emit("quality", report=report.as_dict())
+    if not asked.as_json:
+        asked.say("\n".join(report.sentences()))
 
 
 def _read(path: Path | None, axes: str | None, asked: Interruption) -> ImageFile | None:

@@ -1,4 +1,4 @@
-"""``redenoise export``: a model that runs with torch alone."""
+"""``redenoise export``: a model for other programs."""
 
 from __future__ import annotations
 
@@ -8,34 +8,40 @@ from typing import Annotated
 import typer
 
 from napari_redenoise._cli._app import Overwrite, app
-from napari_redenoise.io import check_folder, check_program, export_model, load_model
-from napari_redenoise.model import should_recorrupt
+from napari_redenoise.io import check_folder
+from napari_redenoise.model import (
+    ExportFormat,
+    Redenoiser,
+    check_export,
+    export_cautions,
+    export_denoiser,
+)
 
 
 @app.command()
 def export(
     model: Annotated[Path, typer.Argument(help="Trained model: .safetensors")],
-    output: Annotated[Path, typer.Argument(help="Program to write: .pt2")],
+    output: Annotated[
+        Path, typer.Argument(help="File to write: .pt2, or .zip for the BioImage Model Zoo")
+    ],
+    form: Annotated[
+        ExportFormat | None,
+        typer.Option(
+            "--format",
+            help="program: runs with torch alone; bioimageio: package of the BioImage Model Zoo; "
+            "default: by the ending.",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write MODEL as OUTPUT, a program that denoises grey levels with torch alone.
+    """Write MODEL as OUTPUT, which denoises grey levels in other programs.
 
-    In Python: torch.export.load("OUTPUT").module()(image)
+    In Python, a program is run by: torch.export.load("OUTPUT").module()(image)
     """
-    check_program(output, overwrite=overwrite)
+    check_export(output, form, overwrite=overwrite)
     check_folder(output)
-    network, config, normalisation, *_ = load_model(model)
-    if should_recorrupt(config):
-        typer.echo(
-            f"note: this model averages predictions over {config.objective.draws} draws of noise, "
-            "but the exported network predicts once: its result is slightly noisier",
-            err=True,
-        )
-    if config.objective.lines not in ("auto", "none"):
-        typer.echo(
-            "note: this model was trained after line correction, which the exported network does "
-            "not include: use it for images without line offsets",
-            err=True,
-        )
-    words = export_model(output, network, config.network, normalisation, overwrite=overwrite)
+    denoiser = Redenoiser.load(model, "cpu")
+    for caution in export_cautions(denoiser.session.trained_plan().config):
+        typer.echo(f"note: {caution}", err=True)
+    words = export_denoiser(denoiser, output, form, overwrite=overwrite)
     typer.echo(f"wrote {output}: {words}")

@@ -17,9 +17,14 @@ from typing import Any, TextIO
 
 import typer
 
+from napari_redenoise._cli._json_events import write_event
+
 # SIGHUP comes from a closed terminal, SIGBREAK is its equivalent on Windows.
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 _UNREAD = (errno.EPIPE, errno.EIO, errno.EINVAL)
+PARTIAL = 3
+"""Exit code of a command that has written a part of its results."""
+
 # Exit codes of shells are 128 plus the signal; Windows has no SIGPIPE.
 _OF_SIGNALS, _SIGPIPE = 128, 13
 
@@ -36,10 +41,13 @@ class Interruption:
         128 plus the number of the signal, as in shells; 0 without one.
     ends_at_once : bool
         Whether a `KeyboardInterrupt` ends the command.
+    as_json : bool
+        Whether standard output has an event in each line.
     """
 
-    def __init__(self, *, keeps: bool) -> None:
+    def __init__(self, *, keeps: bool, as_json: bool = False) -> None:
         self.keeps = keeps
+        self.as_json = as_json
         self.exit_code = 0
         self.ends_at_once = False
         self._is_unread = False
@@ -62,8 +70,17 @@ class Interruption:
 
     def say(self, sentence: str, *, err: bool = False) -> None:
         """Print a line, unless the pipe is closed."""
+        if self.as_json and not err:
+            self.emit("message", text=sentence)
+            return
         with self._noticing(sys.stderr if err else sys.stdout):
             typer.echo(sentence, err=err)
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Print an event as a line of JSON, if requested and unless the pipe is closed."""
+        if self.as_json:
+            with self._noticing(sys.stdout):
+                write_event(event, **fields)
 
     def bar_stream(self) -> Any:
         """Stream of a progress bar: standard error, unless its pipe is closed."""
@@ -100,12 +117,12 @@ class _Bars:
 
 
 @contextmanager
-def interruption(*, keeps: bool = True) -> Iterator[Interruption]:
+def interruption(*, keeps: bool = True, as_json: bool = False) -> Iterator[Interruption]:
     """Collect signals, so that training ends between two steps.
 
     Ignored signals, as with ``nohup``, stay ignored. `KeyboardInterrupt` ends the command here.
     """
-    asked = Interruption(keeps=keeps)
+    asked = Interruption(keeps=keeps, as_json=as_json)
     before = _handlers()
     for number in before:
         signal.signal(number, asked.handle)

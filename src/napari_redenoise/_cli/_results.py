@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from napari_redenoise._cli._app import predict_all
-from napari_redenoise._cli._interruption import Interruption
+from napari_redenoise._cli._interruption import PARTIAL, Interruption
 from napari_redenoise.data import Planes, result_dtype
 from napari_redenoise.errors import OutputError
 from napari_redenoise.io import (
@@ -136,6 +136,8 @@ class Delivery:
         Whether all results are written.
     has_failed : bool
         Whether a result could not be written.
+    has_written : bool
+        Whether a result is written.
     model_file : Path or None
         File of the model.
     """
@@ -148,12 +150,14 @@ class Delivery:
     run: UnfinishedRun | None = None
     is_complete: bool = False
     has_failed: bool = False
+    has_written: bool = False
     model_file: Path | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 where all results are written."""
-        return self.asked.exit_code or int(self.has_failed)
+        """0 where all results are written, 3 where some are."""
+        failed = PARTIAL if self.has_written else 1
+        return self.asked.exit_code or (failed if self.has_failed else 0)
 
     @property
     def _has_learned(self) -> bool:
@@ -310,6 +314,8 @@ class Delivery:
             self.has_failed = True
             self.asked.say(f"redenoise: {error}", err=True)
             return None
+        self.has_written = self.has_written or not others
+        self.asked.emit("written", path=str(where))
         taken = f", because {path.name} exists now"
         self.asked.say(f"wrote {where}{'' if others or where == path else taken}")
         return where

@@ -1,6 +1,7 @@
 """Files of images and models, and arrays for results."""
 
 from napari_redenoise.io._authors_checkpoint import load_authors_model
+from napari_redenoise.io._bioimageio_file import check_bioimageio, export_bioimageio
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._images import (
     check_output,
@@ -8,7 +9,8 @@ from napari_redenoise.io._images import (
     read_image,
     write_tiff,
 )
-from napari_redenoise.io._model_file import check_model, load_model, save_model
+from napari_redenoise.io._inspection import inspect_file
+from napari_redenoise.io._model_file import ModelFile, check_model, load_model, save_model
 from napari_redenoise.io._ome_form import OmeForm, ome_form
 from napari_redenoise.io._ome_metadata import ome_of_sizes
 from napari_redenoise.io._ome_zarr_writing import (
@@ -30,6 +32,7 @@ from napari_redenoise.io._result_arrays import (
 from napari_redenoise.io._safe_writing import (
     check_folder,
     check_space,
+    format_bytes,
     refuse_existing,
     write_atomically,
     write_under_free_name,
@@ -39,10 +42,12 @@ from napari_redenoise.io._units import in_one_unit, unit_symbol
 
 __all__ = [
     "ImageFile",
+    "ModelFile",
     "OmeForm",
     "OmeZarrStream",
     "UnfinishedRun",
     "cast_like",
+    "check_bioimageio",
     "check_folder",
     "check_model",
     "check_output",
@@ -50,9 +55,12 @@ __all__ = [
     "check_space",
     "disk_space_needed",
     "explain_full_disk",
+    "export_bioimageio",
     "export_model",
     "fingerprint",
+    "format_bytes",
     "in_one_unit",
+    "inspect_file",
     "is_own_result",
     "is_zarr",
     "load_authors_model",

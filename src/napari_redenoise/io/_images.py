@@ -17,8 +17,10 @@ import tifffile
 from PIL import UnidentifiedImageError
 
 from napari_redenoise.data import ArrayLike
-from napari_redenoise.errors import InputError, OutputError
+from napari_redenoise.errors import InputError, OutputError, error_text
+from napari_redenoise.io._bioio_reading import microscope_kind, read_microscope
 from napari_redenoise.io._image_file import ImageFile
+from napari_redenoise.io._ome_companion import first_tiff, is_companion
 from napari_redenoise.io._ome_zarr import read_ome_zarr
 from napari_redenoise.io._ome_zarr_writing import ZARR_SUFFIX, check_zarr_output, is_zarr
 from napari_redenoise.io._other_formats import read_other
@@ -48,7 +50,7 @@ _UNWRITABLE = (
 
 
 def read_image(path: str | Path, axes: str | None = None, series: int | None = None) -> ImageFile:
-    """Read a TIFF, OME-Zarr, PNG or JPEG, by content and not by ending.
+    """Read a TIFF, OME-Zarr, PNG or JPEG, and others by bioio, by content and not by ending.
 
     Parameters
     ----------
@@ -59,7 +61,7 @@ def read_image(path: str | Path, axes: str | None = None, series: int | None = N
         Default the axes in the file, for example ``"TYX"``. Axes that the file does not name are
         ``Z``, then ``TZ``, then ``STZ`` before ``YX``.
     series : int, optional
-        Series of a TIFF with several, counted from 0. Default the one with the most pixels.
+        Series of a file with several, counted from 0. Default the one with the most pixels.
 
     Returns
     -------
@@ -86,8 +88,8 @@ def read_image(path: str | Path, axes: str | None = None, series: int | None = N
         raise InputError(f"{path} cannot be read as an image: {error}") from error
     except MemoryError as error:
         raise InputError(
-            f"{path} cannot be read as an image, since the memory is too small ({error}): split it "
-            "into smaller files, or repair it"
+            f"{path} cannot be read as an image, since the memory is too small "
+            f"({error_text(error)}): split it into smaller files, or repair it"
         ) from error
     except UnidentifiedImageError as error:
         raise InputError(
@@ -96,7 +98,8 @@ def read_image(path: str | Path, axes: str | None = None, series: int | None = N
         ) from error
     except UNREADABLE as error:
         raise InputError(
-            f"{path} cannot be read as an image ({error}): repair it or choose another file"
+            f"{path} cannot be read as an image ({error_text(error)}): repair it or choose another "
+            "file"
         ) from error
     return _with_axes(image, axes)
 
@@ -112,6 +115,10 @@ def _with_axes(image: ImageFile, axes: str | None) -> ImageFile:
 def _read(path: Path, series: int | None) -> ImageFile:
     if is_tiff(path):
         return read_tiff(path, series)
+    if is_companion(path):
+        return read_tiff(first_tiff(path), series)
+    if microscope_kind(path) is not None:
+        return read_microscope(path, series)
     check_series(series or 0, 1)
     return read_other(path)
 

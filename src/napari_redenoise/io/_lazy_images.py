@@ -13,7 +13,7 @@ import tifffile
 import zarr
 
 from napari_redenoise.data import LazyArray
-from napari_redenoise.errors import InputError
+from napari_redenoise.errors import InputError, error_text
 from napari_redenoise.io._unreadable import UNREADABLE
 
 MOST_BYTES_IN_MEMORY = 2**28
@@ -43,6 +43,29 @@ def lazy_image(array: zarr.Array[Any], name: str, axes: str) -> Any:
     dask.array.Array
         Blocks of one plane. An `InputError` is raised when they cannot be read.
     """
+    weakref.finalize(array, array.store.close)
+    return lazy_pixels(array, name, axes, array.chunks)
+
+
+def lazy_pixels(array: Any, name: str, axes: str, chunks: Sequence[int]) -> Any:
+    """Wrap an array in a dask array, which reads what it is asked for.
+
+    Parameters
+    ----------
+    array : array
+        Anything that is read when it is indexed.
+    name : str
+        File name, for messages.
+    axes : str
+        One letter per axis.
+    chunks : sequence of int
+        Sizes in which the array is stored.
+
+    Returns
+    -------
+    dask.array.Array
+        As from `lazy_image`.
+    """
     # Its import takes a second.
     import dask.array
 
@@ -53,11 +76,11 @@ def lazy_image(array: zarr.Array[Any], name: str, axes: str) -> Any:
             return np.asarray(array[key], dtype)
         except UNREADABLE as error:
             raise InputError(
-                f"{name} has pixels that cannot be read ({error}): copy it again completely"
+                f"{name} has pixels that cannot be read ({error_text(error)}): copy it again "
+                "completely"
             ) from error
 
-    weakref.finalize(array, array.store.close)
-    blocks = _block_sizes(shape, array.chunks, axes)
+    blocks = _block_sizes(shape, chunks, axes)
     return dask.array.from_array(LazyArray(shape, dtype, read), chunks=blocks, name=False)
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from napari_redenoise.config import Config
 from napari_redenoise.data import Normalisation
-from napari_redenoise.errors import ConfigError, ModelFileError, OutputError
+from napari_redenoise.errors import ConfigError, ModelFileError, OutputError, error_text
 from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
 from napari_redenoise.nn import DenoisingNetwork, build_network
 
@@ -142,7 +142,7 @@ def load_model(path: str | Path) -> ModelFile:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ModelFileError(
-            f"{path} cannot be read as a safetensors file ({error}): copy it again"
+            f"{path} cannot be read as a safetensors file ({error_text(error)}): copy it again"
         ) from error
     if header.get("format") != FORMAT:
         raise ModelFileError(
@@ -158,7 +158,7 @@ def load_model(path: str | Path) -> ModelFile:
         network.load_state_dict(tensors)
     except (ConfigError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(
-            f"{path} does not fit its own description ({error}): save the model again"
+            f"{path} does not fit its own description ({error_text(error)}): save the model again"
         ) from error
     return ModelFile(network.eval(), config, normalisation, provenance, plan)
 

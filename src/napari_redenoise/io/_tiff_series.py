@@ -13,7 +13,8 @@ from typing import Any
 
 import tifffile
 
-from napari_redenoise.errors import InputError
+from napari_redenoise.errors import InputError, error_text
+from napari_redenoise.io._ome_companion import companion_metadata, companion_of
 from napari_redenoise.io._tiff_planes import plane_count
 from napari_redenoise.io._unreadable import UNREADABLE
 
@@ -115,8 +116,10 @@ def open_tiff(path: Path) -> Iterator[OpenTiff]:
     Metadata that are damaged, or do not fit the pages, are not used: each kind of page then is a
     series.
     """
-    with _quiet(), tifffile.TiffFile(path) as file:
+    with _quiet(), _opened(path) as (file, missing):
         series, why = _trusted_series(file)
+        if missing and why:
+            why = f"its OME metadata lie in {missing}, which is missing: {_WITHOUT}"
         notes: tuple[str, ...] = (why,) if why else ()
         if series:
             notes += _left_out(file, series) + _broken_chain(file)
@@ -127,6 +130,18 @@ def open_tiff(path: Path) -> Iterator[OpenTiff]:
             if not series:
                 raise InputError("it holds no image: choose another file")
             yield OpenTiff(plain, file, series, notes + _broken_chain(plain))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, str]]:
+    """Open a TIFF with the OME metadata of its companion file, or the name of a missing one."""
+    with tifffile.TiffFile(path) as file:
+        companion = companion_of(file, path)
+        if companion is None or not companion.is_file():
+            yield file, companion.name if companion else ""
+            return
+    with tifffile.TiffFile(path, omexml=companion_metadata(companion)) as file:
+        yield file, ""
 
 
 @contextmanager
@@ -149,7 +164,8 @@ def _trusted_series(
         declared = _declared_by_imagej(file, series)
         reason = "" if declared is not None else _mistrust(file, series)
     except UNREADABLE as error:
-        return _planes_of_metamorph(file), f"its metadata are damaged ({error}): {_WITHOUT}"
+        damage = f"its metadata are damaged ({error_text(error)}): {_WITHOUT}"
+        return _planes_of_metamorph(file), damage
     if declared is not None:
         return (declared,), ""
     return (() if reason else series), reason

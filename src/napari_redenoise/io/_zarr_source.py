@@ -12,7 +12,7 @@ from typing import Any
 import zarr
 from zarr import storage
 
-from napari_redenoise.errors import InputError
+from napari_redenoise.errors import InputError, error_text
 
 MARKERS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 """Files that make a folder a zarr group or array."""
@@ -76,12 +76,13 @@ class ZarrSource:
             return zarr.open(self._store(), path=self.inside, mode="r")
         except ImportError as error:
             raise InputError(
-                f"{self.name} cannot be read ({error}): install the package that it names"
+                f"{self.name} cannot be read ({error_text(error)}): install the package that it "
+                "names"
             ) from error
         except (LookupError, OSError, TypeError, ValueError, NotImplementedError) as error:
             raise InputError(
-                f"{self.name} cannot be opened as an OME-Zarr ({error}): check the name, and copy "
-                "it again completely"
+                f"{self.name} cannot be opened as an OME-Zarr ({error_text(error)}): check the "
+                "name, and copy it again completely"
             ) from error
 
     def _store(self) -> Any:

@@ -2,6 +2,13 @@
 
 from napari_redenoise.inference import TileDone
 from napari_redenoise.model._denoise import denoise, measure_noise
+from napari_redenoise.model._export import (
+    ExportFormat,
+    check_export,
+    export_cautions,
+    export_denoiser,
+    export_format,
+)
 from napari_redenoise.model._judgement import Judgement, judgement_in_words
 from napari_redenoise.model._noise_reports import ChannelStack, noise_reports
 from napari_redenoise.model._plan import LINES_IN_WORDS, TrainingPlan
@@ -40,6 +47,7 @@ __all__ = [
     "PREVIEW_SHARE",
     "ChannelStack",
     "Event",
+    "ExportFormat",
     "Judgement",
     "PreviewDone",
     "Redenoiser",
@@ -55,10 +63,14 @@ __all__ = [
     "Window",
     "as_command",
     "as_python",
+    "check_export",
     "compare_usable",
     "denoise",
     "estimate_run",
     "estimate_seconds",
+    "export_cautions",
+    "export_denoiser",
+    "export_format",
     "is_fine_tuned",
     "judgement_in_words",
     "make_draws",

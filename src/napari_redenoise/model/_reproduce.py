@@ -14,6 +14,7 @@ from typing import Any
 from napari_redenoise.config import Config
 from napari_redenoise.data import IMAGE_SUFFIXES
 
+_READABLE = (*IMAGE_SUFFIXES, ".btf", ".tf8", ".tf2", ".lsm", ".stk")
 PLACEHOLDER, TARGET_PLACEHOLDER = "image.tif", "target.tif"
 OUT = "denoised.tif"
 
@@ -37,6 +38,7 @@ def as_python(
     stop_after: int | None = None,
     model: str | None = None,
     as_source: bool = False,
+    series: int | None = None,
     out: str = OUT,
 ) -> str:
     """Write the script that reproduces a run.
@@ -62,6 +64,8 @@ def as_python(
         File of a trained model, which is not trained again.
     as_source : bool
         Whether the result has the integer dtype of its source.
+    series : int, optional
+        Series of the file. Default the largest.
     out : str
         File for the denoised image, .tif; the fusion mask is saved beside it.
 
@@ -70,12 +74,14 @@ def as_python(
     str
     """
     image, other, lines = _files(source, target)
+    series = series if image == source else None
+    number = "" if series is None else f", series={series}"
     writers = ["cast_like"] if as_source else []
     lines += [
         "from napari_redenoise import Config, Redenoiser",
         f"from napari_redenoise.io import {', '.join([*writers, 'read_image', 'write_tiff'])}",
         "",
-        f"image = read_image({image!r}, {axes!r})",
+        f"image = read_image({image!r}, {axes!r}{number})",
     ]
     if model is not None:
         lines += [f"model = Redenoiser.load({model!r}{_device(device)})"]
@@ -136,6 +142,7 @@ def as_command(
     stop_after: int | None = None,
     model: str | None = None,
     as_source: bool = False,
+    series: int | None = None,
     out: str = OUT,
 ) -> str:
     """Write the ``redenoise denoise`` command, quoted for a POSIX shell, that reproduces a run.
@@ -143,9 +150,11 @@ def as_command(
     The parameters are those of `as_python`.
     """
     image, other, lines = _files(source, target)
+    series = series if image == source else None
     # A name that begins with a dash would be an option.
     names = (f"./{name}" if name.startswith("-") else name for name in (image, out))
     words = ["redenoise", "denoise", *names, "--axes", axes]
+    words += [] if series is None else ["--series", str(series)]
     if config.network.kind == "adarenet":
         words += ["--mask", _mask_name(out)]
     if model is not None:
@@ -174,7 +183,7 @@ def _files(source: str | None, target: str | None) -> tuple[str, str | None, lis
 
 
 def _is_readable(path: str) -> bool:
-    return PurePath(path).suffix.lower() in IMAGE_SUFFIXES
+    return PurePath(path).suffix.lower() in _READABLE
 
 
 def _mask_name(out: str) -> str:

@@ -1,6 +1,6 @@
 """Networks in pure torch: groups, Fourier-series convolutions, U-Nets and AdaReNet."""
 
-from napari_redenoise.nn._deployed_network import DeployedNetwork
+from napari_redenoise.nn._deployed_network import DeployedNetwork, deployed_network
 from napari_redenoise.nn._plain_layers import export
 from napari_redenoise.nn.convert._convert import to_equivariant
 from napari_redenoise.nn.layers._basis import filter_basis
@@ -67,6 +67,7 @@ __all__ = [
     "UNet",
     "authors_config",
     "build_network",
+    "deployed_network",
     "export",
     "filter_basis",
     "lift",

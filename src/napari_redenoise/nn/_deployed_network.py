@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from napari_redenoise.config import NetworkConfig
 from napari_redenoise.nn._plain_layers import export
-from napari_redenoise.nn.networks._adarenet import DenoisingNetwork
+from napari_redenoise.nn.networks._adarenet import DenoisingNetwork, build_network
 
 
 class DeployedNetwork(nn.Module):
@@ -65,3 +67,25 @@ class DeployedNetwork(nn.Module):
     def _cropped(self, x: Tensor, axis: int, size: int) -> Tensor:
         before, _ = self._margins(size)
         return x.index_select(axis, torch.arange(before, before + size, device=x.device))
+
+
+def deployed_network(
+    network: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]
+) -> DeployedNetwork:
+    """Build a deployed network with random weights, from plain values.
+
+    Programs that load an exported model call it, and then load its weights.
+
+    Parameters
+    ----------
+    network : mapping
+        Fields of a `NetworkConfig`.
+    mean, std : sequence of float
+        As in `DeployedNetwork`.
+
+    Returns
+    -------
+    DeployedNetwork
+    """
+    built = build_network(NetworkConfig(**network), torch.Generator(), torch.float32)
+    return DeployedNetwork(built, mean, std).eval()

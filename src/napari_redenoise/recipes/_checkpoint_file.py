@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_redenoise.config import Config, FolderConfig
-from napari_redenoise.errors import ModelFileError
+from napari_redenoise.errors import ModelFileError, error_text
 from napari_redenoise.io import write_atomically
 from napari_redenoise.training import TrainingState
 
@@ -93,7 +93,7 @@ def load_checkpoint(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ModelFileError(
-            f"{path} cannot be read ({error}): start the training again"
+            f"{path} cannot be read ({error_text(error)}): start the training again"
         ) from error
     if header.get("format") != FORMAT:
         raise ModelFileError(f"{path} is not a checkpoint of this version: choose another folder")
@@ -106,7 +106,7 @@ def load_checkpoint(
             state.schedule_start = int(header.get("schedule_start", 0))
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ModelFileError(
-            f"{path} does not fit its own settings ({error}): start the training again"
+            f"{path} does not fit its own settings ({error_text(error)}): start the training again"
         ) from error
     if different:
         raise ModelFileError(

@@ -1,0 +1,149 @@
+"""Reading of microscopes' own files by the optional package bioio."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_redenoise.errors import InputError, error_text
+from napari_redenoise.io._image_file import ImageFile
+from napari_redenoise.io._lazy_images import MOST_BYTES_IN_MEMORY, lazy_pixels
+from napari_redenoise.io._spatial_metadata import as_number
+from napari_redenoise.io._tiff_series import check_series
+from napari_redenoise.io._unreadable import UNREADABLE
+
+_KINDS = {
+    b"ZISRAWFILE": ("CZI of Zeiss", "bioio-czi"),
+    b"\xda\xce\xbe\x0a": ("ND2 of Nikon", "bioio-nd2"),
+    b"\x70\x00\x00\x00": ("LIF of Leica", "bioio-lif"),
+}
+"""First bytes of a file, what it is, and the reader of bioio for it."""
+
+_MOST_LISTED = 8
+
+
+def microscope_kind(path: Path) -> tuple[str, str] | None:
+    """Recognise a microscope's own file by its content.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    (str, str) or None
+        What it is, and the package that reads it.
+    """
+    with path.open("rb") as file:
+        begin = file.read(max(map(len, _KINDS)))
+    return next((kind for mark, kind in _KINDS.items() if begin.startswith(mark)), None)
+
+
+def read_microscope(path: Path, number: int | None = None) -> ImageFile:
+    """Read one scene of a CZI, ND2 or LIF.
+
+    Parameters
+    ----------
+    path : Path
+    number : int, optional
+        Of the scene, counted from 0; default the one with the most pixels.
+
+    Returns
+    -------
+    ImageFile
+        Pixels of more than 256 MB are read when they are indexed. Axes of size 1 are left out.
+
+    Raises
+    ------
+    InputError
+        When bioio or its reader is not installed, or there is no such scene.
+    """
+    reader = _open(path)
+    number, notes = _choose(reader, number)
+    reader.set_scene(number)
+    letters, shape = reader.dims.order, tuple(map(int, reader.shape))
+    kept = [
+        place
+        for place, (letter, size) in enumerate(zip(letters, shape, strict=True))
+        if size > 1 or letter in "YX"
+    ]
+    key = tuple(slice(None) if place in kept else 0 for place in range(len(shape)))
+    pixels = reader.dask_data[key]
+    axes = "".join(letters[place] for place in kept)
+    if "C" not in axes:
+        # The samples of a colour.
+        axes = axes.replace("S", "C")
+    if math.prod(shape) * np.dtype(pixels.dtype).itemsize <= MOST_BYTES_IN_MEMORY:
+        array = np.asarray(pixels)
+    else:
+        array = lazy_pixels(pixels, str(path), axes, [max(one) for one in pixels.chunks])
+    return ImageFile(array, axes, *_scale(reader), notes=notes)
+
+
+def _open(path: Path) -> Any:
+    """The reader of bioio for a file."""
+    kind, package = microscope_kind(path) or ("file", "")
+    missing = InputError(f"it is a {kind}, which needs a reader: run pip install bioio {package}")
+    try:
+        # Its import takes seconds, and the package is optional.
+        from bioio import BioImage
+        from bioio_base.exceptions import UnsupportedFileFormatError
+    except ImportError as error:
+        raise missing from error
+    # It prints which of its readers are too old.
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            return BioImage(path).reader
+        except UnsupportedFileFormatError as error:
+            raise missing from error
+        except UNREADABLE as error:
+            raise InputError(
+                f"it is a {kind} that its reader refuses ({error_text(error)}): give it its usual "
+                "ending, or convert it to OME-TIFF"
+            ) from error
+
+
+def _choose(reader: Any, number: int | None) -> tuple[int, tuple[str, ...]]:
+    """Choose a scene: by its number, or else the one with the most pixels."""
+    names = list(reader.scenes)
+    if number is not None:
+        check_series(number, len(names))
+        return number, ()
+    if len(names) == 1:
+        return 0, ()
+    shapes = []
+    for place in range(len(names)):
+        reader.set_scene(place)
+        shapes.append(tuple(map(int, reader.shape)))
+    largest = max(range(len(names)), key=lambda place: math.prod(shapes[place]))
+    listed = ", ".join(
+        f"{place} ({name}, {' × '.join(map(str, shape))})"
+        for place, (name, shape) in enumerate(zip(names, shapes, strict=True))
+        if place < _MOST_LISTED
+    )
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return largest, (
+        f"it holds {len(names)} series: {listed}{more}; series {largest}, the largest, is read: "
+        "give another number with --series for the others",
+    )
+
+
+def _scale(reader: Any) -> tuple[dict[str, Any], tuple[float, float] | None, int | None]:
+    """Scale in ImageJ's terms; sizes that bioio gives are in micrometres."""
+    sizes = reader.physical_pixel_sizes
+    x, y, z = (as_number(getattr(sizes, axis)) for axis in "XYZ")
+    metadata: dict[str, Any] = {}
+    if z:
+        metadata["spacing"] = z
+    interval = reader.time_interval
+    seconds = as_number(getattr(interval, "total_seconds", lambda: interval)())
+    if seconds:
+        metadata["finterval"] = seconds
+    if not x or not y:
+        return metadata, None, None
+    return {**metadata, "unit": "µm"}, (1 / x, 1 / y), 1
