@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
@@ -54,6 +55,7 @@ class DenoiseWidget(DenoiseForm):
         self._details = ""
         self._sentences: list[str] = []
         self._follows = False
+        self._postponed: tuple[Any, Callable[[], None]] | None = None
         self._result_tabs = ResultTabs(viewer, self, self._begin)
         self._connect_widgets()
         self._connect_viewer()
@@ -68,10 +70,12 @@ class DenoiseWidget(DenoiseForm):
 
     def _connect_widgets(self) -> None:
         self.button.clicked.connect(self._pressed)
+        self.instant_button.clicked.connect(lambda: self.start(instant=True))
         self.pause_button.toggled.connect(self._on_pause)
         self.details_button.clicked.connect(self._show_details)
         self.layer_followed.connect(self._result_tabs.follow)
         self.options.model.refused.connect(self.say)
+        self._file_axes.changed.connect(self._start_postponed)
 
     def _connect_viewer(self) -> None:
         # Functions and not methods: napari cannot disconnect the methods of a deleted widget.
@@ -111,6 +115,7 @@ class DenoiseWidget(DenoiseForm):
         self._connections = []
         self._queue = []
         self._surveys.leave()
+        self._file_axes.leave()
         self._result_tabs.leave(viewer_is_open=viewer_is_open)
         run, self.run = self.run, None
         if run is None:
@@ -160,31 +165,52 @@ class DenoiseWidget(DenoiseForm):
         left_out = self._choice.left_out()
         self.start((f"Left out {listed(left_out)}.",) if left_out else ())
 
-    def start(self, notes: Sequence[str] = ()) -> None:
+    def start(self, notes: Sequence[str] = (), *, instant: bool = False) -> None:
         """Begin a run on the chosen layer, unless one is running; errors are shown.
 
         Parameters
         ----------
         notes : sequence of str
             Sentences before those of the outcome.
+        instant : bool
+            Whether the pretrained network denoises, without training.
         """
         layer = self.layer_choice.value
         if self.run is not None or layer is None:
             return
+        if self._file_axes.is_reading:
+            self._postponed = layer, partial(self.start, notes, instant=instant)
+            self.say("Reading the axes of the file.")
+            return
         try:
             others = self._choice.selected()[1:]
-            job = make_job(
-                self._viewer, layer, self.options, self.config, others, self._surveyed(layer)
-            )
+            first, *self._queue = self._jobs(layer, others, instant=instant)
         except RedenoiseError as error:
             self.say(f"{error}.")
             return
-        self._queue = [
-            (other, replace(job, source=source, action="apply", time=None))
-            for other, source in zip(others, job.others, strict=False)
-        ]
         self.loss_plot.clear_losses()
-        self._begin(layer, job, notes=notes)
+        self._begin(*first, notes=notes)
+
+    def _start_postponed(self) -> None:
+        """Begin the run that has waited for the axes of a file."""
+        postponed, self._postponed = self._postponed, None
+        if postponed is None:
+            return
+        layer, start = postponed
+        self.say("")
+        if layer == self.layer_choice.value:
+            start()
+
+    def _jobs(self, layer: Any, others: Sequence[Any], *, instant: bool) -> list[tuple[Any, Job]]:
+        """The job of the chosen layer, and those of the other selected ones where they follow."""
+        if instant:
+            layers = [layer, *(others if self.options.training_region.kind == "selected" else ())]
+            return [(one, self._instant_job(one)) for one in layers]
+        surveyed = self._surveyed(layer)
+        job = make_job(self._viewer, layer, self.options, self.config, others, surveyed)
+        following = zip(others, job.others, strict=False)
+        applied = replace(job, action="apply", time=None)
+        return [(layer, job), *((other, replace(applied, source=one)) for other, one in following)]
 
     def _begin(
         self, layer: Any, job: Job, *, follows: bool = False, notes: Sequence[str] = ()
@@ -201,7 +227,7 @@ class DenoiseWidget(DenoiseForm):
         self.run.progressed.connect(self._on_progress)
         self.run.denoising.connect(self._on_denoising)
         self.run.ended.connect(self._on_end)
-        self.show_running(trains=job.action != "apply")
+        self.show_running(trains=job.trains)
         if job.action == "continue":
             self.loss_plot.truncate(job.denoiser.session.step)
         self.run.start()

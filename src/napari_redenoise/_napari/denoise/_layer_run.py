@@ -109,6 +109,9 @@ class LayerRun(QObject):
         for timer in self._timers:
             timer.start()
         self._activity = Activity(f"Denoising {self._source.name}")
+        if not self.job.trains:
+            # There is no training to end: the first stop cancels.
+            self.control.stop.set()
         self._worker = create_worker(
             run,
             self.job,
@@ -159,7 +162,7 @@ class LayerRun(QObject):
         self._abandoned, self._main_window = True, None
         self.control.abandon()
         self._stop_timers()
-        if self.job.action != "apply" and self._source.file is not None and self._wait_for_worker():
+        if self.job.trains and self._source.file is not None and self._wait_for_worker():
             keep_model(self.denoiser, Path(self._source.file))
 
     def _wait_for_worker(self) -> bool:
@@ -263,7 +266,7 @@ class LayerRun(QObject):
         if self._finished is None and not self._abandoned:
             # A partly denoised image is no result.
             self._remove_result()
-            if self.job.action != "apply" and self.denoiser.session.provenance and not self.details:
+            if self.job.trains and self.denoiser.session.provenance and not self.details:
                 remember(self.layer, self.denoiser)
                 self._sentence += " The network is kept: choose it in Options > Network."
         if self._finished is None or self._abandoned:
@@ -289,7 +292,7 @@ class LayerRun(QObject):
         finished = self._finished
         if finished is not None and not self._abandoned:
             # Not earlier: until the layer is complete, no other run may use the network.
-            if self.job.action != "apply":
+            if self.job.trains:
                 remember(self.layer, self.denoiser)
             self._show()
             if self.result is not None:
