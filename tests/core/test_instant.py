@@ -72,6 +72,18 @@ def test_images_are_denoised_once_without_a_training(noisy):
     assert np.abs(model.predict(noisy).denoised - once).max() > 1e-3 * once.std()
 
 
+def test_without_a_training_no_precision_is_tried(noisy, monkeypatch):
+    """On some processors the trial takes as long as the prediction."""
+    plan = Redenoiser(INSTANT, "cpu").plan(noisy)
+
+    def refuse():
+        raise AssertionError("the precision was tried")
+
+    monkeypatch.setattr("napari_redenoise.devices._cpu_bfloat16_gain", refuse)
+    model = Redenoiser(INSTANT, "cpu").fit(noisy, plan=plan)
+    assert model.predict(noisy).provenance["precision"] == "float32"
+
+
 def test_lines_do_not_depend_on_what_was_measured_before(monkeypatch):
     """Without a training the residual is measured, and with known reports of white noise not."""
     rng = np.random.default_rng(0)

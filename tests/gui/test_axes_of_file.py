@@ -13,7 +13,7 @@ from napari_redenoise._napari.denoise.panels._axes import CHECK_AXES, ORIGINS
 
 @pytest.fixture
 def counts():
-    return np.random.default_rng(0).poisson(20, (4, 2, 40, 48)).astype(np.uint16)
+    return np.random.default_rng(0).poisson(20, (5, 2, 40, 48)).astype(np.uint16)
 
 
 def open_file(dock, path, array, axes, **options):
@@ -28,8 +28,8 @@ def chosen(dock):
 @pytest.mark.parametrize(
     ("name", "axes", "words"),
     [
-        ("a.tif", "TCYX", "Stack of 4 time points, 40 × 48 pixels in 2 channels"),
-        ("a.ome.tif", "ZCYX", "Stack of 4 z-slices, 40 × 48 pixels in 2 channels"),
+        ("a.tif", "TCYX", "Stack of 5 time points, 40 × 48 pixels in 2 channels"),
+        ("a.ome.tif", "ZCYX", "Stack of 5 z-slices, 40 × 48 pixels in 2 channels"),
     ],
 )
 def test_axes_come_from_the_file(dock, tmp_path, counts, name, axes, words):

@@ -41,18 +41,18 @@ PRESETS: dict[Preset, tuple[str, str]] = {
 }
 GROUPS = {
     "C4": (
-        "Rotations by 90 degrees",
-        "C4: if the image is rotated by 90 degrees, the result of the equivariant U-Net rotates "
+        "90° rotations (C4)",
+        "If the image is rotated by 90 degrees, the result of the equivariant U-Net rotates "
         "with it. Cells and most tissue have no preferred orientation.",
     ),
     "D4": (
-        "Rotations, flips (D4)",
-        "D4: rotations by 90 degrees, and flips. There is no pretrained network, so it trains from "
+        "90° and flips (D4)",
+        "Rotations by 90 degrees, and flips. There is no pretrained network, so it trains from "
         "scratch.",
     ),
     "C8": (
-        "Rotations by 45 deg. (C8)",
-        "C8: rotations by 45 degrees. Slower; there is no pretrained network, so it trains from "
+        "45° rotations (C8)",
+        "Rotations by 45 degrees. Slower; there is no pretrained network, so it trains from "
         "scratch.",
     ),
 }
