@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from threading import Event
 from typing import Any
 
@@ -50,17 +50,12 @@ class FileAxes(QObject):
             finally:
                 done.set()
 
-        if _is_in_time(read, done, self._on_finished):
+        Task(read, finished=lambda: self._on_finished(done))
+        if done.wait(LONGEST_WAIT):
             self._done = None
 
-    def _on_finished(self) -> None:
+    def _on_finished(self, done: Event) -> None:
         # Axes that were read in time are shown already.
-        if self._done is not None and not self._over:
+        if self._done is done and not self._over:
             self._done = None
             self.changed.emit()
-
-
-def _is_in_time(read: Callable[[], None], done: Event, on_finished: Callable[[], None]) -> bool:
-    """Run in a thread and wait a moment; return whether it has ended."""
-    Task(read, finished=on_finished)
-    return done.wait(LONGEST_WAIT)
