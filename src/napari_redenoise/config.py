@@ -270,7 +270,7 @@ class TilingConfig(_Frozen):
 
     ``halo`` ``None`` is the receptive field's radius, with which tiled and whole prediction agree.
     ``mirrored`` is test-time augmentation: it averages the predictions of the image and its flipped
-    copy, which takes twice as long. ``None`` does so for small images after a training.
+    copy, which takes twice as long. ``None`` does so for small images.
     """
 
     tile: int = Field(1024, ge=64, description="side of a tile in pixels")
@@ -278,8 +278,12 @@ class TilingConfig(_Frozen):
         None, ge=0, description="margin of a tile in pixels; default the receptive field's radius"
     )
     mirrored: bool | None = Field(
-        None, description="test-time augmentation; default up to 4 million pixels, with steps"
+        None, description="test-time augmentation; default up to 4 million pixels"
     )
+
+    def mirrors(self, pixels: int) -> bool:
+        """Whether to use test-time augmentation for a number of pixels in all planes."""
+        return pixels <= MAX_MIRRORED_PIXELS if self.mirrored is None else self.mirrored
 
 
 class FolderConfig(_Frozen):
@@ -314,12 +318,6 @@ class Config(_Frozen):
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig = TrainingConfig()
     tiling: TilingConfig = TilingConfig()
-
-    def mirrors(self, pixels: int) -> bool:
-        """Whether to use test-time augmentation for a number of pixels in all planes."""
-        if self.tiling.mirrored is not None:
-            return self.tiling.mirrored
-        return self.training.total_steps > 0 and pixels <= MAX_MIRRORED_PIXELS
 
     @classmethod
     def from_json(cls, text: str) -> Config:

@@ -64,14 +64,6 @@ def test_the_command_of_such_a_run_says_instant():
     assert shlex.split(seeded)[-4:] == ["--steps", "0", "--seed", "3"]
 
 
-def test_images_are_denoised_once_without_a_training(noisy):
-    model = Redenoiser(INSTANT, "cpu").fit(noisy)
-    once = model.predict(noisy, tta=False).denoised
-    np.testing.assert_array_equal(model.predict(noisy).denoised, once)
-    model.config = INSTANT.replace({"tiling.mirrored": True})
-    assert np.abs(model.predict(noisy).denoised - once).max() > 1e-3 * once.std()
-
-
 def test_without_a_training_no_precision_is_tried(noisy, monkeypatch):
     """On some processors the trial takes as long as the prediction."""
     plan = Redenoiser(INSTANT, "cpu").plan(noisy)

@@ -383,17 +383,17 @@ class Redenoiser:
             check_scale(planes, normalisation)
         plan = session.trained_plan()
         count = plan.config.objective.draws if draws is None else draws
-        config = plan.config.model_copy(update={"tiling": self.config.tiling})
+        tiling = self.config.tiling
         yield from predict_planes(
             network,
             planes,
             normalisation,
             outputs,
-            config,
+            plan.config.model_copy(update={"tiling": tiling}),
             self.device,
             session.draws(count) if count else None,
             should_stop,
-            tta=config.mirrors(planes.pixels) if tta is None else tta,
+            tta=tiling.mirrors(planes.pixels) if tta is None else tta,
             lines=plan.lines if correct_lines else "none",
             samples=samples,
         )

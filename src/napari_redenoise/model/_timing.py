@@ -140,7 +140,7 @@ def _seconds(config: Config, planes: Planes, device: torch.device) -> tuple[floa
     tile, halo, _ = tile_sizes(network, config.tiling)
     cuts = tiles(planes.height, planes.width, tile, halo, total_stride(network))
     pixels = sum(_area(cut) for cut in cuts) * len(planes)
-    if config.mirrors(planes.pixels) and not should_recorrupt(config):
+    if config.tiling.mirrors(planes.pixels) and not should_recorrupt(config):
         # Some of several draws are flipped instead.
         pixels *= 2
     return per_step, per_pixel, pixels * per_pixel

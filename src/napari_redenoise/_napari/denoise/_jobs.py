@@ -51,10 +51,14 @@ def model_of(options: OptionsForm, config: Config) -> Redenoiser:
 
 
 def instant_config(options: OptionsForm, config: Config) -> Config:
-    """The pretrained network without training, with the chosen preset, symmetry and neighbours."""
+    """The pretrained network without training, with the chosen preset, symmetry and neighbours.
+
+    Test-time augmentation takes as long as the prediction itself, for 0.03 to 0.06 dB.
+    """
     chosen = options.value().apply(config)
-    untrained = TrainingConfig(steps=0)
-    return Config(network=chosen.network, training=untrained, tiling=chosen.tiling)
+    mirrored = bool(chosen.tiling.mirrored)
+    instant = Config(network=chosen.network, training=TrainingConfig(steps=0), tiling=chosen.tiling)
+    return instant.replace({"tiling.mirrored": mirrored})
 
 
 def instant_job(
