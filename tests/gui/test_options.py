@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from napari_redenoise._napari.denoise.panels._options import FLOATS, TRAINED, Options
+from napari_redenoise._napari.denoise.panels._options import FLOATS, GROUPS, TRAINED, Options
 from napari_redenoise.config import Config
 
 from .test_denoise_widget import rgb
@@ -76,7 +76,8 @@ def test_another_symmetry_says_that_it_trains_from_scratch(dock, noisy, options,
     assert words in options.start.toolTip()
     assert not options.start.isEnabled()
     assert f"Trains a new network, {words}," in dock.widget.plan.text()
-    assert "from scratch" in options.group.currentText()
+    assert f"({group})" in options.group.currentText()
+    assert "trains from scratch" in options.group.toolTip()
     options.setValue(Options())
     assert options.start.isEnabled()
     assert not options.note.isVisibleTo(options)
@@ -112,3 +113,8 @@ def test_the_data_type_is_off_without_integers_to_round_to(dock, noisy):
     assert box.isEnabled()
     dock.viewer.add_image(rgb(noisy), name="colour")
     assert not box.isEnabled()
+
+
+def test_the_names_of_symmetries_are_not_cut_off():
+    # In the narrowest dock the list shows 18 letters: "Rotations by 90 de".
+    assert max(len(label) for label, _ in GROUPS.values()) <= 18

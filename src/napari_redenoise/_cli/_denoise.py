@@ -126,6 +126,13 @@ def denoise(
         str | None,
         typer.Option(help="r2r: GAIN,OFFSET,READ_NOISE in grey levels; default: estimated."),
     ] = None,
+    instant: Annotated[
+        bool,
+        typer.Option(
+            "--instant",
+            help="Denoise with the pretrained network, without training, in seconds. As --steps 0.",
+        ),
+    ] = False,
     steps: Steps = None,
     stop_after: Annotated[
         int | None, typer.Option(help="Stop the training after this step.", min=1)
@@ -157,9 +164,23 @@ def denoise(
     as_json: AsJson = False,
 ) -> None:
     """Train on IMAGE alone, and write the denoised image to OUTPUT or into a folder."""
+    if instant:
+        _refuse_training(
+            model=model,
+            objective=objective,
+            target=target,
+            region=region,
+            mask_shape=mask_shape,
+            noise=noise,
+            steps=steps,
+            stop_after=stop_after,
+            from_scratch=from_scratch or None,
+            seed=seed,
+            train_on=trained_on,
+        )
     settings = {
         "network.kind": backbone,
-        "training.steps": steps,
+        "training.steps": 0 if instant else steps,
         "network.context": 0 if neighbours == "none" else neighbours,
         "training.start": "random" if from_scratch else None,
         "training.seed": seed,
@@ -271,6 +292,16 @@ def _plan(
         )
     except Interrupted:
         return None
+
+
+def _refuse_training(**given: object) -> None:
+    """Refuse other networks and options of a training where the pretrained network denoises."""
+    names = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
+    if names:
+        raise ConfigError(
+            "--instant denoises with the pretrained network, without training: omit it, or "
+            f"{' and '.join(names)}"
+        )
 
 
 def _refuse_branches(mask: Path | None, *, branches: bool) -> None:

@@ -46,6 +46,7 @@ _AUXILIARY_CONTENTS = (
 _MOST_SAMPLES = 512
 _PIXEL = "pixel"
 _AXIS_NAMES = {"T": "time point", "Z": "z-slice", "C": "channel"}
+_KNOWN_LABELS = {"t": "T", "time": "T", "z": "Z", "depth": "Z", "c": "C", "channel": "C"}
 _NETWORK_NAMES = {"adarenet": "AdaReNet", "equivariant": "equivariant", "standard": "U-Net"}
 _POSSIBLE_AXES = (
     "T",
@@ -141,6 +142,11 @@ def axes_in_words(axes: str) -> str:
     """Names of axes, in words."""
     names = {"T": "time", "Z": "depth", "C": "channels", "Y": "y", "X": "x"}
     return ", ".join(names.get(axis, "images") for axis in axes)
+
+
+def has_named_axes(layer: Any) -> bool:
+    """Whether the axis labels of a layer name all axes before the plane."""
+    return all(label.lower() in _KNOWN_LABELS for label in layer.axis_labels[:-2])
 
 
 def read_layer(layer: Any, axes: str | None = None) -> LayerImage:
@@ -248,7 +254,7 @@ def _axes(ndim: int, labels: tuple[str, ...], name: str) -> str:
         raise InputError(
             f"'{name}' has {ndim} axes, expected 2 to 5: choose an image layer with fewer axes"
         )
-    known = {"t": "T", "time": "T", "z": "Z", "depth": "Z", "c": "C", "channel": "C"}
+    known = _KNOWN_LABELS
     plane = [label.lower() for label in labels[-2:]]
     elsewhere = {label.lower() for label in labels[:-2]} & {"y", "x"}
     if elsewhere or known.keys() & set(plane) or plane == ["x", "y"]:

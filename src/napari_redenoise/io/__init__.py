@@ -1,6 +1,7 @@
 """Files of images and models, and arrays for results."""
 
 from napari_redenoise.io._authors_checkpoint import load_authors_model
+from napari_redenoise.io._axes_of_file import axes_of_file
 from napari_redenoise.io._bioimageio_file import check_bioimageio, export_bioimageio
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._images import (
@@ -46,6 +47,7 @@ __all__ = [
     "OmeForm",
     "OmeZarrStream",
     "UnfinishedRun",
+    "axes_of_file",
     "cast_like",
     "check_bioimageio",
     "check_folder",

@@ -170,7 +170,8 @@ def make_plan(
     if not fine_tuning:
         reports = [replace(report, residual=None) for report in reports]
     diagnosis = diagnose(reports, fine_tuning=fine_tuning)
-    lines = diagnosis.lines if objective.lines == "auto" else objective.lines
+    found = diagnosis.lines if trains else _lines_of_a_training(reports)
+    lines = found if objective.lines == "auto" else objective.lines
     if trains and lines != "none":
         images = images.corrected(lines, device, should_stop)
         reports = _measure(images, ask_denoiser=fine_tuning) or reports
@@ -194,3 +195,10 @@ def _measure(
         return images.noise(ask_denoiser=ask_denoiser, always=always)
     except InputError:
         return ()
+
+
+def _lines_of_a_training(reports: Sequence[NoiseReport]) -> Lines:
+    """Lines that a training would correct: it leaves out the residual of white noise."""
+    bare = [replace(report, residual=None) for report in reports]
+    measured = diagnose(bare, fine_tuning=True)
+    return (measured if measured.objective == "r2r" else diagnose(reports, fine_tuning=True)).lines

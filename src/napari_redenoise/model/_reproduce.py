@@ -11,7 +11,7 @@ import shlex
 from pathlib import PurePath
 from typing import Any
 
-from napari_redenoise.config import Config
+from napari_redenoise.config import Config, ObjectiveConfig, TrainingConfig
 from napari_redenoise.data import IMAGE_SUFFIXES
 
 _READABLE = (*IMAGE_SUFFIXES, ".btf", ".tf8", ".tf2", ".lsm", ".stk")
@@ -165,7 +165,11 @@ def as_command(
     for option, value in given.items():
         words += [] if value is None else [option, value]
     words += ["--as-source"] if as_source else []
-    for field, value in _changes(config).items() if model is None else ():
+    changes = {} if model is not None else _changes(config)
+    if _is_instant(config) and "training.steps" in changes:
+        del changes["training.steps"]
+        words += ["--instant"]
+    for field, value in changes.items():
         words += _option(field, value)
     return "\n".join([*lines, shlex.join(words)]) + "\n"
 
@@ -200,6 +204,11 @@ def _changes(config: Config) -> dict[str, Any]:
         for name, value in fields.items()
         if value != default[section][name]
     }
+
+
+def _is_instant(config: Config) -> bool:
+    """Whether the pretrained network denoises, and no option of a training is given."""
+    return config.objective == ObjectiveConfig() and config.training == TrainingConfig(steps=0)
 
 
 def _option(field: str, value: Any) -> list[str]:

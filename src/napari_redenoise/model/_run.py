@@ -74,7 +74,11 @@ class TrainingRun:
         self._session, self._images, self._pool = session, images, pool
         self._state, self._controls, self._decide = state, controls, decide
         plan = session.trained_plan()
-        self._dtype = training_dtype(session.device, plan.config.training.precision)
+        training = plan.config.training
+        # Predictions are float32. Which precision is fastest takes a trial on some devices.
+        is_trained = training.total_steps > 0
+        wanted = training.precision if is_trained else "float32"
+        self._dtype = training_dtype(session.device, wanted)
         self._is_fine_tuning = plan.is_fine_tuning
         self._seconds_before = session.provenance.get("seconds", 0.0)
         self._began, self._paused, self._next_preview = 0.0, 0.0, 0.0

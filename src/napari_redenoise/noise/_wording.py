@@ -103,8 +103,8 @@ def _photons(report: NoiseReport) -> str:
     if model.gain * (report.mean - model.offset) > 0.5 * total:
         return f"Photon noise: {growth}."
     return (
-        f"Camera (read) noise dominates if the darkest region holds no signal; {growth}. With "
-        "signal there, more is photon noise."
+        f"Camera (read) noise dominates if the darkest region holds no signal; {growth}. Otherwise "
+        "there is more photon noise."
     )
 
 

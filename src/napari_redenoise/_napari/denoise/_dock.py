@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
@@ -61,6 +62,7 @@ class DenoiseWidget(DenoiseForm):
         self._details = ""
         self._sentences: list[str] = []
         self._follows = False
+        self._postponed: tuple[Any, Callable[[], None]] | None = None
         self._result_tabs = ResultTabs(viewer, self, self._begin)
         self._layer_rows = LayerRows(self._batch, self._run_layers, self._stop_layers)
         self._result_tabs.assessed.connect(self._layer_rows.show_report)
@@ -77,10 +79,12 @@ class DenoiseWidget(DenoiseForm):
 
     def _connect_widgets(self) -> None:
         self.button.clicked.connect(self._pressed)
+        self.instant_button.clicked.connect(lambda: self.start(instant=True))
         self.pause_button.toggled.connect(self._on_pause)
         self.details_button.clicked.connect(self._show_details)
         self.layer_followed.connect(self._result_tabs.follow)
         self.options.model.refused.connect(self.say)
+        self._file_axes.changed.connect(self._start_postponed)
 
     def _connect_viewer(self) -> None:
         # Functions and not methods: napari cannot disconnect the methods of a deleted widget.
@@ -121,6 +125,7 @@ class DenoiseWidget(DenoiseForm):
         self._queue = []
         self._question = None
         self._surveys.leave()
+        self._file_axes.leave()
         self._result_tabs.leave(viewer_is_open=viewer_is_open)
         self._batch.leave()
         run, self.run = self.run, None
@@ -257,19 +262,25 @@ class DenoiseWidget(DenoiseForm):
         if error:
             self.say(error)
 
-    def start(self, notes: Sequence[str] = ()) -> None:
+    def start(self, notes: Sequence[str] = (), *, instant: bool = False) -> None:
         """Begin a run on the chosen layer, unless one is running; errors are shown.
 
         Parameters
         ----------
         notes : sequence of str
             Sentences before those of the outcome.
+        instant : bool
+            Whether the pretrained network denoises, without training.
         """
         layer = self.layer_choice.value
         if self.run is not None or self._batch.is_running or layer is None:
             return
+        if self._file_axes.is_reading:
+            self._postponed = layer, partial(self.start, notes, instant=instant)
+            self.say("Reading the axes of the file.")
+            return
         try:
-            job = make_job(self._viewer, layer, self.options, self.config, self._surveyed(layer))
+            job = self._instant_job(layer) if instant else self._job(layer)
         except RedenoiseError as error:
             self.say(f"{error}.")
             return
@@ -290,6 +301,19 @@ class DenoiseWidget(DenoiseForm):
         (layer, job), *self._queue = jobs
         self.loss_plot.clear_losses()
         self._begin(layer, job, notes=notes)
+
+    def _start_postponed(self) -> None:
+        """Begin the run that has waited for the axes of a file."""
+        postponed, self._postponed = self._postponed, None
+        if postponed is None:
+            return
+        layer, start = postponed
+        self.say("")
+        if layer == self.layer_choice.value:
+            start()
+
+    def _job(self, layer: Any) -> Job:
+        return make_job(self._viewer, layer, self.options, self.config, self._surveyed(layer))
 
     def _stop_layers(self) -> None:
         """Cancel the run of a layer, and those that would follow."""
@@ -316,7 +340,7 @@ class DenoiseWidget(DenoiseForm):
         self.run.progressed.connect(self._on_progress)
         self.run.denoising.connect(self._on_denoising)
         self.run.ended.connect(self._on_end)
-        self.show_running(trains=job.action != "apply")
+        self.show_running(trains=job.trains)
         # The status says it of the view that is shown then.
         self.plan.setText(self.plan.text().replace(f"{NO_PREVIEW} ", ""))
         if job.action == "continue":

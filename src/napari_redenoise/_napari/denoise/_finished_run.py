@@ -362,7 +362,8 @@ class FinishedRun(QObject):
         job, steps = self.job, self.provenance["steps"]
         # Continued trainings, and those on several layers or a marked region, cannot be repeated
         # from one file: the code loads their model.
-        trains = job.action == "train" and not job.others and job.region is None
+        is_first = job.action in ("train", "instant")
+        is_repeatable = is_first and not job.others and job.region is None
         return {
             "config": Config(**self.provenance["asked"]),
             "source": job.source.file,
@@ -370,7 +371,7 @@ class FinishedRun(QObject):
             "target": None if job.target is None else job.target.file or "",
             "device": str(job.denoiser.device),
             "stop_after": steps if 0 < steps < self.config.training.total_steps else None,
-            "model": None if trains else "model.safetensors",
+            "model": None if is_repeatable else "model.safetensors",
             "as_source": job.as_source or job.source.colour,
         }
 

@@ -9,12 +9,16 @@ from napari.layers import Labels, Shapes
 from qtpy.QtCore import Signal
 
 from napari_redenoise._napari._layers import LayerImage
+from napari_redenoise._napari._words import set_available
 from napari_redenoise._napari.batch._choices import RunOptions
 from napari_redenoise._napari.batch._control import BatchControl
 from napari_redenoise._napari.denoise._cautions import cautions
+from napari_redenoise._napari.denoise._file_axes import FileAxes
 from napari_redenoise._napari.denoise._jobs import (
     Surveyed,
     check,
+    instant_config,
+    instant_job,
     model_of,
     read,
     target_of,
@@ -23,13 +27,18 @@ from napari_redenoise._napari.denoise._layer_choice import NO_IMAGE, LayerChoice
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
 from napari_redenoise._napari.denoise._plan_sentence import (
+    NETWORK_CHOSEN,
+    NOT_POSSIBLE,
     choose_objective,
     neighbours_in_words,
+    summarise_instant,
     summarise_prediction,
     summarise_training,
 )
+from napari_redenoise._napari.denoise._pretrained_words import why_not_pretrained
+from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise._napari.denoise._surveys import Surveys, image_kind
-from napari_redenoise._napari.denoise.panels._axes import chosen_axes
+from napari_redenoise._napari.denoise.panels._axes import CHECK_AXES, known_axes, origin_of_axes
 from napari_redenoise._napari.denoise.panels._noise import (
     MEASURING,
     NO_LAYER,
@@ -70,10 +79,12 @@ class DenoiseForm(DenoiseLayout):
         self._surveys = Surveys()
         self._batch = BatchControl(viewer, self.batch, self._batch_options, self._choice.selected)
         self._batch.running_changed.connect(self._on_batch)
+        self._file_axes = FileAxes()
         self.layer_choice.changed.connect(self._describe)
         for part in (self.axes, self.options):
             part.changed.connect(self._describe)
-        self._surveys.changed.connect(self._describe)
+        for background in (self._surveys, self._file_axes):
+            background.changed.connect(self._describe)
 
     @property
     def config(self) -> Config:
@@ -87,8 +98,8 @@ class DenoiseForm(DenoiseLayout):
 
     @property
     def is_measuring(self) -> bool:
-        """Whether the noise of the layer or the speed of the machine is being measured."""
-        return self._surveys.is_measuring
+        """Whether axes are read, or noise and the speed of the machine are measured."""
+        return self._file_axes.is_reading or self._surveys.is_measuring
 
     def _image_layers(self, _: Any = None) -> list[tuple[str, Any]]:
         return self._choice.named()
@@ -116,6 +127,7 @@ class DenoiseForm(DenoiseLayout):
         layer = self.layer_choice.value
         self.layer_followed.emit(layer)
         self.button.setEnabled(False)
+        self._offer_instant(NOT_POSSIBLE)
         self.plan.setToolTip("")
         if self._batch.is_running:
             self.plan.setText(A_BATCH)
@@ -125,6 +137,7 @@ class DenoiseForm(DenoiseLayout):
             self.noise.say(NO_LAYER)
             self.plan.setText(NO_IMAGE)
             return
+        self._file_axes.begin(self._choice.selected())
         self._offer(layer)
         try:
             source, target = read(layer), target_of(self.options)
@@ -132,7 +145,7 @@ class DenoiseForm(DenoiseLayout):
             if self.options.model.model is None:
                 check(denoiser, source, target)
         except RedenoiseError as error:
-            chosen = chosen_axes(layer)
+            chosen = known_axes(layer)
             # The error may come from the axes that the user chose.
             if chosen is None:
                 self.axes.show_none()
@@ -144,8 +157,11 @@ class DenoiseForm(DenoiseLayout):
         self._explain_options(source, denoiser)
         self._show_noise(layer, source, denoiser)
         self._show_plan(layer, source, denoiser)
+        if layer.ndim > 2 and origin_of_axes(layer) == "guess":
+            self.plan.setText(f"{self.plan.text()} {CHECK_AXES}")
         if self.options.model.model is not None:
             self.button.setEnabled(True)
+            self._offer_instant(NETWORK_CHOSEN)
             return
         kinds = self._kind(source), image_kind(layer, source)
         refusal = self._surveys.refusal(*kinds)
@@ -153,8 +169,10 @@ class DenoiseForm(DenoiseLayout):
             self._refuse(refusal)
             return
         self.button.setEnabled(True)
-        limit = self.options.value().seconds
-        self._surveys.begin(*kinds, denoiser, source, target, limit)
+        self._show_instant(source, denoiser)
+        if not self._file_axes.is_reading:
+            limit = self.options.value().seconds
+            self._surveys.begin(*kinds, denoiser, source, target, limit)
 
     def _on_batch(self) -> None:
         """Follow the begin and the end of a batch."""
@@ -179,8 +197,23 @@ class DenoiseForm(DenoiseLayout):
         self.options.offer(
             others=[other for _, other in self._image_layers() if other != layer],
             regions=regions,
-            is_stack=layer.ndim - ("C" in (chosen_axes(layer) or "")) > 2,
+            is_stack=layer.ndim - ("C" in (known_axes(layer) or "")) > 2,
         )
+
+    def _show_instant(self, source: LayerImage, denoiser: Redenoiser) -> None:
+        """Offer the pretrained network without training, and say how long it takes."""
+        config = instant_config(self.options, self.config)
+        reason = why_not_pretrained(config, source.channels)
+        if reason:
+            self._offer_instant(f"{reason[0].upper()}{reason[1:]}: press Denoise to train one.")
+            return
+        time = self._surveys.time(self._kind(source))
+        tooltip, hint = summarise_instant(source, denoiser, time)
+        self._offer_instant("", tooltip)
+        self.plan.setText(f"{self.plan.text()} {hint}")
+
+    def _offer_instant(self, reason: str, tooltip: str = "") -> None:
+        set_available(self.instant_button, reason, tooltip)
 
     def _explain_options(self, source: LayerImage, denoiser: Redenoiser) -> None:
         self.options.explain(
@@ -240,6 +273,12 @@ class DenoiseForm(DenoiseLayout):
     def _kind(self, source: LayerImage) -> tuple[Any, ...]:
         shape, chosen = tuple(source.array.shape), self.options.value()
         return (source.axes, shape, self.objective.kind, chosen, self.config)
+
+    def _instant_job(self, layer: Any) -> Job:
+        """The job of a layer that the pretrained network denoises."""
+        source = read(layer)
+        reports = self._surveys.reports(image_kind(layer, source))
+        return instant_job(source, self.options, self.config, reports)
 
     def _surveyed(self, layer: Any) -> Surveyed:
         """Plan and expected time of the run, where they are known beforehand."""

@@ -111,6 +111,9 @@ class LayerRun(QObject):
         for timer in self._timers:
             timer.start()
         self._activity = Activity(f"Denoising {self._source.name}")
+        if not self.job.trains:
+            # There is no training to end: the first stop cancels.
+            self.control.stop.set()
         self._worker = create_worker(
             run,
             self.job,
@@ -167,7 +170,7 @@ class LayerRun(QObject):
         self.control.abandon()
         self._stop_timers()
         place = self.kept_beside
-        if self.job.action != "apply" and place is not None and self._wait_for_worker():
+        if self.job.trains and place is not None and self._wait_for_worker():
             keep_model(self.denoiser, place)
 
     def image_place(self) -> Path:
@@ -278,7 +281,7 @@ class LayerRun(QObject):
         if self._finished is None and not self._abandoned:
             # A partly denoised image is no result.
             self._remove_result()
-            if self.job.action != "apply" and self.denoiser.session.provenance and not self.details:
+            if self.job.trains and self.denoiser.session.provenance and not self.details:
                 remember(self.layer, self.denoiser)
                 self._sentence += " The network is kept: choose it in Options > Network."
         if self._finished is None or self._abandoned:
@@ -304,7 +307,7 @@ class LayerRun(QObject):
         finished = self._finished
         if finished is not None and not self._abandoned:
             # Not earlier: until the layer is complete, no other run may use the network.
-            if self.job.action != "apply":
+            if self.job.trains:
                 remember(self.layer, self.denoiser)
             self._show()
             if self.result is not None:

@@ -41,6 +41,7 @@ class DenoiseLayout(QWidget):
         self.axes = AxesChoice()
         self.plan = WrappedLabel()
         self.button = QPushButton("&Denoise")
+        self.instant_button = QPushButton("Inst&ant")
         self.pause_button = QPushButton("Pa&use")
         self.pause_button.setCheckable(True)
         self.progress = QProgressBar()
@@ -64,7 +65,8 @@ class DenoiseLayout(QWidget):
         label = QLabel("Noisy &image layer")
         label.setBuddy(self.layer_choice.native)
         buttons = QHBoxLayout()
-        buttons.addWidget(self.button, 1)
+        buttons.addWidget(self.button, 2)
+        buttons.addWidget(self.instant_button, 1)
         buttons.addWidget(self.pause_button)
         for widget in (label, self.layer_choice.native, self.axes, self.plan):
             layout.addWidget(widget)
@@ -117,6 +119,7 @@ class DenoiseLayout(QWidget):
         self.progress.setRange(0, 0)
         self.pause_button.setChecked(False)
         self.pause_button.setVisible(trains)
+        self.instant_button.setVisible(False)
         self.layer_choice.enabled = False
         for part in (self.axes, self.options):
             part.setEnabled(False)
@@ -136,6 +139,7 @@ class DenoiseLayout(QWidget):
         self.progress.setVisible(False)
         self.pause_button.setVisible(False)
         self.pause_button.setText("Pa&use")
+        self.instant_button.setVisible(True)
         self.layer_choice.enabled = True
         for part in (self.axes, self.options):
             part.setEnabled(True)

@@ -10,10 +10,17 @@ from napari_redenoise._napari.denoise._pretrained_words import why_not_pretraine
 from napari_redenoise._napari.denoise._training_region import RegionKind
 from napari_redenoise._napari.denoise.panels._noise import advice_in_words
 from napari_redenoise.config import ObjectiveKind, TrainedObjective
+from napari_redenoise.data import Planes
 from napari_redenoise.devices import refused_devices
-from napari_redenoise.model import Redenoiser, TrainingPlan, is_fine_tuned
+from napari_redenoise.model import Redenoiser, RunTime, TrainingPlan, is_fine_tuned
 from napari_redenoise.noise import NoiseReport, diagnose
 from napari_redenoise.objectives import OBJECTIVE_NAMES
+
+INSTANT = "Instant"
+"""The button for the pretrained network without training."""
+
+NETWORK_CHOSEN = "The chosen network denoises without training: press Denoise."
+NOT_POSSIBLE = "This layer cannot be denoised: the summary says why."
 
 ABOUT = 1.15
 """Ratio up to which a time is that of its limit."""
@@ -70,6 +77,22 @@ def summarise_training(
         f"{what}. {_action(source, denoiser)} on this {'stack' if source.is_stack else 'image'} "
         f"(objective: {objective.text}). {neighbours}{_stripes(objective.lines)}{time}"
     )
+
+
+def summarise_instant(
+    source: LayerImage, denoiser: Redenoiser, time: RunTime | None
+) -> tuple[str, str]:
+    """What *Instant* does, as a tooltip, and the hint at it for the summary of a training.
+
+    ``time`` is that of a training, if known.
+    """
+    what = "Denoises with the pretrained network, without training."
+    device = _device(denoiser)
+    if time is None:
+        return f"{what} Runs on {device}.", f"{INSTANT} denoises without training."
+    seconds = duration(Planes(source.array, source.axes).pixels * time.per_pixel)
+    hint = f"{INSTANT} takes about {seconds}, without training."
+    return f"{what} About {seconds} on {device}.", hint
 
 
 def neighbours_in_words(source: LayerImage, plan: TrainingPlan | None) -> str:

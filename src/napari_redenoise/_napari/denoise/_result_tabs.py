@@ -15,7 +15,7 @@ from napari_redenoise._napari.denoise._layout import DenoiseLayout
 from napari_redenoise._napari.denoise._results import Results
 from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise._napari.denoise._snapshot_viewer import SnapshotViewer
-from napari_redenoise._napari.denoise.panels._progress import NO_TRAINING
+from napari_redenoise._napari.denoise.panels._progress import NO_TRAINING, UNTRAINED
 from napari_redenoise._napari.denoise.panels._quality import NO_RESULT as NO_REPORT
 from napari_redenoise._napari.denoise.panels._quality import Row, summary_of_all
 from napari_redenoise._napari.denoise.panels._result import NO_RESULT
@@ -162,7 +162,8 @@ class ResultTabs(QObject):
 
     def _show_training(self, run: FinishedRun) -> None:
         panel, model = self._dock.training, run.job.denoiser
-        panel.title.setText(run.title)
+        trains = run.config.training.total_steps > 0
+        panel.title.setText(run.title if trains else f"{run.title}. {UNTRAINED}")
         if self._dock.loss_plot.losses != run.losses:
             self._dock.loss_plot.show_losses(run.losses)
         if self._viewed_run is not run:
@@ -170,7 +171,7 @@ class ResultTabs(QObject):
             self._viewed_run = run
             self._viewed_snapshots = SnapshotViewer(self._viewer, run.layer, run.job.source, model)
             used = run.provenance["steps"]
-            panel.offer(model.session.snapshots, can_train=True, current=used)
+            panel.offer(model.session.snapshots, can_train=trains, current=used)
 
     def hide(self, title: str) -> None:
         """Disable the tabs during a run, and name it."""

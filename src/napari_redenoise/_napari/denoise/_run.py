@@ -22,7 +22,7 @@ from napari_redenoise._napari.denoise._time_left import Deadline
 from napari_redenoise._napari.denoise._training_region import Region
 from napari_redenoise.data import LazyArray, Planes, load_pool
 from napari_redenoise.errors import RedenoiseError
-from napari_redenoise.inference import TileDone
+from napari_redenoise.inference import Interrupted, TileDone
 from napari_redenoise.io import cast_like
 from napari_redenoise.model import (
     MIN_STEPS,
@@ -45,6 +45,9 @@ from napari_redenoise.training import StepDone
 
 LONGEST_WAIT = 0.5
 """Seconds to wait for a preview to be drawn."""
+
+UNSEEN_PIXELS = 2**20
+"""Largest image that the pretrained network denoises without a preview, which would delay it."""
 
 WINDOW_PIXELS, WINDOW_PASSES = 512**2, 2
 """Quality checks: pixels of the window that is denoised again, and how often."""
@@ -120,10 +123,13 @@ class Job:
     denoiser : Redenoiser
     source : LayerImage
         Image to train on and to denoise.
-    action : {"train", "continue", "apply"}
-        ``continue`` trains for ``steps`` more; ``apply`` does not train.
+    action : {"train", "continue", "apply", "instant"}
+        ``continue`` trains for ``steps`` more. ``apply`` and ``instant`` do not train: a trained
+        network denoises, or the pretrained one.
     plan : TrainingPlan or None
         None makes the plan in the run.
+    reports : tuple of NoiseReport or None
+        Noise of the image, if known, for a plan without training.
     target : LayerImage or None
         Second shot of the scene, for Noise2Noise.
     others : tuple of LayerImage
@@ -141,8 +147,9 @@ class Job:
 
     denoiser: Redenoiser
     source: LayerImage
-    action: Literal["train", "continue", "apply"] = "train"
+    action: Literal["train", "continue", "apply", "instant"] = "train"
     plan: TrainingPlan | None = None
+    reports: tuple[NoiseReport, ...] | None = None
     target: LayerImage | None = None
     others: tuple[LayerImage, ...] = ()
     region: Region | LazyArray | None = None
@@ -151,8 +158,18 @@ class Job:
     time: RunTime | None = None
     as_source: bool = False
 
+    @property
+    def trains(self) -> bool:
+        """Whether the run trains a network."""
+        return self.action in ("train", "continue")
 
-ACTIONS = {"train": "Training on", "continue": "Training on", "apply": "Denoising"}
+
+ACTIONS = {
+    "train": "Training on",
+    "continue": "Training on",
+    "apply": "Denoising",
+    "instant": "Denoising",
+}
 """What a run does, as a title."""
 
 
@@ -178,7 +195,9 @@ def _run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | 
     denoiser, source = job.denoiser, job.source
     canvas = make_canvas(source)
     yield Begun(canvas)
-    if job.action != "apply":
+    if job.action == "instant":
+        yield from _prepare(job, canvas, control)
+    elif job.trains:
         yield from _train(job, canvas, control)
     if control.cancel.is_set() or not denoiser.session.provenance:
         # Cancelled, or stopped before the first step.
@@ -228,14 +247,45 @@ def _train(
         "should_pause": control.pause.is_set,
     }
     for event in denoiser.fit_events(source.array, source.axes, **what):
-        if isinstance(event, PreviewDone):
-            paint(source, canvas, event.window, event.denoised)
-            control.shown.clear()
         if isinstance(event, StepDone):
             done += 1
+        yield from _shown(event, source, canvas, control)
+
+
+def _prepare(
+    job: Job, canvas: Any, control: RunControl
+) -> Generator[StepDone | PreviewDone | Judgement, None, None]:
+    """Make the plan and the normalisation of the pretrained network; preview large images."""
+    denoiser, source, should_stop = job.denoiser, job.source, control.cancel.is_set
+    array, axes = source.array, source.axes
+    is_large = Planes(array, axes).pixels > UNSEEN_PIXELS
+    plan = None
+    if job.reports is not None:
+        try:
+            plan = denoiser.plan(array, axes, reports=job.reports, should_stop=should_stop)
+        except Interrupted:
+            return
+    for event in denoiser.fit_events(
+        array,
+        axes,
+        plan=plan,
+        view=(lambda: control.window) if is_large else None,
+        should_stop=should_stop,
+    ):
+        yield from _shown(event, source, canvas, control)
+
+
+def _shown(
+    event: StepDone | PreviewDone | Judgement, source: LayerImage, canvas: Any, control: RunControl
+) -> Generator[StepDone | PreviewDone | Judgement, None, None]:
+    """Pass an event on; paint a preview before, and wait until it is drawn."""
+    if not isinstance(event, PreviewDone):
         yield event
-        if isinstance(event, PreviewDone):
-            control.shown.wait(LONGEST_WAIT)
+        return
+    paint(source, canvas, event.window, event.denoised)
+    control.shown.clear()
+    yield event
+    control.shown.wait(LONGEST_WAIT)
 
 
 def time_within(denoiser: Redenoiser, source: LayerImage, seconds: float) -> RunTime:

@@ -40,9 +40,21 @@ PRESETS: dict[Preset, tuple[str, str]] = {
     ),
 }
 GROUPS = {
-    "C4": "rotations by 90 degrees",
-    "D4": "rotations by 90 degrees, flips; from scratch",
-    "C8": "rotations by 45 degrees, slower; from scratch",
+    "C4": (
+        "90° rotations (C4)",
+        "If the image is rotated by 90 degrees, the result of the equivariant U-Net rotates "
+        "with it. Cells and most tissue have no preferred orientation.",
+    ),
+    "D4": (
+        "90° and flips (D4)",
+        "Rotations by 90 degrees, and flips. There is no pretrained network, so it trains from "
+        "scratch.",
+    ),
+    "C8": (
+        "45° rotations (C8)",
+        "Rotations by 45 degrees. Slower; there is no pretrained network, so it trains from "
+        "scratch.",
+    ),
 }
 STARTS = {
     "pretrained": (
@@ -159,9 +171,9 @@ class OptionsForm(QWidget):
         self.seconds.setSpecialValueText("automatic")
         self.seconds.setSuffix(" s")
         self.group = narrow(QComboBox())
-        groups = {config.network.group: "", **GROUPS}
-        for name, said in groups.items():
-            self.group.addItem(f"{name}: {said}" if said else name, name)
+        for name, (label, tooltip) in {config.network.group: ("", ""), **GROUPS}.items():
+            self.group.addItem(label or name, name)
+            self.group.setItemData(self.group.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
         self.device = narrow(QComboBox())
         self.device.addItem("Automatic", None)
         for name in available_devices():
@@ -197,12 +209,7 @@ class OptionsForm(QWidget):
                 "Time limit of training and denoising together. Automatic: the number of steps "
                 "that suits one image. More time helps with stacks and very noisy images.",
             ),
-            (
-                "S&ymmetry",
-                self.group,
-                "If the image is rotated, the result of the equivariant U-Net rotates with it. "
-                "Cells and most tissue have no preferred orientation.",
-            ),
+            ("S&ymmetry", self.group, GROUPS["C4"][1]),
             ("Devi&ce", self.device, "Where to compute. Automatic: the fastest device that works."),
             (
                 "Seed",
@@ -273,7 +280,7 @@ class OptionsForm(QWidget):
         set_available(self.preset, trained, PRESETS[self.preset.currentData()][1])
         begins = STARTS[self.start.currentData()][1]
         set_available(self.start, trained or (note if scratch else ""), begins)
-        set_available(self.group, trained or symmetry, self._tooltips[self.group])
+        set_available(self.group, trained or symmetry, self._group_tooltip())
         alone = "" if has_neighbours else NO_NEIGHBOURS
         paired = OTHER_FRAMES if config.objective.kind in PAIRED else ""
         said = NEIGHBOURS[self.context.currentData()][1]
@@ -329,4 +336,8 @@ class OptionsForm(QWidget):
         self.preset.setToolTip(PRESETS[self.preset.currentData()][1])
         self.start.setToolTip(STARTS[self.start.currentData()][1])
         self.context.setToolTip(NEIGHBOURS[self.context.currentData()][1])
+        self.group.setToolTip(self._group_tooltip())
         self.changed.emit()
+
+    def _group_tooltip(self) -> str:
+        return GROUPS.get(self.group.currentData(), GROUPS["C4"])[1]

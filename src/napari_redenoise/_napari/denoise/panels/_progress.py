@@ -13,6 +13,7 @@ from napari_redenoise._napari._words import WrappedLabel
 from napari_redenoise.model import Snapshot
 
 NO_TRAINING = "The loss and the snapshots of a training appear here."
+UNTRAINED = "The pretrained network denoised without training: press Denoise to fine-tune it."
 
 
 class ProgressPanel(QWidget):
