@@ -10,6 +10,7 @@ from napari_redenoise.io._images import (
 )
 from napari_redenoise.io._model_file import check_model, load_model, save_model
 from napari_redenoise.io._ome_form import OmeForm, ome_form
+from napari_redenoise.io._ome_zarr_blocks import OmeZarrBlocks
 from napari_redenoise.io._ome_zarr_writing import (
     OmeZarrStream,
     is_zarr,
@@ -32,12 +33,13 @@ from napari_redenoise.io._safe_writing import (
     write_atomically,
     write_under_free_name,
 )
-from napari_redenoise.io._unfinished_run import UnfinishedRun, fingerprint
+from napari_redenoise.io._unfinished_run import UnfinishedRun, fingerprint, run_mark
 from napari_redenoise.io._units import in_one_unit, unit_symbol
 
 __all__ = [
     "ImageFile",
     "OmeForm",
+    "OmeZarrBlocks",
     "OmeZarrStream",
     "UnfinishedRun",
     "cast_like",
@@ -61,6 +63,7 @@ __all__ = [
     "refuse_existing",
     "result_array",
     "round_to_integers",
+    "run_mark",
     "save_model",
     "set_results_folder",
     "unit_symbol",
