@@ -102,14 +102,19 @@ def _local_client(workers: int) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cluster = LocalCluster(
-        n_workers=workers,
-        threads_per_worker=max(1, (cores or 1) // workers),
-        # The memory of a prediction is bounded, and tensors are not what dask could spill.
-        memory_limit=0,
-        dashboard_address=None,
-        # Workers that are ended with the run would warn.
-        silence_logs=logging.CRITICAL,
-    )
+    try:
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=max(1, (cores or 1) // workers),
+            # The memory of a prediction is bounded, and tensors are not what dask could spill.
+            memory_limit=0,
+            dashboard_address=None,
+            # Workers that are ended with the run would warn.
+            silence_logs=logging.CRITICAL,
+        )
+    except (OSError, RuntimeError) as error:
+        raise ClusterError(
+            f"{workers} workers cannot be started ({error}): give fewer --workers"
+        ) from error
     with cluster, Client(cluster, set_as_default=False) as client:
         yield client

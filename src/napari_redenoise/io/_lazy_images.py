@@ -43,9 +43,6 @@ def lazy_image(array: zarr.Array[Any], name: str, axes: str) -> Any:
     dask.array.Array
         Blocks of one plane. An `InputError` is raised when they cannot be read.
     """
-    # Its import takes a second.
-    import dask.array
-
     shape, dtype = tuple(map(int, array.shape)), np.dtype(array.dtype).newbyteorder("=")
 
     def read(key: Any) -> npt.NDArray[Any]:
@@ -57,8 +54,7 @@ def lazy_image(array: zarr.Array[Any], name: str, axes: str) -> Any:
             ) from error
 
     weakref.finalize(array, array.store.close)
-    blocks = _block_sizes(shape, array.chunks, axes)
-    return dask.array.from_array(LazyArray(shape, dtype, read), chunks=blocks, name=False)
+    return _in_blocks(LazyArray(shape, dtype, read), array.chunks, axes)
 
 
 def series_pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Any:
@@ -74,17 +70,39 @@ def series_pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> A
     Returns
     -------
     numpy.ndarray or dask.array.Array
-        Pixels of more than 256 MB are mapped into memory, or a dask array if they are compressed,
-        not in one piece, or of another byte order.
+        A dask array for more than 256 MB.
     """
     if series.nbytes <= MOST_BYTES_IN_MEMORY:
         return np.asarray(series.asarray())
     path = Path(file.filehandle.path)
     dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
     if series.dataoffset is not None and dtype.isnative and path.is_file():
-        return np.memmap(path, dtype, "r", series.dataoffset, series.shape)
+        return _contiguous_image(path, dtype, series.dataoffset, series.shape, series.axes)
     array = zarr.open_array(series.aszarr(level=0), mode="r")
     return lazy_image(array, str(path), series.axes)
+
+
+def _contiguous_image(
+    path: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...], axes: str
+) -> Any:
+    """Read pixels in one piece when they are indexed.
+
+    The file is mapped for each reading alone: the pages of a lasting map, once read, would stay in
+    the memory of the process.
+    """
+
+    def read(key: Any) -> npt.NDArray[Any]:
+        return np.array(np.memmap(path, dtype, "r", offset, shape)[key])
+
+    return _in_blocks(LazyArray(shape, dtype, read), (1,) * len(shape), axes)
+
+
+def _in_blocks(array: LazyArray, chunks: Sequence[int], axes: str) -> Any:
+    # Its import takes a second.
+    import dask.array
+
+    blocks = _block_sizes(array.shape, chunks, axes)
+    return dask.array.from_array(array, chunks=blocks, name=False)
 
 
 def _block_sizes(shape: Sequence[int], chunks: Sequence[int], axes: str) -> tuple[int, ...]:
