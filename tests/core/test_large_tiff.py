@@ -29,7 +29,7 @@ FORMS: dict[str, tuple[np.ndarray, dict[str, Any], type]] = {
         {"compression": "zlib", "photometric": "palette", "colormap": PALETTE},
         np.ndarray,
     ),
-    "alpha in one piece": (COLOURS, {"photometric": "rgb"}, np.ndarray),
+    "alpha in one piece": (COLOURS, {"photometric": "rgb"}, dask.array.Array),
 }
 
 

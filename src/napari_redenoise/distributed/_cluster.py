@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,4 +119,12 @@ def _local_client(workers: int) -> Iterator[Client]:
             f"{workers} workers cannot be started ({error}): give fewer --workers"
         ) from error
     with cluster, Client(cluster, set_as_default=False) as client:
+        client.run(_ignore_ctrl_c)
         yield client
+
+
+def _ignore_ctrl_c() -> None:
+    """Leave Ctrl-C, which a terminal sends to workers, too, to the command."""
+    # Workers may be threads of the command.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
