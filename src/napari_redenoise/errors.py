@@ -51,6 +51,10 @@ class DeviceError(RedenoiseError):
     """A compute device that is unavailable or out of memory."""
 
 
+class ClusterError(RedenoiseError):
+    """A cluster that cannot be reached, or whose workers cannot denoise."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error reports that the memory of a device is exhausted.
 

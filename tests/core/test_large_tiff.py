@@ -17,9 +17,9 @@ COLOURS = np.random.default_rng(0).integers(0, 250, (3, 64, 48, 4)).astype(np.ui
 PALETTE = np.random.default_rng(0).integers(0, 2**16, (3, 256)).astype(np.uint16)
 
 FORMS: dict[str, tuple[np.ndarray, dict[str, Any], type]] = {
-    "in one piece": (PIXELS, {"metadata": {"axes": "ZCYX"}}, np.memmap),
+    "in one piece": (PIXELS, {"metadata": {"axes": "ZCYX"}}, dask.array.Array),
     "big-endian": (PIXELS, {"metadata": {"axes": "ZCYX"}, "byteorder": ">"}, dask.array.Array),
-    "of ImageJ": (PIXELS, {"imagej": True, "metadata": {"axes": "ZCYX"}}, np.memmap),
+    "of ImageJ": (PIXELS, {"imagej": True, "metadata": {"axes": "ZCYX"}}, dask.array.Array),
     "compressed": (PIXELS, {"compression": "zlib", "metadata": {"axes": "ZCYX"}}, dask.array.Array),
     "tiled": (PIXELS, {"compression": "zlib", "tile": (16, 32)}, dask.array.Array),
     "colour": (COLOURS[..., :3], {"compression": "zlib", "photometric": "rgb"}, dask.array.Array),
@@ -29,7 +29,7 @@ FORMS: dict[str, tuple[np.ndarray, dict[str, Any], type]] = {
         {"compression": "zlib", "photometric": "palette", "colormap": PALETTE},
         np.ndarray,
     ),
-    "alpha in one piece": (COLOURS, {"photometric": "rgb"}, np.ndarray),
+    "alpha in one piece": (COLOURS, {"photometric": "rgb"}, dask.array.Array),
 }
 
 
@@ -82,3 +82,13 @@ def test_a_damaged_plane_is_named_when_it_is_read(tmp_path: Path, monkeypatch) -
     image = read_image(path)
     with pytest.raises(ValueError, match=r"in\.tif has pixels that cannot be read"):
         np.asarray(image.array[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system lists no maps")
+def test_pixels_that_were_read_do_not_stay_in_memory(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(path, PIXELS, photometric="minisblack", metadata={"axes": "ZCYX"})
+    monkeypatch.setattr(_lazy_images, "MOST_BYTES_IN_MEMORY", 0)
+    array = read_image(path).array
+    np.testing.assert_array_equal(array[1], PIXELS[1])
+    assert str(path) not in Path("/proc/self/maps").read_text()

@@ -28,6 +28,7 @@ from napari_redenoise._cli._interruption import Interruption, interruption
 from napari_redenoise._cli._json_events import with_json_events
 from napari_redenoise._cli._results import Delivery, Targets
 from napari_redenoise._cli._resuming import unfinished_run
+from napari_redenoise._cli._workers import chosen_cluster, predict_by_workers, refuse_draws
 from napari_redenoise.assessment import as_denoiser, assess, pixel_size_of
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.errors import ConfigError
@@ -146,6 +147,18 @@ def denoise(
     ] = None,
     seed: Seed = None,
     device: Device = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Denoise into OME-Zarr by so many processes on this computer.", min=1),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Denoise into OME-Zarr by the workers of this dask scheduler, e.g. "
+            "tcp://node1:8786.",
+        ),
+    ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option(
@@ -197,7 +210,9 @@ def denoise(
             "--model does not train: omit --save-model and all options of the training"
         )
     if out_dir is not None:
-        refuse_in_batch(target=target, region=region, series=series)
+        refuse_in_batch(
+            target=target, region=region, series=series, workers=workers, scheduler=scheduler
+        )
         batch = BatchSettings(
             Config().replace(given),
             axes,
@@ -219,6 +234,7 @@ def denoise(
     inputs = (target, region, model)
     targets = Targets(_only(output), mask, save_model, overwrite, as_source, has_branches=branches)
     check_targets(image, targets.images(), save_model, overwrite=overwrite, others=inputs)
+    cluster = chosen_cluster(workers, scheduler, targets.by_name)
     denoiser = (
         Redenoiser.load(model, device) if model else Redenoiser(Config().replace(given), device)
     )
@@ -231,17 +247,34 @@ def denoise(
         loaded = denoiser.session.plan
         if loaded is not None and should_recorrupt(loaded.config):
             asked.say(loaded.noise_sentence())
+        if loaded is not None and cluster is not None:
+            refuse_draws(loaded.config)
         again = _command(image, targets, axes, series, device)
-        run = unfinished_run(denoiser, targets, (image, *inputs), axes, series, stop_after)
+        run = unfinished_run(
+            denoiser,
+            targets,
+            (image, *inputs),
+            axes,
+            series,
+            stop_after,
+            by_workers=cluster is not None,
+        )
         if run is not None and run.is_continued:
             denoiser, model = Redenoiser.load(run.model, device), run.model
         delivery = Delivery(denoiser, source, targets, asked, again, run)
+        if cluster is not None and run is not None:
+            place = image, axes, series
+            delivery.by_workers = lambda streams: predict_by_workers(
+                denoiser, cluster, source, place, run, streams, device, asked
+            )
         try:
             if model is None:
                 shots = _read(target, source.axes, asked), _read(region, None, asked)
                 plan = _plan(denoiser, source, *shots, asked)
                 if plan is not None:
                     asked.emit("plan", plan=plan.as_json())
+                if plan is not None and cluster is not None:
+                    refuse_draws(plan.config)
                 for line in () if plan is None else plan.sentences():
                     asked.say(line)
                 train_on(denoiser, source, *shots, plan, stop_after, asked)
@@ -250,7 +283,7 @@ def denoise(
         finally:
             delivery.close()
             # After errors, too, but not where a second Ctrl-C insists.
-            if model is None and not asked.ends_at_once:
+            if (model is None or cluster is not None) and not asked.ends_at_once:
                 delivery.keep_model()
         if report and result is not None:
             _report(denoiser, source, result.denoised, asked)

@@ -129,6 +129,8 @@ class Delivery:
         Arguments of the command that makes the results with a model, without the model.
     run : UnfinishedRun, optional
         Keeps the model and incomplete results until they are complete.
+    by_workers : callable, optional
+        Has the workers of a cluster denoise what the results lack.
 
     Attributes
     ----------
@@ -148,6 +150,7 @@ class Delivery:
     asked: Interruption
     command: list[str] = field(default_factory=list)
     run: UnfinishedRun | None = None
+    by_workers: Callable[[dict[str, OmeZarrStream]], None] | None = None
     is_complete: bool = False
     has_failed: bool = False
     has_written: bool = False
@@ -177,14 +180,7 @@ class Delivery:
             if self.run is not None and not self.run.is_continued:
                 self.denoiser.save(self.run.model)
             self._open_streams(streams)
-            result = predict_all(
-                self.denoiser,
-                self.source,
-                self.asked,
-                names=[*self.targets.by_name],
-                given=streams,
-                samples=self._missing_planes(streams),
-            )
+            result = self._predict(streams)
             if self.asked.is_set():
                 return None
             written = {
@@ -196,6 +192,20 @@ class Delivery:
                 stream.remove()
         self.is_complete = None not in written.values()
         return result if "denoised" not in streams else self._stored(result, written["denoised"])
+
+    def _predict(self, streams: dict[str, OmeZarrStream]) -> Result:
+        if self.by_workers is not None:
+            self.by_workers(streams)
+            outputs: dict[str, Any] = dict(streams)
+            return Result(**outputs, provenance=self.denoiser.session.provenance)
+        return predict_all(
+            self.denoiser,
+            self.source,
+            self.asked,
+            names=[*self.targets.by_name],
+            given=streams,
+            samples=self._missing_planes(streams),
+        )
 
     def _open_streams(self, streams: dict[str, OmeZarrStream]) -> None:
         """Open the results that are written while they are predicted."""

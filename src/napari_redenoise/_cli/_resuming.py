@@ -15,18 +15,23 @@ from napari_redenoise.model import Redenoiser
 
 
 def unfinished_run(
-    denoiser: Redenoiser, targets: Targets, inputs: Sequence[Path | None], *options: object
+    denoiser: Redenoiser,
+    targets: Targets,
+    inputs: Sequence[Path | None],
+    *options: object,
+    by_workers: bool = False,
 ) -> UnfinishedRun | None:
     """Open the unfinished run of a command, new or continued; None where a result is a TIFF.
 
-    A run is continued if everything that determines its results is the same.
+    A run is continued if everything that determines its results is the same. ``by_workers`` says
+    that workers denoise, of which a continued run may have others.
     """
     if not all(map(is_zarr, targets.by_name.values())):
         return None
     identity: dict[str, Any] = {
         "versions": [__version__, torch.__version__],
         # Sums of floats depend on both.
-        "device": [str(denoiser.device), torch.get_num_threads()],
+        "device": (["workers"] if by_workers else [str(denoiser.device), torch.get_num_threads()]),
         "config": denoiser.config.model_dump(mode="json"),
         "inputs": [fingerprint(path) for path in inputs],
         "outputs": {name: str(path) for name, path in targets.by_name.items()},

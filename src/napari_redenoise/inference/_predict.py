@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from napari_redenoise.data import NetworkInput, Normalisation, Planes, context_of
-from napari_redenoise.inference._tiles import Span, Tile, tiles
+from napari_redenoise.inference._tiles import Span, Tile, tiles, within
 from napari_redenoise.nn import DenoisingNetwork, Prediction, reflect_indices
 
 Draws = Callable[[Tensor], Sequence[Tensor]]
@@ -39,6 +39,7 @@ def predict(
     halo: int,
     dtype: torch.dtype = torch.float32,
     samples: list[tuple[int, ...]] | None = None,
+    window: tuple[slice, slice] | None = None,
     draws: Draws | None = None,
     tta: bool = False,
 ) -> Iterator[TileDone]:
@@ -60,6 +61,8 @@ def predict(
         ``torch.bfloat16`` computes under autocast.
     samples : list of tuple, optional
         Sample indices to predict; default all.
+    window : tuple of slice, optional
+        Rows and columns to predict, with the pixels of the whole prediction; default all.
     draws : Draws, optional
         Network inputs in place of the image; the predictions are averaged.
     tta : bool
@@ -71,15 +74,16 @@ def predict(
         After every tile.
     """
     layout = tiles(planes.height, planes.width, tile, halo, network.stride)
+    layout = layout if window is None else within(layout, *window)
     context = _Context(planes, normalisation, len(layout))
     chosen = list(planes.indices()) if samples is None else samples
     done = 0
     for sample in chosen:
         for number, place in enumerate(layout):
-            window = _read(planes, sample, place)
+            pixels = _read(planes, sample, place)
             beside = context.of(sample, number, place)
             prediction = predict_tile(
-                network, window, normalisation, dtype, draws, tta=tta, context=beside
+                network, pixels, normalisation, dtype, draws, tta=tta, context=beside
             )
             for name, target in outputs.items():
                 part = getattr(prediction, name)[:, place.rows.crop, place.columns.crop]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from napari_redenoise.config import NetworkConfig, TilingConfig
 from napari_redenoise.errors import ConfigError
@@ -118,3 +119,31 @@ def tiles(height: int, width: int, tile: int, halo: int, stride: int) -> list[Ti
     """
     axes = (spans(size, tile, halo, stride) for size in (height, width))
     return [Tile(rows, columns) for rows, columns in itertools.product(*axes)]
+
+
+def within(layout: Iterable[Tile], rows: slice, columns: slice) -> list[Tile]:
+    """Select the tiles that write into a window, cropped to it.
+
+    Parameters
+    ----------
+    layout : iterable of Tile
+        Tiles of the whole plane, so that the window has the pixels of its prediction.
+    rows, columns : slice
+        Pixels of the image, without a step.
+
+    Returns
+    -------
+    list of Tile
+    """
+    cropped = (Tile(_cropped(one.rows, rows), _cropped(one.columns, columns)) for one in layout)
+    return [one for one in cropped if not _is_empty(one.rows) and not _is_empty(one.columns)]
+
+
+def _cropped(span: Span, window: slice) -> Span:
+    start, stop = max(span.write.start, window.start), min(span.write.stop, window.stop)
+    offset = span.crop.start - span.write.start
+    return replace(span, crop=slice(start + offset, stop + offset), write=slice(start, stop))
+
+
+def _is_empty(span: Span) -> bool:
+    return bool(span.write.start >= span.write.stop)

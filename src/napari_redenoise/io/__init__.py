@@ -14,6 +14,7 @@ from napari_redenoise.io._inspection import inspect_file
 from napari_redenoise.io._model_file import ModelFile, check_model, load_model, save_model
 from napari_redenoise.io._ome_form import OmeForm, ome_form
 from napari_redenoise.io._ome_metadata import ome_of_sizes
+from napari_redenoise.io._ome_zarr_blocks import OmeZarrBlocks
 from napari_redenoise.io._ome_zarr_writing import (
     OmeZarrStream,
     is_zarr,
@@ -38,13 +39,14 @@ from napari_redenoise.io._safe_writing import (
     write_atomically,
     write_under_free_name,
 )
-from napari_redenoise.io._unfinished_run import UnfinishedRun, fingerprint
+from napari_redenoise.io._unfinished_run import UnfinishedRun, fingerprint, run_mark
 from napari_redenoise.io._units import in_one_unit, unit_symbol
 
 __all__ = [
     "ImageFile",
     "ModelFile",
     "OmeForm",
+    "OmeZarrBlocks",
     "OmeZarrStream",
     "UnfinishedRun",
     "axes_of_file",
@@ -75,6 +77,7 @@ __all__ = [
     "refuse_existing",
     "result_array",
     "round_to_integers",
+    "run_mark",
     "save_model",
     "set_results_folder",
     "unit_symbol",

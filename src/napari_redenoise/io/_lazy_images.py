@@ -66,9 +66,6 @@ def lazy_pixels(array: Any, name: str, axes: str, chunks: Sequence[int]) -> Any:
     dask.array.Array
         As from `lazy_image`.
     """
-    # Its import takes a second.
-    import dask.array
-
     shape, dtype = tuple(map(int, array.shape)), np.dtype(array.dtype).newbyteorder("=")
 
     def read(key: Any) -> npt.NDArray[Any]:
@@ -80,8 +77,7 @@ def lazy_pixels(array: Any, name: str, axes: str, chunks: Sequence[int]) -> Any:
                 "completely"
             ) from error
 
-    blocks = _block_sizes(shape, chunks, axes)
-    return dask.array.from_array(LazyArray(shape, dtype, read), chunks=blocks, name=False)
+    return _in_blocks(LazyArray(shape, dtype, read), chunks, axes)
 
 
 def series_pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Any:
@@ -97,17 +93,39 @@ def series_pixels(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> A
     Returns
     -------
     numpy.ndarray or dask.array.Array
-        Pixels of more than 256 MB are mapped into memory, or a dask array if they are compressed,
-        not in one piece, or of another byte order.
+        A dask array for more than 256 MB.
     """
     if series.nbytes <= MOST_BYTES_IN_MEMORY:
         return np.asarray(series.asarray())
     path = Path(file.filehandle.path)
     dtype = np.dtype(series.dtype).newbyteorder(file.byteorder)
     if series.dataoffset is not None and dtype.isnative and path.is_file():
-        return np.memmap(path, dtype, "r", series.dataoffset, series.shape)
+        return _contiguous_image(path, dtype, series.dataoffset, series.shape, series.axes)
     array = zarr.open_array(series.aszarr(level=0), mode="r")
     return lazy_image(array, str(path), series.axes)
+
+
+def _contiguous_image(
+    path: Path, dtype: np.dtype[Any], offset: int, shape: tuple[int, ...], axes: str
+) -> Any:
+    """Read pixels in one piece when they are indexed.
+
+    The file is mapped for each reading alone: the pages of a lasting map, once read, would stay in
+    the memory of the process.
+    """
+
+    def read(key: Any) -> npt.NDArray[Any]:
+        return np.array(np.memmap(path, dtype, "r", offset, shape)[key])
+
+    return _in_blocks(LazyArray(shape, dtype, read), (1,) * len(shape), axes)
+
+
+def _in_blocks(array: LazyArray, chunks: Sequence[int], axes: str) -> Any:
+    # Its import takes a second.
+    import dask.array
+
+    blocks = _block_sizes(array.shape, chunks, axes)
+    return dask.array.from_array(array, chunks=blocks, name=False)
 
 
 def _block_sizes(shape: Sequence[int], chunks: Sequence[int], axes: str) -> tuple[int, ...]:

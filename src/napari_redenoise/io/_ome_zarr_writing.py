@@ -22,6 +22,7 @@ from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._ome_form import ome_form
 from napari_redenoise.io._ome_levels import add_levels, create_level, written_shape
 from napari_redenoise.io._ome_metadata import ome_json
+from napari_redenoise.io._progress_file import append_block, append_plane, read_progress
 from napari_redenoise.io._safe_writing import PREFIX, check_folder, explain_os_error
 from napari_redenoise.io._temporary_folders import TemporaryFolder
 from napari_redenoise.io._zarr_source import is_zarr_folder
@@ -58,6 +59,10 @@ class OmeZarrStream:
     ----------
     finished : set of tuple
         Indices of the planes that are written: those of all axes but C, Y and X.
+    blocks : dict of set
+        Places of the blocks that `note_block` noted, by the index of an unfinished plane.
+    partial : Path
+        The incomplete file.
 
     Raises
     ------
@@ -90,17 +95,17 @@ class OmeZarrStream:
                 if keep_in is None
                 else TemporaryFolder(keep_in, None)
             )
-            self._partial = self._folder.path / self._path.name
+            self.partial = self._folder.path / self._path.name
             self._progress = self._folder.path / f"{self._path.name}.progress"
-            self.finished = _read_progress(self._progress)
+            self.finished, self.blocks = read_progress(self._progress)
             self._open()
 
     def _open(self) -> None:
-        if self.finished:
-            self._group = zarr.open_group(self._partial, mode="r+", zarr_format=3)
-            self._level = zarr.open_array(self._partial / "0", mode="r+")
+        if self.finished or self.blocks:
+            self._group = zarr.open_group(self.partial, mode="r+", zarr_format=3)
+            self._level = zarr.open_array(self.partial / "0", mode="r+")
         else:
-            self._group = zarr.create_group(self._partial, zarr_format=3, overwrite=True)
+            self._group = zarr.create_group(self.partial, zarr_format=3, overwrite=True)
             self._level = create_level(self._group, 0, self._form, self._form.shape, self.dtype)
 
     def __setitem__(self, key: tuple[Any, ...], values: npt.NDArray[Any]) -> None:
@@ -158,8 +163,40 @@ class OmeZarrStream:
         if len(tops) == -(-self.shape[axis] // height):
             del self._written[name]
             self.finished.add(name)
-            with self._progress.open("a", encoding="ascii") as file:
-                file.write(" ".join(map(str, name)) + ";\n")
+            append_plane(self._progress, name)
+
+    @property
+    def written_block(self) -> tuple[int, int]:
+        """Rows and columns of what is written at once."""
+        shape = written_shape(self._level)
+        rows, columns = (self._form.order.index(self._form.letters.index(axis)) for axis in "YX")
+        return shape[rows], shape[columns]
+
+    def note_block(self, sample: tuple[int, ...], place: tuple[int, int], of: int) -> None:
+        """Record that another process has written a block of a plane, see `OmeZarrBlocks`.
+
+        Parameters
+        ----------
+        sample : tuple of int
+            Index of the plane.
+        place : tuple of int
+            First row and first column of the block.
+        of : int
+            Number of blocks of a plane.
+
+        Raises
+        ------
+        OutputError
+            When the file cannot be written.
+        """
+        blocks = self.blocks.setdefault(sample, set())
+        blocks.add(place)
+        with self._explained():
+            append_block(self._progress, sample, place)
+            if len(blocks) == of:
+                del self.blocks[sample]
+                self.finished.add(sample)
+                append_plane(self._progress, sample)
 
     def move_to(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Complete the file with its coarser levels and metadata, and give it its name.
@@ -187,7 +224,7 @@ class OmeZarrStream:
                 path.rename(replaced)
             try:
                 # Not os.replace, which would replace a file that appeared meanwhile.
-                self._partial.rename(path)
+                self.partial.rename(path)
             except OSError:
                 if replaced.exists():
                     replaced.rename(path)
@@ -353,11 +390,3 @@ def check_zarr_output(path: str | Path, *, overwrite: bool = False) -> None:
         raise NameTakenError(f"{path} exists already: choose another name{advice}")
     if not can_replace:
         raise OutputError(f"{path} exists and is no OME-Zarr: choose another name")
-
-
-def _read_progress(path: Path) -> set[tuple[int, ...]]:
-    """Planes that an earlier stream has written; a killed process may leave half a line."""
-    if not path.is_file():
-        return set()
-    lines = path.read_text(encoding="ascii").splitlines()
-    return {tuple(map(int, line[:-1].split())) for line in lines if line.endswith(";")}

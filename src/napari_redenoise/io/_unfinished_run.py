@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -78,6 +79,25 @@ class UnfinishedRun:
     def remove(self) -> None:
         """Remove the folder, since the run is complete."""
         self._folder.remove()
+
+
+def run_mark(folder: Path) -> str | None:
+    """Describe the run whose results a folder keeps, so that another process recognises it.
+
+    Parameters
+    ----------
+    folder : Path
+        ``UnfinishedRun.path``.
+
+    Returns
+    -------
+    str or None
+        The same for continued runs. None where there is no run, or the folder is not visible.
+    """
+    try:
+        return hashlib.sha256((folder / _IDENTITY).read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def fingerprint(path: Path | None) -> list[Any] | None:

@@ -56,8 +56,9 @@ def predict_planes(
     tta: bool,
     lines: Lines,
     samples: Sequence[tuple[int, ...]] | None = None,
+    window: tuple[slice, slice] | None = None,
 ) -> Iterator[TileDone]:
-    """Denoise every plane into ``outputs``, or some samples, each after its line correction."""
+    """Denoise all planes, some samples or a window into ``outputs``, after the line correction."""
     predict = partial(
         predict_in_tiles,
         network,
@@ -68,6 +69,7 @@ def predict_planes(
         draws=draws,
         should_stop=should_stop,
         tta=tta,
+        window=window,
     )
     samples = list(planes.indices() if samples is None else samples)
     if lines == "none":

@@ -338,6 +338,7 @@ class Redenoiser:
         draws: int | None = None,
         correct_lines: bool = True,
         samples: Sequence[tuple[int, ...]] | None = None,
+        window: tuple[slice, slice] | None = None,
     ) -> Iterator[TileDone]:
         """Denoise an image tile by tile into ``outputs``, as a generator of events.
 
@@ -360,6 +361,8 @@ class Redenoiser:
             Whether to subtract line offsets if the model was trained without them.
         samples : sequence of tuple of int, optional
             Indices of the planes to denoise, in all axes but C, Y and X. Default all.
+        window : tuple of slice, optional
+            Rows and columns to denoise, with the pixels of the whole prediction. Default all.
 
         Yields
         ------
@@ -396,6 +399,7 @@ class Redenoiser:
             tta=tiling.mirrors(planes.pixels) if tta is None else tta,
             lines=plan.lines if correct_lines else "none",
             samples=samples,
+            window=window,
         )
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:

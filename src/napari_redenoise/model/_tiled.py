@@ -36,6 +36,7 @@ def predict_in_tiles(
     tta: bool,
     dtype: torch.dtype = torch.float32,
     samples: list[tuple[int, ...]] | None = None,
+    window: tuple[slice, slice] | None = None,
 ) -> Iterator[TileDone]:
     """Denoise every plane into ``outputs``, with smaller tiles when memory runs out."""
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -55,6 +56,7 @@ def predict_in_tiles(
                     tta=tta,
                     dtype=dtype,
                     samples=samples,
+                    window=window,
                 )
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
