@@ -142,11 +142,11 @@ class SeparateChannels(nn.Module):
         self.stride = network.stride
 
     def forward(self, image: Tensor) -> Prediction:
-        parts = self.network(self._split(image))
-        denoised, *others = (None if part is None else self._joined(part) for part in parts)
+        found: Prediction = self.network(self._split(image))
+        others = (None if part is None else self._joined(part) for part in found[1:])
         standard, equivariant, mask = others
         mask = None if mask is None else mask.mean(1, keepdim=True)
-        return Prediction(denoised, standard, equivariant, mask)
+        return Prediction(self._joined(found.denoised), standard, equivariant, mask)
 
     def _split(self, image: Tensor) -> Tensor:
         """Inputs of every channel: its plane, its neighbours, and the marks of these."""
@@ -158,7 +158,9 @@ class SeparateChannels(nn.Module):
         return torch.cat([levels, marks], 2).flatten(0, 1)
 
     def _joined(self, part: Tensor) -> Tensor:
-        return part.unflatten(0, (-1, self.channels))[:, :, 0]
+        # Not by reshape, which fixes the size of a batch in an exported network.
+        joined: Tensor = part.unflatten(0, (-1, self.channels))
+        return joined.squeeze(2)
 
 
 DenoisingNetwork = AdaReNet | SingleBranch | SeparateChannels
