@@ -212,7 +212,8 @@ def test_every_error_of_a_decoder_is_a_failure(raw, monkeypatch, error):
     write_image(raw / "aa.tif", shape=(1, 1))
     events = run()
     assert [event.reason for event in events[FileFailed]] == [
-        f"raw/aa.tif cannot be read as an image ({error.__name__}): repair it or choose another file"
+        f"raw/aa.tif cannot be read as an image ({error.__name__}): "
+        "repair it or choose another file"
     ]
     assert len(events[FileDone]) == 2
 
