@@ -74,12 +74,24 @@ def test_the_widget_takes_the_place(viewer, qtbot, monkeypatch, name, stand_in, 
     viewer.window.remove_dock_widget(dock)
 
 
+def test_a_script_gets_the_widget_by_its_first_access(viewer, monkeypatch, noisy):
+    loading = Loading(monkeypatch)
+    viewer.add_image(noisy, name="cells")
+    dock, shown = viewer.window.add_plugin_dock_widget("napari-redenoise", "Denoise")
+    assert isinstance(shown, DenoiseDock)
+    assert shown.layer_choice.value.name == "cells"
+    assert shown.button is docked(viewer).button
+    assert isinstance(docked(viewer), DenoiseWidget)
+    loading.end()
+    viewer.window.remove_dock_widget(dock)
+
+
 def test_what_is_pressed_meanwhile_is_done(viewer, qtbot, monkeypatch, noisy):
     loading = Loading(monkeypatch)
     viewer.add_image(noisy)
     denoise_selected_layer(viewer)
     assert docked(viewer).status.text() == _loading.WAITING
-    assert not docked(viewer).button.isEnabled()
+    assert not docked(viewer)._press.isEnabled()
     # The same dock, and not a second one.
     denoise_selected_layer(viewer)
     assert isinstance(docked(viewer), DenoiseDock)
@@ -96,14 +108,14 @@ def test_a_torch_that_cannot_be_loaded_is_said(viewer, qtbot, monkeypatch):
     loading.end()
     qtbot.waitUntil(lambda: "cannot be loaded" in shown.status.text(), timeout=PATIENCE_MS)
     assert "libtorch.so" in shown.status.text()
-    assert not shown.button.isEnabled()
+    assert not shown._press.isEnabled()
     assert docked(viewer) is shown
 
 
 def test_a_dock_closed_while_loading_stays_closed(viewer, qtbot, monkeypatch):
     loading = Loading(monkeypatch)
     dock, shown = viewer.window.add_plugin_dock_widget("napari-redenoise", "Denoise")
-    shown.button.click()
+    shown._press.click()
     viewer.window.remove_dock_widget(dock)
     ended = threading.Event()
     shown._task._ended.connect(ended.set)

@@ -25,6 +25,9 @@ FAILED = "torch cannot be loaded ({}). Install it again, then restart napari."
 _COMPUTING = ("napari_redenoise.assessment", "napari_redenoise.recipes")
 """What computes, without a widget: it can be imported in a thread."""
 
+_ASKED_BY_NAPARI = ("native", "reset_choices")
+"""Attributes that napari looks for in every widget, which are no reason to wait."""
+
 
 class LoadingDock(QWidget):
     """Stands in a dock until torch is loaded; then its widget takes the place.
@@ -46,6 +49,7 @@ class LoadingDock(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
+        self._loaded: Any = None
         self.status = WrappedLabel(LOADING)
         # No moving bar: its frames would be drawn at the cost of the loading.
         self._has_failed = False
@@ -53,6 +57,12 @@ class LoadingDock(QWidget):
         layout.addWidget(self.status)
         layout.addStretch(1)
         self._task = Task(import_computing, errored=self._on_error, finished=self._on_end)
+
+    def __getattr__(self, name: str) -> Any:
+        """Have the widget answer a script, which waits until torch is loaded."""
+        if name.startswith("_") or name in _ASKED_BY_NAPARI:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self._replaced(), name)
 
     @classmethod
     def is_loaded(cls) -> bool:
@@ -77,13 +87,20 @@ class LoadingDock(QWidget):
 
     def _on_end(self) -> None:
         """Give the place to the widget, unless the dock was closed or loading has failed."""
-        dock = self.parentWidget() if isalive(self) else None
-        if not isinstance(dock, QDockWidget) or self._has_failed:
-            return
-        widget = self._load()(self._viewer)
-        dock.setWidget(widget)
-        self.deleteLater()
-        self._begin(widget)
+        is_docked = isalive(self) and isinstance(self.parentWidget(), QDockWidget)
+        if is_docked and not self._has_failed:
+            self._replaced()
+
+    def _replaced(self) -> Any:
+        """The widget, which is made and takes the place in the dock at the first call."""
+        if self._loaded is None:
+            self._loaded = self._load()(self._viewer)
+            dock = self.parentWidget() if isalive(self) else None
+            if isinstance(dock, QDockWidget):
+                dock.setWidget(self._loaded)
+                self.deleteLater()
+            self._begin(self._loaded)
+        return self._loaded
 
     def _begin(self, widget: Any) -> None:
         """Do what was asked for meanwhile."""
@@ -96,23 +113,23 @@ class DenoiseDock(LoadingDock):
 
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer)
-        self.button = QPushButton("&Denoise")
-        self.button.clicked.connect(self.start_selected)
+        self._press = QPushButton("&Denoise")
+        self._press.clicked.connect(self.start_selected)
         layout = self.layout()
         if isinstance(layout, QVBoxLayout):
-            layout.insertWidget(0, self.button)
+            layout.insertWidget(0, self._press)
         self._should_start = False
 
     def start_selected(self) -> None:
         """Begin a run on the selected image layers as soon as torch is loaded."""
         self._should_start = True
-        self.button.setEnabled(False)
+        self._press.setEnabled(False)
         self.status.setText(WAITING)
 
     def _on_error(self, error: Exception) -> None:
         super()._on_error(error)
         if isalive(self):
-            self.button.setEnabled(False)
+            self._press.setEnabled(False)
 
     def _begin(self, widget: Any) -> None:
         if self._should_start:
