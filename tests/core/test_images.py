@@ -313,6 +313,11 @@ def test_a_failed_write_keeps_the_file_that_was_there(
     assert list(result.parent.iterdir()) == [result]
 
 
+def test_a_folder_is_named_as_such(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder: name an image file in it"):
+        read_image(tmp_path)
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no image file .*gone\.tif: check the name"):
         read_image(tmp_path / "gone.tif")

@@ -155,6 +155,20 @@ def test_a_cut_list_of_pages_is_said(tmp_path, compression) -> None:
     assert any("is cut off after page" in note for note in image.notes)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_a_cut_stack_of_known_shape_keeps_its_pages(tmp_path, share) -> None:
+    """tifffile names the shape, which fits no more, and gives the first page alone."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, STACK, compression="lzw")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    image = read_image(path)
+    assert len(STACK) * (share - 0.2) <= len(image.array) < len(STACK)
+    np.testing.assert_array_equal(image.array, STACK[: len(image.array)])
+    assert any("metadata do not fit its" in note for note in image.notes)
+    assert any("is cut off after page" in note for note in image.notes)
+
+
 def test_planes_between_other_bytes_are_not_read_as_one_block(tmp_path) -> None:
     text = "ImageJ=1.54\nimages=6\nslices=6\n"
     path = tmp_path / "a.tif"

@@ -80,6 +80,8 @@ def read_image(path: str | Path, axes: str | None = None, series: int | None = N
         check_series(series or 0, 1)
         return _with_axes(read_ome_zarr(source), axes)
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name an image file in it")
     if not path.is_file():
         raise InputError(f"there is no image file {path}: check the name")
     try:
@@ -166,10 +168,10 @@ def write_tiff(
     _check_tiff_output(path, overwrite=overwrite)
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     size = math.prod(shape) * dtype.itemsize
-    form = _form(shape, dtype, like)
-    if is_denoised:
-        form.options["software"] = SOFTWARE
     with write_atomically(path, overwrite=overwrite, needs=size) as partial:
+        form = _form(shape, dtype, like)
+        if is_denoised:
+            form.options["software"] = SOFTWARE
         _write(partial, array, form)
     return path
 

@@ -180,6 +180,10 @@ def _mistrust(file: tifffile.TiffFile, series: tuple[tifffile.TiffPageSeries, ..
     for entry in series:
         if entry.kind in _MERGING_KINDS and not _are_alike(file, _indices(file, entry)):
             return "its pages differ from each other: each kind of page is a series"
+    # The shape of a file that was cut off: tifffile keeps the first page alone.
+    is_shaped = all(entry.kind == "shaped" for entry in series)
+    if is_shaped and _left_out(file, series) and _are_alike(file, range(len(file.pages))):
+        return f"its metadata do not fit its {len(file.pages)} pages: {_WITHOUT}"
     has_ome = "<OME" in file.pages.first.description
     if has_ome and all(entry.kind != "ome" for entry in series):
         return f"its OME metadata are damaged or lie in another file: {_WITHOUT}"
