@@ -125,7 +125,9 @@ def measure(blocks: list[np.ndarray], what: str = "image") -> Normalisation:
     channels = range(blocks[0].shape[0])
     found = [[block[c][np.isfinite(block[c])] for block in blocks] for c in channels]
     if not any(part.size for parts in found for part in parts):
-        raise InputError(f"the {what} holds no finite pixels: choose another {what}")
+        raise InputError(
+            f"the {what} holds no finite pixels outside constant areas: choose another {what}"
+        )
     statistics = [_mean_and_std([part for part in parts if part.size]) for parts in found]
     if all(one is None for one in statistics):
         raise InputError(

@@ -122,7 +122,9 @@ def _spread(count: int, most: int) -> list[int]:
 def _check_content(planes: list[Floats]) -> None:
     finite = [plane[np.isfinite(plane)] for plane in planes]
     if not any(part.size for part in finite):
-        raise InputError("the image holds no finite pixels: choose another image")
+        raise InputError(
+            "the image holds no finite pixels outside constant areas: choose another image"
+        )
     low = min(part.min() for part in finite if part.size)
     if low == max(part.max() for part in finite if part.size):
         raise InputError(
