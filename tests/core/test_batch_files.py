@@ -172,3 +172,10 @@ def test_a_folder_that_is_no_ome_zarr_is_never_replaced(raw):
     (failed,) = run("raw/a.tif", output_format="zarr", overwrite=True)[FileFailed]
     assert "out/a.zarr exists and is no OME-Zarr" in failed.reason
     assert (raw.parent / "out" / "a.zarr" / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_stands_for_files_of_microscopes_too(tmp_path):
+    for name in ("a.nd2", "b.LIF", "c.czi", "d.txt"):
+        (tmp_path / name).touch()
+    found = find_images([tmp_path])
+    assert [path.name for path in found] == ["a.nd2", "b.LIF", "c.czi"]

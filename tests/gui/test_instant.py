@@ -130,19 +130,6 @@ def test_the_tabs_show_an_instant_result(dock, noisy, pretrained):
     assert len([name for name in dock.names if "denoised" in name]) == 2
 
 
-def test_every_selected_layer_is_denoised_by_itself(dock, noisy, pretrained):
-    dock.viewer.add_image(noisy, name="cells")
-    # Of another kind: one training would refuse both.
-    dock.viewer.add_image(np.stack([noisy, 2 * noisy]), name="stack")
-    dock.viewer.layers.selection = set(dock.viewer.layers)
-    dock.widget.options.training_region.choose("selected")
-    press(dock)
-    assert {name for name in dock.names if "denoised" in name} == {
-        NAME,
-        "stack denoised (AdaReNet, pretrained)",
-    }
-
-
 def test_instant_can_be_cancelled_by_one_press(dock, noisy, pretrained, monkeypatch):
     dock.viewer.add_image(np.stack([noisy] * 40), name="cells")
     dock.widget.instant_button.click()
@@ -168,7 +155,7 @@ def test_large_images_alone_are_previewed(dock, noisy, pretrained, monkeypatch, 
     assert NAME in dock.names
 
 
-def test_colours_say_why_instant_is_off(dock, noisy):
+def test_colours_are_denoised_channel_by_channel(dock, noisy, pretrained):
     dock.viewer.add_image(rgb(noisy), name="cells")
-    assert not dock.widget.instant_button.isEnabled()
-    assert "no pretrained network" in dock.widget.instant_button.toolTip()
+    press(dock)
+    assert dock.viewer.layers[NAME].data.shape == (*noisy.shape, 3)

@@ -20,7 +20,7 @@ from napari_redenoise.recipes.batch._manifest import Manifest
 OutputFormat = Literal["tiff", "zarr"]
 
 _TIFF_SUFFIXES = (".tif", ".tiff")
-_SUFFIXES = (*IMAGE_SUFFIXES, ".zarr")
+_SUFFIXES = (*IMAGE_SUFFIXES, ".zarr", ".nd2", ".lif", ".czi")
 
 
 @dataclass(frozen=True, eq=False)
