@@ -84,8 +84,8 @@ def test_lines_do_not_depend_on_what_was_measured_before(monkeypatch):
     known = measure_noise(image)
     asked = []
 
-    def unknown_structure(planes, report):
-        found = pretrained_residual(planes, report)
+    def unknown_structure(planes, report, channel=0):
+        found = pretrained_residual(planes, report, channel)
         asked.append(found)
         return found
 
