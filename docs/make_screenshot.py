@@ -44,7 +44,8 @@ def main() -> None:
     take(viewer, "snapshots")
     noisy = viewer.layers["Noisy cells"]
     for layer in list(viewer.layers):
-        if layer.name != noisy.name:
+        # Its snapshot goes with a result.
+        if layer.name != noisy.name and layer in viewer.layers:
             viewer.layers.remove(layer)
     viewer.layers.selection.active = noisy
     viewer.window.remove_dock_widget("all")
