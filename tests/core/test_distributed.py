@@ -72,12 +72,6 @@ def after(monkeypatch, number: int, act) -> list[object]:
     return found
 
 
-def _loads() -> tuple[int, int]:
-    """Blocks that found a model, and those that loaded it, in the worker that runs this."""
-    known = _worker._prepared.cache_info()
-    return known.hits, known.misses
-
-
 def test_a_killed_worker_is_replaced_bit_by_bit(
     redenoise, source, model, expected, tmp_path, monkeypatch
 ):
@@ -90,6 +84,10 @@ def test_a_killed_worker_is_replaced_bit_by_bit(
     ):
         pids = client.run(os.getpid)
 
+        # Sent by value: workers cannot import the tests.
+        def loads_of_the_model() -> int:
+            return _worker._prepared.cache_info().misses
+
         def kill() -> int:
             pid = next(iter(pids.values()))
             os.kill(pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
@@ -100,14 +98,14 @@ def test_a_killed_worker_is_replaced_bit_by_bit(
         address = cluster.scheduler_address
         status, said, errors = redenoise("denoise", source, out, *options, "--scheduler", address)
         left = client.run(os.getpid).values()
-        loads = client.run(_loads).values()
+        loads = client.run(loads_of_the_model).values()
     assert status == 0, errors
     assert "wrote" in said
     assert killed
     assert killed[0] not in left
     np.testing.assert_array_equal(pixels(out).view(np.uint32), expected.denoised.view(np.uint32))
     np.testing.assert_array_equal(pixels(mask), expected.mask)
-    assert all(misses <= 1 for _, misses in loads)
+    assert max(loads) <= 1
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "in.zarr", "m.safetensors", "mask.zarr", "out.zarr"
     ]  # fmt: skip
