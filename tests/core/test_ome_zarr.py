@@ -286,5 +286,5 @@ def test_a_damaged_chunk_is_refused_in_words(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_zarr_is_no_image(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no image file"):
+    with pytest.raises(InputError, match="is a folder: name an image file in it"):
         read_image(tmp_path)
