@@ -386,7 +386,7 @@ def test_the_preview_shows_the_visible_slice(dock, noisy):
 
 def test_a_narrow_dock_shows_all_tabs(dock):
     bar = dock.widget.tabs.tabBar()
-    assert bar.sizeHint().width() <= dock.widget.minimumSizeHint().width() <= 360
+    assert bar.sizeHint().width() <= dock.widget.minimumSizeHint().width() <= 330
 
 
 def test_every_tab_fits_into_a_narrow_dock(dock):
