@@ -5,6 +5,9 @@ from torch import nn
 from napari_redenoise.config import NetworkConfig
 from napari_redenoise.nn import (
     EquivariantLayers,
+    GroupConv2d,
+    LiftingConv2d,
+    ProjectionConv2d,
     StandardLayers,
     UNet,
     build_network,
@@ -14,6 +17,7 @@ from napari_redenoise.nn import (
 )
 from napari_redenoise.nn.testing import assert_equivariant, equivariance_error
 
+CONVOLUTIONS = nn.Conv2d | GroupConv2d | LiftingConv2d | ProjectionConv2d
 KINDS = ("standard", "equivariant", "adarenet")
 every_kind = pytest.mark.parametrize("kind", KINDS)
 both_dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -205,3 +209,20 @@ def test_the_default_receptive_radius_fits_in_a_halo_of_160(use_dtype) -> None:
     made = network(**config.model_dump())
     assert receptive_radius(config) == 160
     assert 144 < reach(made, 160, 32, axis=0) <= 160
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_convolution_sees_channels_last(channels: int) -> None:
+    made = build_network(NetworkConfig(channel_mode="together", channels=channels))
+    made = made.to(memory_format=torch.channels_last)
+    inputs = []
+    for module in made.modules():
+        if isinstance(module, CONVOLUTIONS):
+            module.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    given = image(64, 64, channels=channels).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        made(given)
+    several = [one for one in inputs if one.shape[1] > 1]
+    slow = [one.shape for one in several if one.stride(1) != 1]
+    assert len(several) > 30
+    assert slow == []

@@ -169,8 +169,8 @@ class UNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         image, crop = pad_to_multiple(image, self.stride)
-        skips = [self._lift(image)]
-        x = image
+        x = _channels_last_strides(image)
+        skips = [_channels_last_strides(self._lift(image))]
         for block in self.encoder:
             x = functional.max_pool2d(block(x), 2)
             skips.append(x)
@@ -180,6 +180,17 @@ class UNet(nn.Module):
             x = block(torch.cat([x, skips.pop().to(x.dtype)], 1))
         result: Tensor = self.last(x)
         return result[..., crop[0], crop[1]]
+
+
+def _channels_last_strides(x: Tensor) -> Tensor:
+    """The same values with the strides of channels_last, also where there is a single channel.
+
+    torch does not give them to a single channel, whose layout is ambiguous; then a concatenation
+    with feature maps is computed in the slow layout, and so is the convolution after it: a third of
+    a branch's time in bfloat16.
+    """
+    by_pixel = x.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
+    return by_pixel.permute(0, 3, 1, 2)
 
 
 def _chain(*convolutions: nn.Module) -> nn.Sequential:
