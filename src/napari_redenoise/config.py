@@ -26,6 +26,7 @@ Lines = Literal["none", "rows", "columns", "both"]
 Start = Literal["pretrained", "random"]
 """Weights that a training starts from."""
 
+Precision = Literal["auto", "float32", "bfloat16"]
 NoiseKind = Literal["gaussian", "poisson", "poisson-gaussian"]
 
 DEFAULT_STEPS = {"pretrained": 100, "random": 270}
@@ -33,7 +34,7 @@ DEFAULT_STEPS = {"pretrained": 100, "random": 270}
 DEFAULT_PATCHES = {"pretrained": (4, 96), "random": (8, 64)}
 """Patches per step and their side: a pretrained network profits from larger surroundings."""
 
-MAX_MIRRORED_PIXELS = 2**22
+MAX_TTA_PIXELS = 2**22
 """Pixels, 16 planes of 512 x 512, up to which test-time augmentation is worth the time: 0.03 dB."""
 
 MASK_SHAPES = {"pixel": ("1",), "horizontal": ("1" * 9,), "vertical": ("1",) * 9}
@@ -260,9 +261,7 @@ class TrainingConfig(_Frozen):
     clip_norm: float = Field(1.0, gt=0, description="largest norm of the gradient")
     loss: Literal["l2", "l1"] = Field("l2", description="squared or absolute error")
     branch_weight: float = Field(0.1, ge=0, description="weight of each branch's loss (AdaReNet)")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 where it is faster"
-    )
+    precision: Precision = Field("auto", description="auto: bfloat16 where it is faster")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of all random numbers")
 
     @property
@@ -285,21 +284,23 @@ class TilingConfig(_Frozen):
     """Prediction in tiles with a halo.
 
     ``halo`` ``None`` is the receptive field's radius, with which tiled and whole prediction agree.
-    ``mirrored`` is test-time augmentation: it averages the predictions of the image and its flipped
-    copy, which takes twice as long. ``None`` does so for small images.
+    ``tta`` is test-time augmentation: it averages the predictions of the image and its flipped
+    copy, which takes twice as long. ``None`` does so for small images. ``precision`` ``auto`` uses
+    bfloat16 autocast where it is faster; then results depend on the processor in the last digits.
     """
 
     tile: int = Field(1024, ge=64, description="side of a tile in pixels")
     halo: int | None = Field(
         None, ge=0, description="margin of a tile in pixels; default the receptive field's radius"
     )
-    mirrored: bool | None = Field(
+    tta: bool | None = Field(
         None, description="test-time augmentation; default up to 4 million pixels"
     )
+    precision: Precision = Field("float32", description="auto: bfloat16 where it is faster")
 
-    def mirrors(self, pixels: int) -> bool:
+    def uses_tta(self, pixels: int) -> bool:
         """Whether to use test-time augmentation for a number of pixels in all planes."""
-        return pixels <= MAX_MIRRORED_PIXELS if self.mirrored is None else self.mirrored
+        return pixels <= MAX_TTA_PIXELS if self.tta is None else self.tta
 
 
 class FolderConfig(_Frozen):
@@ -329,11 +330,22 @@ class FolderConfig(_Frozen):
 class Config(_Frozen):
     """All settings of a run, apart from the device."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     network: NetworkConfig = NetworkConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig = TrainingConfig()
     tiling: TilingConfig = TilingConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, values: Any) -> Any:
+        """Read a configuration of version 1, in which ``tiling.tta`` had another name."""
+        if not isinstance(values, dict) or values.get("version") != 1:
+            return values
+        tiling = dict(values.get("tiling", {}))
+        if "mirrored" in tiling:
+            tiling["tta"] = tiling.pop("mirrored")
+        return {**values, "version": 2, "tiling": tiling}
 
     @classmethod
     def from_json(cls, text: str) -> Config:

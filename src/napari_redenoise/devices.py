@@ -84,7 +84,7 @@ def get_device(name: str | None = None) -> torch.device:
 
 
 def training_dtype(device: torch.device, precision: str = "auto") -> torch.dtype:
-    """Precision of the network during training.
+    """Precision in which a network is trained, or applied where that is wanted.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from napari_redenoise.model._plan import make_plan
 from napari_redenoise.nn import build_network
 
 SMALL = NetworkConfig(levels=2, encoder_width=8, decoder_width=16, context=2)
-UNTRAINED = Config().replace({"training.steps": 0, "tiling.mirrored": False})
+UNTRAINED = Config().replace({"training.steps": 0, "tiling.tta": False})
 CPU = torch.device("cpu")
 
 

@@ -35,7 +35,7 @@ configs = st.builds(
 def test_a_configuration_survives_its_json(config: Config) -> None:
     text = config.model_dump_json()
     assert Config.from_json(text) == config
-    assert json.loads(text)["version"] == 1
+    assert json.loads(text)["version"] == 2
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -109,7 +109,7 @@ def test_changed_says_which_field_is_wrong(field: str, value: object, message: s
     [
         ("{", "not valid at the text: Invalid JSON.*; correct or remove it"),
         ("[]", "not valid at the text"),
-        ('{"version": 2}', "not valid at version"),
+        ('{"version": 3}', "not valid at version"),
         ('{"training": {"steps": -3}}', "not valid at training.steps: .*correct or remove it"),
         ('{"training": {"setps": 3}}', "not valid at training.setps"),
     ],
@@ -127,3 +127,12 @@ def test_a_missing_field_takes_its_default() -> None:
 def test_configuration_errors_can_be_caught_as_one_kind() -> None:
     assert issubclass(ConfigError, RedenoiseError)
     assert issubclass(ConfigError, ValueError)
+
+
+def test_a_configuration_of_version_1_is_read():
+    older = json.loads(Config().replace({"tiling.tta": True}).model_dump_json())
+    older["version"] = 1
+    older["tiling"]["mirrored"] = older["tiling"].pop("tta")
+    assert Config.from_json(json.dumps(older)) == Config().replace({"tiling.tta": True})
+    with pytest.raises(ConfigError, match="mirrored"):
+        Config.from_json(json.dumps({**older, "version": 2}))

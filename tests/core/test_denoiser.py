@@ -347,7 +347,7 @@ def test_small_images_are_predicted_with_tta(
 ) -> None:
     def denoised(mirrored: bool | None, **options) -> np.ndarray:
         twin = copy(trained)
-        twin.config = twin.config.replace({"tiling.mirrored": mirrored})
+        twin.config = twin.config.replace({"tiling.tta": mirrored})
         outputs = twin.session.allocate(noisy)
         list(twin.predict_events(noisy, outputs=outputs, **options))
         return outputs["denoised"]
@@ -356,13 +356,13 @@ def test_small_images_are_predicted_with_tta(
     assert np.abs(once - both).max() > 1e-3 * once.std()
     np.testing.assert_array_equal(denoised(None), both)
     np.testing.assert_array_equal(denoised(True, tta=False, draws=0, correct_lines=False), once)
-    monkeypatch.setattr(config_module, "MAX_MIRRORED_PIXELS", noisy.size - 1)
+    monkeypatch.setattr(config_module, "MAX_TTA_PIXELS", noisy.size - 1)
     np.testing.assert_array_equal(denoised(None), once)
 
 
 def test_the_expected_time_includes_tta(tiny: Config) -> None:
     def seconds(mirrored: bool) -> float:
-        config = tiny.replace({"training.steps": 1, "tiling.mirrored": mirrored})
+        config = tiny.replace({"training.steps": 1, "tiling.tta": mirrored})
         return estimate_seconds(
             config, np.zeros((5000, 64, 64), np.float32), None, torch.device("cpu")
         )

@@ -634,7 +634,7 @@ def test_a_model_of_r2r_draws_the_noise_of_the_files_grey_levels(tmp_path, tiny:
     image = scene(0).astype(np.uint16) * 257
     skimage.io.imsave(folder / "0.tif", image, check_contrast=False)
     training = run_of(
-        tiny.replace({"objective.kind": "r2r", "tiling.mirrored": False}),
+        tiny.replace({"objective.kind": "r2r", "tiling.tta": False}),
         folder,
         noise_type="poisson-gaussian",
         valid_noise_param=20,

@@ -96,3 +96,15 @@ def test_lines_do_not_depend_on_what_was_measured_before(monkeypatch):
     fresh, given = model.plan(image), model.plan(image, reports=known)
     assert len(asked) == 1
     assert fresh.lines == given.lines == "rows"
+
+
+def test_a_prediction_is_in_bfloat16_where_that_is_faster(noisy, monkeypatch):
+    def denoised(precision, gain):
+        monkeypatch.setattr("napari_redenoise.devices._cpu_bfloat16_gain", lambda: gain)
+        config = INSTANT.replace({"tiling.precision": precision, "tiling.tta": False})
+        return Redenoiser(config, "cpu").fit(noisy).predict(noisy).denoised
+
+    exact, fast = denoised("float32", 3.0), denoised("bfloat16", 1.0)
+    np.testing.assert_array_equal(denoised("auto", 3.0), fast)
+    np.testing.assert_array_equal(denoised("auto", 0.5), exact)
+    assert 0 < np.abs(fast - exact).max() < 0.02 * np.ptp(exact)

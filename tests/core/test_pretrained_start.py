@@ -114,7 +114,7 @@ def test_r2r_fine_tuning_predicts_the_image_itself(small, pretrained) -> None:
         .poisson(60 + 50 * np.sin(np.mgrid[:128, :128][0] / 9.0))
         .astype(np.float32)
     )
-    config = small.replace({"objective.kind": "r2r", "tiling.mirrored": False})
+    config = small.replace({"objective.kind": "r2r", "tiling.tta": False})
     model = Redenoiser(config, "cpu").fit(photons)
     once = model.predict(photons, tta=False, draws=0, correct_lines=False).denoised
     np.testing.assert_array_equal(model.predict(photons).denoised, once)

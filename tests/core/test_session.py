@@ -418,7 +418,7 @@ def test_the_steps_within_a_time_take_about_that_time(
     height, width = (-(-size // 4) * 4 for size in noisy.shape[-2:])
     plane, planes = height * width, noisy.size // (noisy.shape[-2] * noisy.shape[-1])
     monkeypatch.setattr("napari_redenoise.model._timing._speed", lambda *_: (per_step, per_pixel))
-    model = of(tiny.replace({"tiling.mirrored": False}), steps=1000)
+    model = of(tiny.replace({"tiling.tta": False}), steps=1000)
     expected = estimate_seconds(model.config, noisy, None, model.device)
     assert expected == pytest.approx(1000 * per_step + planes * plane * per_pixel)
     assert steps_within(model.config, noisy, None, model.device, expected) == pytest.approx(
@@ -441,7 +441,7 @@ def test_the_expected_time_includes_the_judgement(
 ) -> None:
     monkeypatch.setattr("napari_redenoise.model._timing._speed", lambda *_: (1.0, 1e-6))
     device, image = torch.device("cpu"), np.zeros((512, 512), np.float32)
-    config = Config().replace({"tiling.mirrored": False})
+    config = Config().replace({"tiling.tta": False})
     tuned = estimate_run(config, image, None, device)
     scratch = estimate_run(config.replace({"training.start": "random"}), image, None, device)
     # Nine windows of 128 x 128 pixels are predicted five times before the training and four after.

@@ -32,8 +32,9 @@ def press(dock):
 
 def expected(dock, image):
     config = dock.widget.config
-    network = {"network": config.network, "tiling": config.tiling, "training": {"steps": 0}}
-    return Redenoiser(type(config)(**network), "cpu").fit(image).predict(image, tta=False)
+    fast = {"training.steps": 0, "tiling.tta": False, "tiling.precision": "auto"}
+    instant = type(config)(network=config.network, tiling=config.tiling).replace(fast)
+    return Redenoiser(instant, "cpu").fit(image).predict(image)
 
 
 def test_a_press_adds_the_result_of_the_pretrained_network(dock, noisy, pretrained):

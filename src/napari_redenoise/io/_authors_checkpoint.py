@@ -73,7 +73,7 @@ def load_authors_model(
     normalisation = Normalisation((0.0,) * channels, (float(grey_range),) * channels)
     provenance = {"imported_from": path.name, "grey_range": float(grey_range)}
     # As in the published code: without test-time augmentation.
-    as_published = Config(network=config, tiling=TilingConfig(mirrored=False))
+    as_published = Config(network=config, tiling=TilingConfig(tta=False))
     return network, as_published, normalisation, provenance
 
 

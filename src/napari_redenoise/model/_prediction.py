@@ -12,6 +12,7 @@ import torch
 
 from napari_redenoise.config import Config, Lines
 from napari_redenoise.data import Normalisation, Planes
+from napari_redenoise.devices import training_dtype
 from napari_redenoise.inference import Draws, Interrupted, TileDone
 from napari_redenoise.model._line_correction import correct_lines
 from napari_redenoise.model._tiled import predict_in_tiles
@@ -69,6 +70,7 @@ def predict_planes(
         draws=draws,
         should_stop=should_stop,
         tta=tta,
+        dtype=training_dtype(device, config.tiling.precision),
         window=window,
     )
     samples = list(planes.indices() if samples is None else samples)

@@ -353,7 +353,7 @@ class Redenoiser:
             Ends the prediction, also within a tile.
         tta : bool, optional
             Test-time augmentation: average over the image and its flipped copy. Default
-            ``tiling.mirrored``.
+            ``tiling.tta``.
         draws : int, optional
             Recorrupted images to average over, for a model that was trained by R2R from random
             weights; 0 denoises the image itself. Default ``objective.draws``.
@@ -396,7 +396,7 @@ class Redenoiser:
             self.device,
             session.draws(count) if count else None,
             should_stop,
-            tta=tiling.mirrors(planes.pixels) if tta is None else tta,
+            tta=tiling.uses_tta(planes.pixels) if tta is None else tta,
             lines=plan.lines if correct_lines else "none",
             samples=samples,
             window=window,

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import torch
 
-from napari_redenoise.config import DEFAULT_STEPS, Config, NoiseConfig
+from napari_redenoise.config import DEFAULT_STEPS, Config, NoiseConfig, TilingConfig
 from napari_redenoise.data import ArrayLike, Normalisation, Planes, Pool, context_of, patches
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.inference import Tile, predict_tile, tile_sizes, tiles
@@ -134,13 +134,14 @@ def _seconds(config: Config, planes: Planes, device: torch.device) -> tuple[floa
     objective = config.objective
     if objective.kind == "r2r":
         objective = objective.model_copy(update={"noise": _ANY_NOISE})
+    tiling = TilingConfig(precision=config.tiling.precision)
     per_step, per_pixel = _speed(
-        Config(network=network, training=trial, objective=objective), device
+        Config(network=network, training=trial, objective=objective, tiling=tiling), device
     )
     tile, halo, _ = tile_sizes(network, config.tiling)
     cuts = tiles(planes.height, planes.width, tile, halo, total_stride(network))
     pixels = sum(_area(cut) for cut in cuts) * len(planes)
-    if config.tiling.mirrors(planes.pixels) and not should_recorrupt(config):
+    if config.tiling.uses_tta(planes.pixels) and not should_recorrupt(config):
         # Some of several draws are flipped instead.
         pixels *= 2
     return per_step, per_pixel, pixels * per_pixel
@@ -172,5 +173,6 @@ def _speed(config: Config, device: torch.device) -> tuple[float, float]:
     draws = make_draws(objective, config.objective.draws if should_recorrupt(config) else 1, 0)
     began = time.perf_counter()
     image, context = noise[:channels], context_of(around, noise[:channels])
-    predict_tile(state.average, image.numpy(), normalisation, draws=draws, context=context)
+    dtype = training_dtype(device, config.tiling.precision)
+    predict_tile(state.average, image.numpy(), normalisation, dtype, draws, context=context)
     return per_step, (time.perf_counter() - began) / TRIAL_SIDE**2
