@@ -1,14 +1,16 @@
 """What the command says about image files, and what it writes beside the grey levels."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-from napari_redenoise._cli._denoise import _command
+from napari_redenoise import Config
 from napari_redenoise._cli._results import Targets
+from napari_redenoise._cli._single_image import SingleImage
 from napari_redenoise.io import read_image
 
 RANDOM = np.random.default_rng(0)
@@ -55,10 +57,10 @@ def test_notes_do_not_disturb_json(redenoise, movie):
 
 
 def test_the_command_of_a_kept_model_reads_the_same_series():
-    targets = Targets(Path("out.tif"))
-    words = _command(Path("in.tif"), targets, "TYX", 0, None)
+    one = SingleImage(Path("in.tif"), Targets(Path("out.tif")), Config(), axes="TYX", series=0)
+    words = one.command()
     assert words == ["redenoise", "denoise", "in.tif", "out.tif", "--axes", "TYX", "--series", "0"]
-    assert "--series" not in _command(Path("in.tif"), targets, None, None, "cpu")
+    assert "--series" not in replace(one, series=None).command()
 
 
 def test_the_mask_of_an_inverted_image_is_not_inverted(redenoise, tmp_path):

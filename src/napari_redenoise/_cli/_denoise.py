@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 import typer
 
 from napari_redenoise._cli._app import (
@@ -18,23 +17,15 @@ from napari_redenoise._cli._app import (
     Steps,
     app,
     assigned,
-    check_targets,
-    read_noted,
-    train_on,
 )
 from napari_redenoise._cli._batch import denoise_batch, refuse_in_batch, refuse_single
 from napari_redenoise._cli._folders import Subfolders
-from napari_redenoise._cli._interruption import Interruption, interruption
 from napari_redenoise._cli._json_events import with_json_events
-from napari_redenoise._cli._results import Delivery, Targets
-from napari_redenoise._cli._resuming import unfinished_run
-from napari_redenoise._cli._workers import chosen_cluster, predict_by_workers, refuse_draws
-from napari_redenoise.assessment import as_denoiser, assess, pixel_size_of
+from napari_redenoise._cli._results import Targets
+from napari_redenoise._cli._single_image import SingleImage
+from napari_redenoise._cli._workers import chosen_cluster
 from napari_redenoise.config import MASK_SHAPES, Config, ObjectiveKind
 from napari_redenoise.errors import ConfigError
-from napari_redenoise.inference import Interrupted
-from napari_redenoise.io import ImageFile
-from napari_redenoise.model import Redenoiser, TrainingPlan, should_recorrupt
 from napari_redenoise.recipes import BatchSettings, OutputFormat
 
 
@@ -231,64 +222,24 @@ def denoise(
         denoise_batch(images, out_dir, batch, device, **wishes)
         return
     refuse_single(train_on=trained_on, subfolders=subfolders, output_format=output_format)
-    inputs = (target, region, model)
     targets = Targets(_only(output), mask, save_model, overwrite, as_source, has_branches=branches)
-    check_targets(image, targets.images(), save_model, overwrite=overwrite, others=inputs)
-    cluster = chosen_cluster(workers, scheduler, targets.by_name)
-    denoiser = (
-        Redenoiser.load(model, device) if model else Redenoiser(Config().replace(given), device)
+    single = SingleImage(
+        image,
+        targets,
+        Config().replace(given),
+        model=model,
+        axes=axes,
+        series=series,
+        target=target,
+        region=region,
+        stop_after=stop_after,
+        device=device,
+        cluster=chosen_cluster(workers, scheduler, targets.by_name),
+        has_report=report,
     )
-    if denoiser.config.network.kind != "adarenet":
-        _refuse_branches(mask, branches=branches)
-    with interruption(keeps=False, as_json=as_json) as asked:
-        source = read_noted(image, axes, series, asked.say)
-        for line in targets.check(denoiser, source):
-            asked.say(line)
-        loaded = denoiser.session.plan
-        if loaded is not None and should_recorrupt(loaded.config):
-            asked.say(loaded.noise_sentence())
-        if loaded is not None and cluster is not None:
-            refuse_draws(loaded.config)
-        again = _command(image, targets, axes, series, device)
-        run = unfinished_run(
-            denoiser,
-            targets,
-            (image, *inputs),
-            axes,
-            series,
-            stop_after,
-            by_workers=cluster is not None,
-        )
-        if run is not None and run.is_continued:
-            denoiser, model = Redenoiser.load(run.model, device), run.model
-        delivery = Delivery(denoiser, source, targets, asked, again, run)
-        if cluster is not None and run is not None:
-            place = image, axes, series
-            delivery.by_workers = lambda streams: predict_by_workers(
-                denoiser, cluster, source, place, run, streams, device, asked
-            )
-        try:
-            if model is None:
-                shots = _read(target, source.axes, asked), _read(region, None, asked)
-                plan = _plan(denoiser, source, *shots, asked)
-                if plan is not None:
-                    asked.emit("plan", plan=plan.as_json())
-                if plan is not None and cluster is not None:
-                    refuse_draws(plan.config)
-                for line in () if plan is None else plan.sentences():
-                    asked.say(line)
-                train_on(denoiser, source, *shots, plan, stop_after, asked)
-                delivery.save_model()
-            result = delivery.denoise()
-        finally:
-            delivery.close()
-            # After errors, too, but not where a second Ctrl-C insists.
-            if (model is None or cluster is not None) and not asked.ends_at_once:
-                delivery.keep_model()
-        if report and result is not None:
-            _report(denoiser, source, result.denoised, asked)
-    if delivery.exit_code:
-        raise typer.Exit(delivery.exit_code)
+    exit_code = single.denoise(as_json=as_json)
+    if exit_code:
+        raise typer.Exit(exit_code)
 
 
 def _only(outputs: list[Path] | None) -> Path:
@@ -307,26 +258,6 @@ def _training_image(name: str | None) -> Path | Literal["all"] | None:
     return "all" if name == "all" else None if name is None else Path(name)
 
 
-def _plan(
-    denoiser: Redenoiser,
-    source: ImageFile,
-    target: ImageFile | None,
-    region: ImageFile | None,
-    asked: Interruption,
-) -> TrainingPlan | None:
-    """The plan of the run; None after an interruption."""
-    try:
-        return denoiser.plan(
-            source.array,
-            source.axes,
-            target=None if target is None else target.array,
-            mask=None if region is None else region.array != 0,
-            should_stop=asked.is_set,
-        )
-    except Interrupted:
-        return None
-
-
 def _refuse_training(**given: object) -> None:
     """Refuse other networks and options of a training where the pretrained network denoises."""
     names = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
@@ -335,46 +266,6 @@ def _refuse_training(**given: object) -> None:
             "--instant denoises with the pretrained network, without training: omit it, or "
             f"{' and '.join(names)}"
         )
-
-
-def _refuse_branches(mask: Path | None, *, branches: bool) -> None:
-    if mask is not None:
-        raise ConfigError("only the adarenet has a fusion mask: omit --mask")
-    if branches:
-        raise ConfigError("only the adarenet has two branches: omit --branches")
-
-
-def _command(
-    image: Path, targets: Targets, axes: str | None, series: int | None, device: str | None
-) -> list[str]:
-    """Arguments of the command that makes the same files with a model."""
-    words = ["redenoise", "denoise", str(image), str(targets.output)]
-    given = {"--axes": axes, "--series": series, "--mask": targets.mask, "--device": device}
-    for option, value in given.items():
-        words += [] if value is None else [option, str(value)]
-    words += ["--branches"] if targets.has_branches else []
-    words += ["--as-source"] if targets.as_source else []
-    return words + (["--overwrite"] if targets.overwrite else [])
-
-
-def _report(
-    denoiser: Redenoiser, source: ImageFile, denoised: np.ndarray, asked: Interruption
-) -> None:
-    """Print the quality checks of a result."""
-    report = assess(
-        source.array,
-        denoised,
-        source.axes,
-        denoiser=as_denoiser(denoiser),
-        pixel_size=pixel_size_of(source),
-    )
-    asked.emit("quality", report=report.as_dict())
-    if not asked.as_json:
-        asked.say("\n".join(report.sentences()))
-
-
-def _read(path: Path | None, axes: str | None, asked: Interruption) -> ImageFile | None:
-    return None if path is None else read_noted(path, axes, say=asked.say)
 
 
 def _shape_rows(text: str) -> tuple[str, ...]:
