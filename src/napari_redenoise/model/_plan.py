@@ -156,7 +156,7 @@ def make_plan(
     Interrupted
         When stopped.
     """
-    settled = settled or settle(asked, images.planes, device, should_stop)
+    settled = settled or settle(asked, images.all, device, should_stop)
     config, reason = settled.config, settled.no_neighbours
     objective, trains = config.objective, config.training.total_steps > 0
     if not objective.depends_on_noise:
