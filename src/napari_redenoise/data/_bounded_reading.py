@@ -223,7 +223,8 @@ def _windows(
 
     def pixels(key: tuple[Any, ...]) -> npt.NDArray[Any]:
         *samples, channels, inner_rows, inner_columns = key
-        return planes.read(*window((*samples, inner_rows, inner_columns)))[channels]
+        found = planes.read(*window((*samples, inner_rows, inner_columns)))
+        return np.asarray(found[channels])
 
     def inside(key: tuple[Any, ...]) -> npt.NDArray[np.bool_]:
         found = planes.inside(*window(key))

@@ -20,9 +20,11 @@ from napari_redenoise.data import (
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import normalised_context
 from napari_redenoise.model._judge import PROBE, cells, noise_by_level, probe
-from napari_redenoise.model._noise_reports import shares_noise
+from napari_redenoise.model._noise_reports import noise_reports, shares_noise
 from napari_redenoise.model._pretrained import for_image, pretrained_network
 from napari_redenoise.nn import DenoisingNetwork, Prediction
+from napari_redenoise.noise import NoiseReport, diagnose
+from napari_redenoise.objectives import Noise2Void
 
 SIDE, WINDOWS = 96, 6
 """Pixels a side, and how many windows, each of a plane of its own."""
@@ -39,6 +41,8 @@ class Settled:
 
     config: Config
     no_neighbours: str = ""
+    reports: tuple[NoiseReport, ...] = ()
+    """Noise of the image, if it was measured for this."""
 
 
 def settle(
@@ -71,14 +75,36 @@ def settle(
         with_neighbours, single = (
             pretrained_network(one.network).to(device) for one in (config, alone)
         )
-        if not neighbours_help(with_neighbours, single, stacks):
-            return Settled(alone, NO_HELP)
+        reports = _reports(stacks[0])
+        known = reports if images[0].context_axes else ()
+        blind = _blind_spot(reports)
+        if not neighbours_help(with_neighbours, single, stacks, blind):
+            return Settled(alone, NO_HELP, known)
+        return Settled(config, reports=known)
     return Settled(config)
+
+
+def _reports(planes: Planes) -> tuple[NoiseReport, ...]:
+    try:
+        return noise_reports(planes)
+    except InputError:
+        return ()
+
+
+def _blind_spot(reports: Sequence[NoiseReport]) -> Noise2Void | None:
+    """Hides pixels whose noise is correlated; None where it is not."""
+    diagnosis = diagnose(reports, fine_tuning=True)
+    if diagnosis.case != "correlated":
+        return None
+    return Noise2Void(mask_shape=diagnosis.mask_shape)
 
 
 @torch.no_grad()
 def neighbours_help(
-    beside: DenoisingNetwork, alone: DenoisingNetwork, stacks: Sequence[Planes]
+    beside: DenoisingNetwork,
+    alone: DenoisingNetwork,
+    stacks: Sequence[Planes],
+    blind: Noise2Void | None = None,
 ) -> bool:
     """Whether the expected error is lower with neighbouring planes than without.
 
@@ -88,6 +114,8 @@ def neighbours_help(
         The network that is shown neighbours, and that of single planes.
     stacks : sequence of Planes
         With neighbours.
+    blind : Noise2Void, optional
+        Compares hidden pixels instead: of correlated noise a residual holds too little.
 
     Notes
     -----
@@ -97,7 +125,7 @@ def neighbours_help(
     """
     beside, alone = beside.eval(), alone.eval()
     generator = torch.Generator().manual_seed(0)
-    found = [_gained(beside, alone, *window, generator) for window in _windows(stacks)]
+    found = [_gained(beside, alone, *window, generator, blind) for window in _windows(stacks)]
     if not found:
         return False
     cells = torch.cat([gained for gained, _ in found])
@@ -115,6 +143,7 @@ def _gained(
     context: Tensor,
     usable: Tensor,
     generator: torch.Generator,
+    blind: Noise2Void | None,
 ) -> tuple[Tensor, Tensor]:
     """Change of the squared error by neighbours, and pixels, in every cell of a window."""
     device = next(alone.parameters()).device
@@ -129,6 +158,11 @@ def _gained(
     def without(shown: Tensor) -> Tensor:
         return denoised(alone, shown)
 
+    if blind is not None:
+        sample = blind(noisy, generator)
+        one, other = with_neighbours(sample.input), without(sample.input)
+        gained = (one - sample.target) ** 2 - (other - sample.target) ** 2
+        return _in_cells(gained, usable & (sample.mask > 0))
     one, other = with_neighbours(noisy), without(noisy)
     middle = (one + other) / 2
     std = noise_by_level(noisy, middle, usable)
@@ -139,6 +173,10 @@ def _gained(
         for after, before in ((with_neighbours(shown), one), (without(shown), other))
     ]
     gained = (one - noisy) ** 2 - (other - noisy) ** 2 + 2 * (responses[0] - responses[1])
+    return _in_cells(gained, usable)
+
+
+def _in_cells(gained: Tensor, usable: Tensor) -> tuple[Tensor, Tensor]:
     pixels = usable.expand_as(gained)
     return cells(torch.where(pixels, gained, 0.0)), cells(pixels.float())
 

@@ -164,6 +164,8 @@ def make_plan(
         config = config.replace({"objective.lines": lines})
         return TrainingPlan(asked, config, no_neighbours=reason)
     fine_tuning = config.training.start == "pretrained"
+    if not reports and trains:
+        reports = settled.reports
     if not reports:
         # Without training, the pretrained network may remove structure of white noise, too.
         reports = _measure(images, ask_denoiser=fine_tuning, always=fine_tuning and not trains)
