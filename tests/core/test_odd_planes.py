@@ -59,7 +59,8 @@ def test_an_odd_plane_costs_its_neighbours_nothing(name: str) -> None:
     known = [number for number in range(6) if np.ptp(noisy[number]) > 0]
     alone, beside = (((one - expected)[known] ** 2).mean((1, 2)) for one in results)
     gained = dict(zip(known, 10 * np.log10(alone / beside), strict=True))
-    assert min(gained.values()) > -0.05, gained
+    beside_it = {number: gain for number, gain in gained.items() if number != ODD}
+    assert min(beside_it.values()) > -0.05, gained
     # Brightness stays in its plane.
     low, high = np.percentile(noisy[known], (0.1, 99.9))
     shift = (results[1] - noisy)[known].mean((1, 2)) / (high - low)
