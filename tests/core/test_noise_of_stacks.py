@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from skimage import data
 
 from napari_redenoise import measure_noise
-from napari_redenoise.noise import estimate_noise
+from napari_redenoise.noise import NoiseReport, describe, estimate_noise
 
 GAIN, OFFSET, READ_NOISE = 7.0, 100.0, 3.0
 
@@ -67,3 +68,41 @@ def test_line_offsets_of_all_frames_are_still_found() -> None:
     counts = np.random.default_rng(5).poisson(smooth, (6, 192, 192))
     (report,) = measure_noise(GAIN * counts + offsets, "TYX")
     assert report.autocorrelation.rows > 0.2
+
+
+def words(stack: np.ndarray, axes: str = "TYX") -> str:
+    (report,) = measure_noise(stack.astype(np.float32), axes)
+    return " ".join(finding.text for finding in describe(report))
+
+
+def correlated(frames: int = 8) -> np.ndarray:
+    """A still scene under noise that is correlated within the plane alone."""
+    rng = np.random.default_rng(0)
+    noise = ndimage.gaussian_filter(rng.normal(0, 30, (frames, 128, 128)), (0, 0, 0.7))
+    return 200 + 40 * np.sin(np.arange(128) / 9) + noise
+
+
+def test_neighbours_are_recommended_for_correlated_noise() -> None:
+    movie = correlated()
+    said = "the correlation costs less with neighbours"
+    assert said in words(movie)
+    # Not without neighbours, of white noise, nor where the noise is in part the same.
+    assert said not in words(movie, "SYX")
+    assert said not in words(movie[:1])
+    assert said not in words(textured())
+    assert said not in words(np.repeat(movie, 2, axis=0))
+
+
+def test_the_noise_check_says_that_planes_share_noise() -> None:
+    said = "Neighbouring planes share noise"
+    movie = correlated()
+    for shared in ((movie[1:] + movie[:-1]) / 2, np.repeat(movie, 2, axis=0)):
+        assert said in words(shared)
+        assert said not in words(shared, "SYX")
+    assert said not in words(movie)
+
+
+def test_what_is_measured_between_planes_is_kept_with_a_plan() -> None:
+    (report,) = measure_noise(correlated().astype(np.float32), "TYX")
+    assert report.planes == "independent"
+    assert NoiseReport.from_json(report.as_json()) == report

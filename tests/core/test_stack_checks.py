@@ -95,3 +95,16 @@ def test_without_a_denoiser_smearing_is_not_checked() -> None:
     report = checks(recorded(expected), expected)
     assert mark(report, "Smearing between planes") == "unknown"
     assert "Smearing between planes" in report.omitted
+
+
+@pytest.mark.parametrize("frame", [13, 27])
+def test_an_event_of_one_frame_is_looked_for(frame: int) -> None:
+    expected = np.repeat(moving(0)[:1], 40, axis=0)
+    rows, columns = np.mgrid[:SIDE, :SIDE].astype(float)
+    flash = np.exp(-((rows - 48) ** 2 + (columns - 60) ** 2) / (2 * 4.0**2))
+    happened = expected.copy()
+    happened[frame] += PHOTONS * flash
+    report = checks(recorded(happened), expected, denoiser=smooth)
+    check = next(one for one in report.checks if one.name == "Smearing between planes")
+    assert check.mark in ("caution", "bad")
+    assert f"plane {frame} along T" in check.figure

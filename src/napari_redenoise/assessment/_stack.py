@@ -90,17 +90,29 @@ def stack_statistics(
 
     firsts = [sample for sample in noisy.indices() if sample[along] + 1 < noisy.sample_shape[along]]
     sums = [_Sums(axis) for _ in reports]
+    shifted: dict[Sample, float] = {}
     for first in spread_evenly(firsts, PAIRS):
         second = (*first[:along], first[along] + 1, *first[along + 1 :])
-        for total, one, other in zip(sums, residuals(first), residuals(second), strict=True):
+        pair = residuals(first), residuals(second)
+        for total, one, other in zip(sums, *pair, strict=True):
             total.add(one, other)
-    for sample in spread_evenly(list(noisy.indices()), COMPARED if denoiser else 0):
+        for sample, parts in zip((first, second), pair, strict=True):
+            shifted[sample] = max(part.shifted() for part in parts) if denoiser else 0.0
+    for sample in _compared(list(noisy.indices()), shifted) if denoiser else ():
         if denoiser is None or should_stop():
             break
         alone = denoiser(mask_missing(noisy.read(sample, rows, columns)).astype(np.float32))
         for total, beside, plane in zip(sums, residuals(sample), alone, strict=True):
             total.smeared.append((beside.smeared(plane.astype(np.float64)), sample[along]))
     return tuple(total.statistics() for total in sums)
+
+
+def _compared(every: list[Sample], shifted: dict[Sample, float]) -> list[Sample]:
+    """Planes to denoise alone: those whose residual is least like noise, and others evenly."""
+    suspect = [one for one in sorted(shifted, key=lambda one: -shifted[one]) if shifted[one] > 0]
+    chosen = suspect[: COMPARED // 2]
+    others = [one for one in every if one not in chosen]
+    return sorted([*chosen, *spread_evenly(others, COMPARED - len(chosen))])
 
 
 class _Residual:
@@ -127,6 +139,10 @@ class _Residual:
         count = max(int(self.known.sum()), 1)
         variance = float((self.std**2)[self.known].sum()) / count**2
         return -float(self.difference.sum()) / count, variance
+
+    def shifted(self) -> float:
+        """Number of pixels around which the residual is no noise."""
+        return float((np.abs(self._local_mean(self.scaled)) > SMEARED_Z)[self.known].sum())
 
     def smeared(self, alone: Floats) -> float:
         """Share of pixels around which neighbours shifted the brightness, against the noise.

@@ -5,6 +5,7 @@ from napari_redenoise.data._bad_pixels import is_missing, mask_missing
 from napari_redenoise.data._bounded_reading import (
     middle_window,
     read_middle,
+    representative_runs,
     representative_subset,
     spread_evenly,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "middle_window",
     "patches",
     "read_middle",
+    "representative_runs",
     "representative_subset",
     "result_dtype",
     "spread_evenly",

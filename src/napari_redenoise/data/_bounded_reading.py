@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,12 @@ from napari_redenoise.data._planes import Planes
 
 BLOCK = 2048
 """Pixels; side of the largest block that is read at once."""
+
+RUN = {1: 8, 2: 3}
+"""Consecutive planes of a run along each of one or two axes."""
+
+RUNS, RUN_SIDE = 2, 128
+"""Runs of a stack at least, and the smallest side in pixels to which they are cut for that."""
 
 Sample = tuple[int, ...]
 Place = tuple[Shots, Sample, slice, slice]
@@ -107,15 +114,56 @@ def representative_subset(planes: Planes, most_pixels: int, side: int = BLOCK) -
     count = max(1, most_pixels // area)
     if len(planes) <= count and max(planes.height, planes.width) <= side:
         return planes
-    every = list(planes.indices())
-    found = (
-        _first_usable(planes, [every[number] for number in _from_the_middle(part.tolist())])
-        for part in np.array_split(np.arange(len(every)), count)
-    )
-    chosen = [sample for sample in found if sample is not None]
+    chosen = _spread_usable(planes, list(planes.indices()), count)
     if not chosen:
         return planes
-    return _windows(planes, chosen, *middle_window(planes, chosen[0], side))
+    return _windows(planes, chosen, {}, *middle_window(planes, chosen[0], side))
+
+
+def representative_runs(planes: Planes, most_pixels: int) -> Planes:
+    """Runs of consecutive planes, spread evenly over a stack, of ``most_pixels`` pixels in all.
+
+    So planes keep their neighbours along T and Z. Runs of a large stack are cut to the same window.
+    Those whose middle plane is constant or outside the training region are replaced by others.
+
+    Parameters
+    ----------
+    planes : Planes
+    most_pixels : int
+
+    Returns
+    -------
+    Planes
+        Axes STZCYX; reads its pixels when they are needed.
+    """
+    lengths = {axis: planes.size(axis) if axis in planes.context_axes else 1 for axis in "TZ"}
+    side = BLOCK
+    if len(planes) * min(planes.height, BLOCK) * min(planes.width, BLOCK) > most_pixels:
+        most = RUN[max(1, len(planes.context_axes))]
+        lengths = {axis: min(size, most) for axis, size in lengths.items()}
+        if planes.context_axes:
+            pixels = most_pixels // (RUNS * math.prod(lengths.values()))
+            side = min(BLOCK, max(math.isqrt(pixels), RUN_SIDE))
+    length = math.prod(lengths.values())
+    runs = -(-len(planes) // length)
+    area = min(planes.height, side) * min(planes.width, side)
+    # The planes of one stack after another.
+    others = [number for number, axis in enumerate(planes.sample_axes) if axis not in "TZ"]
+    every = sorted(planes.indices(), key=lambda sample: [sample[number] for number in others])
+    chosen = _spread_usable(planes, every, min(runs, max(1, most_pixels // (length * area))))
+    chosen = chosen or [tuple(size // 2 for size in planes.sample_shape)]
+    starts = dict.fromkeys(_start(planes, middle, lengths) for middle in chosen)
+    return _windows(planes, list(starts), lengths, *middle_window(planes, chosen[0], side))
+
+
+def _start(planes: Planes, middle: Sample, lengths: Mapping[str, int]) -> Sample:
+    """First plane of a run around a plane, moved into the stack."""
+    start = list(middle)
+    for number, axis in enumerate(planes.sample_axes):
+        if axis in lengths:
+            last = planes.sample_shape[number] - lengths[axis]
+            start[number] = min(max(0, middle[number] - lengths[axis] // 2), last)
+    return tuple(start)
 
 
 def middle_window(planes: Planes, sample: Sample, side: int) -> tuple[slice, slice]:
@@ -158,29 +206,52 @@ def _equal_parts(size: int) -> list[slice]:
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
-def _windows(planes: Planes, samples: list[Sample], rows: slice, columns: slice) -> Planes:
-    """The same window of several samples, as (N, channels, rows, columns)."""
+def _windows(
+    planes: Planes, starts: list[Sample], lengths: Mapping[str, int], rows: slice, columns: slice
+) -> Planes:
+    """The same window of several samples, or of runs of them: (N, *lengths, channels, Y, X)."""
     size = rows.stop - rows.start, columns.stop - columns.start
+    steps = [planes.sample_axes.find(axis) for axis in lengths]
 
-    def shifted(window: slice, axis: slice) -> slice:
-        start, stop, _ = axis.indices(window.stop - window.start)
-        return slice(window.start + start, window.start + stop)
+    def window(key: tuple[Any, ...]) -> tuple[Sample, slice, slice]:
+        number, *forward, inner_rows, inner_columns = key
+        sample = list(starts[number])
+        for place, step in zip(steps, forward, strict=True):
+            if place >= 0:
+                sample[place] += step
+        return tuple(sample), _shifted(rows, inner_rows), _shifted(columns, inner_columns)
 
-    def pixels(key: tuple[int, slice, slice, slice]) -> npt.NDArray[Any]:
-        number, channels, *axes = key
-        window = planes.read(samples[number], shifted(rows, axes[0]), shifted(columns, axes[1]))
-        return window[channels]
+    def pixels(key: tuple[Any, ...]) -> npt.NDArray[Any]:
+        *samples, channels, inner_rows, inner_columns = key
+        found = planes.read(*window((*samples, inner_rows, inner_columns)))
+        return np.asarray(found[channels])
 
-    def inside(key: tuple[int, slice, slice]) -> npt.NDArray[np.bool_]:
-        number, *axes = key
-        found = planes.inside(samples[number], shifted(rows, axes[0]), shifted(columns, axes[1]))
-        return np.ones(size, bool)[axes[0], axes[1]] if found is None else found
+    def inside(key: tuple[Any, ...]) -> npt.NDArray[np.bool_]:
+        found = planes.inside(*window(key))
+        return np.ones(size, bool)[key[-2], key[-1]] if found is None else found
 
-    dtype, count = np.dtype(planes.array.dtype), len(samples)
-    lazy = LazyArray((count, planes.channels, *size), dtype, pixels)
+    dtype, samples = np.dtype(planes.array.dtype), (len(starts), *lengths.values())
+    axes = "".join(("S", *lengths, "CYX"))
+    lazy = LazyArray((*samples, planes.channels, *size), dtype, pixels)
     if planes.region is None:
-        return Planes(lazy, "SCYX")
-    return Planes(lazy, "SCYX", LazyArray((count, *size), np.dtype(bool), inside))
+        return Planes(lazy, axes, context=planes.context)
+    region = LazyArray((*samples, *size), np.dtype(bool), inside)
+    return Planes(lazy, axes, region, planes.context)
+
+
+def _shifted(window: slice, axis: slice) -> slice:
+    """Part of a window of an axis."""
+    start, stop, _ = axis.indices(window.stop - window.start)
+    return slice(window.start + start, window.start + stop)
+
+
+def _spread_usable(planes: Planes, every: Sequence[Sample], count: int) -> list[Sample]:
+    """So many samples at most, evenly over all, with something to learn from."""
+    found = (
+        _first_usable(planes, [every[number] for number in _from_the_middle(part.tolist())])
+        for part in np.array_split(np.arange(len(every)), count)
+    )
+    return [sample for sample in found if sample is not None]
 
 
 def _from_the_middle(numbers: list[int]) -> list[int]:

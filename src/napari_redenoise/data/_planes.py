@@ -8,6 +8,7 @@ separate images of the same kind.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
@@ -133,23 +134,29 @@ class Planes:
                 f"expected a region of shape {expected}, got {shape}: draw it on this image"
             )
 
-    def _size(self, axis: str) -> int:
+    def size(self, axis: str) -> int:
+        """Length of an axis; 1 where there is none of this name."""
         return int(self.array.shape[self.axes.index(axis)]) if axis in self.axes else 1
 
     @property
     def height(self) -> int:
         """Rows of a plane."""
-        return self._size("Y")
+        return self.size("Y")
 
     @property
     def width(self) -> int:
         """Columns of a plane."""
-        return self._size("X")
+        return self.size("X")
 
     @property
     def channels(self) -> int:
         """Number of channels."""
-        return self._size("C")
+        return self.size("C")
+
+    @property
+    def sample_axes(self) -> str:
+        """Sample axes, in their order."""
+        return "".join(axis for axis in self.axes if axis not in "CYX")
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -178,9 +185,14 @@ class Planes:
 
     @property
     def context_axes(self) -> str:
-        """Axes along which planes have neighbours: T, Z, both in their order, or none."""
-        sizes = zip(self.array.shape, self.axes, strict=True)
-        return "".join(axis for size, axis in sizes if axis in "TZ" and size > 1)
+        """Axes along which planes have neighbours: T, Z, TZ whatever their order, or none."""
+        return "".join(axis for axis in "TZ" if self.size(axis) > 1)
+
+    @property
+    def planes_between_neighbours(self) -> int:
+        """Largest number of planes from one to its next along T or Z, in their order."""
+        places = map(self.sample_axes.index, self.context_axes)
+        return max((math.prod(self.sample_shape[place + 1 :]) for place in places), default=1)
 
     def neighbours(self, sample: tuple[int, ...]) -> tuple[tuple[int, ...] | None, ...]:
         """Return the neighbouring samples in order; None where there is none.
@@ -188,8 +200,7 @@ class Planes:
         Along one axis these are ``context`` before and as many after. Along two axes the nearest
         ones of the second lie between those of the first, as in T, Z, Z, T.
         """
-        names = [axis for axis in self.axes if axis not in "CYX"]
-        along = [names.index(axis) for axis in self.context_axes]
+        along = [self.sample_axes.index(axis) for axis in self.context_axes]
         if not self.context or not along:
             return (None,) * (2 * self.context)
         if len(along) == 1:

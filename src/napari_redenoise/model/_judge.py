@@ -244,9 +244,7 @@ def estimate(gained: Tensor, moved: Tensor, chosen: Tensor) -> Estimate:
     change from share 0 to 1, and ``A + B`` is ``gained``, the change of the squared error. The
     minimum is at ``-B / (2 A)``.
     """
-    sums, counts = (
-        _cells(values * chosen) for values in (gained, chosen.expand_as(gained).float())
-    )
+    sums, counts = (cells(values * chosen) for values in (gained, chosen.expand_as(gained).float()))
     seen = counts > 0
     total, count = sums[seen].double(), counts[seen].double()
     curvature = _mean(moved, chosen)
@@ -264,7 +262,7 @@ def _mean(values: Tensor, chosen: Tensor) -> float:
     return float((values * weight).sum(dtype=torch.float64) / weight.sum().clamp(min=1))
 
 
-def _cells(values: Tensor) -> Tensor:
+def cells(values: Tensor) -> Tensor:
     """Sums over cells and channels, flattened."""
     pooled = functional.avg_pool2d(values, CELL, ceil_mode=True, divisor_override=1)
     return pooled.sum(1).flatten()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,10 +19,12 @@ from napari_redenoise.data import (
 )
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import normalised_context
-from napari_redenoise.model._noise_reports import shares_noise
+from napari_redenoise.model._judge import PROBE, cells, noise_by_level, probe
+from napari_redenoise.model._noise_reports import noise_reports, shares_noise
 from napari_redenoise.model._pretrained import for_image, pretrained_network
-from napari_redenoise.nn import DenoisingNetwork
-from napari_redenoise.objectives import Noise2Self, Sample
+from napari_redenoise.nn import DenoisingNetwork, Prediction
+from napari_redenoise.noise import NoiseReport, diagnose
+from napari_redenoise.objectives import Noise2Void
 
 SIDE, WINDOWS = 96, 6
 """Pixels a side, and how many windows, each of a plane of its own."""
@@ -30,7 +32,7 @@ SIDE, WINDOWS = 96, 6
 SHARED = (
     "part of their noise is that of the plane itself (averaged, interpolated or repeated planes)"
 )
-NO_HELP = "they do not improve the prediction of hidden pixels"
+NO_HELP = "the expected error is not lower with them"
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,20 @@ class Settled:
 
     config: Config
     no_neighbours: str = ""
+    reports: tuple[NoiseReport, ...] = ()
+    """Noise of the image, if it was measured for this."""
 
 
 def settle(
     asked: Config,
-    planes: Planes,
+    images: Sequence[Planes],
     device: torch.device,
     should_stop: Callable[[], bool] | None = None,
 ) -> Settled:
-    """Decide what follows from an image alone: see `for_image`.
+    """Decide what follows from the images of a training alone: see `for_image`.
 
-    Neighbours are used where their noise is independent and they help, unless the user chose.
+    Neighbours are used where their noise is independent in every stack and they help, unless the
+    user chose. Single images have none, and one network serves both.
 
     Raises
     ------
@@ -58,60 +63,130 @@ def settle(
     Interrupted
         When stopped.
     """
-    config = for_image(asked, planes)
+    stacks = [planes for planes in images if planes.context_axes]
+    config = for_image(asked, (stacks or images)[0])
     if asked.network.context != "auto" or not config.network.neighbours:
         return Settled(config)
-    planes = planes.with_context(config.network.neighbours // 2)
-    alone = for_image(asked.replace({"network.context": 0}), planes)
-    if shares_noise(planes, should_stop):
+    stacks = [planes.with_context(config.network.neighbours // 2) for planes in stacks]
+    alone = for_image(asked.replace({"network.context": 0}), stacks[0])
+    if any(shares_noise(planes, should_stop) for planes in stacks):
         return Settled(alone, SHARED)
     if config.training.start == "pretrained":
         with_neighbours, single = (
             pretrained_network(one.network).to(device) for one in (config, alone)
         )
-        if not neighbours_help(with_neighbours, single, planes):
-            return Settled(alone, NO_HELP)
+        reports = _reports(stacks[0])
+        known = reports if images[0].context_axes else ()
+        blind = _blind_spot(reports)
+        if not neighbours_help(with_neighbours, single, stacks, blind):
+            return Settled(alone, NO_HELP, known)
+        return Settled(config, reports=known)
     return Settled(config)
 
 
+def _reports(planes: Planes) -> tuple[NoiseReport, ...]:
+    try:
+        return noise_reports(planes)
+    except InputError:
+        return ()
+
+
+def _blind_spot(reports: Sequence[NoiseReport]) -> Noise2Void | None:
+    """Hides pixels whose noise is correlated; None where it is not."""
+    diagnosis = diagnose(reports, fine_tuning=True)
+    if diagnosis.case != "correlated":
+        return None
+    return Noise2Void(mask_shape=diagnosis.mask_shape)
+
+
 @torch.no_grad()
-def neighbours_help(beside: DenoisingNetwork, alone: DenoisingNetwork, planes: Planes) -> bool:
-    """Whether hidden pixels are predicted better with neighbouring planes than without.
+def neighbours_help(
+    beside: DenoisingNetwork,
+    alone: DenoisingNetwork,
+    stacks: Sequence[Planes],
+    blind: Noise2Void | None = None,
+) -> bool:
+    """Whether the expected error is lower with neighbouring planes than without.
 
     Parameters
     ----------
     beside, alone : DenoisingNetwork
         The network that is shown neighbours, and that of single planes.
-    planes : Planes
+    stacks : sequence of Planes
         With neighbours.
+    blind : Noise2Void, optional
+        Compares hidden pixels instead: of correlated noise a residual holds too little.
 
     Notes
     -----
-    The noise of a hidden pixel is independent of all that the network is shown, so the difference
-    of both squared errors is that of the errors against the signal (J. Batson, L. Royer,
-    "Noise2Self", ICML 2019).
+    By Stein's unbiased risk estimate, with a random probe (S. Ramani et al., "Monte-Carlo SURE",
+    IEEE Trans. Image Process. 17, 2008). Hidden pixels alone would overrate neighbours: they
+    replace the pixel that is hidden, which the network is shown otherwise.
     """
     beside, alone = beside.eval(), alone.eval()
     generator = torch.Generator().manual_seed(0)
-    difference = 0.0
-    for noisy, context in _windows(planes):
-        sample = Noise2Self()(noisy, generator)
-        difference += _error(beside, torch.cat([sample.input, context], 1), sample)
-        difference -= _error(alone, sample.input, sample)
-    return difference < 0
+    found = [_gained(beside, alone, *window, generator, blind) for window in _windows(stacks)]
+    if not found:
+        return False
+    cells = torch.cat([gained for gained, _ in found])
+    weights = torch.cat([weight for _, weight in found])
+    mean = cells.sum() / weights.sum().clamp(min=1)
+    error = ((cells - mean * weights) ** 2).sum().sqrt() / weights.sum().clamp(min=1)
+    # By one standard error: what is gained by chance is lost elsewhere.
+    return bool(mean + error < 0)
 
 
-def _error(network: DenoisingNetwork, shown: Tensor, sample: Sample) -> float:
-    """Squared error at the hidden pixels."""
-    device = next(network.parameters()).device
-    denoised = network(shown.to(device)).denoised.cpu()
-    return float((((denoised - sample.target) ** 2) * sample.mask).sum())
+def _gained(
+    beside: DenoisingNetwork,
+    alone: DenoisingNetwork,
+    noisy: Tensor,
+    context: Tensor,
+    usable: Tensor,
+    generator: torch.Generator,
+    blind: Noise2Void | None,
+) -> tuple[Tensor, Tensor]:
+    """Change of the squared error by neighbours, and pixels, in every cell of a window."""
+    device = next(alone.parameters()).device
+
+    def denoised(network: DenoisingNetwork, shown: Tensor) -> Tensor:
+        prediction: Prediction = network(shown.to(device))
+        return prediction.denoised.cpu()
+
+    def with_neighbours(shown: Tensor) -> Tensor:
+        return denoised(beside, torch.cat([shown, context], 1))
+
+    def without(shown: Tensor) -> Tensor:
+        return denoised(alone, shown)
+
+    if blind is not None:
+        sample = blind(noisy, generator)
+        one, other = with_neighbours(sample.input), without(sample.input)
+        gained = (one - sample.target) ** 2 - (other - sample.target) ** 2
+        return _in_cells(gained, usable & (sample.mask > 0))
+    one, other = with_neighbours(noisy), without(noisy)
+    middle = (one + other) / 2
+    std = noise_by_level(noisy, middle, usable)
+    drawn = probe(noisy - middle, std, usable, generator)
+    shown = noisy + PROBE * drawn
+    responses = [
+        drawn * (after - before) / PROBE
+        for after, before in ((with_neighbours(shown), one), (without(shown), other))
+    ]
+    gained = (one - noisy) ** 2 - (other - noisy) ** 2 + 2 * (responses[0] - responses[1])
+    return _in_cells(gained, usable)
 
 
-def _windows(planes: Planes) -> list[tuple[Tensor, Tensor]]:
-    """Normalised windows of planes spread over the stack, and what is shown beside them."""
+def _in_cells(gained: Tensor, usable: Tensor) -> tuple[Tensor, Tensor]:
+    pixels = usable.expand_as(gained)
+    return cells(torch.where(pixels, gained, 0.0)), cells(pixels.float())
+
+
+def _windows(stacks: Sequence[Planes]) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Normalised windows of planes spread over the stacks, what is shown beside, usable pixels."""
     found = []
-    for sample in spread_evenly(list(planes.indices()), WINDOWS):
+    each = max(1, WINDOWS // len(stacks))
+    places = ((one, sample) for one in stacks for sample in spread_evenly([*one.indices()], each))
+    for planes, sample in places:
         rows, columns = middle_window(planes, sample, SIDE)
         window = planes.read(sample, rows, columns)
         try:
@@ -123,7 +198,9 @@ def _windows(planes: Planes) -> list[tuple[Tensor, Tensor]]:
             for one in planes.neighbours(sample)
         ]
         context = normalised_context(around, window, normalisation)
-        if context is not None:
-            noisy = torch.from_numpy(NetworkInput.of(window, normalisation).image)
-            found.append((noisy[None], context[None]))
+        inputs = NetworkInput.of(window, normalisation)
+        usable = ~(inputs.missing | inputs.outlier | (inputs.clipped != 0)).any(0)
+        if context is not None and usable.any():
+            noisy, known = torch.from_numpy(inputs.image), torch.from_numpy(usable)
+            found.append((noisy[None], context[None], known[None, None]))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -99,10 +99,16 @@ def noise_reports(
         When the image is too small, or every channel is constant.
     """
     reports, errors = [], []
-    pairs = _following(planes)
+    has_neighbours = bool(planes.context_axes)
+    is_shared = has_neighbours and shares_noise(planes)
+    pairs = [] if is_shared else _following(planes)
+    between: Literal["none", "independent", "shared"] = "shared" if is_shared else "none"
+    if has_neighbours and not is_shared:
+        between = "independent"
     for channel in range(planes.channels):
         try:
-            reports.append(estimate_noise(ChannelStack(planes, channel), pairs))
+            found = estimate_noise(ChannelStack(planes, channel), pairs)
+            reports.append(replace(found, planes=between))
         except InputError as error:
             reports.append(without_noise())
             errors.append(error)
@@ -209,8 +215,8 @@ def _pairs(
 
 
 def _following(planes: Planes) -> list[tuple[int, int]]:
-    """Numbers of planes, and of those after them along T, else along Z, if noise differs."""
-    if not planes.context_axes or shares_noise(planes):
+    """Numbers of planes, and of those after them along T, else along Z."""
+    if not planes.context_axes:
         return []
     axes = [letter for letter in planes.axes if letter not in "CYX"]
     along = min(map(axes.index, planes.context_axes), key=lambda n: axes[n] != "T")

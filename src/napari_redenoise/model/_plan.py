@@ -156,7 +156,7 @@ def make_plan(
     Interrupted
         When stopped.
     """
-    settled = settled or settle(asked, images.planes, device, should_stop)
+    settled = settled or settle(asked, images.all, device, should_stop)
     config, reason = settled.config, settled.no_neighbours
     objective, trains = config.objective, config.training.total_steps > 0
     if not objective.depends_on_noise:
@@ -164,6 +164,8 @@ def make_plan(
         config = config.replace({"objective.lines": lines})
         return TrainingPlan(asked, config, no_neighbours=reason)
     fine_tuning = config.training.start == "pretrained"
+    if not reports and trains:
+        reports = settled.reports
     if not reports:
         # Without training, the pretrained network may remove structure of white noise, too.
         reports = _measure(images, ask_denoiser=fine_tuning, always=fine_tuning and not trains)

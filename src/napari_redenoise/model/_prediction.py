@@ -77,7 +77,9 @@ def predict_planes(
     if lines == "none":
         yield from predict(planes, samples=samples)
         return
+    # Those of a plane are needed again until its last neighbour is denoised.
     offsets: dict[tuple[int, ...], Any] = {}
+    most = (2 * planes.context + 1) * planes.planes_between_neighbours
     for number, sample in enumerate(samples):
         if number and should_stop is not None and should_stop():
             return
@@ -86,5 +88,9 @@ def predict_planes(
             corrected = correct_lines(planes, lines, device, should_stop, needed, offsets)
         except Interrupted:
             return
+        for one in needed:
+            offsets[one] = offsets.pop(one)
+        while len(offsets) > most:
+            del offsets[next(iter(offsets))]
         for done in predict(corrected, samples=[sample]):
             yield TileDone(number * done.tiles + done.tile, len(samples) * done.tiles, sample)

@@ -237,7 +237,7 @@ class Redenoiser:
         asked = self.config if steps is None else self.config.replace({"training.steps": steps})
         should_stop = controls.should_stop
         settled = (
-            Settled(plan.config) if plan else settle(asked, inputs.planes, self.device, should_stop)
+            Settled(plan.config) if plan else settle(asked, inputs.all, self.device, should_stop)
         )
         config = settled.config
         inputs = inputs.with_context(config.network)

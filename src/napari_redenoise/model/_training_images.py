@@ -21,6 +21,7 @@ from napari_redenoise.data import (
     TwoImages,
     as_array,
     default_axes,
+    representative_runs,
     representative_subset,
 )
 from napari_redenoise.errors import ConfigError, InputError
@@ -88,6 +89,11 @@ class TrainingImages:
                 )
         return cls(planes, None if target is None else as_planes(target, planes.axes), more)
 
+    @property
+    def all(self) -> tuple[Planes, ...]:
+        """The image and the further images."""
+        return (self.planes, *self.images)
+
     def with_context(self, network: NetworkConfig) -> TrainingImages:
         """Return the same images, with the neighbours that a network receives."""
         context = network.neighbours // 2
@@ -107,7 +113,7 @@ class TrainingImages:
         """Correct the lines, once for every argument.
 
         Only some of the pixels of large images are kept, unless ``whole``: Noise2Noise needs
-        successive frames.
+        successive frames. Where the network receives neighbours, these are consecutive planes.
 
         Raises
         ------
@@ -117,8 +123,7 @@ class TrainingImages:
         if (lines, whole) not in self._corrected:
 
             def correct(planes: Planes) -> Planes:
-                some = planes if whole else representative_subset(planes, MAX_CORRECTED)
-                return correct_lines(some, lines, device, should_stop)
+                return correct_lines(_some(planes, whole), lines, device, should_stop)
 
             target = None if self.target is None else correct(self.target)
             images = tuple(map(correct, self.images))
@@ -133,6 +138,15 @@ class TrainingImages:
         """Make the shots of every image: see `make_shots`."""
         first = make_shots(self.planes, self.target, config)
         return (first, *(make_shots(planes, None, config) for planes in self.images))
+
+
+def _some(planes: Planes, whole: bool) -> Planes:
+    """What is corrected of an image; the offsets of every plane are measured once."""
+    if whole or planes.pixels <= MAX_CORRECTED:
+        return planes
+    if planes.context and planes.context_axes:
+        return representative_runs(planes, MAX_CORRECTED)
+    return representative_subset(planes, MAX_CORRECTED)
 
 
 def as_planes(image: ArrayLike, axes: str | None, mask: ArrayLike | None = None) -> Planes:

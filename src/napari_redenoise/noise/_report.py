@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -216,6 +217,8 @@ class NoiseReport(JsonDataclass):
         Skewness of the noise, where it is significant.
     residual : ResidualNoise or None
         Noise by the residual of a denoiser, if measured.
+    planes : "none", "independent" or "shared"
+        Whether the noise of neighbouring planes is independent; "none" without neighbours.
     """
 
     model: NoiseModel
@@ -235,6 +238,7 @@ class NoiseReport(JsonDataclass):
     below: float = 0.0
     skewness: Skewness | None = None
     residual: ResidualNoise | None = None
+    planes: Literal["none", "independent", "shared"] = "none"
 
     @property
     def is_clean(self) -> bool:

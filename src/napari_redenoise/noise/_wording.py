@@ -51,7 +51,7 @@ def describe(report: NoiseReport) -> tuple[Finding, ...]:
     if case == "white by residual":
         findings += [Finding("structure", _white_residual(report)), *lines, *clipping]
         return *findings, *(doubt for doubt in doubts if doubt.kind != "structure")
-    findings += [Finding("photons", _photons(report)), *_correlations(report)]
+    findings += [Finding("photons", _photons(report)), *_correlations(report), *_planes(report)]
     return *findings, *lines, *clipping, *doubts
 
 
@@ -118,6 +118,22 @@ def _correlations(report: NoiseReport) -> list[Finding]:
     ]
     white = Finding("correlation", "White: the noise of neighbouring pixels is independent.")
     return correlated or [white]
+
+
+def _planes(report: NoiseReport) -> Iterator[Finding]:
+    """What neighbouring planes mean for the training."""
+    if report.planes == "shared":
+        yield Finding(
+            "correlation",
+            "Neighbouring planes share noise (averaged, interpolated or repeated planes), so each "
+            "is denoised alone: denoise the raw planes if you have them.",
+        )
+    elif report.planes == "independent" and any(report.autocorrelation.reach):
+        yield Finding(
+            "correlation",
+            "The noise of neighbouring planes is independent, and blind spots hide one plane only: "
+            "so the correlation costs less with neighbours. Leave them on automatic.",
+        )
 
 
 def _lines(report: NoiseReport) -> list[Finding]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_redenoise import __version__
-from napari_redenoise.data import Planes, read_middle, representative_subset
+from napari_redenoise.data import Planes, read_middle, representative_runs
 from napari_redenoise.errors import InputError, RedenoiseError
 from napari_redenoise.inference import Interrupted
 from napari_redenoise.io import check_folder, check_model, read_image
@@ -136,8 +136,7 @@ class SharedModel:
             return image.array, image.axes, [], [settings.train_on]
         sample = _sample(images, settings.axes)
         first, *others = sample.values()
-        # Planes of a sample are spread over their stacks: they are no neighbours.
-        return first, "SCYX", others, list(sample)
+        return first, "STZCYX", others, list(sample)
 
 
 def train(
@@ -171,7 +170,7 @@ def train(
 
 
 def _sample(images: Sequence[Path], axes: str | None) -> dict[Path, npt.NDArray[Any]]:
-    """Planes (S, C, Y, X) of images spread evenly over a batch, with the channels of the first.
+    """Runs (S, T, Z, C, Y, X) of images spread evenly over a batch, with the channels of the first.
 
     Images that cannot be read or trained on are replaced by others.
     """
@@ -180,11 +179,11 @@ def _sample(images: Sequence[Path], axes: str | None) -> dict[Path, npt.NDArray[
     reasons: list[str] = []
     for path in _spread(images):
         try:
-            pixels = _planes(path, axes, MOST_PIXELS // most)
+            pixels = _runs(path, axes, MOST_PIXELS // most)
         except InputError as error:
             reasons.append(str(error))
             continue
-        if not found or pixels.shape[1] == next(iter(found.values())).shape[1]:
+        if not found or pixels.shape[3] == next(iter(found.values())).shape[3]:
             found[path] = pixels
         if len(found) == most:
             break
@@ -199,13 +198,15 @@ def _spread(images: Sequence[Path]) -> Iterable[Path]:
     return [images[number] for number in dict.fromkeys([*first.tolist(), *range(len(images))])]
 
 
-def _planes(path: Path, axes: str | None, most_pixels: int) -> npt.NDArray[Any]:
+def _runs(path: Path, axes: str | None, most_pixels: int) -> npt.NDArray[Any]:
+    """Consecutive planes of an image, so that they keep their neighbours."""
     image = read_image(path, axes)
-    planes = representative_subset(Planes(image.array, image.axes), most_pixels)
-    if not np.isfinite(read_middle(planes)).any():
+    planes = representative_runs(Planes(image.array, image.axes), most_pixels)
+    if not any(np.isfinite(read_middle(planes, one)).any() for one in planes.indices()):
         raise InputError(f"{path} holds constant areas only: choose another image")
     everything = slice(0, planes.height), slice(0, planes.width)
-    return np.stack([planes.read(sample, *everything) for sample in planes.indices()])
+    pixels = np.stack([planes.read(sample, *everything) for sample in planes.indices()])
+    return pixels.reshape(*planes.sample_shape, *pixels.shape[1:])
 
 
 def _sha256(path: Path) -> str:
