@@ -1,5 +1,6 @@
 """Files of results: whole or not at all, under a name of their own, and no trace of killed runs."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -276,6 +277,21 @@ def test_results_that_need_more_than_is_free_are_refused(tmp_path, monkeypatch) 
     check_space({one: 10**12})
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EROFS, "Read-only"), "(Read-only): choose another folder or name"),
+        (OSError("9 requested and 6 written"), "(the disk takes no more; it needs 5 bytes, and "),
+        (OSError(errno.ENOSPC, "No space"), "(No space; it needs 5 bytes, and "),
+    ],
+)
+def test_the_remedy_depends_on_the_error(tmp_path, error, words) -> None:
+    with pytest.raises(OutputError) as caught, _safe_writing.explain_os_error(tmp_path / "a", 5):
+        raise error
+    assert f"{tmp_path / 'a'} cannot be written {words}" in str(caught.value)
+    assert ("free some space" in str(caught.value)) == ("it needs" in words)
+
+
 @contextmanager
 def no_file_beyond(size: int):
     """What a full disk is to a process: writes fail midway."""
@@ -292,7 +308,7 @@ def test_a_file_that_does_not_fit_leaves_nothing(tmp_path, tiny, noisy):
     model = Redenoiser(tiny, "cpu").fit(noisy)
     image = np.zeros((512, 512), np.float32)
     with no_file_beyond(2**14):
-        with pytest.raises(OutputError, match=r"it needs 1\.0 MB, and .* are free"):
+        with pytest.raises(OutputError, match=r"takes no more; it needs 1\.0 MB, and .* are free"):
             write_tiff(tmp_path / "out.tif", image, ImageFile(image, "YX"))
         with pytest.raises(OutputError, match=r"it needs .* kB, and .* are free"):
             model.save(tmp_path / "model.safetensors")

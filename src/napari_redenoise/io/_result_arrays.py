@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import errno
 import math
 import os
 import tempfile
@@ -20,12 +19,11 @@ import zarr
 
 from napari_redenoise.data import ArrayLike, Planes
 from napari_redenoise.errors import OutputError
-from napari_redenoise.io._safe_writing import format_bytes
+from napari_redenoise.io._safe_writing import FULL_DISK, format_bytes
 from napari_redenoise.io._temporary_folders import TemporaryFolder, remove_leftovers
 
 MOST_BYTES_IN_MEMORY = 2 * 2**30
 _PREFIX = "napari-redenoise-"
-_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _cache: Path | None = None
 
 
@@ -184,7 +182,7 @@ def explain_full_disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in FULL_DISK:
             raise
         folder = _cache or tempfile.gettempdir()
         raise OutputError(
