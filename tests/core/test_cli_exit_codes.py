@@ -15,6 +15,7 @@ import tifffile
 
 from napari_redenoise import Redenoiser
 from napari_redenoise._cli import _check, _noise
+from napari_redenoise.recipes import FolderTraining
 
 FAST = ("--from-scratch", "--backbone", "standard", "--objective", "noise2self", "--device", "cpu",
         "--set", "network.levels=2", "--set", "network.encoder_width=8", "--steps", "1",
@@ -176,8 +177,75 @@ def test_json_of_a_batch_has_an_event_a_file(redenoise, image, tmp_path):
     failed = [one for one in found if one["event"] == "file_failed"]
     assert "broken.tif" in failed[0]["message"]
     assert found[-1] == {"event": "end", "exit_code": 3}
+    (plan,) = (one for one in found if one["event"] == "plan")
+    assert Path(plan["image"]).name == "in.tif"
+    assert plan["plan"]["config"]["objective"]["kind"] == "noise2self"
     again = events(redenoise("denoise", *files, *options)[1])
     assert [one["event"] for one in again].count("file_skipped") == 1
+
+
+@pytest.fixture
+def training(tmp_path) -> tuple[str, ...]:
+    """Arguments of a training on a folder: 2 epochs of 2 steps."""
+    folder = tmp_path / "clean"
+    folder.mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 40), np.uint8)
+        tifffile.imwrite(folder / f"{number}.tif", pixels)
+    sizes = ("--nb-epochs", "2", "--batch-size", "2", "--crop-size", "32")
+    return (
+        "train", "--train-dir", str(folder), "--ckpt-save-path", str(tmp_path / "kept"), *sizes,
+        "--backbone", "standard", "--device", "cpu", "--json",
+    )  # fmt: skip
+
+
+def test_json_of_a_folder_training(redenoise, training, tmp_path):
+    status, said, errors = redenoise(*training, "--valid-dir", tmp_path / "clean")
+    assert status == 0, errors
+    found = events(said)
+    (plan,) = (one["plan"] for one in found if one["event"] == "plan")
+    assert (plan["images"], plan["channels"], plan["steps_per_epoch"]) == (3, 1, 2)
+    assert plan["folder"]["noise_type"] == "gaussian"
+    steps = [one for one in found if one["event"] == "step"]
+    assert [(one["step"], one["steps"]) for one in steps] == [(n, 4) for n in range(1, 5)]
+    assert all(isinstance(one["loss"], float) for one in steps)
+    epochs = [one for one in found if one["event"] == "epoch"]
+    assert [(one["epoch"], one["epochs"]) for one in epochs] == [(1, 2), (2, 2)]
+    assert epochs[1]["psnr"] > 0
+    written = [Path(one["path"]) for one in found if one["event"] == "written"]
+    assert [one.name for one in written] == ["epoch-001.safetensors", "epoch-002.safetensors"]
+    assert all(one.is_file() for one in written)
+    assert found[0]["event"] == "start"
+    assert found[-1] == {"event": "end", "exit_code": 0}
+
+
+def test_json_of_a_folder_training_that_is_refused(redenoise, training, tmp_path):
+    assert redenoise(*training)[0] == 0
+    status, said, errors = redenoise(*training)
+    assert status == 1
+    found = events(said)
+    assert [one["event"] for one in found] == ["start", "error", "end"]
+    assert "add --resume to continue it" in found[1]["message"]
+    assert f"redenoise: {found[1]['message']}\n" == errors
+
+
+def test_json_of_an_interrupted_folder_training(redenoise, training, tmp_path, monkeypatch):
+    training_events = FolderTraining.events
+
+    def interrupted(self):
+        for event in training_events(self):
+            signal.raise_signal(signal.SIGTERM)
+            yield event
+
+    monkeypatch.setattr(FolderTraining, "events", interrupted)
+    status, said, errors = redenoise(*training)
+    assert status == 143
+    assert events(said)[-1] == {"event": "end", "exit_code": 143}
+    assert "stopped at step 1; continue with --resume" in errors
+    monkeypatch.undo()
+    status, said, _ = redenoise(*training, "--resume")
+    assert status == 0
+    assert [one["step"] for one in events(said) if one["event"] == "step"] == [2, 3, 4]
 
 
 def test_a_shell_completes_commands():

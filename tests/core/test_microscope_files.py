@@ -1,4 +1,4 @@
-"""CZI, ND2 and LIF: by bioio with a reader of the tests, and refused without."""
+"""Files of microscopes: by bioio with a reader and a format of the tests, and refused without."""
 
 import importlib.util
 import sys
@@ -29,7 +29,7 @@ class Reader(reader.Reader):
         return True
     def __init__(self, image, **_):
         with open(image, "rb") as file:
-            assert file.read(10) == b"ZISRAWFILE"
+            assert file.read(8) == b"OF TESTS"
             self.content = dict(np.load(file))
     @property
     def scenes(self):
@@ -48,7 +48,7 @@ class Reader(reader.Reader):
 class ReaderMetadata(reader_metadata.ReaderMetadata):
     @staticmethod
     def get_supported_extensions():
-        return [".czi"]
+        return [".tests"]
     @staticmethod
     def get_reader():
         return Reader
@@ -56,10 +56,12 @@ class ReaderMetadata(reader_metadata.ReaderMetadata):
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "a.czi"
+def path(tmp_path: Path, monkeypatch) -> Path:
+    kind = ("file of tests", "bioio-of-tests")
+    monkeypatch.setitem(_bioio_reading._KINDS, b"OF TESTS", kind)
+    path = tmp_path / "a.tests"
     with path.open("wb") as file:
-        file.write(b"ZISRAWFILE")
+        file.write(b"OF TESTS")
         np.savez(file, **SCENES)
     return path
 
@@ -113,14 +115,13 @@ def test_a_large_scene_is_read_when_it_is_indexed(path, reader, monkeypatch):
 def test_the_command_reads_it(path, reader, redenoise):
     status, said, errors = redenoise("inspect", path, "--series", 0)
     assert status == 0, errors
-    assert "format: CZI of Zeiss" in said
+    assert "format: file of tests" in said
     assert "shape: 2 × 20 × 24, axes CYX, uint16" in said
 
 
 @pytest.mark.parametrize(
     ("begin", "kind", "package"),
     [
-        (b"ZISRAWFILE", "CZI of Zeiss", "bioio-czi"),
         (b"\xda\xce\xbe\x0a", "ND2 of Nikon", "bioio-nd2"),
         (b"\x70\x00\x00\x00", "LIF of Leica", "bioio-lif"),
     ],
@@ -135,9 +136,7 @@ def test_without_bioio_it_is_said_what_to_install(tmp_path, monkeypatch, begin, 
 
 
 @needs_bioio
-def test_without_a_reader_it_is_said_what_to_install(tmp_path):
-    if importlib.util.find_spec("bioio_czi") is not None:
-        pytest.skip("there is a reader")
-    (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE" + bytes(100))
-    with pytest.raises(InputError, match="which needs a reader: run pip install bioio bioio-czi"):
-        read_image(tmp_path / "a.czi")
+def test_without_a_reader_it_is_said_what_to_install(path):
+    words = "it is a file of tests, which needs a reader: run pip install bioio bioio-of-tests"
+    with pytest.raises(InputError, match=words):
+        read_image(path)

@@ -261,6 +261,15 @@ def test_damaged_metadata_are_refused_in_words(tmp_path: Path, ome: Any) -> None
         read_image(tmp_path / "in.zarr")
 
 
+def test_axes_without_names_are_noted(tmp_path: Path) -> None:
+    ome = multiscales()
+    del ome["multiscales"][0]["axes"]
+    write(tmp_path / "in.zarr", ome=ome)
+    image = read_image(tmp_path / "in.zarr")
+    words = f"its metadata names no axes: they are taken for {image.axes}, --axes gives others"
+    assert image.notes == (words,)
+
+
 def test_axes_of_another_number_are_noted(tmp_path: Path) -> None:
     write(tmp_path / "in.zarr", ome=multiscales(AXES[1:], (1, 1, 1)))
     image = read_image(tmp_path / "in.zarr")

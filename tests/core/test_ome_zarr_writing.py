@@ -315,3 +315,14 @@ def test_an_independent_library_accepts_the_file(tmp_path: Path) -> None:
     image = read_image(source)
     path = write_ome_zarr(tmp_path / "out.zarr", image.array, image, provenance={"steps": 1})
     yaozarrs.validate_zarr_store(str(path))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32"])
+def test_integers_of_a_level_are_rounded_means(dtype):
+    limits = np.iinfo(dtype)
+    pixels = np.random.default_rng(0).integers(limits.min, limits.max, (34, 65), dtype, True)
+    pixels[:4] = limits.max
+    means = pixels[:, :64].reshape(17, 2, 32, 2).astype(np.float64).mean((1, 3))
+    found = _ome_levels.halved(pixels[:, :64])
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, np.rint(means))

@@ -1,5 +1,6 @@
 """Files of results: whole or not at all, under a name of their own, and no trace of killed runs."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from napari_redenoise.data import Planes
 from napari_redenoise.errors import NameTakenError, OutputError
 from napari_redenoise.io import (
     ImageFile,
+    RoundingArray,
     _result_arrays,
     _safe_writing,
     _temporary_folders,
@@ -275,6 +277,21 @@ def test_results_that_need_more_than_is_free_are_refused(tmp_path, monkeypatch) 
     check_space({one: 10**12})
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EROFS, "Read-only"), "(Read-only): choose another folder or name"),
+        (OSError("9 requested and 6 written"), "(the disk takes no more; it needs 5 bytes, and "),
+        (OSError(errno.ENOSPC, "No space"), "(No space; it needs 5 bytes, and "),
+    ],
+)
+def test_the_remedy_depends_on_the_error(tmp_path, error, words) -> None:
+    with pytest.raises(OutputError) as caught, _safe_writing.explain_os_error(tmp_path / "a", 5):
+        raise error
+    assert f"{tmp_path / 'a'} cannot be written {words}" in str(caught.value)
+    assert ("free some space" in str(caught.value)) == ("it needs" in words)
+
+
 @contextmanager
 def no_file_beyond(size: int):
     """What a full disk is to a process: writes fail midway."""
@@ -291,11 +308,32 @@ def test_a_file_that_does_not_fit_leaves_nothing(tmp_path, tiny, noisy):
     model = Redenoiser(tiny, "cpu").fit(noisy)
     image = np.zeros((512, 512), np.float32)
     with no_file_beyond(2**14):
-        with pytest.raises(OutputError, match=r"it needs 1\.0 MB, and .* are free"):
+        with pytest.raises(OutputError, match=r"takes no more; it needs 1\.0 MB, and .* are free"):
             write_tiff(tmp_path / "out.tif", image, ImageFile(image, "YX"))
         with pytest.raises(OutputError, match=r"it needs .* kB, and .* are free"):
             model.save(tmp_path / "model.safetensors")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int16", "uint32"])
+@pytest.mark.parametrize("given", ["float16", "float32", "float64"])
+def test_halves_go_to_the_even_integer(kind: str, given: str) -> None:
+    values = np.array([0.5, 1.5, 2.5, 3.49, 3.51], given)
+    assert round_to_integers(values, kind).tolist() == [0, 2, 2, 3, 4]
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_an_array_rounds_what_is_assigned(monkeypatch, on_disk: bool) -> None:
+    monkeypatch.setattr(_result_arrays, "MOST_BYTES_IN_MEMORY", 0 if on_disk else 10**6)
+    planes = Planes(np.zeros((2, 16, 20), np.uint8), "TYX")
+    rounding = RoundingArray(result_array(planes, dtype=np.uint8))
+    values = np.random.default_rng(0).normal(100, 200, (2, 16, 20)).astype(np.float32)
+    for frame in range(2):
+        rounding[frame, 0:16, 0:20] = values[frame]
+    expected = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    np.testing.assert_array_equal(rounding.array[...], expected)
+    np.testing.assert_array_equal(rounding[1, 3:5, :], expected[1, 3:5])
+    assert (rounding.shape, rounding.dtype) == ((2, 16, 20), np.uint8)
 
 
 def test_results_that_outgrow_the_disk_are_reported(tmp_path, monkeypatch, tiny) -> None:

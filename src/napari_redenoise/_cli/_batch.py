@@ -118,6 +118,9 @@ class _Outcome:
             case FileStarted():
                 image, number, count = str(event.file.image), event.number, event.count
                 self.asked.emit("file_started", image=image, number=number, count=count)
+            case TrainingPlanned():
+                source = None if event.file is None else str(event.file.image)
+                self.asked.emit("plan", image=source, plan=event.plan.as_json())
             case ModelTrained():
                 self.asked.emit("model_trained", record=event.record)
             case Judgement():
@@ -134,7 +137,7 @@ class _Outcome:
             case FileStarted():
                 self.asked.say(f"{event.number} of {event.count}: {event.file.image}")
             case TrainingPlanned():
-                self._say(event.sentences)
+                self._say(event.plan.sentences())
             case Judgement():
                 self._say([f"{event.in_words()}."])
             case ModelTrained():

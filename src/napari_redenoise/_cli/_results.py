@@ -19,14 +19,15 @@ from napari_redenoise.errors import OutputError
 from napari_redenoise.io import (
     ImageFile,
     OmeZarrStream,
+    RoundingArray,
     UnfinishedRun,
-    cast_like,
     check_space,
     disk_space_needed,
     is_zarr,
     lost_metadata,
     ome_form,
     read_image,
+    result_array,
     write_tiff,
     write_under_free_name,
 )
@@ -108,7 +109,7 @@ class Targets:
                 needs[path] = array.nbytes * 4 // 3
                 continue
             needs[path] = array.nbytes
-            temporary += [4 * array.size, array.nbytes if array.dtype != np.float32 else 0]
+            temporary.append(array.nbytes)
         if not denoiser.session.is_trained:
             needs[self.model or beside(self.output)] = _model_size(denoiser, planes.channels)
         folder, size = disk_space_needed(temporary)
@@ -198,14 +199,28 @@ class Delivery:
             self.by_workers(streams)
             outputs: dict[str, Any] = dict(streams)
             return Result(**outputs, provenance=self.denoiser.session.provenance)
-        return predict_all(
+        rounding = self._rounding_arrays()
+        result = predict_all(
             self.denoiser,
             self.source,
             self.asked,
             names=[*self.targets.by_name],
-            given=streams,
+            given={**streams, **rounding},
             samples=self._missing_planes(streams),
         )
+        return replace(result, **{name: one.array for name, one in rounding.items()})
+
+    def _rounding_arrays(self) -> dict[str, RoundingArray]:
+        """Arrays for the results in TIFF that have the integer type of the source."""
+        planes = Planes(self.source.array, self.source.axes)
+        dtype = _dtype(self.source, as_source=self.targets.as_source)
+        if dtype.kind not in "ui":
+            return {}
+        return {
+            name: RoundingArray(result_array(planes, dtype=dtype))
+            for name, path in self.targets.by_name.items()
+            if name != "mask" and not is_zarr(path)
+        }
 
     def _open_streams(self, streams: dict[str, OmeZarrStream]) -> None:
         """Open the results that are written while they are predicted."""
@@ -289,11 +304,6 @@ class Delivery:
         planned = session.trained_plan().config.training.total_steps
         return f"stopped after {session.step} of {planned} steps"
 
-    def _finished(self, denoised: Any) -> Any:
-        if not self.targets.as_source:
-            return denoised
-        return cast_like(self.source.array, self.source.axes, denoised)
-
     def _like(self, name: str) -> ImageFile:
         """The source as a result of this name shows it; a mask has no grey levels of it."""
         return self.source.without_channels() if name == "mask" else self.source
@@ -302,9 +312,8 @@ class Delivery:
         overwrite = self.targets.overwrite
         if isinstance(array, OmeZarrStream):
             return lambda path: array.move_to(path, overwrite=overwrite)
-        finished = array if name == "mask" else self._finished(array)
         return lambda path: write_tiff(
-            path, finished, self._like(name), overwrite=overwrite, is_denoised=name == "denoised"
+            path, array, self._like(name), overwrite=overwrite, is_denoised=name == "denoised"
         )
 
     def _saving(self, path: Path) -> object:

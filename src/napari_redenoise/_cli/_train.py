@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from tqdm import tqdm
 
-from napari_redenoise._cli._app import Backbone, Device, app
+from napari_redenoise._cli._app import AsJson, Backbone, Device, app
 from napari_redenoise._cli._folders import Subfolders, left_out, refuse_among_images
 from napari_redenoise._cli._interruption import Interruption, interruption
+from napari_redenoise._cli._json_events import finite_or_none, with_json_events
 from napari_redenoise.config import Config, FolderConfig, NoiseKind, TrainedObjective
 from napari_redenoise.devices import get_device
 from napari_redenoise.errors import ConfigError, OutputError
@@ -28,6 +29,7 @@ COLUMNS = ("epoch", "loss", "noisy_psnr", "psnr", "learning_rate", "seconds")
 
 
 @app.command()
+@with_json_events
 def train(
     train_dir: Annotated[Path, typer.Option(help="Folder of clean images: png, jpg, tif.")],
     ckpt_save_path: Annotated[
@@ -99,6 +101,7 @@ def train(
             min=0,
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train on a folder of clean images with added noise, as in the AdaReNet paper."""
     if cuda and device is not None:
@@ -133,20 +136,20 @@ def train(
             refuse_among_images(ckpt_save_path, images, subfolders=subfolders)
     training = FolderTraining(config, folder, train_dir, valid_dir, device, workers)
     _prepare(training, ckpt_save_path, resume=resume)
-    _introduce(training)
-    with interruption() as asked_to_stop:
+    with interruption(as_json=as_json) as asked:
+        _introduce(training, asked)
         _run(
             training,
             ckpt_save_path,
             report_interval,
-            asked_to_stop,
+            asked,
             one_model=ckpt_overwrite,
             plot=plot_stats,
         )
-    if training.state.step < training.config.training.total_steps:
-        typer.echo(f"stopped at step {training.state.step}; continue with --resume", err=True)
-        raise typer.Exit(asked_to_stop.exit_code)
-    typer.echo(f"wrote {ckpt_save_path}")
+        if training.state.step < training.config.training.total_steps:
+            asked.say(f"stopped at step {training.state.step}; continue with --resume", err=True)
+            raise typer.Exit(asked.exit_code)
+        asked.say(f"wrote {ckpt_save_path}")
 
 
 def _prepare(training: FolderTraining, folder: Path, *, resume: bool) -> None:
@@ -166,15 +169,16 @@ def _prepare(training: FolderTraining, folder: Path, *, resume: bool) -> None:
         )
 
 
-def _introduce(training: FolderTraining) -> None:
+def _introduce(training: FolderTraining, asked: Interruption) -> None:
     folder, config = training.folder, training.config
     images, steps = training.images, config.training.total_steps
-    typer.echo(
+    asked.emit("plan", plan=_plan(training))
+    asked.say(
         f"{len(images)} images of {images.channels} channel(s), "
         f"{training.steps_per_epoch} steps per epoch, {steps} in all; "
         f"{config.objective.kind}, {config.network.kind}, on {training.device}"
     )
-    typer.echo(
+    asked.say(
         f"{folder.noise_type} noise of level 0 to {folder.noise_param:g} in training, "
         f"{folder.valid_level:g} in validation"
     )
@@ -182,43 +186,71 @@ def _introduce(training: FolderTraining) -> None:
         why for part in (images, training.validation) if part for why in part.skipped.values()
     ]
     if skipped:
-        typer.echo(left_out("skipped", skipped), err=True)
+        asked.say(left_out("skipped", skipped), err=True)
     if training.state.step >= steps:
-        typer.echo(f"all {folder.epochs} epochs are done: give more --nb-epochs to extend the run")
+        asked.say(f"all {folder.epochs} epochs are done: give more --nb-epochs to extend the run")
+
+
+def _plan(training: FolderTraining) -> dict[str, Any]:
+    """Settings and sizes of a training, as plain values."""
+    return {
+        "config": training.config.model_dump(mode="json"),
+        "folder": training.folder.model_dump(mode="json"),
+        "images": len(training.images),
+        "channels": training.images.channels,
+        "steps_per_epoch": training.steps_per_epoch,
+        "device": str(training.device),
+    }
 
 
 def _run(
     training: FolderTraining,
     folder: Path,
     interval: int,
-    asked_to_stop: Interruption,
+    asked: Interruption,
     *,
     one_model: bool,
     plot: bool,
 ) -> None:
-    config = training.config.training
-    with tqdm(total=config.total_steps, initial=training.state.step, unit="step") as bar:
+    steps = training.config.training.total_steps
+    stream = asked.bar_stream()
+    with tqdm(total=steps, initial=training.state.step, unit="step", file=stream) as bar:
         for event in training.events():
             if isinstance(event, StepDone):
                 bar.update()
-                if event.note is not None:
-                    typer.echo(event.note, err=True)
-                if event.step % interval == 0:
-                    recent = training.state.losses[-interval:]
-                    tqdm.write(f"step {event.step}: loss {sum(recent) / len(recent):.4f}")
+                _report_step(training, event, interval, asked)
                 # Not after the last step of an epoch: its validation follows.
-                if asked_to_stop.is_set() and event.step % training.steps_per_epoch:
+                if asked.is_set() and event.step % training.steps_per_epoch:
                     break
                 continue
-            tqdm.write(_sentence(event))
-            if event.unreadable:
-                tqdm.write(left_out("unreadable and replaced by others", event.unreadable))
-            _keep(training, event, folder, one_model=one_model)
+            bar.clear()
+            _report_epoch(event, asked)
+            asked.emit("written", path=str(_keep(training, event, folder, one_model=one_model)))
             if plot:
                 plot_statistics(folder)
-            if asked_to_stop.is_set():
+            if asked.is_set():
                 break
     training.save_checkpoint(folder / CHECKPOINT)
+
+
+def _report_step(
+    training: FolderTraining, event: StepDone, interval: int, asked: Interruption
+) -> None:
+    asked.emit("step", step=event.step, steps=event.steps, loss=finite_or_none(event.loss))
+    if event.note is not None:
+        asked.say(event.note, err=True)
+    if event.step % interval == 0 and not asked.as_json:
+        recent = training.state.losses[-interval:]
+        tqdm.write(f"step {event.step}: loss {sum(recent) / len(recent):.4f}")
+
+
+def _report_epoch(event: EpochDone, asked: Interruption) -> None:
+    numbers = {name: finite_or_none(float(getattr(event, name))) for name in COLUMNS[1:]}
+    asked.emit("epoch", epoch=event.epoch, epochs=event.epochs, **numbers)
+    if not asked.as_json:
+        tqdm.write(_sentence(event))
+    if event.unreadable:
+        asked.say(left_out("unreadable and replaced by others", event.unreadable), err=True)
 
 
 def _sentence(event: EpochDone) -> str:
@@ -233,13 +265,14 @@ def _sentence(event: EpochDone) -> str:
     )
 
 
-def _keep(training: FolderTraining, event: EpochDone, folder: Path, *, one_model: bool) -> None:
-    """Write model and statistics, and then the checkpoint to resume from."""
+def _keep(training: FolderTraining, event: EpochDone, folder: Path, *, one_model: bool) -> Path:
+    """Write the model, which is returned, the statistics, and the checkpoint to resume from."""
     name = MODEL if one_model else f"epoch-{event.epoch:03d}.safetensors"
-    training.save_model(folder / name, overwrite=True)
+    model = training.save_model(folder / name, overwrite=True)
     row = {column: f"{getattr(event, column):.6g}" for column in COLUMNS}
     _write_statistics(folder, [*_statistics(folder), row])
     training.save_checkpoint(folder / CHECKPOINT)
+    return model
 
 
 def _numbers(epochs: int) -> list[str]:

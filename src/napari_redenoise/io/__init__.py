@@ -24,6 +24,7 @@ from napari_redenoise.io._ome_zarr_writing import (
 from napari_redenoise.io._own_results import is_own_result
 from napari_redenoise.io._program_file import check_program, export_model
 from napari_redenoise.io._result_arrays import (
+    RoundingArray,
     cast_like,
     disk_space_needed,
     explain_full_disk,
@@ -48,6 +49,7 @@ __all__ = [
     "OmeForm",
     "OmeZarrBlocks",
     "OmeZarrStream",
+    "RoundingArray",
     "UnfinishedRun",
     "axes_of_file",
     "cast_like",

@@ -26,7 +26,9 @@ from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
 from napari_redenoise.nn import DeployedNetwork, receptive_radius, total_stride
 
 _SUFFIX = ".zip"
-_FORMAT = "0.5.12"
+_FORMAT = "0.5.3"
+"""Not the newest: other tools read packages by older libraries of the zoo."""
+
 _DESCRIPTION = "rdf.yaml"
 _REPOSITORY = "https://github.com/napari-redenoise/napari-redenoise"
 _PAPER = {
@@ -38,7 +40,6 @@ _ENVIRONMENT = """name: napari-redenoise
 channels:
   - conda-forge
 dependencies:
-  - python>=3.11
   - pip
   - pip:
       - napari-redenoise
@@ -173,8 +174,9 @@ def _description(folder: Path, model: ModelFile) -> dict[str, Any]:
         "license": "BSD-3-Clause",
         "git_repo": _REPOSITORY,
         "tags": ["denoising", "self-supervised", "rotation-equivariant", "pytorch", "2d"],
-        "covers": [_file(folder / "cover.png")],
-        "documentation": _file(folder / "README.md"),
+        # Without checksums, which these two have since 0.5.12 only.
+        "covers": ["cover.png"],
+        "documentation": "README.md",
         "inputs": [_tensor(folder, config, is_input=True)],
         "outputs": [_tensor(folder, config, is_input=False)],
         "config": {"redenoise": {"version": __version__}},

@@ -1,4 +1,4 @@
-"""Reading of microscopes' own files by the optional package bioio."""
+"""Reading of microscopes' own files by optional packages: bioio, and pylibCZIrw for CZI."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 
 from napari_redenoise.errors import InputError, error_text
+from napari_redenoise.io._czi_reading import read_czi
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._lazy_images import MOST_BYTES_IN_MEMORY, lazy_pixels
+from napari_redenoise.io._series_choice import choose_series
 from napari_redenoise.io._spatial_metadata import as_number
-from napari_redenoise.io._tiff_series import check_series
 from napari_redenoise.io._unreadable import UNREADABLE
 
+_CZI = b"ZISRAWFILE"
 _KINDS = {
-    b"ZISRAWFILE": ("CZI of Zeiss", "bioio-czi"),
+    _CZI: ("CZI of Zeiss", "pylibCZIrw"),
     b"\xda\xce\xbe\x0a": ("ND2 of Nikon", "bioio-nd2"),
     b"\x70\x00\x00\x00": ("LIF of Leica", "bioio-lif"),
 }
-"""First bytes of a file, what it is, and the reader of bioio for it."""
-
-_MOST_LISTED = 8
+"""First bytes of a file, what it is, and the package that reads it."""
 
 
 def microscope_kind(path: Path) -> tuple[str, str] | None:
@@ -61,8 +61,11 @@ def read_microscope(path: Path, number: int | None = None) -> ImageFile:
     Raises
     ------
     InputError
-        When bioio or its reader is not installed, or there is no such scene.
+        When the package that reads it is not installed, or there is no such scene.
     """
+    if microscope_kind(path) == _KINDS[_CZI]:
+        # bioio-czi repeats red in all colours, and misses scenes without metadata.
+        return read_czi(path, number)
     reader = _open(path)
     number, notes = _choose(reader, number)
     reader.set_scene(number)
@@ -111,26 +114,12 @@ def _open(path: Path) -> Any:
 def _choose(reader: Any, number: int | None) -> tuple[int, tuple[str, ...]]:
     """Choose a scene: by its number, or else the one with the most pixels."""
     names = list(reader.scenes)
-    if number is not None:
-        check_series(number, len(names))
-        return number, ()
-    if len(names) == 1:
-        return 0, ()
     shapes = []
-    for place in range(len(names)):
+    # Of one scene, or of one that is given, the shape is not needed.
+    for place in range(len(names)) if len(names) > 1 and number is None else ():
         reader.set_scene(place)
         shapes.append(tuple(map(int, reader.shape)))
-    largest = max(range(len(names)), key=lambda place: math.prod(shapes[place]))
-    listed = ", ".join(
-        f"{place} ({name}, {' × '.join(map(str, shape))})"
-        for place, (name, shape) in enumerate(zip(names, shapes, strict=True))
-        if place < _MOST_LISTED
-    )
-    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
-    return largest, (
-        f"it holds {len(names)} series: {listed}{more}; series {largest}, the largest, is read: "
-        "give another number with --series for the others",
-    )
+    return choose_series(names, shapes, number)
 
 
 def _scale(reader: Any) -> tuple[dict[str, Any], tuple[float, float] | None, int | None]:

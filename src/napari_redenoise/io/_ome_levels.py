@@ -124,6 +124,11 @@ def halved(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
         Of the same dtype; integers are rounded.
     """
     rows, columns = (size // 2 for size in plane.shape)
+    if plane.dtype.kind in "ui" and plane.dtype.itemsize <= 2:
+        # Their sums are exact in float32, which is several times faster.
+        total = plane[::2].astype(np.float32) + plane[1::2]
+        means: npt.NDArray[Any] = np.rint((total[:, ::2] + total[:, 1::2]) / 4).astype(plane.dtype)
+        return means
     pixels = plane.reshape(rows, 2, columns, 2).astype(np.float64)
     known = ~np.isnan(pixels)
     counts = known.sum((1, 3))

@@ -163,7 +163,11 @@ def parse_multiscales(ome: Mapping[str, Any], ndim: int) -> tuple[OmeMetadata, t
             _letters(entries), entries, scale, translation, strict=True
         )
     )
-    return OmeMetadata(axes, multiscales.get("name"), _omero(ome)), ()
+    metadata = OmeMetadata(axes, multiscales.get("name"), _omero(ome))
+    if multiscales.get("axes") or ndim == 5:
+        return metadata, ()
+    note = f"its metadata names no axes: they are taken for {metadata.letters}, --axes gives others"
+    return metadata, (note,)
 
 
 def _kind_and_unit(entry: Mapping[str, Any]) -> tuple[str | None, str | None]:

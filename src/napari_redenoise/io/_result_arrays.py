@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import atexit
-import errno
 import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,11 @@ import zarr
 
 from napari_redenoise.data import ArrayLike, Planes
 from napari_redenoise.errors import OutputError
-from napari_redenoise.io._safe_writing import format_bytes
+from napari_redenoise.io._safe_writing import FULL_DISK, format_bytes
 from napari_redenoise.io._temporary_folders import TemporaryFolder, remove_leftovers
 
 MOST_BYTES_IN_MEMORY = 2 * 2**30
 _PREFIX = "napari-redenoise-"
-_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _cache: Path | None = None
 
 
@@ -110,6 +109,36 @@ def cast_like(source: ArrayLike, axes: str, denoised: ArrayLike) -> Any:
     return whole
 
 
+@dataclass(frozen=True)
+class RoundingArray:
+    """An array of integers that rounds what is assigned, see `round_to_integers`.
+
+    Attributes
+    ----------
+    array : numpy.ndarray or zarr.Array
+        From `result_array`.
+    """
+
+    array: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return tuple(map(int, self.array.shape))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """An integer type."""
+        found: np.dtype[Any] = np.dtype(self.array.dtype)
+        return found
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.array[key]
+
+    def __setitem__(self, key: Any, values: npt.NDArray[Any]) -> None:
+        self.array[key] = round_to_integers(values, self.dtype)
+
+
 def round_to_integers(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Round to an integer type; values out of range are clipped and NaN becomes 0.
 
@@ -124,6 +153,13 @@ def round_to_integers(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDAr
     """
     dtype = np.dtype(dtype)
     limits = np.iinfo(dtype)
+    if dtype.itemsize <= 2:
+        # Their limits are exact in float32, which is several times faster.
+        small = np.rint(np.asarray(array, np.promote_types(array.dtype, np.float32)))
+        np.clip(small, limits.min, limits.max, out=small)
+        small[np.isnan(small)] = 0
+        rounded: npt.NDArray[Any] = small.astype(dtype)
+        return rounded
     values = np.rint(np.asarray(array, np.float64))
     values[np.isnan(values)] = 0
     # In floating point the largest 64-bit integer is rounded up, beyond the type: do not convert
@@ -146,7 +182,7 @@ def explain_full_disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in FULL_DISK:
             raise
         folder = _cache or tempfile.gettempdir()
         raise OutputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
@@ -15,6 +16,7 @@ from napari_redenoise.errors import NameTakenError, OutputError
 from napari_redenoise.io._temporary_folders import TemporaryFolder, remove_leftovers
 
 PREFIX = ".redenoise-"
+FULL_DISK = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def refuse_existing(path: str | Path, *, overwrite: bool = False) -> None:
@@ -214,11 +216,15 @@ def explain_os_error(path: Path, needs: int | None = None) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        # Safetensors reports a full disk by its own error.
-        reason = getattr(error, "strerror", None) or error
+        # Safetensors and numpy report a full disk by errors without a number.
+        number = getattr(error, "errno", None)
+        is_short = isinstance(error, OSError) and number is None
+        reason = "the disk takes no more" if is_short else getattr(error, "strerror", None) or error
+        is_full = number is None or number in FULL_DISK
+        space = _space(path, needs) if is_full else ""
+        remedy = "folder, or free some space" if is_full else "folder or name"
         raise OutputError(
-            f"{path} cannot be written ({reason}{_space(path, needs)}): choose another folder, or "
-            "free some space"
+            f"{path} cannot be written ({reason}{space}): choose another {remedy}"
         ) from error
 
 

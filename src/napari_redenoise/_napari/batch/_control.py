@@ -273,7 +273,7 @@ class BatchControl(QObject):
                 self._tell("reading")
                 self._panel.say(f"Image {event.number} of {event.count}: {event.file.image.name}")
             case TrainingPlanned():
-                self._tell("training", "\n".join(event.sentences))
+                self._tell("training", "\n".join(event.plan.sentences()))
             case StepDone():
                 self._tell(f"training {event.step} of {event.steps}")
             case ModelTrained():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from napari_redenoise.model import Event
+from napari_redenoise.model import Event, TrainingPlan
 from napari_redenoise.recipes.batch._files import BatchFile
 from napari_redenoise.recipes.batch._manifest import Record
 
@@ -32,13 +32,12 @@ class TrainingPlanned:
 
     Attributes
     ----------
-    sentences : tuple of str
-        See `TrainingPlan.sentences`.
+    plan : TrainingPlan
     file : BatchFile or None
         None for the training of a shared model.
     """
 
-    sentences: tuple[str, ...]
+    plan: TrainingPlan = field(repr=False)
     file: BatchFile | None = None
 
 

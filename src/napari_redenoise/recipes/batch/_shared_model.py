@@ -157,7 +157,7 @@ def train(
         plan = denoiser.plan(image, axes, images=images, should_stop=should_stop)
     except Interrupted:
         return
-    yield TrainingPlanned(tuple(plan.sentences()), file)
+    yield TrainingPlanned(plan, file)
     events = denoiser.fit_events(image, axes, images=images, plan=plan, should_stop=should_stop)
     for event in events:
         yield event
