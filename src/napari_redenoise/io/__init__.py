@@ -31,6 +31,7 @@ from napari_redenoise.io._result_arrays import (
     round_to_integers,
     set_results_folder,
 )
+from napari_redenoise.io._result_format import exceeds_tiff
 from napari_redenoise.io._safe_writing import (
     check_folder,
     check_space,
@@ -58,6 +59,7 @@ __all__ = [
     "check_program",
     "check_space",
     "disk_space_needed",
+    "exceeds_tiff",
     "explain_full_disk",
     "export_bioimageio",
     "export_model",
