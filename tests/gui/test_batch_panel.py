@@ -360,25 +360,25 @@ def test_the_dock_stays_narrow(batch, raw):
 # -- drag and drop ----------------------------------------------------------------------------
 
 
-def drop(batch, paths, place=(20, 20)):
+def drop(batch, paths, target=None):
     """Drop files on the tab, as a file manager does; return whether they were accepted."""
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    return drop_data(batch, data, place)
+    return drop_data(batch, data, target)
 
 
-def drop_data(batch, data, place=(20, 20)):
+def drop_data(batch, data, target=None):
     # Qt hands a drop to the widget under the pointer, or to the first ancestor that takes drops.
-    target = batch.panel.childAt(*place) or batch.panel
+    target = target or batch.panel
     while not target.acceptDrops():
         target = target.parentWidget()
     action, button, key = Qt.DropAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    entered = QDragEnterEvent(QPoint(*place), action.CopyAction, data, button, key)
+    entered = QDragEnterEvent(QPoint(9, 9), action.CopyAction, data, button, key)
     # A new event is accepted.
     entered.ignore()
     QApplication.sendEvent(target, entered)
     if entered.isAccepted():
-        dropped = QDropEvent(QPointF(*place), action.CopyAction, data, button, key)
+        dropped = QDropEvent(QPointF(9, 9), action.CopyAction, data, button, key)
         QApplication.sendEvent(target, dropped)
         batch.dock.wait(lambda: batch.panel.chosen.text() != "Listing the images.")
     return entered.isAccepted()
@@ -406,12 +406,11 @@ def test_files_and_folders_are_dropped_together(batch, raw, tmp_path):
 
 
 def test_files_dropped_on_a_text_are_images_and_no_text(batch, raw):
-    batch.panel.resize(330, 600)
-    edit = batch.panel.output
-    middle = edit.mapTo(batch.panel, edit.rect().center())
-    assert drop(batch, [raw / "a.tif"], (middle.x(), middle.y()))
-    assert batch.states == {"a.tif": "waiting"}
-    assert edit.text() == str(raw / "denoised")
+    for target in (batch.panel.output, batch.panel.table.viewport()):
+        batch.panel.inputs = ()
+        assert drop(batch, [raw / "a.tif"], target)
+        assert batch.states == {"a.tif": "waiting"}
+        assert batch.panel.output.text() == str(raw / "denoised")
 
 
 def test_nothing_but_files_can_be_dropped(batch):

@@ -40,6 +40,7 @@ from napari_redenoise.io._safe_writing import (
     write_atomically,
     write_under_free_name,
 )
+from napari_redenoise.io._series_of_array import series_of_array
 from napari_redenoise.io._unfinished_run import UnfinishedRun, fingerprint, run_mark
 from napari_redenoise.io._units import in_one_unit, unit_symbol
 
@@ -81,6 +82,7 @@ __all__ = [
     "round_to_integers",
     "run_mark",
     "save_model",
+    "series_of_array",
     "set_results_folder",
     "unit_symbol",
     "write_atomically",

@@ -42,6 +42,7 @@ from napari_redenoise._napari.denoise._run_as_code import is_repeatable, run_as_
 from napari_redenoise.assessment import QualityReport, as_denoiser, assess, pixel_size_of
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
+from napari_redenoise.io import series_of_array
 from napari_redenoise.model import as_command, as_python
 from napari_redenoise.noise import NoiseReport
 
@@ -379,18 +380,37 @@ class FinishedRun(QObject):
 
     def copy_python(self) -> None:
         """Copy a script that repeats the run."""
-        self._copy(as_python(**run_as_code(self.job, self.provenance)), "script")
+        self._copy(as_python, "script")
 
     def copy_command(self) -> None:
         """Copy a command line that repeats the run."""
-        self._copy(as_command(**run_as_code(self.job, self.provenance)), "command line")
+        self._copy(as_command, "command line")
 
-    def _copy(self, text: str, what: str) -> None:
-        QApplication.clipboard().setText(text)
+    def _copy(self, write: Callable[..., str], what: str) -> None:
+        """Copy code, after the series of the layer is found in its file."""
+        source = self.job.source
+
+        def copy(series: int | None) -> None:
+            if not self._stop.is_set():
+                text = write(**run_as_code(self.job, self.provenance, series))
+                QApplication.clipboard().setText(text)
+                self.said.emit(f"Copied the {what}{self._to_save_first()}.")
+
+        if source.file is None:
+            copy(None)
+            return
+        Task(
+            partial(series_of_array, source.file, source.array),
+            returned=copy,
+            errored=self._on_errored,
+        )
+
+    def _to_save_first(self) -> str:
+        """What has to be saved before the copied code runs, in words."""
         beside = "" if self.job.source.file else "; save the layer under the name in it first"
         if not is_repeatable(self.job):
             beside += "; save the model as model.safetensors, with Save model"
-        self.said.emit(f"Copied the {what}{beside}.")
+        return beside
 
 
 def _added_in_words(names: Sequence[str]) -> str:

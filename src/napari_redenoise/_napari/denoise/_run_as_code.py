@@ -18,7 +18,7 @@ def is_repeatable(job: Job) -> bool:
     return is_first and not job.others and job.region is None
 
 
-def run_as_code(job: Job, provenance: dict[str, Any]) -> dict[str, Any]:
+def run_as_code(job: Job, provenance: dict[str, Any], series: int | None) -> dict[str, Any]:
     """Make the arguments of `as_python` and `as_command` for a finished run.
 
     Parameters
@@ -26,6 +26,8 @@ def run_as_code(job: Job, provenance: dict[str, Any]) -> dict[str, Any]:
     job : Job
     provenance : dict
         Metadata of the result.
+    series : int or None
+        Series of the file that the layer shows.
 
     Returns
     -------
@@ -41,4 +43,5 @@ def run_as_code(job: Job, provenance: dict[str, Any]) -> dict[str, Any]:
         "stop_after": steps if 0 < steps < config.training.total_steps else None,
         "model": None if is_repeatable(job) else "model.safetensors",
         "as_source": job.as_source or job.source.colour,
+        "series": series,
     }
