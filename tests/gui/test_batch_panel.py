@@ -364,6 +364,8 @@ def drop(batch, paths, target=None):
     """Drop files on the tab, as a file manager does; return whether they were accepted."""
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    # File managers give the names as text, too.
+    data.setText("\n".join(map(str, paths)))
     return drop_data(batch, data, target)
 
 

@@ -120,3 +120,24 @@ begun.wait(60)
     ended = run(code, package)
     assert ended.returncode == 0, ended.stderr
     assert package.read_text() == "complete"
+
+
+def test_exit_ends_napari_and_keeps_the_training(tmp_path, noisy):
+    image = tmp_path / "cells.tif"
+    tifffile.imwrite(image, noisy)
+    code = """
+from napari._app_model import get_app_model
+from napari.settings import get_settings
+
+get_settings().application.confirm_close_window = False
+window = viewer.window._qt_window
+QApplication.activeWindow = staticmethod(lambda: window)
+get_app_model().commands.execute_command("napari.window.file.quit_dialog").result()
+widget._question.choices["keep"].click()
+assert not napari.Viewer._instances, "the viewer is open"
+print("closed", flush=True)
+"""
+    ended = run(TRAINING + code, image)
+    assert ended.stdout == "closed\n", ended.stderr
+    assert ended.returncode == 0
+    assert Path(f"{image.with_suffix('')}.redenoise.safetensors").is_file()

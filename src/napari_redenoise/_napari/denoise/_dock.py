@@ -64,7 +64,7 @@ class DenoiseWidget(DenoiseForm):
         self.denoiser: Redenoiser | None = None
         self._main_window: QWidget | None = None
         self._question: ClosingQuestion | None = None
-        self._exits = False
+        self._exits = self._has_answer = False
         self._queue: list[tuple[Any, Job]] = []
         self._details = ""
         self._sentences: list[str] = []
@@ -175,7 +175,8 @@ class DenoiseWidget(DenoiseForm):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Ask before the user closes the viewer during a training; scripts close it at once."""
-        if watched is self._main_window and self._is_training and is_close_of_user(watched, event):
+        asks = watched is self._main_window and self._is_training and not self._has_answer
+        if asks and is_close_of_user(watched, event):
             event.ignore()
             self._exits = takes_back_exit(watched)
             self._ask(self._on_viewer_answer, closes_viewer=True)
@@ -221,6 +222,8 @@ class DenoiseWidget(DenoiseForm):
         self._close_viewer()
 
     def _close_viewer(self) -> None:
+        # This closing comes from the menu or the frame, too.
+        self._has_answer = True
         if self._main_window is not None:
             close_window(self._main_window, exits=self._exits)
 
