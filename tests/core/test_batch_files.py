@@ -9,13 +9,14 @@ import tifffile
 from skimage.io import imsave
 
 from napari_redenoise.errors import InputError, OutputError
-from napari_redenoise.io import read_image, write_ome_zarr
+from napari_redenoise.io import _result_format, read_image, write_ome_zarr
 from napari_redenoise.recipes import (
     FileDone,
     FileFailed,
     FileSkipped,
     find_images,
 )
+from napari_redenoise.recipes.batch._files import name_results
 
 from ._batches import TWO_BRANCHES, batch, outputs, run, write_image
 
@@ -154,6 +155,36 @@ def test_results_have_the_format_that_was_chosen(raw, output_format, results):
     again = run("raw", output_format=output_format)
     assert outputs(again, FileSkipped) == done
     assert [event.record["state"] for event in again[FileSkipped]] == ["done"] * 3
+
+
+@pytest.mark.parametrize(
+    ("limit", "as_source", "name"),
+    [
+        # 40 x 48 pixels of float32, or of uint16.
+        (7680, False, "a.tif"),
+        (7679, False, "a.zarr"),
+        (7679, True, "a.tif"),
+        (3839, True, "a.zarr"),
+    ],
+)
+def test_results_too_large_for_tiff_are_ome_zarr(raw, monkeypatch, limit, as_source, name):
+    monkeypatch.setattr(_result_format, "LEAST_BYTES", 0)
+    monkeypatch.setattr(_result_format, "MOST_BYTES_IN_TIFF", limit)
+    chosen = {"as_source": as_source}
+    files = name_results({raw / "a.tif": Path("a.tif")}, Path("out"), **chosen)
+    assert files[0].output == Path("out", name)
+    # A chosen format counts more.
+    files = name_results({raw / "a.tif": Path("a.tif")}, Path("out"), output_format="tiff")
+    assert files[0].output == Path("out/a.tif")
+
+
+def test_images_of_unknown_size_become_tiffs(raw, monkeypatch):
+    monkeypatch.setattr(_result_format, "LEAST_BYTES", 0)
+    monkeypatch.setattr(_result_format, "MOST_BYTES_IN_TIFF", 0)
+    (raw / "broken.tif").write_bytes(b"II*")
+    images = {raw / name: Path(name) for name in ("broken.tif", "missing.tif")}
+    results = [file.output.name for file in name_results(images, Path("out"))]
+    assert results == ["broken.tif", "missing.tif"]
 
 
 def test_a_changed_ome_zarr_is_reported_and_kept(raw):

@@ -77,6 +77,13 @@ class Dock:
         self.press()
         self.wait_for_end()
 
+    def copied(self, button):
+        """Press a button that copies; return the text."""
+        QApplication.clipboard().clear()
+        self.widget.result.buttons[button].click()
+        self.wait(lambda: bool(QApplication.clipboard().text()))
+        return QApplication.clipboard().text()
+
     @property
     def step(self):
         run = self.widget.run

@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 import tifffile
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_redenoise._napari import denoise_selected_layer
 from napari_redenoise._napari.batch import _work
@@ -352,6 +355,83 @@ def test_thumbnails_show_the_images(batch, raw):
 def test_the_dock_stays_narrow(batch, raw):
     batch.choose(raw)
     assert batch.dock.widget.minimumSizeHint().width() <= 360
+
+
+# -- drag and drop ----------------------------------------------------------------------------
+
+
+def drop(batch, paths, target=None):
+    """Drop files on the tab, as a file manager does; return whether they were accepted."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    # File managers give the names as text, too.
+    data.setText("\n".join(map(str, paths)))
+    return drop_data(batch, data, target)
+
+
+def drop_data(batch, data, target=None):
+    # Qt hands a drop to the widget under the pointer, or to the first ancestor that takes drops.
+    target = target or batch.panel
+    while not target.acceptDrops():
+        target = target.parentWidget()
+    action, button, key = Qt.DropAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    entered = QDragEnterEvent(QPoint(9, 9), action.CopyAction, data, button, key)
+    # A new event is accepted.
+    entered.ignore()
+    QApplication.sendEvent(target, entered)
+    if entered.isAccepted():
+        dropped = QDropEvent(QPointF(9, 9), action.CopyAction, data, button, key)
+        QApplication.sendEvent(target, dropped)
+        batch.dock.wait(lambda: batch.panel.chosen.text() != "Listing the images.")
+    return entered.isAccepted()
+
+
+def test_the_panel_says_that_files_can_be_dropped(batch):
+    assert "drop files and folders here" in batch.panel.chosen.text()
+    assert "drop" in batch.panel.folder_button.toolTip()
+
+
+def test_a_dropped_folder_is_denoised(batch, raw):
+    assert drop(batch, [raw])
+    assert batch.panel.chosen.text() == "3 images of 'raw'."
+    assert batch.panel.output.text() == str(raw / "denoised")
+    assert batch.panel.pattern.isEnabled()
+    batch.run()
+    assert batch.states == {"a.tif": "done", "b.tif": "failed", "c.tif": "done"}
+
+
+def test_files_and_folders_are_dropped_together(batch, raw, tmp_path):
+    single = write(tmp_path / "single.tif", 7)
+    assert drop(batch, [single, raw])
+    assert set(batch.states) == {"single.tif", "a.tif", "b.tif", "c.tif"}
+    assert not batch.panel.pattern.isEnabled()
+
+
+def test_files_dropped_on_a_text_are_images_and_no_text(batch, raw):
+    for target in (batch.panel.output, batch.panel.table.viewport()):
+        batch.panel.inputs = ()
+        assert drop(batch, [raw / "a.tif"], target)
+        assert batch.states == {"a.tif": "waiting"}
+        assert batch.panel.output.text() == str(raw / "denoised")
+
+
+def test_nothing_but_files_can_be_dropped(batch):
+    text, address = QMimeData(), QMimeData()
+    text.setText("a.tif")
+    address.setUrls([QUrl("https://example.org/a.tif")])
+    assert not drop_data(batch, text)
+    assert not drop_data(batch, address)
+    assert batch.panel.inputs == ()
+
+
+def test_nothing_is_dropped_on_a_running_batch(batch, raw, tmp_path):
+    batch.dock.use(**ENDLESS)
+    batch.choose(raw)
+    batch.press()
+    assert not drop(batch, [write(tmp_path / "late.tif", 1)])
+    assert batch.panel.inputs == (raw,)
+    batch.press()
+    batch.wait_for_end()
 
 
 # -- selected layers --------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import tifffile
+from napari._app_model import get_app_model
+from napari.settings import get_settings
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QPushButton
 from superqt.utils import WorkerBase
@@ -41,7 +43,7 @@ def questions():
 def close_as_user(dock, monkeypatch):
     """Press the close button of the viewer; events of tests are never spontaneous."""
     with monkeypatch.context() as patch:
-        patch.setattr(_dock, "_is_close_of_user", lambda event: event.type() == event.Type.Close)
+        patch.setattr(_dock, "is_close_of_user", lambda _, event: event.type() == event.Type.Close)
         dock.widget._main_window.close()
     # napari cannot close a viewer whose window is closed, as the fixture does.
     monkeypatch.setattr(dock.widget, "_close_viewer", dock.viewer.close)
@@ -149,3 +151,70 @@ def test_closing_napari_can_discard_the_network(dock, noisy, tmp_path, monkeypat
     WorkerBase.await_workers(10_000)
     dock.wait(lambda: not _layer_run._running)
     assert [path.name for path in tmp_path.iterdir()] == ["cells.tif"]
+
+
+# -- the menu File ----------------------------------------------------------------------------
+
+
+MENU = {
+    "Exit": "napari.window.file.quit_dialog",
+    "Close Window": "napari.window.file.close_dialog",
+}
+
+
+def choose_in_menu(dock, title, monkeypatch):
+    """Choose an entry of the menu File, without napari's own question."""
+    monkeypatch.setattr(get_settings().application, "confirm_close_window", False)
+    # napari acts on the active window, and those of tests are hidden.
+    monkeypatch.setattr(QApplication, "activeWindow", lambda: dock.widget._main_window)
+    get_app_model().commands.execute_command(MENU[title]).result()
+    return dock.widget._question
+
+
+def record_closing(monkeypatch):
+    """Record whether napari exits instead of closing it: the fixture closes the viewer."""
+    closed = []
+    monkeypatch.setattr(_dock, "close_window", lambda _, exits: closed.append(exits))
+    return closed
+
+
+@pytest.mark.parametrize("title", ["Exit", "Close Window"])
+def test_the_menu_asks_and_the_training_continues(training, title, monkeypatch):
+    question = choose_in_menu(training, title, monkeypatch)
+    assert isinstance(question, ClosingQuestion)
+    assert "cells.redenoise.safetensors" in question.informativeText()
+    assert training.names
+    question.choices["resume"].click()
+    step = training.step
+    training.wait(lambda: training.step > step)
+    assert not training.widget.run.control.stop.is_set()
+
+
+@pytest.mark.parametrize(("title", "exits"), [("Exit", True), ("Close Window", False)])
+def test_the_menu_closes_after_the_answer(training, title, exits, monkeypatch, tmp_path):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    run, closed = training.widget.run, record_closing(monkeypatch)
+    choose_in_menu(training, title, monkeypatch).choices["keep"].click()
+    assert closed == [exits]
+    # What was learned is kept, in the file that the question named.
+    training.viewer.close()
+    WorkerBase.await_workers(10_000)
+    training.wait(lambda: not _layer_run._running)
+    assert run.control.cancel.is_set()
+    assert load_model(tmp_path / "cells.redenoise.safetensors")[3]["steps"] >= 2
+
+
+def test_exit_is_forgotten_when_the_training_continues(training, monkeypatch):
+    choose_in_menu(training, "Exit", monkeypatch).choices["resume"].click()
+    closed = record_closing(monkeypatch)
+    choose_in_menu(training, "Close Window", monkeypatch).choices["discard"].click()
+    assert closed == [False]
+
+
+def test_a_script_closes_the_viewer_without_a_question(training):
+    run = training.widget.run
+    training.viewer.close()
+    assert questions() == []
+    training.wait(run.control.cancel.is_set)
+    WorkerBase.await_workers(10_000)
+    training.wait(lambda: not _layer_run._running)

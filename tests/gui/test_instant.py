@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import tifffile
-from qtpy.QtWidgets import QApplication
 
 from napari_redenoise._napari.denoise import _run
 from napari_redenoise._napari.denoise._plan_sentence import NETWORK_CHOSEN
@@ -73,8 +72,7 @@ def test_the_copied_code_makes_the_same_result(
     tifffile.imwrite(path, noisy)
     dock.viewer.open(path, plugin="napari")
     press(dock)
-    getattr(dock.widget.finished_run, f"copy_{form}")()
-    text = QApplication.clipboard().text()
+    text = dock.copied({"python": "Copy as Python", "command": "Copy as command"}[form])
     assert "model.safetensors" not in text
     if form == "command":
         assert "--instant" in text.split()

@@ -1,13 +1,16 @@
 """The files that the dock writes of a result."""
 
 from pathlib import Path
+from threading import Event
+from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 import pytest
 import zarr
+from qtpy.QtWidgets import QFileDialog
 
 from napari_redenoise._napari._words import file_name
-from napari_redenoise._napari.denoise import _result_files
+from napari_redenoise._napari.denoise import _package, _result_files
 from napari_redenoise._napari.denoise._result_files import (
     KINDS,
     TIFF,
@@ -17,10 +20,13 @@ from napari_redenoise._napari.denoise._result_files import (
 )
 from napari_redenoise.errors import OutputError
 from napari_redenoise.io import _result_arrays, is_own_result, read_image
-from napari_redenoise.model import Redenoiser
+from napari_redenoise.model import Redenoiser, export_denoiser
 
 DENOISED = "cells denoised (AdaReNet, N2S)"
 DIALOG = "napari_redenoise._napari.denoise._finished_run.QFileDialog"
+PACKAGE_DIALOG = "napari_redenoise._napari.denoise._package.QFileDialog"
+NARROW_PAGE = 306
+"""Pixels; what a dock of 330 leaves for the page of a tab."""
 
 
 @pytest.fixture
@@ -191,3 +197,93 @@ def test_the_ending_is_typed_or_that_of_the_filter(typed, kind, name):
 def test_the_first_filter_is_that_of_the_offered_name():
     assert kinds(TIFF) == "TIFF (*.tif *.tiff);;OME-Zarr (*.zarr)"
     assert kinds(ZARR) == "OME-Zarr (*.zarr);;TIFF (*.tif *.tiff)"
+
+
+# -- the BioImage Model Zoo -------------------------------------------------------------------
+
+
+def export(dock):
+    """Press the button, and wait for the outcome."""
+    dock.widget.result.export_button.click()
+    dock.wait(lambda: not dock.widget.finished_run.is_busy)
+    return dock.widget.status.text()
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """Names that the dialog offers; it is answered with their last part, in another folder."""
+    offered = []
+
+    def answer(parent, title, wanted, kind, options):
+        offered.append((wanted, kind, options))
+        return str(tmp_path / Path(wanted).name), kind
+
+    monkeypatch.setattr(f"{PACKAGE_DIALOG}.getSaveFileName", answer)
+    return offered
+
+
+def test_the_network_is_exported_to_the_model_zoo(done, tmp_path, asked):
+    said = export(done)
+    package = tmp_path / "cells.bioimageio.zip"
+    # The result is of a stack, whose neighbouring planes the package cannot use.
+    assert said.startswith(f"Wrote {package}. Note: this model uses the neighbouring planes")
+    assert Path(asked[0][0]).name == package.name
+    # Its network is tested in test_bioimageio.py.
+    expected = tmp_path / "expected.zip"
+    export_denoiser(done.widget.finished_run.job.denoiser, expected)
+    assert ZipFile(package).read("output.npy") == ZipFile(expected).read("output.npy")
+
+
+def test_a_second_package_gets_another_name(done, tmp_path, asked):
+    first = tmp_path / "cells.bioimageio.zip"
+    first.write_text("mine")
+    said = export(done)
+    assert first.read_text() == "mine"
+    assert is_zipfile(tmp_path / "cells.bioimageio-1.zip")
+    assert "cells.bioimageio-1.zip" in said
+    assert "'cells.bioimageio.zip' exists and is kept." in said
+    # The dialog must not promise to replace it.
+    assert asked[0][2] & QFileDialog.Option.DontConfirmOverwrite
+
+
+def test_the_viewer_is_alive_while_a_package_is_written(done, asked, monkeypatch):
+    begun, go_on = Event(), Event()
+
+    def slow(*_):
+        begun.set()
+        go_on.wait(10)
+
+    monkeypatch.setattr(_package, "export_denoiser", slow)
+    monkeypatch.setattr(_package, "write_under_free_name", lambda path, write: write(path) or path)
+    done.widget.result.export_button.click()
+    done.wait(begun.is_set)
+    result = done.widget.result
+    assert "package" in done.widget.status.text()
+    assert not result.export_button.isEnabled()
+    assert result.buttons["Copy as Python"].isEnabled()
+    go_on.set()
+    done.wait(lambda: "Wrote" in done.widget.status.text())
+    assert result.export_button.isEnabled()
+
+
+def test_a_network_that_cannot_be_exported_is_said(done, tmp_path, asked, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr("napari_redenoise.io._bioimageio_file.torchscript", fails)
+    said = export(done)
+    assert said == (
+        "the network cannot be exported (no such operator): use Save model for its weights."
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_package_is_written_where_no_name_is_chosen(done, monkeypatch):
+    monkeypatch.setattr(f"{PACKAGE_DIALOG}.getSaveFileName", lambda *_, **__: ("", ""))
+    before = done.widget.status.text()
+    assert export(done) == before
+
+
+def test_no_button_of_the_result_is_cut_off(done):
+    # Buttons ask for the width of their text.
+    assert done.widget.result.minimumSizeHint().width() <= NARROW_PAGE

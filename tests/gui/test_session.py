@@ -16,7 +16,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSlider,
-    QApplication,
     QComboBox,
     QDialog,
     QPlainTextEdit,
@@ -496,9 +495,8 @@ def test_a_file_without_a_model_is_refused(dock, noisy, tmp_path):
 
 
 def test_the_copied_script_repeats_the_run(done, tmp_path, monkeypatch):
-    done.widget.result.buttons["Copy as Python"].click()
     script = tmp_path / "again.py"
-    script.write_text(QApplication.clipboard().text())
+    script.write_text(done.copied("Copy as Python"))
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -513,8 +511,7 @@ def test_the_copied_script_repeats_the_run(done, tmp_path, monkeypatch):
 
 
 def test_the_copied_command_repeats_the_run(done, tmp_path, monkeypatch):
-    done.widget.result.buttons["Copy as command"].click()
-    command = shlex.split(QApplication.clipboard().text(), comments=True)
+    command = shlex.split(done.copied("Copy as command"), comments=True)
     assert command[:2] == ["redenoise", "denoise"]
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
@@ -527,8 +524,7 @@ def test_the_copied_command_repeats_the_run(done, tmp_path, monkeypatch):
 def test_the_command_of_a_continued_training_uses_its_model(done):
     done.widget.training.continue_button.click()
     done.wait_for_end()
-    done.widget.result.buttons["Copy as command"].click()
-    assert "--model model.safetensors" in QApplication.clipboard().text()
+    assert "--model model.safetensors" in done.copied("Copy as command")
     assert "save the model as model.safetensors" in done.widget.status.text()
 
 

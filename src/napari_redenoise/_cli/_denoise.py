@@ -60,8 +60,8 @@ def denoise(
         OutputFormat | None,
         typer.Option(
             "--format",
-            help="With --out-dir: format of the results; default: OME-Zarr for an OME-Zarr, TIFF "
-            "for other images.",
+            help="With --out-dir: format of the results; default: OME-Zarr for an OME-Zarr and for "
+            "results beyond 4 GiB, TIFF for others.",
         ),
     ] = None,
     axes: Annotated[

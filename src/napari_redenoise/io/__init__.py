@@ -32,6 +32,7 @@ from napari_redenoise.io._result_arrays import (
     round_to_integers,
     set_results_folder,
 )
+from napari_redenoise.io._result_format import exceeds_tiff
 from napari_redenoise.io._safe_writing import (
     check_folder,
     check_space,
@@ -40,6 +41,7 @@ from napari_redenoise.io._safe_writing import (
     write_atomically,
     write_under_free_name,
 )
+from napari_redenoise.io._series_of_array import series_of_array
 from napari_redenoise.io._unfinished_run import UnfinishedRun, fingerprint, run_mark
 from napari_redenoise.io._units import in_one_unit, unit_symbol
 
@@ -60,6 +62,7 @@ __all__ = [
     "check_program",
     "check_space",
     "disk_space_needed",
+    "exceeds_tiff",
     "explain_full_disk",
     "export_bioimageio",
     "export_model",
@@ -81,6 +84,7 @@ __all__ = [
     "round_to_integers",
     "run_mark",
     "save_model",
+    "series_of_array",
     "set_results_folder",
     "unit_symbol",
     "write_atomically",

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import QMimeData, QTimer, Signal
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -23,6 +24,7 @@ from qtpy.QtWidgets import (
 from napari_redenoise._napari._words import WrappedLabel, counted, narrow, set_available
 from napari_redenoise._napari.batch._choices import BatchChoices, Training
 from napari_redenoise._napari.batch._table import BatchTable
+from napari_redenoise.io import is_zarr
 from napari_redenoise.recipes import OutputFormat
 
 TRAININGS: dict[Training, tuple[str, str]] = {
@@ -48,7 +50,9 @@ FORMATS: tuple[tuple[str, OutputFormat | None], ...] = (
     ("TIFF", "tiff"),
     ("OME-Zarr", "zarr"),
 )
-FORMAT_TOOLTIP = "Automatic: OME-Zarr for an OME-Zarr, and TIFF for other images."
+FORMAT_TOOLTIP = (
+    "Automatic: OME-Zarr for an OME-Zarr and for results beyond 4 GiB, and TIFF for others."
+)
 HINT = (
     "The tab Options holds for every image. Its training region, second shot and time limit have "
     "no effect here."
@@ -57,7 +61,10 @@ LAYER_HINT = (
     "The tab Options holds for every layer. Its training region and second shot have no effect "
     "here. Results become layers; nothing is written to disk."
 )
-NO_IMAGES = "Choose a folder, files, or the selected layers. No file is replaced."
+NO_IMAGES = (
+    "Choose a folder, files, or the selected layers, or drop files and folders here. No file is "
+    "replaced."
+)
 FILES = "Images (*.tif *.tiff *.png *.jpg *.jpeg *.btf *.tf8 *.lsm *.stk);;All files (*)"
 RESULTS = "denoised"
 _ROWS_OF_FILES = (1, 4, 5)
@@ -79,6 +86,8 @@ class BatchPanel(QWidget):
         A folder, or files.
     has_layers : bool
         Whether layers are listed instead.
+    is_idle : bool
+        Whether the choices can be changed: no batch is running.
     """
 
     inputs_changed = Signal()
@@ -108,6 +117,7 @@ class BatchPanel(QWidget):
         self.status = WrappedLabel()
         self.table = BatchTable()
         self._form = QFormLayout()
+        self.setAcceptDrops(True)
         self._fill()
         self._lay_out()
         self._connect()
@@ -121,8 +131,8 @@ class BatchPanel(QWidget):
             self.format.addItem(label, output_format)
         self.pattern.setPlaceholderText("e.g. *_raw.tif")
         for widget, tooltip in (
-            (self.folder_button, "Denoises the images of a folder."),
-            (self.files_button, "Denoises the files that you choose."),
+            (self.folder_button, "Denoises the images of a folder; or drop it on this tab."),
+            (self.files_button, "Denoises the files that you choose; or drop them on this tab."),
             (self.layers_button, "Denoises the selected image layers. Results become layers."),
             (self.pattern, "Names of the images in the folder: * stands for any letters."),
             (self.subfolders, "Also denoises the images in subfolders."),
@@ -165,6 +175,8 @@ class BatchPanel(QWidget):
         self._typing.setInterval(TYPING_MS)
         self._typing.timeout.connect(self.inputs_changed)
         for edit in (self.pattern, self.output):
+            # It would take dropped files as text.
+            edit.setAcceptDrops(False)
             edit.textEdited.connect(self._typing.start)
         self.subfolders.toggled.connect(self.inputs_changed)
         self.training.currentIndexChanged.connect(self._on_training)
@@ -183,6 +195,25 @@ class BatchPanel(QWidget):
         """Denoise these files."""
         chosen = tuple(map(Path, files))
         self._choose(chosen, chosen[0].parent)
+
+    def choose_dropped(self, paths: Sequence[Path]) -> None:
+        """Denoise a dropped folder, or dropped files and folders together."""
+        if len(paths) == 1 and paths[0].is_dir() and not is_zarr(paths[0]):
+            self.choose_folder(paths[0])
+        else:
+            self.choose_files(paths)
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+        """Accept files of this computer, unless a batch is running."""
+        if event is not None and self.is_idle and _paths(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:
+        """List the dropped files."""
+        paths = [] if event is None else _paths(event.mimeData())
+        if event is not None and self.is_idle and paths:
+            event.acceptProposedAction()
+            self.choose_dropped(paths)
 
     def _choose(self, inputs: tuple[Path, ...], folder: Path) -> None:
         self.inputs = inputs
@@ -306,6 +337,7 @@ class BatchPanel(QWidget):
         self.show_openable()
 
     def _set_choices_enabled(self, *, enabled: bool) -> None:
+        self.is_idle = enabled
         for number in range(self._form.rowCount()):
             item = self._form.itemAt(number, QFormLayout.ItemRole.FieldRole)
             widget: Any = None if item is None else item.widget()
@@ -315,6 +347,12 @@ class BatchPanel(QWidget):
     def show_openable(self) -> None:
         """Enable opening where the selected image has a result."""
         self.open_button.setEnabled(self.table.has_result(self.table.chosen))
+
+
+def _paths(data: QMimeData | None) -> list[Path]:
+    """Dropped files and folders of this computer."""
+    urls = data.urls() if data is not None else []
+    return [Path(url.toLocalFile()) for url in urls if url.isLocalFile()]
 
 
 def _row(widgets: Sequence[QWidget]) -> QWidget:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QMessageBox, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 
 Answer = Literal["keep", "resume", "discard"]
 
@@ -71,3 +71,35 @@ class ClosingQuestion(QMessageBox):
         """Close without an answer: the training has ended."""
         self.finished.disconnect(self._on_finished)
         self.close()
+
+
+def is_close_of_user(window: QObject | None, event: QEvent) -> bool:
+    """Whether the user closes the window of the viewer, by its frame, a menu, or a shortcut.
+
+    Where a script closes the viewer, napari closes the canvas inside the window first.
+    """
+    if event.type() != QEvent.Type.Close:
+        return False
+    centre = window.centralWidget() if isinstance(window, QMainWindow) else None
+    parts = [] if centre is None else centre.children()
+    is_open = any(isinstance(one, QWidget) and not one.isHidden() for one in parts)
+    return bool(event.spontaneous()) or is_open
+
+
+def takes_back_exit(window: Any) -> bool:
+    """Whether all of napari was about to exit with its window, which is taken back.
+
+    napari keeps that as a mark on the window. Its next closing would exit, too.
+    """
+    exits = bool(getattr(window, "_quit_app", False))
+    if exits:
+        window._quit_app = False
+    return exits
+
+
+def close_window(window: Any, *, exits: bool) -> None:
+    """Close the window of the viewer, or exit napari with it."""
+    if exits:
+        window.close(quit_app=True)
+    else:
+        window.close()

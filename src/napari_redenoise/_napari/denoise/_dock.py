@@ -15,7 +15,13 @@ from napari_redenoise._napari._trained_models import model_beside
 from napari_redenoise._napari._words import TITLE, listed, show_text
 from napari_redenoise._napari.batch._choices import Training
 from napari_redenoise._napari.denoise._cautions import NO_PREVIEW
-from napari_redenoise._napari.denoise._closing import Answer, ClosingQuestion
+from napari_redenoise._napari.denoise._closing import (
+    Answer,
+    ClosingQuestion,
+    close_window,
+    is_close_of_user,
+    takes_back_exit,
+)
 from napari_redenoise._napari.denoise._finished_run import FinishedRun
 from napari_redenoise._napari.denoise._form import A_BATCH, A_RUN, DenoiseForm
 from napari_redenoise._napari.denoise._jobs import layer_jobs, make_job
@@ -58,6 +64,7 @@ class DenoiseWidget(DenoiseForm):
         self.denoiser: Redenoiser | None = None
         self._main_window: QWidget | None = None
         self._question: ClosingQuestion | None = None
+        self._exits = self._has_answer = False
         self._queue: list[tuple[Any, Job]] = []
         self._details = ""
         self._sentences: list[str] = []
@@ -168,8 +175,10 @@ class DenoiseWidget(DenoiseForm):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Ask before the user closes the viewer during a training; scripts close it at once."""
-        if watched is self._main_window and self._is_training and _is_close_of_user(event):
+        asks = watched is self._main_window and self._is_training and not self._has_answer
+        if asks and is_close_of_user(watched, event):
             event.ignore()
+            self._exits = takes_back_exit(watched)
             self._ask(self._on_viewer_answer, closes_viewer=True)
             return True
         return bool(super().eventFilter(watched, event))
@@ -213,8 +222,10 @@ class DenoiseWidget(DenoiseForm):
         self._close_viewer()
 
     def _close_viewer(self) -> None:
+        # This closing comes from the menu or the frame, too.
+        self._has_answer = True
         if self._main_window is not None:
-            self._main_window.close()
+            close_window(self._main_window, exits=self._exits)
 
     def _on_window_destroyed(self) -> None:
         """A script closed the viewer while the user was asked."""
@@ -419,8 +430,3 @@ class DenoiseWidget(DenoiseForm):
 
     def _show_details(self) -> None:
         show_text(self, "Error log", self._details)
-
-
-def _is_close_of_user(event: QEvent) -> bool:
-    """Whether the user closes a window: a script's event is not spontaneous."""
-    return event.type() == QEvent.Type.Close and event.spontaneous()

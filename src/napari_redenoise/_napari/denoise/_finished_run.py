@@ -29,6 +29,7 @@ from napari_redenoise._napari.denoise._extra_layers import (
     extra_layers,
 )
 from napari_redenoise._napari.denoise._layer_run import PAINT_MS
+from napari_redenoise._napari.denoise._package import ask_package, write_package
 from napari_redenoise._napari.denoise._result_files import (
     RunFiles,
     ending_of,
@@ -37,9 +38,11 @@ from napari_redenoise._napari.denoise._result_files import (
     write_image,
 )
 from napari_redenoise._napari.denoise._run import Job
+from napari_redenoise._napari.denoise._run_as_code import is_repeatable, run_as_code
 from napari_redenoise.assessment import QualityReport, as_denoiser, assess, pixel_size_of
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
+from napari_redenoise.io import series_of_array
 from napari_redenoise.model import as_command, as_python
 from napari_redenoise.noise import NoiseReport
 
@@ -181,6 +184,7 @@ class FinishedRun(QObject):
             returned=self._set_report,
             errored=errored,
             finished=lambda: _garbage_collection.end(task),
+            stop=self._stop,
         )
 
     def _set_report(self, report: QualityReport | None) -> None:
@@ -223,6 +227,7 @@ class FinishedRun(QObject):
             compute,
             returned=lambda made: self._on_layers(kind, made),
             errored=self._on_extra_errored,
+            stop=self._stop,
         )
 
     def _set_busy(self, *, busy: bool) -> None:
@@ -305,6 +310,22 @@ class FinishedRun(QObject):
         denoiser = self.job.denoiser
         self._in_background(lambda: f"Wrote {denoiser.save(target, overwrite=overwrite)}.")
 
+    def export_model(self, path: str | Path | None = None) -> None:
+        """Write a package of the BioImage Model Zoo; without ``path`` a dialog asks for it.
+
+        An existing file is kept: the package gets another name.
+        """
+        if self.is_busy:
+            return
+        wanted = self._folder() / file_name(self.job.source.name)
+        target = ask_package(self._parent, wanted) if path is None else Path(path)
+        if target is None:
+            return
+        export = partial(write_package, self.job.denoiser, target)
+        self._set_busy(busy=True)
+        self.said.emit("Writing the package for the BioImage Model Zoo.")
+        self._in_background(export, finished=self._be_idle)
+
     def save_all(self, folder: str | Path | None = None) -> None:
         """Write all of the result into a new folder; without ``folder`` a dialog asks for one."""
         title = "Save all: a new folder is made in this one"
@@ -348,39 +369,48 @@ class FinishedRun(QObject):
             if not self._stop.is_set():
                 self.said.emit(sentence)
 
-        Task(write, returned=returned, errored=self._on_errored, finished=finished)
+        Task(
+            write,
+            returned=returned,
+            errored=self._on_errored,
+            finished=finished,
+            stop=self._stop,
+            must_end=True,
+        )
 
     def copy_python(self) -> None:
         """Copy a script that repeats the run."""
-        self._copy(as_python(**self._as_code()), "script")
+        self._copy(as_python, "script")
 
     def copy_command(self) -> None:
         """Copy a command line that repeats the run."""
-        self._copy(as_command(**self._as_code()), "command line")
+        self._copy(as_command, "command line")
 
-    def _as_code(self) -> dict[str, Any]:
-        job, steps = self.job, self.provenance["steps"]
-        # Continued trainings, and those on several layers or a marked region, cannot be repeated
-        # from one file: the code loads their model.
-        is_first = job.action in ("train", "instant")
-        is_repeatable = is_first and not job.others and job.region is None
-        return {
-            "config": Config(**self.provenance["asked"]),
-            "source": job.source.file,
-            "axes": job.source.axes,
-            "target": None if job.target is None else job.target.file or "",
-            "device": str(job.denoiser.device),
-            "stop_after": steps if 0 < steps < self.config.training.total_steps else None,
-            "model": None if is_repeatable else "model.safetensors",
-            "as_source": job.as_source or job.source.colour,
-        }
+    def _copy(self, write: Callable[..., str], what: str) -> None:
+        """Copy code, after the series of the layer is found in its file."""
+        source = self.job.source
 
-    def _copy(self, text: str, what: str) -> None:
-        QApplication.clipboard().setText(text)
+        def copy(series: int | None) -> None:
+            if not self._stop.is_set():
+                text = write(**run_as_code(self.job, self.provenance, series))
+                QApplication.clipboard().setText(text)
+                self.said.emit(f"Copied the {what}{self._to_save_first()}.")
+
+        if source.file is None:
+            copy(None)
+            return
+        Task(
+            partial(series_of_array, source.file, source.array),
+            returned=copy,
+            errored=self._on_errored,
+        )
+
+    def _to_save_first(self) -> str:
+        """What has to be saved before the copied code runs, in words."""
         beside = "" if self.job.source.file else "; save the layer under the name in it first"
-        if self._as_code()["model"] is not None:
+        if not is_repeatable(self.job):
             beside += "; save the model as model.safetensors, with Save model"
-        self.said.emit(f"Copied the {what}{beside}.")
+        return beside
 
 
 def _added_in_words(names: Sequence[str]) -> str:

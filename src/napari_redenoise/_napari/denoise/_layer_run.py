@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import traceback
@@ -271,7 +272,9 @@ class LayerRun(QObject):
 
     def _stop_timers(self) -> None:
         for timer in self._timers:
-            timer.stop()
+            # Qt raises RuntimeError where it was deleted with the application.
+            with contextlib.suppress(RuntimeError):
+                timer.stop()
 
     def _on_worker_finished(self) -> None:
         self._stop_timers()

@@ -62,6 +62,7 @@ class ResultTabs(QObject):
             (result.save_image, "save_image"),
             (result.save_model, "save_model"),
             (result.save_all, "save_all"),
+            (result.export_model, "export_model"),
             (result.copy_python, "copy_python"),
             (result.copy_command, "copy_command"),
         ):

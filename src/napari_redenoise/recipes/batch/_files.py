@@ -14,7 +14,7 @@ from typing import Literal
 
 from napari_redenoise.data import IMAGE_SUFFIXES
 from napari_redenoise.errors import InputError, OutputError
-from napari_redenoise.io import is_zarr
+from napari_redenoise.io import exceeds_tiff, is_zarr
 from napari_redenoise.recipes.batch._manifest import Manifest
 
 OutputFormat = Literal["tiff", "zarr"]
@@ -99,6 +99,8 @@ def name_results(
     branches: Sequence[str] = (),
     read: Sequence[Path] = (),
     output_format: OutputFormat | None = None,
+    axes: str | None = None,
+    as_source: bool = False,
 ) -> tuple[BatchFile, ...]:
     """Name the results of every image: the folders and names of the images, in their format.
 
@@ -115,7 +117,11 @@ def name_results(
     read : sequence of Path
         Further files that are read.
     output_format : "tiff", "zarr" or None
-        Default OME-Zarr for an OME-Zarr, and TIFF for other images.
+        Default OME-Zarr for an OME-Zarr and for results beyond 4 GiB, and TIFF for others.
+    axes : str, optional
+        Of every image; default the axes in the files.
+    as_source : bool
+        Whether results have the integer type of their image, which decides their size.
 
     Returns
     -------
@@ -126,8 +132,14 @@ def name_results(
     OutputError
         When two results have the same name, or a result would replace a file that is read.
     """
+
+    def form(image: Path) -> OutputFormat | None:
+        if output_format is None and exceeds_tiff(image, axes, as_source=as_source):
+            return "zarr"
+        return output_format
+
     files = tuple(
-        BatchFile(image, _results(_renamed(relative, output_format), folder, masks, branches))
+        BatchFile(image, _results(_renamed(relative, form(image)), folder, masks, branches))
         for image, relative in images.items()
     )
     results = [path for file in files for path in file.results.values()]

@@ -80,6 +80,8 @@ class BatchRun:
             branches=settings.branches,
             read=settings.read_files,
             output_format=settings.output_format,
+            axes=settings.axes,
+            as_source=settings.as_source,
         )
         self._folder, self._settings, self._device, self._check = folder, settings, device, check
         self._given = None if settings.model is None else Redenoiser.load(settings.model, device)

@@ -40,7 +40,8 @@ class BatchSettings:
     has_branches : bool
         Whether to write the outputs of both branches, too.
     output_format : "tiff", "zarr" or None
-        Format of the results; default OME-Zarr for an OME-Zarr, and TIFF for other images.
+        Format of the results; default OME-Zarr for an OME-Zarr and for results beyond 4 GiB,
+        and TIFF for others.
     overwrite : bool
         Replace existing files. Results that are up to date are skipped nevertheless.
 

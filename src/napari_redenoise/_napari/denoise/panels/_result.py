@@ -35,6 +35,11 @@ SAVE_ALL = (
     "branches, the network, and a report with the quality checks and all settings."
 )
 
+EXPORT = (
+    "Writes the trained network as a package for programs that read the BioImage Model Zoo, such "
+    "as ilastik and deepImageJ. No file is replaced."
+)
+
 
 class ResultPanel(QWidget):
     """Blending, grid, further layers, files, and the run as code."""
@@ -53,6 +58,7 @@ class ResultPanel(QWidget):
     save_image = Signal()
     save_model = Signal()
     save_all = Signal()
+    export_model = Signal()
     copy_python = Signal()
     copy_command = Signal()
 
@@ -153,11 +159,14 @@ class ResultPanel(QWidget):
             button.setToolTip(tooltip)
             button.clicked.connect(signal)
             self.buttons[text] = button
-            # Files first; the row between is that of all files.
-            grid.addWidget(button, number // 2 * 2, number % 2)
+            # Files first; the rows between are those of long names.
+            grid.addWidget(button, number // 2 * 3, number % 2)
         self.save_all_button = QPushButton("Save all...")
         self.save_all_button.clicked.connect(self.save_all)
         grid.addWidget(self.save_all_button, 1, 0, 1, 2)
+        self.export_button = QPushButton("Export to BioImage Model Zoo...")
+        self.export_button.clicked.connect(self.export_model)
+        grid.addWidget(self.export_button, 2, 0, 1, 2)
         return grid
 
     def list_results(self, titles: Sequence[str], shown: int | None) -> None:
@@ -189,6 +198,8 @@ class ResultPanel(QWidget):
                 set_available(self.extras[kind], reason, EXTRAS[kind][1])
         waits = BUSY if is_busy else "" if is_checked else UNCHECKED
         set_available(self.save_all_button, message if title is None else waits, SAVE_ALL)
+        waits = BUSY if is_busy else ""
+        set_available(self.export_button, message if title is None else waits, EXPORT)
         self.show_legends((LEGEND, *legends) if is_fused else legends)
         self.blend.blockSignals(True)
         self.blend.setValue(round(100 * opacity))
