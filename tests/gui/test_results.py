@@ -275,9 +275,9 @@ def test_disagreement_under_rotation_is_one_layer_with_a_legend(two):
     two.widget.result.extras["rotation"].click()
     two.wait(lambda: len(two.names) > len(before))
     two.wait(lambda: not two.widget.finished_run.is_busy)
-    assert set(two.names) - before == {"other Δ90° fused"}
+    assert set(two.names) - before == {"other disagreement"}
     legend = two.widget.result.legend.text()
-    top = two.viewer.layers["other Δ90° fused"].contrast_limits[1]
+    top = two.viewer.layers["other disagreement"].contrast_limits[1]
     assert f"changes by {top:.3g} grey levels or more" in legend
     # The legend belongs to the result.
     activate(two, "cells")

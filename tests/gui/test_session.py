@@ -354,7 +354,7 @@ def test_further_layers_are_computed_on_request(done, noisy):
         ("residual", {"cells residual"}),
         ("branches", {"cells standard branch", "cells equivariant branch"}),
         # The dock Equivariance has the maps of the branches.
-        ("rotation", {"cells Δ90° fused"}),
+        ("rotation", {"cells disagreement"}),
     ):
         result.extras[kind].click()
         done.wait(lambda names=names: names <= set(done.names))

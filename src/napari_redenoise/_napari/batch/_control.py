@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,7 @@ class BatchControl(QObject):
         self._results: dict[Path, Path] = {}
         self._current: Path | None = None
         self._counts: Counter[str] = Counter()
+        self._seconds: list[float] = []
         self._listing = 0
         self._refusal = ""
         self._has_left = False
@@ -226,7 +228,7 @@ class BatchControl(QObject):
         except RedenoiseError as error:
             self._panel.say(f"{error}.")
             return
-        self._counts, self._current = Counter(), None
+        self._counts, self._seconds, self._current = Counter(), [], None
         self._panel.show_running()
         self._activity = Activity("Denoising a batch")
         self.work = BatchWork(choices, options)
@@ -271,7 +273,9 @@ class BatchControl(QObject):
             case FileStarted():
                 self._current = event.file.image
                 self._tell("reading")
-                self._panel.say(f"Image {event.number} of {event.count}: {event.file.image.name}")
+                left = self._time_left(event.count - event.number + 1)
+                place = f"Image {event.number} of {event.count}"
+                self._panel.say(f"{place}: {event.file.image.name}{left}")
             case TrainingPlanned():
                 self._tell("training", "\n".join(event.plan.sentences()))
             case StepDone():
@@ -282,11 +286,18 @@ class BatchControl(QObject):
                 share = round(100 * event.tile / event.tiles)
                 self._tell(f"denoising {share} %" if event.tile < event.tiles else "checking")
             case FileDone():
-                seconds = duration(event.record["seconds"])
+                self._seconds.append(event.record["seconds"])
+                seconds = duration(self._seconds[-1])
                 notes = [f"Denoised in {seconds}.", *event.record["cautions"]]
                 self._close(event.file, DONE, "\n".join(notes), event.record["quality"])
             case FileFailed():
                 self._close(event.file, FAILED, _sentence(event.reason))
+
+    def _time_left(self, images: int) -> str:
+        """The time for some images, by those that are done; empty before the first one."""
+        if not self._seconds:
+            return ""
+        return f", about {duration(images * mean(self._seconds))} left"
 
     def _on_files(self, files: tuple[BatchFile, ...]) -> None:
         self._panel.table.list_images(

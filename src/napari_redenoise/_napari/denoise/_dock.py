@@ -414,7 +414,7 @@ class DenoiseWidget(DenoiseForm):
         self._layer_rows.leave()
         self._refresh_choices()
         self._result_tabs.show(self.layer_choice.value)
-        self.say(" ".join(self._sentences))
+        self._result_tabs.tell(" ".join(self._sentences), self.layer_choice.value)
         self._dismiss_question()
         self._watch(None)
 

@@ -105,6 +105,8 @@ def _rotation(
         return Extra([])
     found = replace(found, differences={"denoised": found.differences["denoised"]})
     layers = disagreement_layers(source, placed, found, denoiser.session.provenance)
+    # The words of the button, which the names of the dock Equivariance would not recall.
+    layers[0][1]["name"] = f"{source.name} disagreement"
     top = layers[0][1]["contrast_limits"][1]
     error = percent(found.errors["denoised"]).replace(" ", "\N{NO-BREAK SPACE}")
     return Extra(

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 from napari_redenoise._napari import _garbage_collection
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._background_task import Task
-from napari_redenoise._napari._layers import LayerData, image_file, method_of
+from napari_redenoise._napari._layers import LayerData, method_of
 from napari_redenoise._napari._maps import window_placement
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari._words import file_name, listed
@@ -33,6 +33,7 @@ from napari_redenoise._napari.denoise._package import ask_package, write_package
 from napari_redenoise._napari.denoise._result_files import (
     RunFiles,
     ending_of,
+    file_like,
     kinds,
     with_ending,
     write_image,
@@ -169,7 +170,7 @@ class FinishedRun(QObject):
                 source.axes,
                 reports=reports,
                 denoiser=as_denoiser(self.job.denoiser, self._stop.is_set),
-                pixel_size=pixel_size_of(image_file(source)),
+                pixel_size=pixel_size_of(file_like(source)),
                 should_stop=self._stop.is_set,
             )
 
@@ -278,7 +279,7 @@ class FinishedRun(QObject):
 
     def save_image(self, path: str | Path | None = None) -> None:
         """Write the denoised image in the background; without ``path`` a dialog asks for it."""
-        data, like, provenance = self.result.data, image_file(self.job.source), self.provenance
+        data, provenance = self.result.data, self.provenance
         offered = ending_of(data)
         title, wanted = "Save the denoised image", f"{file_name(self.result.name)}{offered}"
         name, kind = (path, "") if path else self._ask(title, wanted, kinds(offered))
@@ -293,6 +294,7 @@ class FinishedRun(QObject):
         overwrite = path is None and target == Path(name) and not target.is_dir()
 
         def write() -> str:
+            like = file_like(source)
             lost = write_image(target, data, like, overwrite=overwrite, provenance=provenance)
             return f"Wrote {target}{', without ' + ', '.join(lost) if lost else ''}."
 

@@ -29,7 +29,7 @@ from napari_redenoise.config import Config
 LOWEST_TABS = 220
 """Pixels; height of the tabs in a low dock."""
 
-NARROW_TABS = "QTabBar::tab { padding-left: 3px; padding-right: 3px; }"
+NARROW_TABS = "QTabBar::tab { padding-left: 2px; padding-right: 2px; }"
 """Six tabs with napari's own padding would make the dock wider than its neighbours."""
 
 

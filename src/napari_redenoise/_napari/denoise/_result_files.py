@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from napari_redenoise.io import (
     is_zarr,
     lost_metadata,
     ome_form,
+    read_image,
     write_atomically,
     write_ome_zarr,
     write_tiff,
@@ -59,6 +60,23 @@ def with_ending(name: str, kind: str, offered: str) -> Path:
     if path.suffix.lower() not in _ENDINGS:
         return Path(f"{name}{wanted}")
     return path.with_suffix(wanted) if path.suffix == offered else path
+
+
+def file_like(source: LayerImage) -> ImageFile:
+    """As `image_file`, with pixel size and units of the layer's file where the layer has none.
+
+    napari's own reader of TIFFs drops them. Reads the file: not for the viewer's thread.
+    """
+    like = image_file(source)
+    if source.file is None or like.metadata or like.resolution is not None:
+        return like
+    try:
+        own = read_image(source.file)
+    except (RedenoiseError, OSError):
+        return like
+    if own.axes != source.axes or tuple(own.array.shape) != tuple(source.array.shape):
+        return like
+    return replace(own, array=np.empty(0), notes=())
 
 
 def write_image(
@@ -137,7 +155,7 @@ class RunFiles:
         self, should_stop: Callable[[], bool], report: Report
     ) -> Iterator[tuple[str, Callable[[Path], tuple[str, ...] | None]]]:
         """Names of files, and functions that write them: first what is there already."""
-        like, ending = image_file(self.source), ending_of(self.denoised)
+        like, ending = file_like(self.source), ending_of(self.denoised)
 
         def write(make: Callable[[], Any], like: ImageFile, path: Path) -> tuple[str, ...]:
             array = make()

@@ -51,6 +51,7 @@ class ResultTabs(QObject):
         self._results = Results()
         self._batch: list[FinishedRun] = []
         self._layer_name: str | None = None
+        self._told: tuple[Any, ...] = ()
         self.finished_run: FinishedRun | None = None
         dock.training.snapshot_selected.connect(self._on_snapshot_selected)
         dock.training.snapshot_used.connect(self._on_snapshot_used)
@@ -103,8 +104,20 @@ class ResultTabs(QObject):
         self._is_shown = True
         self.follow(layer)
 
+    def tell(self, outcome: str, layer: Any) -> None:
+        """Say the outcome of a run, until a layer is chosen that it does not concern."""
+        self._dock.say(outcome)
+        self._told = (layer, *(one for run in self._batch for one in (run.layer, run.result)))
+
+    def _forget_outcome(self, layer: Any) -> None:
+        """Hide the outcome of a run on other layers: below a refusal it reads as its result."""
+        if self._is_shown and self._told and layer not in self._told:
+            self._told = ()
+            self._dock.say("")
+
     def follow(self, layer: Any) -> None:
         """Show a result of the chosen layer: the shown one where it is, else the latest."""
+        self._forget_outcome(layer)
         self._results.drop_deleted(self._viewer.layers)
         shown = self.finished_run
         if shown is not None and (shown not in self._results or not shown.concerns(layer)):
@@ -236,7 +249,7 @@ class ResultTabs(QObject):
             self._show_result(shown)
         if run.batch is self._batch and all(one.is_checked for one in run.batch):
             rows = _rows(run.batch)
-            if any(report is not None for _, report in rows):
+            if self._told and any(report is not None for _, report in rows):
                 self._dock.say(f"{self._dock.status.text()} {summary_of_all(rows)}")
         self._results.check_next()
 

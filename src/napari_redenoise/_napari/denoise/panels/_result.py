@@ -25,6 +25,10 @@ LEGEND = (
 )
 
 
+CHOICE = (
+    "The results of this session: source, method and time. The tabs Training, Result and Quality "
+    "show the chosen one."
+)
 NO_RESULT = "There is no result yet."
 NO_SOURCE = "The noisy layer was deleted, and this map is of its current view: denoise again."
 ONE_BRANCH = "The network of this result has one branch only."
@@ -67,10 +71,6 @@ class ResultPanel(QWidget):
         self.title = WrappedLabel()
         self.choice = narrow(QComboBox())
         self.choice.setPlaceholderText("Earlier results")
-        self.choice.setToolTip(
-            "The results of this session: source, method and time. The tabs Training, Result and "
-            "Quality show the chosen one."
-        )
         self.blend = QSlider(Qt.Orientation.Horizontal)
         self.blend.setRange(0, 100)
         self.blend.setValue(100)
@@ -173,7 +173,11 @@ class ResultPanel(QWidget):
         """List the results of the session, and choose the one that is shown."""
         self.choice.clear()
         self.choice.addItems(list(titles))
+        for number, title in enumerate(titles):
+            # A narrow dock cuts the method and the time off.
+            self.choice.setItemData(number, title, Qt.ItemDataRole.ToolTipRole)
         self.choice.setCurrentIndex(-1 if shown is None else shown)
+        self.choice.setToolTip(CHOICE if shown is None else f"{titles[shown]}. {CHOICE}")
         self.choice.setVisible(bool(titles))
 
     def offer(
