@@ -177,7 +177,7 @@ def context_of_model() -> int:
 
 
 def sentences(events: dict[type, list]) -> list[str]:
-    return list(events[TrainingPlanned][0].sentences)
+    return events[TrainingPlanned][0].plan.sentences()
 
 
 @pytest.mark.parametrize("first", ["YX", "TYX"])

@@ -26,8 +26,12 @@ from napari_redenoise.nn import DenoisingNetwork, Prediction
 from napari_redenoise.noise import NoiseReport, diagnose
 from napari_redenoise.objectives import Noise2Void
 
-SIDE, WINDOWS = 96, 6
+SIDE, WINDOWS = 160, 6
 """Pixels a side, and how many windows, each of a plane of its own."""
+
+CHANCE = 0.5
+"""Standard errors by which neighbours must be better. On nine movies of cells it is right: 0.3 dB
+gained at 5 photons, up to 0.15 dB lost at 20. One standard error would refuse a gain."""
 
 SHARED = (
     "part of their noise is that of the plane itself (averaged, interpolated or repeated planes)"
@@ -132,8 +136,7 @@ def neighbours_help(
     weights = torch.cat([weight for _, weight in found])
     mean = cells.sum() / weights.sum().clamp(min=1)
     error = ((cells - mean * weights) ** 2).sum().sqrt() / weights.sum().clamp(min=1)
-    # By one standard error: what is gained by chance is lost elsewhere.
-    return bool(mean + error < 0)
+    return bool(mean + CHANCE * error < 0)
 
 
 def _gained(
