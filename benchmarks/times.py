@@ -29,8 +29,8 @@ SHAPES = {
     "2048 × 2048": (2048, 2048),
     "20 × 512 × 512": (20, 512, 512),
 }
-FINE_TUNED = Config().replace({"objective.kind": "auto"})
-INSTANT = Config().replace({"training.steps": 0, "tiling.mirrored": False})
+FINE_TUNED = Config()
+INSTANT = Config().replace({"training.steps": 0, "tiling.tta": False, "tiling.precision": "auto"})
 """The configurations of the two buttons."""
 
 REPEATS = 3
