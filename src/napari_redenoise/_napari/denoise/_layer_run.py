@@ -180,11 +180,13 @@ class LayerRun(QObject):
         return Path(file) if file else Path.home() / f"{file_name(self._source.name)}.tif"
 
     def _wait_for_worker(self) -> bool:
-        """Wait for the worker to end, which no signal tells once the viewer is closed."""
+        """Wait for the run to end, which no signal tells once the viewer is closed."""
         end = time.monotonic() + LONGEST_END
-        while self._worker.is_running and time.monotonic() < end:
+        while self._worker.is_running and not self.control.end():
+            if time.monotonic() > end:
+                return False
             time.sleep(POLL_SECONDS)
-        return not self._worker.is_running
+        return True
 
     # -- during the run -----------------------------------------------------------------------
 

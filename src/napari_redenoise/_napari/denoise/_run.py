@@ -73,6 +73,8 @@ class RunControl:
     shown : Event
         Set when the last preview was drawn. The run waits for it: while all processors compute,
         drawing takes several times longer and the viewer would freeze.
+    events : Generator or None
+        The events of the run.
     """
 
     stop: Event = field(default_factory=Event)
@@ -80,11 +82,26 @@ class RunControl:
     pause: Event = field(default_factory=Event)
     window: Window | None = None
     shown: Event = field(default_factory=Event)
+    events: Generator[RunEvent, None, Finished | None] | None = None
 
     def abandon(self) -> None:
         """End training and prediction."""
         self.stop.set()
         self.cancel.set()
+
+    def end(self) -> bool:
+        """End the run between two events; returns whether it has ended.
+
+        A worker whose signals Qt has deleted at the end of a script leaves the run there.
+        """
+        if self.events is None:
+            return False
+        try:
+            self.events.close()
+        except ValueError:
+            # The worker computes.
+            return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -185,8 +202,9 @@ def run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | N
     RunFailed
         In place of a RuntimeError, which superqt's workers do not report.
     """
+    control.events = _run(job, control)
     try:
-        return (yield from _run(job, control))
+        return (yield from control.events)
     except RuntimeError as error:
         raise RunFailed(f"{type(error).__name__}: {error}") from error
 
