@@ -40,7 +40,7 @@ def main() -> None:
         [what.replace("_", " "), f"{statistics.median(s):.2f}", f"{max(s):.2f}", len(s)]
         for what, s in found.items()
     ]
-    head = [f"on a picture of {SIDE} × {SIDE}", "seconds, median", "most", "processes"]
+    head = [f"on an image of {SIDE} × {SIDE}", "seconds, median", "most", "processes"]
     publish(NAME, table(head, lines) + f"\n\n{machine()}.")
 
 

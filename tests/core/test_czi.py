@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from napari_redenoise.errors import InputError
-from napari_redenoise.io import _czi_reading, read_image
+from napari_redenoise.io import _lazy_images, read_image
 
 needs_its_library = pytest.mark.skipif(
     importlib.util.find_spec("pylibCZIrw") is None, reason="pylibCZIrw is not installed"
@@ -115,7 +115,7 @@ def test_missing_planes_are_said(tmp_path):
 @pytest.mark.parametrize("key", [(1, 0, 3), (0, slice(None), 2, slice(3, 9), slice(20, 31))])
 def test_a_large_one_is_read_when_it_is_indexed(tmp_path, monkeypatch, key):
     written = pixels(2, 2, 4, 32, 40)
-    monkeypatch.setattr(_czi_reading, "MOST_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setattr(_lazy_images, "MOST_BYTES_IN_MEMORY", 1000)
     image = read_image(write(tmp_path / "a.czi", written))
     assert not isinstance(image.array, np.ndarray)
     assert_array_equal(image.array[key], written[key])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_redenoise.errors import InputError
-from napari_redenoise.io import _bioio_reading, read_image
+from napari_redenoise.io import _bioio_reading, _lazy_images, read_image
 
 SCENES = {
     "overview": np.arange(2 * 20 * 24, dtype=np.uint16).reshape(1, 2, 1, 20, 24),
@@ -105,7 +105,7 @@ def test_a_scene_is_a_series_without_axes_of_size_1(path, reader):
 
 @needs_bioio
 def test_a_large_scene_is_read_when_it_is_indexed(path, reader, monkeypatch):
-    monkeypatch.setattr(_bioio_reading, "MOST_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setattr(_lazy_images, "MOST_BYTES_IN_MEMORY", 1000)
     image = read_image(path)
     assert not isinstance(image.array, np.ndarray)
     np.testing.assert_array_equal(image.array[1, 0, 3], SCENES["sample"][1, 0, 3])

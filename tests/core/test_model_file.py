@@ -112,7 +112,7 @@ def test_a_failed_write_keeps_the_file_that_was_there(
 
     before = path.read_bytes()
     monkeypatch.setattr("napari_redenoise.io._model_file.save_file", full)
-    with pytest.raises(OutputError, match="takes no more"):
+    with pytest.raises(OutputError, match="no space left"):
         save_model(path, network, config, UNITS, overwrite=True)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]

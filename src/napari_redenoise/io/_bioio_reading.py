@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from napari_redenoise.errors import InputError, error_text
 from napari_redenoise.io._czi_reading import read_czi
 from napari_redenoise.io._image_file import ImageFile
-from napari_redenoise.io._lazy_images import MOST_BYTES_IN_MEMORY, lazy_pixels
+from napari_redenoise.io._lazy_images import whole_or_lazy
 from napari_redenoise.io._series_choice import choose_series
 from napari_redenoise.io._spatial_metadata import as_number
 from napari_redenoise.io._unreadable import UNREADABLE
@@ -81,10 +78,7 @@ def read_microscope(path: Path, number: int | None = None) -> ImageFile:
     if "C" not in axes:
         # The samples of a colour.
         axes = axes.replace("S", "C")
-    if math.prod(shape) * np.dtype(pixels.dtype).itemsize <= MOST_BYTES_IN_MEMORY:
-        array = np.asarray(pixels)
-    else:
-        array = lazy_pixels(pixels, str(path), axes, [max(one) for one in pixels.chunks])
+    array = whole_or_lazy(pixels, str(path), axes, [max(one) for one in pixels.chunks])
     return ImageFile(array, axes, *_scale(reader), notes=notes)
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from napari_redenoise.errors import InputError
 from napari_redenoise.io._image_file import ImageFile
-from napari_redenoise.io._lazy_images import MOST_BYTES_IN_MEMORY, lazy_pixels
+from napari_redenoise.io._lazy_images import whole_or_lazy
 from napari_redenoise.io._series_choice import choose_series
 from napari_redenoise.io._spatial_metadata import as_number
 
@@ -130,12 +130,7 @@ def read_czi(path: Path, number: int | None = None) -> ImageFile:
     pixels = scenes[number]
     if missing[number]:
         notes += (f"{missing[number]} of its planes are missing, and are 0",)
-    size = math.prod(pixels.shape) * pixels.dtype.itemsize
-    array = (
-        pixels[(slice(None),) * len(pixels.shape)]
-        if size <= MOST_BYTES_IN_MEMORY
-        else lazy_pixels(pixels, str(path), pixels.axes, (1,) * len(pixels.shape))
-    )
+    array = whole_or_lazy(pixels, str(path), pixels.axes, (1,) * len(pixels.shape))
     return ImageFile(array, pixels.axes, *_scale(metadata), notes=notes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,6 +46,23 @@ def lazy_image(array: zarr.Array[Any], name: str, axes: str) -> Any:
     """
     weakref.finalize(array, array.store.close)
     return lazy_pixels(array, name, axes, array.chunks)
+
+
+def whole_or_lazy(array: Any, name: str, axes: str, chunks: Sequence[int]) -> Any:
+    """Read an array, unless it is larger than 256 MB: then it is wrapped by `lazy_pixels`.
+
+    Parameters
+    ----------
+    array, name, axes, chunks
+        As for `lazy_pixels`.
+
+    Returns
+    -------
+    numpy.ndarray or dask.array.Array
+    """
+    if math.prod(array.shape) * np.dtype(array.dtype).itemsize > MOST_BYTES_IN_MEMORY:
+        return lazy_pixels(array, name, axes, chunks)
+    return np.asarray(array[(slice(None),) * len(array.shape)])
 
 
 def lazy_pixels(array: Any, name: str, axes: str, chunks: Sequence[int]) -> Any:

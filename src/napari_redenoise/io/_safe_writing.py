@@ -16,6 +16,7 @@ from napari_redenoise.errors import NameTakenError, OutputError
 from napari_redenoise.io._temporary_folders import TemporaryFolder, remove_leftovers
 
 PREFIX = ".redenoise-"
+_SHORT_WRITE = " requested and "
 FULL_DISK = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
@@ -216,9 +217,9 @@ def explain_os_error(path: Path, needs: int | None = None) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        # Safetensors and numpy report a full disk by errors without a number.
+        # Safetensors and numpy report a full disk by errors without a number; numpy in pixels.
         number = getattr(error, "errno", None)
-        is_short = isinstance(error, OSError) and number is None
+        is_short = number is None and _SHORT_WRITE in str(error)
         reason = "the disk takes no more" if is_short else getattr(error, "strerror", None) or error
         is_full = number is None or number in FULL_DISK
         space = _space(path, needs) if is_full else ""

@@ -99,12 +99,10 @@ def noise_reports(
         When the image is too small, or every channel is constant.
     """
     reports, errors = [], []
-    has_neighbours = bool(planes.context_axes)
-    is_shared = has_neighbours and shares_noise(planes)
-    pairs = [] if is_shared else _following(planes)
-    between: Literal["none", "independent", "shared"] = "shared" if is_shared else "none"
-    if has_neighbours and not is_shared:
-        between = "independent"
+    between: Literal["none", "independent", "shared"] = "none"
+    if planes.context_axes:
+        between = "shared" if shares_noise(planes) else "independent"
+    pairs = _following(planes) if between == "independent" else []
     for channel in range(planes.channels):
         try:
             found = estimate_noise(ChannelStack(planes, channel), pairs)
@@ -216,8 +214,6 @@ def _pairs(
 
 def _following(planes: Planes) -> list[tuple[int, int]]:
     """Numbers of planes, and of those after them along T, else along Z."""
-    if not planes.context_axes:
-        return []
     axes = [letter for letter in planes.axes if letter not in "CYX"]
     along = min(map(axes.index, planes.context_axes), key=lambda n: axes[n] != "T")
     step = int(np.prod(planes.sample_shape[along + 1 :], dtype=np.int64))
