@@ -15,6 +15,7 @@ import numpy as np
 from napari_redenoise.data import SMALLEST_SIDE, Planes, result_dtype
 from napari_redenoise.errors import InputError
 from napari_redenoise.io import (
+    RGB,
     ImageFile,
     in_one_unit,
     ome_of_sizes,
@@ -231,7 +232,9 @@ def image_file(source: LayerImage) -> ImageFile:
     metadata, resolution = in_one_unit(metadata, resolution, units)
     unit = None if resolution is None else 1
     ome = ome_of_sizes(source.axes, sizes, units)
-    return ImageFile(np.empty(0), source.axes, metadata, resolution, unit, ome=ome)
+    channels = RGB if source.colour else ()
+    form = metadata, resolution, unit
+    return ImageFile(np.empty(0), source.axes, *form, ome=ome, channels=channels)
 
 
 def _stored_sizes(sizes: dict[str, float]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from napari_redenoise.io._authors_checkpoint import load_authors_model
 from napari_redenoise.io._axes_of_file import axes_of_file
 from napari_redenoise.io._bioimageio_file import check_bioimageio, export_bioimageio
+from napari_redenoise.io._channels import RGB
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._images import (
     check_output,
@@ -46,6 +47,7 @@ from napari_redenoise.io._unfinished_run import UnfinishedRun, fingerprint, run_
 from napari_redenoise.io._units import in_one_unit, unit_symbol
 
 __all__ = [
+    "RGB",
     "ImageFile",
     "ModelFile",
     "OmeForm",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_redenoise.errors import InputError, error_text
+from napari_redenoise.io._channels import RGB, Channel, known_channels
 from napari_redenoise.io._czi_reading import read_czi
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._lazy_images import whole_or_lazy
@@ -75,11 +76,12 @@ def read_microscope(path: Path, number: int | None = None) -> ImageFile:
     key = tuple(slice(None) if place in kept else 0 for place in range(len(shape)))
     pixels = reader.dask_data[key]
     axes = "".join(letters[place] for place in kept)
-    if "C" not in axes:
+    channels = _channels(reader) if "S" not in axes else ()
+    if "C" not in axes and "S" in axes:
         # The samples of a colour.
-        axes = axes.replace("S", "C")
+        axes, channels = axes.replace("S", "C"), RGB
     array = whole_or_lazy(pixels, str(path), axes, [max(one) for one in pixels.chunks])
-    return ImageFile(array, axes, *_scale(reader), notes=notes)
+    return ImageFile(array, axes, *_scale(reader), notes=notes, channels=channels)
 
 
 def _open(path: Path) -> Any:
@@ -114,6 +116,11 @@ def _choose(reader: Any, number: int | None) -> tuple[int, tuple[str, ...]]:
         reader.set_scene(place)
         shapes.append(tuple(map(int, reader.shape)))
     return choose_series(names, shapes, number)
+
+
+def _channels(reader: Any) -> tuple[Channel, ...]:
+    names = getattr(reader, "channel_names", None) or ()
+    return known_channels(Channel(str(name)) for name in names)
 
 
 def _scale(reader: Any) -> tuple[dict[str, Any], tuple[float, float] | None, int | None]:

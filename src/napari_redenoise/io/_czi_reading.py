@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_redenoise.errors import InputError
+from napari_redenoise.io._channels import RGB, Channel, czi_channels
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._lazy_images import whole_or_lazy
 from napari_redenoise.io._series_choice import choose_series
@@ -131,7 +132,8 @@ def read_czi(path: Path, number: int | None = None) -> ImageFile:
     if missing[number]:
         notes += (f"{missing[number]} of its planes are missing, and are 0",)
     array = whole_or_lazy(pixels, str(path), pixels.axes, (1,) * len(pixels.shape))
-    return ImageFile(array, pixels.axes, *_scale(metadata), notes=notes)
+    channels = _channels(metadata, pixels)
+    return ImageFile(array, pixels.axes, *_scale(metadata), notes=notes, channels=channels)
 
 
 def _open(path: Path) -> Any:
@@ -187,6 +189,12 @@ def _pixel_type(types: dict[int, str]) -> tuple[Any, int]:
         )
     (kind,) = kinds
     return _TYPES[kind]
+
+
+def _channels(metadata: ElementTree.Element, pixels: CziPixels) -> tuple[Channel, ...]:
+    if pixels.samples > 1:
+        return RGB
+    return czi_channels(metadata, pixels.outer["C"])
 
 
 def _name(metadata: ElementTree.Element, scene: int | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from napari_redenoise.io._channels import Channel
 from napari_redenoise.io._ome_metadata import OmeMetadata
 
 
@@ -34,6 +35,8 @@ class ImageFile:
         What a user has to know about the reading, for example planes that are missing.
     ome : OmeMetadata, or None
         Axes and channels of an OME-Zarr.
+    channels : tuple of Channel
+        Names, colours and windows of the channels, if known.
     """
 
     array: Any
@@ -45,8 +48,10 @@ class ImageFile:
     orientation: int = 1
     notes: tuple[str, ...] = ()
     ome: OmeMetadata | None = None
+    channels: tuple[Channel, ...] = ()
 
     def without_channels(self) -> ImageFile:
         """Describe the file of a result without channels and grey levels, such as a mask."""
         ome = None if self.ome is None else self.ome.without_channels()
-        return replace(self, axes=self.axes.replace("C", ""), white_is_zero=False, ome=ome)
+        axes = self.axes.replace("C", "")
+        return replace(self, axes=axes, white_is_zero=False, ome=ome, channels=())

@@ -19,6 +19,7 @@ from PIL import UnidentifiedImageError
 from napari_redenoise.data import ArrayLike
 from napari_redenoise.errors import InputError, OutputError, error_text
 from napari_redenoise.io._bioio_reading import microscope_kind, read_microscope
+from napari_redenoise.io._channels import Channel, imagej_options
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._ome_companion import first_tiff, is_companion
 from napari_redenoise.io._ome_zarr import read_ome_zarr
@@ -235,6 +236,7 @@ def _form_with(
     options: dict[str, Any] = {"photometric": "rgb" if colour else grey, "bigtiff": big}
     if like.orientation != 1:
         options["extratags"] = [(_ORIENTATION, "H", 1, like.orientation, False)]
+    described = _described(like, axes, shape)
     imagej = dtype in (np.uint8, np.uint16, np.float32) and set(axes) <= set("TZCYX")
     order = tuple(range(len(axes)))
     if imagej and not colour and not big:
@@ -245,6 +247,9 @@ def _form_with(
         kept = [axis for axis in "TZCYX" if axis in axes]
         order = tuple(axes.index(axis) for axis in kept)
         axes = "".join(kept)
+        if described:
+            pages = math.prod(shape[axis] for axis in order[:-2])
+            metadata |= imagej_options(described, pages)
     else:
         axes = axes.replace("C", "S") if colour else axes
     if scale.resolution is not None:
@@ -253,6 +258,12 @@ def _form_with(
             options["resolutionunit"] = scale.unit
     options["metadata"] = {"axes": axes, **metadata}
     return _Form(order, 3 if colour else 2, options, scale.lost_metadata)
+
+
+def _described(like: ImageFile, axes: str, shape: tuple[int, ...]) -> tuple[Channel, ...]:
+    """The channels of a result that has several."""
+    count = shape[axes.index("C")] if "C" in axes else 1
+    return like.channels if len(like.channels) == count > 1 else ()
 
 
 def _refusal(form: _Form, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Exception | None:

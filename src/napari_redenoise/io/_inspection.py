@@ -21,7 +21,6 @@ from napari_redenoise.io._ome_zarr_writing import PROVENANCE
 from napari_redenoise.io._spatial_metadata import as_number
 from napari_redenoise.io._tiff_reading import is_tiff
 from napari_redenoise.io._tiff_series import open_tiff
-from napari_redenoise.io._unreadable import UNREADABLE
 from napari_redenoise.io._zarr_source import ZarrSource
 
 _TIFF_KINDS = {"ome": "OME-TIFF", "imagej": "ImageJ TIFF", "lsm": "LSM", "stk": "STK"}
@@ -63,6 +62,7 @@ def inspect_file(path: str | Path, series: int | None = None) -> dict[str, Any]:
         "axes": image.axes,
         "shape": list(map(int, image.array.shape)),
         "dtype": str(np.dtype(image.array.dtype)),
+        "channels": [one.name for one in image.channels if one.name],
         "pixel_size": _pixel_size(image),
         "displayed_inverted": image.white_is_zero or None,
         "orientation": image.orientation if image.orientation != 1 else None,
@@ -85,7 +85,7 @@ def _file_details(path: Path) -> dict[str, Any]:
 
 
 def _tiff_details(path: Path) -> dict[str, Any]:
-    """Series, compression and channels of a TIFF."""
+    """Series and compression of a TIFF."""
     with open_tiff(path) as opened:
         number, _ = opened.choose(None)
         page = opened.series[number].keyframe
@@ -95,7 +95,6 @@ def _tiff_details(path: Path) -> dict[str, Any]:
             "is_bigtiff": opened.file.is_bigtiff or None,
             "compression": tifffile.COMPRESSION(page.compression).name.lower(),
             "tile": [page.tilelength, page.tilewidth] if page.is_tiled else None,
-            "channels": _ome_channels(opened.described, number),
             "series_read": number,
             "series": [
                 {
@@ -114,36 +113,19 @@ def _is(opened: Any, kind: str) -> bool:
     return bool(getattr(opened.described, f"is_{kind}"))
 
 
-def _ome_channels(file: tifffile.TiffFile, number: int) -> list[str]:
-    """Names of the channels of an image in OME metadata."""
-    if not file.is_ome:
-        return []
-    try:
-        images = tifffile.xml2dict(file.ome_metadata or "")["OME"]["Image"]
-        pixels = (images[number] if isinstance(images, (list, tuple)) else images)["Pixels"]
-        channels = pixels["Channel"]
-    except UNREADABLE:
-        return []
-    listed = channels if isinstance(channels, (list, tuple)) else [channels]
-    return [str(one["Name"]) for one in listed if isinstance(one, Mapping) and "Name" in one]
-
-
 def _zarr_details(source: ZarrSource) -> dict[str, Any]:
-    """Levels, chunks, channels and provenance of an OME-Zarr."""
+    """Levels, chunks and provenance of an OME-Zarr."""
     node = source.open()
     attributes: dict[str, Any] = dict(node.attrs)
     ome = attributes.get("ome", attributes)
     levels = _levels(node, ome)
     first = levels[0] if levels else None
-    omero = ome.get("omero") or {}
-    channels = [str(one.get("label", "")) for one in omero.get("channels", ())]
     return {
         "format": f"OME-Zarr {_version(ome)}".strip(),
         "levels": [list(map(int, level.shape)) for level in levels],
         "chunks": None if first is None else list(map(int, first.chunks)),
         "shards": None if first is None or not first.shards else list(map(int, first.shards)),
         "compression": None if first is None else _compression(first),
-        "channels": [name for name in channels if name],
         "provenance": attributes.get(PROVENANCE),
     }
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import zarr
 
 from napari_redenoise.errors import OutputError
+from napari_redenoise.io._channels import Channel
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._ome_metadata import OmeMetadata, ome_axis
 from napari_redenoise.io._spatial_metadata import scale_of
@@ -34,6 +35,8 @@ class OmeForm:
         In the order of the file.
     metadata : OmeMetadata
         In the order of the file.
+    channels : tuple of Channel
+        Those that the metadata does not describe.
     lost_metadata : tuple of str
         Descriptions of the metadata that cannot be written.
     """
@@ -42,6 +45,7 @@ class OmeForm:
     order: tuple[int, ...]
     shape: tuple[int, ...]
     metadata: OmeMetadata
+    channels: tuple[Channel, ...] = ()
     lost_metadata: tuple[str, ...] = ()
 
     def write(self, target: zarr.Array[Any], key: tuple[Any, ...], values: Any) -> None:
@@ -88,10 +92,11 @@ def ome_form(shape: Sequence[int], like: ImageFile) -> OmeForm:
     if letters != like.axes:
         metadata = metadata.without_channels()
     metadata = replace(metadata, axes=tuple(_axis(metadata, letters[axis]) for axis in order))
-    channels = shape[letters.index("C")] if "C" in letters else 1
-    if len((metadata.omero or {}).get("channels", ())) != channels:
+    count = shape[letters.index("C")] if "C" in letters else 1
+    if len((metadata.omero or {}).get("channels", ())) != count:
         metadata = replace(metadata, omero=None)
-    return OmeForm(letters, order, tuple(shape[axis] for axis in order), metadata, lost)
+    channels = like.channels if metadata.omero is None and len(like.channels) == count else ()
+    return OmeForm(letters, order, tuple(shape[axis] for axis in order), metadata, channels, lost)
 
 
 def _axis(metadata: OmeMetadata, letter: str) -> Any:

@@ -92,6 +92,37 @@ def add_levels(group: zarr.Group, level: zarr.Array[Any], form: OmeForm) -> int:
         level = coarser
 
 
+def channel_ranges(level: zarr.Array[Any], form: OmeForm) -> list[tuple[float, float]]:
+    """Smallest and largest grey level of each channel, of those that are not NaN.
+
+    Parameters
+    ----------
+    level : zarr.Array
+        Read plane by plane.
+    form : OmeForm
+
+    Returns
+    -------
+    list of (float, float)
+        One pair for an image without a channel axis. The second is larger.
+    """
+    axes = [form.letters[axis] for axis in form.order]
+    found: dict[int, list[float]] = {}
+    outer: list[Sequence[Any]] = [
+        [slice(None)] if axis in "YX" else range(size)
+        for axis, size in zip(axes, level.shape, strict=True)
+    ]
+    for key in itertools.product(*outer):
+        plane = np.asarray(level[key])
+        known = plane[np.isfinite(plane)]
+        channel = key[axes.index("C")] if "C" in axes else 0
+        if known.size:
+            found.setdefault(channel, []).extend((float(known.min()), float(known.max())))
+    count = level.shape[axes.index("C")] if "C" in axes else 1
+    ranges = [(min(values), max(values)) for values in (found.get(k, [0.0]) for k in range(count))]
+    return [(low, high if high > low else low + 1) for low, high in ranges]
+
+
 def _halve(fine: zarr.Array[Any], coarse: zarr.Array[Any], plane: Sequence[bool]) -> None:
     """Fill a level with means of 2 x 2 pixels of the finer one, a row of chunks at a time."""
     first, second = (axis for axis, inside in enumerate(plane) if inside)

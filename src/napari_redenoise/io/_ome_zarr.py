@@ -10,6 +10,7 @@ import zarr
 
 from napari_redenoise.data import default_axes
 from napari_redenoise.errors import InputError
+from napari_redenoise.io._channels import omero_channels
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._lazy_images import lazy_image
 from napari_redenoise.io._ome_metadata import OmeMetadata, imagej_scale, parse_multiscales
@@ -49,7 +50,9 @@ def read_ome_zarr(source: ZarrSource) -> ImageFile:
             f"as {source.name}/0"
         ) from error
     pixels = lazy_image(array, source.name, metadata.letters)
-    return ImageFile(pixels, metadata.letters, *imagej_scale(metadata), notes=notes, ome=metadata)
+    channels = omero_channels(metadata.omero or {})
+    scale = imagej_scale(metadata)
+    return ImageFile(pixels, metadata.letters, *scale, notes=notes, ome=metadata, channels=channels)
 
 
 def _image_of(group: Any, ome: Mapping[str, Any], name: str) -> _Image:

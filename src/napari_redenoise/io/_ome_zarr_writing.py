@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ import zarr
 
 from napari_redenoise.data import ArrayLike
 from napari_redenoise.errors import NameTakenError, OutputError
+from napari_redenoise.io._channels import omero_json
 from napari_redenoise.io._chunk_rows import ChunkRow, row_name, with_entry
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._ome_form import ome_form
-from napari_redenoise.io._ome_levels import add_levels, create_level, written_shape
+from napari_redenoise.io._ome_levels import add_levels, channel_ranges, create_level, written_shape
 from napari_redenoise.io._ome_metadata import ome_json
 from napari_redenoise.io._progress_file import append_block, append_plane, read_progress
 from napari_redenoise.io._safe_writing import PREFIX, check_folder, explain_os_error
@@ -245,10 +247,16 @@ class OmeZarrStream:
         if "ome" in self._group.attrs:
             return
         levels = add_levels(self._group, self._level, self._form)
+        metadata = self._form.metadata
+        if self._form.channels:
+            coarsest = zarr.open_array(self.partial / str(levels - 1), mode="r")
+            ranges = channel_ranges(coarsest, self._form)
+            omero = omero_json(self._form.channels, self.dtype, ranges)
+            metadata = replace(metadata, omero=omero)
         # Last, so that an incomplete file has none.
         self._group.attrs.update(
             {
-                "ome": ome_json(self._form.metadata, levels),
+                "ome": ome_json(metadata, levels),
                 PROVENANCE: json.loads(json.dumps(self._provenance, default=str)),
             }
         )

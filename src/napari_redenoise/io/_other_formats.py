@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from napari_redenoise.errors import InputError
+from napari_redenoise.io._channels import RGB
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._tiff_colours import grey_if_equal
 
@@ -49,7 +50,11 @@ def read_other(path: Path) -> ImageFile:
                 )
             orientation = int(image.getexif().get(_EXIF_ORIENTATION, 1))
     return ImageFile(
-        array, axes, orientation=orientation if orientation in range(1, 9) else 1, notes=notes
+        array,
+        axes,
+        orientation=orientation if orientation in range(1, 9) else 1,
+        notes=notes,
+        channels=RGB if "C" in axes else (),
     )
 
 

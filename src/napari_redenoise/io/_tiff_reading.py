@@ -9,6 +9,7 @@ from typing import Any
 import tifffile
 
 from napari_redenoise.io._image_file import ImageFile
+from napari_redenoise.io._tiff_channels import tiff_channels
 from napari_redenoise.io._tiff_colours import check_colours, plain_pixels
 from napari_redenoise.io._tiff_planes import read_planes
 from napari_redenoise.io._tiff_scale import tiff_scale
@@ -58,7 +59,9 @@ def read_tiff(path: Path, number: int | None = None) -> ImageFile:
         array, axes, left_out = plain_pixels(
             array, series.axes, series.keyframe, has_lookup=opened.described.is_imagej
         )
-        scale = tiff_scale(opened.described, series.keyframe, number, len(opened.series))
+        of = len(opened.series)
+        scale = tiff_scale(opened.described, series.keyframe, number, of)
+        count = array.shape[axes.index("C")] if "C" in axes else 1
         notes = (*others, *opened.notes, *([missing] if missing else ()), *left_out)
         notes += _calibration(scale.metadata)
         return ImageFile(
@@ -68,6 +71,7 @@ def read_tiff(path: Path, number: int | None = None) -> ImageFile:
             white_is_zero=series.keyframe.photometric == tifffile.PHOTOMETRIC.MINISWHITE,
             orientation=_orientation(series.keyframe),
             notes=notes,
+            channels=tiff_channels(opened.described, series, number, of, axes, count),
         )
 
 

@@ -76,9 +76,26 @@ def ome_images(xml: str) -> list[Mapping[str, Any]]:
         return []
 
 
-def _ome_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> TiffScale | None:
+def ome_pixels(
+    file: tifffile.TiffFile, page: Any, number: int, of: int
+) -> Mapping[str, Any] | None:
+    """Return the `Pixels` of a series in the OME metadata of its file, if there are any.
+
+    Parameters
+    ----------
+    file, page, number, of
+        As of `tiff_scale`.
+
+    Returns
+    -------
+    mapping or None
+    """
     images = ome_images(file.ome_metadata) if file.ome_metadata else []
-    pixels = images[number] if len(images) == of else _fitting(images, page)
+    return images[number] if len(images) == of else _fitting(images, page)
+
+
+def _ome_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> TiffScale | None:
+    pixels = ome_pixels(file, page, number, of)
     if pixels is None:
         return None
     sizes = {axis: pixels.get(f"PhysicalSize{axis}") for axis in "XYZ"}

@@ -17,8 +17,14 @@ from napari_redenoise.recipes.pretraining._sequences import sequences
 SIDE = 192
 """Pixels; side of a scene, whose noisy image determines the normalisation of its patch."""
 
-CORRELATED = 0.1
+CORRELATED = 0.2
 """Share of sequences whose noise is correlated over several pixels."""
+
+TYPICAL = 0.3
+"""Share of sequences with the normalisation of their median frame.
+
+All planes of a stack have the same, and one of them may be much brighter than the others.
+"""
 
 _FLOOR = 0.02
 """Remaining share of the noise variance below which the loss hardly decreases."""
@@ -94,7 +100,7 @@ def make_stack_batch(
         for part in record_scenes(repeated, light.flatten(0, 1), generator)
     )
     noisy = clean + _correlated(noisy - clean, rng)
-    std, mean = _statistics(clean[:, context], cameras)
+    std, mean = _scale(clean, cameras, rng)
     mean = mean + std * _each(rng.normal(0.0, 0.4, batch_size), light)
     unit = std * _each(np.exp(rng.normal(0.15, 0.5, batch_size)), light)
     noisy, clean = (((part - mean[:, None]) / unit[:, None]) for part in (noisy, clean))
@@ -147,6 +153,20 @@ def _present(rng: np.random.Generator, context: int) -> np.ndarray:
     elif chance < 0.4:
         there = (before == (rng.random() < 0.5)) | (distance < rng.integers(1, context + 1))
     return np.delete(there, context)
+
+
+def _scale(clean: Tensor, cameras: list[Camera], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Standard deviation and mean of the centre frames, or of typical frames, each (B, 1, 1)."""
+    frames = [_statistics(frame, cameras) for frame in clean.unbind(1)]
+    std, mean = (torch.stack(values) for values in zip(*frames, strict=True))
+    centre = len(frames) // 2
+    is_typical = torch.from_numpy(rng.random(len(clean)) < TYPICAL)[:, None, None]
+    # Not the unit of frames that are nearly empty.
+    typical = std.median(0).values.maximum(0.1 * std[centre])
+    return (
+        torch.where(is_typical, typical, std[centre]),
+        torch.where(is_typical, mean.median(0).values, mean[centre]),
+    )
 
 
 def _statistics(clean: Tensor, cameras: list[Camera]) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,13 @@ from torch.nn import functional
 LAYERS = 3
 
 _KINDS = ("still", "drift", "deform", "objects", "depth", "unrelated")
-_SHARES = (0.15, 0.2, 0.2, 0.15, 0.25, 0.05)
+_SHARES = (0.2, 0.2, 0.2, 0.15, 0.2, 0.05)
+
+_ODD = 0.12
+"""Share of sequences with a frame of another exposure: a lamp that flashes or fails."""
+
+_FLASH = 0.25
+"""Share of the events in one frame that are much brighter than all else."""
 
 
 def sequences(
@@ -70,7 +76,11 @@ def _sequence(lights: Tensor, rng: np.random.Generator, patch: int, reach: int) 
             shown = shown * _moved(_region(lights.shape[-1], rng), moved, corner)
         total += _changing(shown, weights[layer], times, rng)
     # As bright as one scene.
-    return total / max(float(weights[:, reach].sum()), 0.3)
+    total /= max(float(weights[:, reach].sum()), 0.3)
+    if rng.random() < _ODD:
+        odd = reach if rng.random() < 0.4 else int(rng.integers(frames))
+        total[odd] *= _log_uniform(rng, 0.05, 20.0)
+    return total
 
 
 def _weights(kind: str, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -113,7 +123,8 @@ def _changing(
             # An event in one frame, often the centre one, or dark in that one frame.
             course = np.full(len(times), rng.choice((0.0, 0.3, 1.0)))
             seen = len(times) // 2 if rng.random() < 0.6 else int(rng.integers(len(times)))
-            course[seen] = rng.choice((0.0, 1.0, 2.0))
+            is_flash = rng.random() < _FLASH
+            course[seen] = _log_uniform(rng, 3.0, 30.0) if is_flash else rng.choice((0.0, 1.0, 2.0))
         else:
             course = np.exp(rng.normal(0, rng.uniform(0.1, 0.7), len(times)))
         change = torch.from_numpy(course - 1).float()[:, None, None]
