@@ -40,7 +40,7 @@ TRAININGS: dict[Training, tuple[str, str]] = {
         "all images.",
     ),
     "none": (
-        "None: pretrained network",
+        "None (Instant)",
         "The network that comes with the plugin denoises as it is. The fastest way; a training on "
         "the images is usually better.",
     ),
