@@ -358,3 +358,42 @@ def test_quality_that_cannot_be_checked_is_unknown(raw):
         "mark": "unknown",
         "sentences": ["the noise cannot be measured: choose another image"],
     }
+
+
+def test_files_of_file_managers_change_no_result(raw):
+    run(output_format="zarr")
+    Path("out/a.zarr/.DS_Store").write_text("Finder")
+    assert len(run(output_format="zarr")[FileSkipped]) == 2
+
+
+def test_two_runs_at_once_leave_results_that_are_skipped(raw):
+    events = batch("raw/a.tif").events()
+    # The first one has listed what is to be done when the second one does it.
+    next(event for event in events if isinstance(event, FileStarted))
+    assert outputs(run("raw/a.tif"), FileDone) == ["out/a.tif"]
+    rest = list(events)
+    assert [type(event) for event in rest if isinstance(event, FileDone | FileFailed)] == [
+        FileFailed
+    ]
+    assert records()[-1]["state"] == "failed"
+    assert outputs(run("raw/a.tif"), FileSkipped) == ["out/a.tif"]
+
+
+def test_an_unexpected_error_is_a_failure_of_one_file(raw, monkeypatch):
+    whole = _file_work.FileWork._predict
+    monkeypatch.setattr(_file_work.FileWork, "_predict", _failing_for("out/a.tif", whole))
+    events = run()
+    (failed,) = events[FileFailed]
+    assert "unexpected error (KeyError('odd')): see manifest.jsonl" in failed.reason
+    assert outputs(events, FileDone) == ["out/b/a.tif"]
+    record = next(one for one in records() if one["state"] == "failed")
+    assert "in failing" in record["trace"]
+
+
+def _failing_for(name, whole):
+    def failing(self, denoiser, source):
+        if self.file.output.as_posix() == name:
+            raise KeyError("odd")
+        return whole(self, denoiser, source)
+
+    return failing

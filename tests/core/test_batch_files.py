@@ -210,3 +210,33 @@ def test_a_folder_stands_for_files_of_microscopes_too(tmp_path):
         (tmp_path / name).touch()
     found = find_images([tmp_path])
     assert [path.name for path in found] == ["a.nd2", "b.LIF", "c.czi"]
+
+
+def test_a_pattern_in_a_folder_named_like_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_image(Path("data [1]/a.tif"))
+    write_image(Path("data 1/b.tif"))
+    assert names(["data [1]/*.tif"]) == {"data [1]/a.tif": "a.tif"}
+    assert names([tmp_path / "data [1]" / "*.tif"]) == {f"{tmp_path}/data [1]/a.tif": "a.tif"}
+    with pytest.raises(InputError, match="no file matches"):
+        find_images(["data [1]/*.png"])
+
+
+def test_fields_of_a_plate_and_stores_by_other_names(raw):
+    source = read_image(write_image(raw / "x.tif"))
+    stores = [raw / "plate.zarr" / well / "0" for well in ("A", "B")] + [raw / "store"]
+    for store in stores:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        write_ome_zarr(raw / "x.zarr", source.array, source).rename(store)
+    images = find_images([raw / "plate.zarr" / "*" / "0"])
+    found = name_results(images, Path("out"))
+    assert [one.output.as_posix() for one in found] == ["out/A/0.zarr", "out/B/0.zarr"]
+    assert raw / "store" in find_images([raw])
+    events = run(raw / "plate.zarr" / "A" / "0")
+    assert outputs(events, FileDone) == ["out/0.zarr"]
+    assert outputs(run(raw / "plate.zarr" / "A" / "0"), FileSkipped) == ["out/0.zarr"]
+
+
+def test_an_address_is_refused_in_words():
+    with pytest.raises(InputError, match="is an address, and a batch takes files"):
+        find_images(["https://example.org/image.zarr"])

@@ -364,3 +364,27 @@ def test_an_error_without_words_is_named_by_its_class(tmp_path: Path, monkeypatc
     (tmp_path / "a.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"as an image \(AssertionError\): repair it"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "axes"),
+    [
+        ((2, 3, 4, 20, 30), np.float32, "STZYX"),
+        ((2, 20, 30), np.float32, "SYX"),
+        ((3, 20, 30), np.int16, "ZYX"),
+        ((20, 30, 3), np.uint8, "YXC"),
+    ],
+)
+def test_a_name_of_ome_keeps_the_form_of_others(tmp_path, shape, dtype, axes) -> None:
+    array = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+    source = ImageFile(
+        array, axes, {"unit": "µm", "spacing": 2.0}, resolution=(4.0, 4.0), resolution_unit=1
+    )
+    found = [
+        read_image(write_tiff(tmp_path / name, array, source)) for name in ("a.tif", "a.ome.tif")
+    ]
+    for image in found:
+        assert image.axes == found[0].axes
+        assert image.resolution == (4, 4)
+        assert image.metadata.get("unit") == found[0].metadata.get("unit")
+        np.testing.assert_array_equal(image.array, array)

@@ -10,11 +10,12 @@ import dask.array
 import fsspec
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
-from napari_redenoise.io import read_image
+from napari_redenoise.io import ImageFile, read_image, write_ome_zarr
 
 PIXELS = np.random.default_rng(0).integers(0, 4000, (3, 2, 40, 50)).astype(np.uint16)
 AXES = [
@@ -297,3 +298,57 @@ def test_a_damaged_chunk_is_refused_in_words(tmp_path: Path) -> None:
 def test_a_folder_without_zarr_is_no_image(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a folder: name an image file in it"):
         read_image(tmp_path)
+
+
+def zipped(path: Path, *stores: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for store in stores:
+            for one in store.rglob("*"):
+                if one.is_file():
+                    file.write(one, one.relative_to(store.parent).as_posix())
+    return path
+
+
+def test_a_zip_file_of_several_images(tmp_path: Path) -> None:
+    stores = []
+    for number in range(2):
+        array = np.full((20, 30), number + 1, np.uint8)
+        stores.append(
+            write_ome_zarr(tmp_path / f"image{number}.zarr", array, ImageFile(array, "YX"))
+        )
+    archive = zipped(tmp_path / "two.zip", *stores)
+    with pytest.raises(InputError, match=r"holds 2 images: give one of .*two.zip/image0.zarr"):
+        read_image(archive)
+    for number in range(2):
+        found = read_image(archive / f"image{number}.zarr").array
+        assert int(np.asarray(found).max()) == number + 1
+
+
+def test_pixels_that_look_like_a_zip_file_are_read(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, 40000, np.uint8)
+    pixels[39000:39004] = [*b"PK\5\6"]
+    path = tmp_path / "in.tif"
+    tifffile.imwrite(path, pixels.reshape(200, 200))
+    assert zipfile.is_zipfile(path)
+    np.testing.assert_array_equal(read_image(path).array.ravel(), pixels)
+
+
+def test_a_name_that_is_too_long_is_refused_in_words() -> None:
+    with pytest.raises(InputError, match="there is no image file"):
+        read_image("x" * 300)
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [None, [None], {"0": {}}, [{"window": [0, 1]}], [{"window": "x"}], [{"color": 16711680}]],
+)
+def test_damaged_channels_cost_no_pixels(tmp_path: Path, channels: object) -> None:
+    array = np.ones((1, 20, 30), np.uint8)
+    path = write_ome_zarr(tmp_path / "in.zarr", array, ImageFile(array, "CYX"))
+    group = zarr.open_group(path, mode="r+")
+    group.attrs["ome"] = {**group.attrs["ome"], "omero": {"channels": channels}}
+    source = read_image(path)
+    assert source.array.shape == (1, 20, 30)
+    assert source.channels == ()
+    result = write_ome_zarr(tmp_path / "out.zarr", array, source)
+    assert "omero" not in zarr.open_group(result).attrs["ome"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from napari_redenoise import Redenoiser
 from napari_redenoise.errors import OutputError
@@ -198,3 +199,45 @@ def test_a_fingerprint_changes_with_the_files(tmp_path: Path) -> None:
     assert fingerprint(folder) != before
     assert fingerprint(None) is None
     assert fingerprint(tmp_path / "gone") == [str(tmp_path / "gone"), 0, 0, 0]
+
+
+def test_half_a_line_hides_no_plane(tmp_path: Path) -> None:
+    planes = np.arange(13 * 16 * 16, dtype=np.float32).reshape(13, 16, 16) + 1
+    like, path = ImageFile(planes, "ZYX"), tmp_path / "out.zarr"
+    first = OmeZarrStream(path, like, keep_in=tmp_path)
+    for number in (0, 1):
+        first[number, :, :] = planes[number]
+    progress = tmp_path / "out.zarr.progress"
+    # The disk was full in the middle of the line of plane 1.
+    progress.write_text(progress.read_text()[:-2])
+    for number in (1, 2):
+        again = OmeZarrStream(path, like, keep_in=tmp_path)
+        assert again.finished == {(one,) for one in range(number)}
+        again[number, :, :] = planes[number]
+    rest = OmeZarrStream(path, like, keep_in=tmp_path)
+    assert rest.finished == {(0,), (1,), (2,)}
+
+
+def test_a_fingerprint_looks_into_zip_files_and_ome(tmp_path: Path) -> None:
+    archive = tmp_path / "x.zip"
+    archive.write_bytes(b"one")
+    before = fingerprint(archive / "image.zarr")
+    archive.write_bytes(b"other")
+    assert fingerprint(archive / "image.zarr") != before
+    companion = tmp_path / "x.companion.ome"
+    companion.write_text('<?xml version="1.0"?><OME><UUID FileName="t0.tif">u</UUID></OME>')
+    before = fingerprint(companion)
+    tifffile.imwrite(tmp_path / "t0.tif", np.zeros((8, 8), np.uint8))
+    assert fingerprint(companion) != before
+
+
+def test_a_remote_store_is_known_by_its_metadata(tmp_path: Path) -> None:
+    def state(side: int) -> list:
+        address = "memory://store"
+        store = zarr.storage.FsspecStore.from_url(address)
+        zarr.create_array(store, shape=(side, side), dtype="u1", overwrite=True)
+        return fingerprint(Path(address))
+
+    first = state(8)
+    assert state(8) == first
+    assert state(9) != first

@@ -45,6 +45,7 @@ from napari_redenoise.io._safe_writing import (
 from napari_redenoise.io._series_of_array import series_of_array
 from napari_redenoise.io._unfinished_run import UnfinishedRun, fingerprint, run_mark
 from napari_redenoise.io._units import in_one_unit, unit_symbol
+from napari_redenoise.io._zarr_source import is_address, is_store
 
 __all__ = [
     "RGB",
@@ -72,7 +73,9 @@ __all__ = [
     "format_bytes",
     "in_one_unit",
     "inspect_file",
+    "is_address",
     "is_own_result",
+    "is_store",
     "is_zarr",
     "load_authors_model",
     "load_model",

@@ -119,7 +119,10 @@ def _choose(reader: Any, number: int | None) -> tuple[int, tuple[str, ...]]:
 
 
 def _channels(reader: Any) -> tuple[Channel, ...]:
-    names = getattr(reader, "channel_names", None) or ()
+    try:
+        names = list(getattr(reader, "channel_names", None) or ())
+    except UNREADABLE:
+        return ()
     return known_channels(Channel(str(name)) for name in names)
 
 

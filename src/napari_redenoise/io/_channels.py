@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_redenoise.io._spatial_metadata import as_number
+from napari_redenoise.io._unreadable import UNREADABLE
 
 _DEFAULT_COLOURS = {
     1: ("FFFFFF",),
@@ -22,6 +24,8 @@ _MORE_COLOURS = ("00FFFF", "FFFF00", "FF00FF", "FF0000", "00FF00", "0000FF")
 
 _LEVELS = 256
 """Entries of a lookup table of ImageJ."""
+
+_WHITE = "FFFFFF"
 
 Window = tuple[float, float]
 
@@ -53,7 +57,7 @@ RGB = (Channel("red", "FF0000"), Channel("green", "00FF00"), Channel("blue", "00
 
 
 def known_channels(channels: Iterable[Channel]) -> tuple[Channel, ...]:
-    """The channels, or none if nothing is known of any.
+    """The channels, or none if nothing is known of any. All white is no colour.
 
     Parameters
     ----------
@@ -64,27 +68,32 @@ def known_channels(channels: Iterable[Channel]) -> tuple[Channel, ...]:
     tuple of Channel
     """
     found = tuple(channels)
+    if len(found) > 1 and all(channel.colour == _WHITE for channel in found):
+        # A default, in which they could not be told apart.
+        found = tuple(replace(channel, colour=None) for channel in found)
     return found if any(found) else ()
 
 
-def ome_channels(pixels: Mapping[str, Any]) -> tuple[Channel, ...]:
-    """Channels in the ``Pixels`` of an OME-XML.
+def ome_channels(xml: str, number: int) -> tuple[Channel, ...]:
+    """Channels of an image in an OME-XML.
 
     Parameters
     ----------
-    pixels : mapping
+    xml : str
+    number : int
+        Of the image.
 
     Returns
     -------
     tuple of Channel
         None if the channels are the colours of one image.
     """
-    listed = pixels.get("Channel", ())
-    entries = listed if isinstance(listed, list | tuple) else [listed]
-    if any(one.get("SamplesPerPixel", 1) not in (1, "1") for one in entries):
+    image = ElementTree.fromstring(xml).findall("{*}Image")[number]
+    entries = image.findall("{*}Pixels/{*}Channel")
+    if any(one.get("SamplesPerPixel", "1") != "1" for one in entries):
         return ()
     return known_channels(
-        Channel(_text(one.get("Name", one.get("Fluor"))), _of_rgba(one.get("Color")))
+        Channel(_text(one.get("Name") or one.get("Fluor")), _of_rgba(one.get("Color")))
         for one in entries
     )
 
@@ -179,14 +188,22 @@ def omero_channels(omero: Mapping[str, Any]) -> tuple[Channel, ...]:
     Returns
     -------
     tuple of Channel
+        None for damaged metadata.
     """
+    try:
+        return _omero_channels(omero)
+    except UNREADABLE:
+        return ()
+
+
+def _omero_channels(omero: Mapping[str, Any]) -> tuple[Channel, ...]:
     found = []
     for one in omero.get("channels", ()):
         window = one.get("window") or {}
         found.append(
             Channel(
                 _text(one.get("label")),
-                _of_argb(str(one.get("color", ""))),
+                _of_argb(one.get("color")),
                 _window(window.get("start"), window.get("end")),
             )
         )
@@ -262,23 +279,32 @@ def _text(value: Any) -> str | None:
 
 def _window(start: Any, end: Any) -> Window | None:
     low, high = as_number(start), as_number(end)
-    return (low, high) if low is not None and high is not None and low < high else None
+    if low is None or high is None or not -math.inf < low < high < math.inf:
+        return None
+    return low, high
 
 
 def _of_rgba(value: Any) -> str | None:
     """Colour of a signed integer: red, green, blue, alpha."""
     number = as_number(value)
-    return None if number is None else f"{int(number) % 2**32:08X}"[:6]
+    return None if number is None else _visible(f"{int(number) % 2**32:08X}"[:6])
 
 
-def _of_argb(text: str | None) -> str | None:
+def _of_argb(text: Any) -> str | None:
     """Colour of text like ``#FFRRGGBB``."""
-    digits = (text or "").removeprefix("#")
+    if not isinstance(text, str):
+        return None
+    digits = text.removeprefix("#")
     try:
         int(digits, 16)
     except ValueError:
         return None
-    return digits[-6:].upper() if len(digits) in (6, 8) else None
+    return _visible(digits[-6:].upper()) if len(digits) in (6, 8) else None
+
+
+def _visible(colour: str) -> str | None:
+    """A colour, unless it is black."""
+    return None if colour == "000000" else colour
 
 
 def _hexadecimal(colour: Sequence[int]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -81,9 +82,10 @@ def read_image(path: str | Path, axes: str | None = None, series: int | None = N
         check_series(series or 0, 1)
         return _with_axes(read_ome_zarr(source), axes)
     path = Path(path)
-    if path.is_dir():
+    # os.path instead of Path: it returns False for names that are too long.
+    if os.path.isdir(path):
         raise InputError(f"{path} is a folder: name an image file in it")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"there is no image file {path}: check the name")
     try:
         image = _read(path, series)
@@ -119,7 +121,7 @@ def _read(path: Path, series: int | None) -> ImageFile:
     if is_tiff(path):
         return read_tiff(path, series)
     if is_companion(path):
-        return read_tiff(first_tiff(path), series)
+        return read_tiff(first_tiff(path), series, path)
     if microscope_kind(path) is not None:
         return read_microscope(path, series)
     check_series(series or 0, 1)
@@ -281,7 +283,9 @@ def _refusal(form: _Form, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Excep
 def _write(target: Path | io.BytesIO, array: ArrayLike, form: _Form) -> None:
     shape = tuple(array.shape[axis] for axis in form.order)
     pages = _pages(array, form.order, form.depth)
-    tifffile.imwrite(target, pages, shape=shape, dtype=np.dtype(array.dtype), **form.options)
+    dtype = np.dtype(array.dtype)
+    # tifffile would write OME, without the scale, into files that end in .ome.tif.
+    tifffile.imwrite(target, pages, shape=shape, dtype=dtype, ome=False, **form.options)
 
 
 def check_output(path: str | Path, *, overwrite: bool = False) -> None:

@@ -76,7 +76,7 @@ def _file_details(path: Path) -> dict[str, Any]:
     if is_tiff(path):
         return {**size, **_tiff_details(path)}
     if is_companion(path):
-        return {**size, **_tiff_details(first_tiff(path))}
+        return {**size, **_tiff_details(first_tiff(path), path)}
     kind = microscope_kind(path)
     if kind is not None:
         return {**size, "format": kind[0]}
@@ -84,9 +84,9 @@ def _file_details(path: Path) -> dict[str, Any]:
         return {**size, "format": image.format, "mode": image.mode}
 
 
-def _tiff_details(path: Path) -> dict[str, Any]:
+def _tiff_details(path: Path, companion: Path | None = None) -> dict[str, Any]:
     """Series and compression of a TIFF."""
-    with open_tiff(path) as opened:
+    with open_tiff(path, companion) as opened:
         number, _ = opened.choose(None)
         page = opened.series[number].keyframe
         kind = next((known for name, known in _TIFF_KINDS.items() if _is(opened, name)), "TIFF")

@@ -9,6 +9,7 @@ from xml.sax.saxutils import unescape
 import tifffile
 
 from napari_redenoise.errors import InputError
+from napari_redenoise.io._unreadable import UNREADABLE
 
 _METADATA_FILE = re.compile(r"<(?:\w+:)?BinaryOnly\b[^>]*?\bMetadataFile\s*=\s*[\"']([^\"']+)[\"']")
 _FILE_NAME = re.compile(r"<(?:\w+:)?UUID\b[^>]*?\bFileName\s*=\s*[\"']([^\"']+)[\"']")
@@ -93,6 +94,34 @@ def first_tiff(companion: Path) -> Path:
             "names is beside it: copy them into its folder"
         )
     return found
+
+
+def ome_files(path: Path) -> list[Path]:
+    """Further files of the image of a TIFF or companion file, as its OME metadata names them.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    list of Path
+        Those that exist; none if there are no readable OME metadata.
+    """
+    try:
+        if is_companion(path):
+            xml, beside = companion_metadata(path), []
+        else:
+            with tifffile.TiffFile(path) as file:
+                companion = companion_of(file, path)
+                xml = file.ome_metadata or ""
+            beside = [companion] if companion is not None and companion.is_file() else []
+            if beside:
+                xml = companion_metadata(beside[0])
+    except UNREADABLE:
+        return []
+    named = [_beside(path, name) for name in dict.fromkeys(_FILE_NAME.findall(xml))]
+    return [one for one in (*beside, *named) if one.is_file() and one.name != path.name]
 
 
 def _beside(path: Path, name: str) -> Path:

@@ -19,6 +19,7 @@ from napari_redenoise.io._units import SECOND
 # The specification demands time, channel or another axis, space.
 _RANK = {"T": 0, "Z": 2, "Y": 3, "X": 4}
 _OTHERS = 1
+_CENTIMETRE = 3
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,9 @@ def ome_form(shape: Sequence[int], like: ImageFile) -> OmeForm:
         metadata = metadata.without_channels()
     metadata = replace(metadata, axes=tuple(_axis(metadata, letters[axis]) for axis in order))
     count = shape[letters.index("C")] if "C" in letters else 1
-    if len((metadata.omero or {}).get("channels", ())) != count:
+    listed = (metadata.omero or {}).get("channels")
+    # Damaged ones, too, which would hide the image from viewers.
+    if not isinstance(listed, list) or len(listed) != count or not like.channels:
         metadata = replace(metadata, omero=None)
     channels = like.channels if metadata.omero is None and len(like.channels) == count else ()
     return OmeForm(letters, order, tuple(shape[axis] for axis in order), metadata, channels, lost)
@@ -129,6 +132,8 @@ def _of_imagej(like: ImageFile) -> tuple[OmeMetadata, tuple[str, ...]]:
     axes, lost = [], list(scale.lost_metadata)
     lost += ["the display of 0 as white"] if like.white_is_zero else []
     lost += ["the orientation"] if like.orientation != 1 else []
+    if unit is None and scale.resolution is not None and scale.unit == _CENTIMETRE:
+        lost.append("the resolution in pixels per cm")
     for letter in like.axes:
         axis, more = ome_axis(letter, sizes.get(letter), SECOND if letter == "T" else unit)
         axes.append(axis)

@@ -50,7 +50,8 @@ def append_block(path: Path, sample: Sample, place: tuple[int, int]) -> None:
 
 def _append(path: Path, text: str) -> None:
     with path.open("a", encoding="ascii") as file:
-        file.write(f"{text};\n")
+        # A killed process may have left half a line.
+        file.write(f"\n{text};\n")
 
 
 def _text(numbers: Sample) -> str:

@@ -13,7 +13,7 @@ from napari_redenoise.io._channels import (
     lsm_channels,
     ome_channels,
 )
-from napari_redenoise.io._tiff_scale import ome_pixels
+from napari_redenoise.io._tiff_scale import ome_number
 from napari_redenoise.io._unreadable import UNREADABLE
 
 
@@ -43,7 +43,8 @@ def tiff_channels(
         return RGB if count == len(RGB) else ()
     try:
         if file.is_ome:
-            found = ome_channels(ome_pixels(file, series.keyframe, number, of) or {})
+            place = ome_number(file, series.keyframe, number, of)
+            found = () if place is None else ome_channels(file.ome_metadata or "", place)
         elif file.is_lsm:
             found = lsm_channels(file.lsm_metadata or {})
         else:

@@ -33,7 +33,7 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in _HEADERS
 
 
-def read_tiff(path: Path, number: int | None = None) -> ImageFile:
+def read_tiff(path: Path, number: int | None = None, companion: Path | None = None) -> ImageFile:
     """Read one series of a TIFF.
 
     Parameters
@@ -41,6 +41,8 @@ def read_tiff(path: Path, number: int | None = None) -> ImageFile:
     path : Path
     number : int, optional
         Of the series, counted from 0; default the one with the most pixels.
+    companion : Path, optional
+        File of its OME metadata, if the TIFF does not name it.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def read_tiff(path: Path, number: int | None = None) -> ImageFile:
     InputError
         When there is no such series, its planes are cut off, or its colours are not RGB.
     """
-    with open_tiff(path) as opened:
+    with open_tiff(path, companion) as opened:
         number, others = opened.choose(number)
         series = opened.series[number]
         check_colours(series.keyframe)

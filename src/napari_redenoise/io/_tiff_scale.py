@@ -76,10 +76,8 @@ def ome_images(xml: str) -> list[Mapping[str, Any]]:
         return []
 
 
-def ome_pixels(
-    file: tifffile.TiffFile, page: Any, number: int, of: int
-) -> Mapping[str, Any] | None:
-    """Return the `Pixels` of a series in the OME metadata of its file, if there are any.
+def ome_number(file: tifffile.TiffFile, page: Any, number: int, of: int) -> int | None:
+    """Number of the image of a series in the OME metadata of its file, if there is one.
 
     Parameters
     ----------
@@ -88,16 +86,25 @@ def ome_pixels(
 
     Returns
     -------
-    mapping or None
+    int or None
     """
-    images = ome_images(file.ome_metadata) if file.ome_metadata else []
-    return images[number] if len(images) == of else _fitting(images, page)
+    images = ome_images(file.ome_metadata or "")
+    if len(images) == of:
+        return number
+    size = (page.imagewidth, page.imagelength)
+    fitting = [
+        place
+        for place, pixels in enumerate(images)
+        if (pixels.get("SizeX"), pixels.get("SizeY")) == size
+    ]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _ome_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> TiffScale | None:
-    pixels = ome_pixels(file, page, number, of)
-    if pixels is None:
+    found = ome_number(file, page, number, of)
+    if found is None:
         return None
+    pixels = ome_images(file.ome_metadata or "")[found]
     sizes = {axis: pixels.get(f"PhysicalSize{axis}") for axis in "XYZ"}
     units = {axis: str(pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "XYZ"}
     metadata = {
@@ -111,13 +118,6 @@ def _ome_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> Tiff
     if sizes["X"] is not None or sizes["Y"] is not None:
         resolution = (_inverse(sizes["X"]), _inverse(sizes["Y"]))
     return TiffScale(*in_one_unit(known, resolution, units), _NO_UNIT)
-
-
-def _fitting(images: list[Mapping[str, Any]], page: Any) -> Mapping[str, Any] | None:
-    """The only image with the size of a page, if there is one."""
-    size = (page.imagewidth, page.imagelength)
-    fitting = [pixels for pixels in images if (pixels.get("SizeX"), pixels.get("SizeY")) == size]
-    return fitting[0] if len(fitting) == 1 else None
 
 
 def _lsm_scale(file: tifffile.TiffFile) -> TiffScale | None:

@@ -71,14 +71,16 @@ class OpenTiff:
         if number is not None:
             check_series(number, count)
             return number, ()
-        largest = max(range(count), key=lambda index: _pixels(self.series[index]))
+        here = [index for index in range(count) if _is_in(self.file, self.series[index])]
+        largest = max(here or range(count), key=lambda index: _pixels(self.series[index]))
         if count == 1:
             return largest, ()
+        where = " in this file" if 0 < len(here) < count else ""
         listed = ", ".join(map(_describe, range(count), self.series[:_MOST_LISTED]))
         more = f" and {count - _MOST_LISTED} more" if count > _MOST_LISTED else ""
         return largest, (
-            f"it holds {count} series: {listed}{more}; series {largest}, the largest, is read: "
-            "give another number with --series for the others",
+            f"it holds {count} series: {listed}{more}; series {largest}, the largest{where}, "
+            "is read: give another number with --series for the others",
         )
 
 
@@ -100,12 +102,14 @@ def check_series(number: int, count: int) -> None:
 
 
 @contextmanager
-def open_tiff(path: Path) -> Iterator[OpenTiff]:
+def open_tiff(path: Path, companion: Path | None = None) -> Iterator[OpenTiff]:
     """Open a TIFF and find its series.
 
     Parameters
     ----------
     path : Path
+    companion : Path, optional
+        File of its OME metadata, if the TIFF does not name it.
 
     Yields
     ------
@@ -116,7 +120,7 @@ def open_tiff(path: Path) -> Iterator[OpenTiff]:
     Metadata that are damaged, or do not fit the pages, are not used: each kind of page then is a
     series.
     """
-    with _quiet(), _opened(path) as (file, missing):
+    with _quiet(), _opened(path, companion) as (file, missing):
         series, why = _trusted_series(file)
         if missing and why:
             why = f"its OME metadata lie in {missing}, which is missing: {_WITHOUT}"
@@ -133,10 +137,10 @@ def open_tiff(path: Path) -> Iterator[OpenTiff]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[tifffile.TiffFile, str]]:
+def _opened(path: Path, companion: Path | None) -> Iterator[tuple[tifffile.TiffFile, str]]:
     """Open a TIFF with the OME metadata of its companion file, or the name of a missing one."""
     with tifffile.TiffFile(path) as file:
-        companion = companion_of(file, path)
+        companion = companion_of(file, path) or companion
         if companion is None or not companion.is_file():
             yield file, companion.name if companion else ""
             return
@@ -161,6 +165,10 @@ def _trusted_series(
     """Series as the metadata declare them; the reason, and often none, if they do not fit."""
     try:
         series = tuple(file.series)
+        for level in (level for entry in series for level in entry.levels):
+            if not _is_in(file, level, whole=True):
+                # tifffile would look for the pixels of another file in this one.
+                level.dataoffset = None
         declared = _declared_by_imagej(file, series)
         reason = "" if declared is not None else _mistrust(file, series)
     except UNREADABLE as error:
@@ -220,6 +228,17 @@ def _planes_of_metamorph(file: tifffile.TiffFile) -> tuple[tifffile.TiffPageSeri
         return ()
     shape, axes = (planes.count, *page.shape), f"I{page.axes}"
     return (tifffile.TiffPageSeries([page], shape, page.dtype, axes, parent=file, kind="stk"),)
+
+
+def _is_in(
+    file: tifffile.TiffFile, series: tifffile.TiffPageSeries, *, whole: bool = False
+) -> bool:
+    """Whether a file has a page of a series, or all that are known."""
+    # tifffile opens a file again that its metadata name by another identifier.
+    path = file.filehandle.path
+    known = (page for page in series._pages if page is not None)
+    is_here = [page.parent.filehandle.path == path for page in known]
+    return all(is_here) if whole else any(is_here)
 
 
 def _indices(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> list[int]:

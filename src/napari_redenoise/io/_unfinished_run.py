@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from napari_redenoise.errors import OutputError
+from napari_redenoise.io._ome_companion import ome_files
 from napari_redenoise.io._safe_writing import check_folder, explain_os_error
 from napari_redenoise.io._temporary_folders import LOCK, TemporaryFolder
+from napari_redenoise.io._zarr_source import ZarrSource, is_address
 
+_OF_FILE_MANAGERS = (".DS_Store", "Thumbs.db", "desktop.ini")
 _IDENTITY, _MODEL = "run.json", "model.safetensors"
 
 
@@ -110,17 +114,35 @@ def fingerprint(path: Path | None) -> list[Any] | None:
     Returns
     -------
     list or None
-        Path, number of files, bytes, and time of the last change.
+        Path, number of files, bytes, and time of the last change. Files that OME metadata names
+        count, too.
     """
     if path is None:
         return None
     stats = [one.stat() for one in _files(path)]
     newest = max((one.st_mtime_ns for one in stats), default=0)
-    return [str(path.absolute()), len(stats), sum(one.st_size for one in stats), newest]
+    found = [str(path.absolute()), len(stats), sum(one.st_size for one in stats), newest]
+    return [*found, _remote_state(path)] if is_address(path) else found
 
 
 def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from (one for one in path.rglob("*") if one.is_file())
-    elif path.exists():
+    """The files of an image, without those that file managers add to folders."""
+    if os.path.isdir(path):
+        for one in path.rglob("*"):
+            is_added = one.name in _OF_FILE_MANAGERS or one.name.startswith("._")
+            if one.is_file() and not is_added:
+                yield one
+    elif os.path.exists(path):
         yield path
+        yield from ome_files(path)
+    else:
+        # An image inside of a zip file.
+        yield from (one for one in path.parents if os.path.isfile(one))
+
+
+def _remote_state(path: Path) -> str:
+    """What the metadata of a remote store are."""
+    source = ZarrSource.find(path)
+    node = None if source is None else source.open()
+    metadata = "" if node is None else json.dumps(node.metadata.to_dict(), default=str)
+    return hashlib.sha256(metadata.encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import zipfile
@@ -19,6 +20,9 @@ MARKERS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 
 # A path has lost the second slash of an address; drives of Windows have one letter.
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.+)")
+
+
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -51,17 +55,23 @@ class ZarrSource:
         Returns
         -------
         ZarrSource or None
+
+        Raises
+        ------
+        InputError
+            When a zip file holds several.
         """
         path = Path(path)
-        if path.is_dir():
+        # os.path instead of Path: it returns False for names that are too long.
+        if os.path.isdir(path):
             return cls(str(path), path) if is_zarr_folder(path) else None
-        if path.exists():
+        if os.path.exists(path):
             return _in_zip(path, path)
         address = _ADDRESS.fullmatch(path.as_posix())
         if address is not None:
             whole = f"{address[1]}://{address[2]}"
             return cls(whole, whole)
-        archive = next((parent for parent in path.parents if parent.is_file()), None)
+        archive = next((parent for parent in path.parents if os.path.isfile(parent)), None)
         return None if archive is None else _in_zip(path, archive)
 
     def open(self) -> zarr.Group | zarr.Array[Any]:
@@ -93,6 +103,16 @@ class ZarrSource:
         return storage.ZipStore(self.location, mode="r")
 
 
+def is_address(path: str | Path) -> bool:
+    """Whether a name is an address, such as ``https://...``."""
+    return _ADDRESS.fullmatch(Path(path).as_posix()) is not None
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder is an image: it ends in ``.zarr``, or is a zarr group or array."""
+    return os.path.isdir(path) and (path.suffix.lower() == ".zarr" or is_zarr_folder(path))
+
+
 def is_zarr_folder(path: Path) -> bool:
     """Whether a folder is a zarr group or array."""
     return any((path / marker).is_file() for marker in MARKERS)
@@ -103,14 +123,28 @@ def _in_zip(path: Path, archive: Path) -> ZarrSource | None:
     if not zipfile.is_zipfile(archive):
         return None
     wanted = path.relative_to(archive).as_posix() if path != archive else ""
-    with zipfile.ZipFile(archive) as file:
-        groups = {
-            posixpath.dirname(name)
-            for name in file.namelist()
-            if posixpath.basename(name) in MARKERS
-        }
-    if not groups:
+    try:
+        with zipfile.ZipFile(archive) as file:
+            names = file.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        # Pixels may look like the end of a zip file.
         return None
-    top = min(groups, key=len)
-    inside = posixpath.join(top, "" if wanted == "." else wanted).rstrip("/")
-    return ZarrSource(str(path), archive, inside)
+    groups = {posixpath.dirname(name) for name in names if posixpath.basename(name) in MARKERS}
+    tops = sorted(group for group in groups if not groups.intersection(_parents(group)))
+    if not tops:
+        return None
+    if any(wanted == top or top in _parents(wanted) for top in tops):
+        return ZarrSource(str(path), archive, wanted)
+    if len(tops) > 1:
+        named = ", ".join(f"{archive}/{top}" for top in tops[:_MOST_NAMED])
+        raise InputError(f"{archive} holds {len(tops)} images: give one of {named}")
+    return ZarrSource(str(path), archive, posixpath.join(tops[0], wanted).rstrip("/"))
+
+
+def _parents(name: str) -> list[str]:
+    """The folders above a name in a zip file; that of all is empty."""
+    found = []
+    while name:
+        name = posixpath.dirname(name)
+        found.append(name)
+    return found

@@ -110,9 +110,10 @@ class FileWork:
         self.manifest.append(record)
         return record
 
-    def record_failure(self, reason: str) -> None:
-        """Record why the file is not denoised."""
-        self.manifest.append({"state": "failed", **self._names(), "error": reason})
+    def record_failure(self, reason: str, trace: str = "") -> None:
+        """Record why the file is not denoised, and where in the code an unexpected error was."""
+        more = {"trace": trace} if trace else {}
+        self.manifest.append({"state": "failed", **self._names(), "error": reason, **more})
 
     def _names(self) -> Record:
         return {

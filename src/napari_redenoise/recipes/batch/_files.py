@@ -14,7 +14,7 @@ from typing import Literal
 
 from napari_redenoise.data import IMAGE_SUFFIXES
 from napari_redenoise.errors import InputError, OutputError
-from napari_redenoise.io import exceeds_tiff, is_zarr
+from napari_redenoise.io import exceeds_tiff, is_address, is_store, is_zarr
 from napari_redenoise.recipes.batch._manifest import Manifest
 
 OutputFormat = Literal["tiff", "zarr"]
@@ -134,6 +134,8 @@ def name_results(
     """
 
     def form(image: Path) -> OutputFormat | None:
+        if output_format is None and os.path.isdir(image):
+            return "zarr"
         if output_format is None and exceeds_tiff(image, axes, as_source=as_source):
             return "zarr"
         return output_format
@@ -159,7 +161,12 @@ def name_results(
 def _expanded(path: Path, subfolders: bool, pattern: str | None) -> Iterator[tuple[Path, Path]]:
     """Images of an input, each with the folder from which its place is counted."""
     # os.path instead of Path: it returns False for invalid names.
-    if os.path.isdir(path) and not is_zarr(path):
+    if is_address(path):
+        raise InputError(
+            f"{path} is an address, and a batch takes files: denoise it on its own, redenoise "
+            "denoise ADDRESS RESULT"
+        )
+    if os.path.isdir(path) and not is_store(path):
         for image in _listed(path, subfolders, pattern):
             yield image, path
     # An existing file may have a name like a pattern. A missing one is reported when it is read.
@@ -170,10 +177,12 @@ def _expanded(path: Path, subfolders: bool, pattern: str | None) -> Iterator[tup
 
 
 def _matching(names: Path, subfolders: bool, pattern: str | None) -> Iterator[tuple[Path, Path]]:
-    matches = sorted(map(Path, glob.glob(str(names), recursive=True)))
+    # Folders that exist may have names like patterns.
+    fixed = next(one for one in names.parents if os.path.isdir(one) or one == one.parent)
+    rest = str(names.relative_to(fixed))
+    matches = sorted(Path(fixed, one) for one in glob.glob(rest, root_dir=fixed, recursive=True))
     if not matches:
         raise InputError(f"no file matches {names}: check the pattern")
-    fixed = next(one for one in names.parents if not glob.has_magic(str(one)))
     for match in matches:
         for image, _ in _expanded(match, subfolders, pattern):
             yield image, fixed
@@ -183,8 +192,12 @@ def _listed(folder: Path, subfolders: bool, pattern: str | None) -> list[Path]:
     """Images of a folder, sorted, without hidden ones; an OME-Zarr is one image."""
     found: list[Path] = []
     for top, inside, files in os.walk(folder, onerror=_refuse_folder):
-        stores = [name for name in inside if is_zarr(Path(name))]
-        found += [Path(top, name) for name in (*files, *stores) if _is_image(name, pattern)]
+        stores = [name for name in inside if is_store(Path(top, name))]
+        found += [
+            Path(top, name)
+            for name in (*files, *stores)
+            if _is_image(name, pattern, is_store=name in stores)
+        ]
         inside[:] = [
             name
             for name in inside
@@ -199,12 +212,12 @@ def _refuse_folder(error: OSError) -> None:
     ) from error
 
 
-def _is_image(name: str, pattern: str | None) -> bool:
+def _is_image(name: str, pattern: str | None, *, is_store: bool) -> bool:
     if name.startswith("."):
         return False
     if pattern is not None:
         return fnmatchcase(name.lower(), pattern.lower())
-    return name.lower().endswith(_SUFFIXES)
+    return is_store or name.lower().endswith(_SUFFIXES)
 
 
 def _common(folders: Iterable[str]) -> str:

@@ -32,10 +32,13 @@ class Manifest:
         self.path = folder / MANIFEST
         self._folder = folder.resolve()
         self._records = _read(self.path)
-        self._latest = {one.get("output"): one for one in self._records}
+        self._latest: dict[Any, Record] = {}
+        self._done: dict[Any, Record] = {}
+        for record in self._records:
+            self._note(record)
 
     def latest(self, output: Path) -> Record | None:
-        """The last record of an output file.
+        """The last record of an output file; of a failure, the one of the result before it.
 
         Parameters
         ----------
@@ -108,7 +111,15 @@ class Manifest:
                 "some space"
             ) from error
         self._records.append(json.loads(line))
-        self._latest[record.get("output")] = self._records[-1]
+        self._note(self._records[-1])
+
+    def _note(self, record: Record) -> None:
+        output = record.get("output")
+        if record["state"] == "done":
+            self._done[output] = record
+        # A failure leaves the result as it was: another run may have written it.
+        is_failure = record["state"] == "failed"
+        self._latest[output] = self._done.get(output, record) if is_failure else record
 
 
 def _separator(file: Any) -> bytes:

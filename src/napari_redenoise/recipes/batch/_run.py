@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -24,7 +25,7 @@ from napari_redenoise.recipes.batch._file_work import (
     read_source,
 )
 from napari_redenoise.recipes.batch._files import BatchFile, name_results
-from napari_redenoise.recipes.batch._manifest import Manifest
+from napari_redenoise.recipes.batch._manifest import MANIFEST, Manifest
 from napari_redenoise.recipes.batch._settings import BatchSettings
 from napari_redenoise.recipes.batch._shared_model import SharedModel
 from napari_redenoise.recipes.batch._standing import Standing, Standings
@@ -183,6 +184,11 @@ def _denoise_all(works: Sequence[FileWork], axes: str | None) -> Generator[Batch
             except (RedenoiseError, MemoryError) as error:
                 reason = _reason(work.file, error)
                 work.record_failure(reason)
+                yield FileFailed(work.file, reason)
+                continue
+            except Exception as error:  # noqa: BLE001 - one file does not stop the others
+                reason = f"{work.file.image}: unexpected error ({error!r}): see {MANIFEST}"
+                work.record_failure(reason, traceback.format_exc())
                 yield FileFailed(work.file, reason)
                 continue
             if record is None:

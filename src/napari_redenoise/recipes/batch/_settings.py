@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from napari_redenoise.config import Config
 from napari_redenoise.errors import ConfigError, InputError
-from napari_redenoise.io import fingerprint, is_zarr
+from napari_redenoise.io import fingerprint
 from napari_redenoise.recipes.batch._files import OutputFormat
 
 ALL: Literal["all"] = "all"
@@ -139,10 +139,9 @@ def file_state(path: Path) -> dict[str, int]:
         When the file is missing.
     """
     try:
-        if is_zarr(path) and path.is_dir():
-            size, modified = (fingerprint(path) or [])[2:]
-            return {"size": size, "mtime_ns": modified}
-        status = path.stat()
+        count, size, modified = (fingerprint(path) or [])[1:4]
     except OSError as error:
         raise InputError(f"there is no image file {path}: check the name") from error
-    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    if count == 0:
+        raise InputError(f"there is no image file {path}: check the name")
+    return {"size": size, "mtime_ns": modified}
