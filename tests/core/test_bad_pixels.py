@@ -113,6 +113,13 @@ def test_a_dead_pixel_is_an_outlier_and_a_small_spot_is_none() -> None:
     assert found.tolist() == [[50, 50]]
 
 
+def test_isolated_photons_are_no_outliers() -> None:
+    photons = rng(0).poisson(0.003, (128, 128)).astype(np.float64)
+    photons[40, 40] = 60
+    found = np.argwhere(is_outlier(photons, np.zeros_like(photons, bool)))
+    assert found.tolist() == [[40, 40]]
+
+
 def test_mask_missing_changes_missing_pixels_only() -> None:
     image = noise(40, 40)
     assert mask_missing(image) is image

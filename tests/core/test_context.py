@@ -15,7 +15,7 @@ from napari_redenoise.data import (
     load_pool,
     patches,
 )
-from napari_redenoise.inference import predict
+from napari_redenoise.inference import _predict, predict
 from napari_redenoise.nn import build_network, with_context
 
 UNIT = Normalisation((0.0,), (1.0,))
@@ -207,6 +207,30 @@ def test_every_tile_is_prepared_once_for_its_neighbours(monkeypatch) -> None:
         pass
     # Once as what is denoised, and once as a neighbour of others.
     assert sorted(read) == sorted([(number,) for number in range(9)] * 2)
+
+
+def test_prepared_tiles_have_a_bounded_size(monkeypatch) -> None:
+    network = built(small())
+    stack = np.random.default_rng(0).normal(size=(5, 64, 64)).astype(np.float32)
+    planes = Planes(stack, "TYX", context=2)
+    results, kept = [], []
+    real = _predict._Context._tile
+
+    def counting(self, *place):
+        found = real(self, *place)
+        kept.append(len(self._prepared))
+        return found
+
+    monkeypatch.setattr(_predict._Context, "_tile", counting)
+    for most in (2**29, 1000):
+        monkeypatch.setattr(_predict, "MOST_BYTES_PREPARED", most)
+        kept.clear()
+        output = np.zeros_like(stack)
+        for _ in predict(network, planes, UNIT, {"denoised": output}, tile=72, halo=24):
+            pass
+        results.append((output, max(kept)))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    assert results[1][1] == 1 < results[0][1]
 
 
 @pytest.fixture

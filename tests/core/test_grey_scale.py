@@ -31,6 +31,31 @@ def test_their_noise_is_not_measured(name: str) -> None:
         estimate_noise(EXTREME[name])
 
 
+def test_bfloat16_spares_the_dim_part_beside_a_bright_object() -> None:
+    rows, columns = np.mgrid[:96, :96]
+    bright = (rows - 48) ** 2 + (columns - 48) ** 2 < 400
+    image = np.random.default_rng(0).poisson(10 + 5000 * bright).astype(np.uint16)
+    found = [
+        Redenoiser(Config(training={"steps": 0}, tiling={"precision": one}), "cpu")
+        .fit(image)
+        .predict(image)
+        .denoised[~bright]
+        for one in ("float32", "bfloat16")
+    ]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+
+
+def test_few_photons_are_said() -> None:
+    dim = np.random.default_rng(0).poisson(0.02, (96, 96))
+    said = list(Redenoiser(Config(training={"steps": 0}), "cpu").plan(dim).sentences())
+    assert any(one.startswith("caution: so few pixels count a photon") for one in said)
+    bright = np.random.default_rng(0).poisson(0.3, (96, 96))
+    assert not any(
+        "photon" in one
+        for one in Redenoiser(Config(training={"steps": 0}), "cpu").plan(bright).sentences()
+    )
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_large_and_small_scales_change_nothing_else(scale: float) -> None:
     model = Redenoiser(Config(training={"steps": 0}), "cpu")

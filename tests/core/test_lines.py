@@ -79,11 +79,18 @@ def test_offsets_are_subtracted_and_nothing_else(lines: str) -> None:
     assert left < 2.5 * least
 
 
+def test_offsets_of_large_grey_levels_keep_their_precision() -> None:
+    image = noisy_scene() + offsets(160)[:, None]
+    plain, lifted = (straight(image + offset, "rows") - offset for offset in (0, 1e9))
+    assert np.abs(plain - lifted).max() < 0.01 * SIGMA
+
+
 def test_reading_a_window_does_not_predict(monkeypatch) -> None:
     planes = correct_lines(Planes(noisy_scene() + offsets(160)[:, None], "YX"), "rows", CPU)
     monkeypatch.setattr(_line_correction, "pretrained_denoiser", None)
     part = planes.read((), slice(20, 50), slice(30, 90))
-    assert part.dtype == np.float32
+    # As the image: float32 would not hold every grey level.
+    assert part.dtype == np.float64
     assert part.shape == (1, 30, 60)
     np.testing.assert_array_equal(part, whole(planes)[:, 20:50, 30:90])
 

@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,13 @@ def test_patches_are_as_large_as_the_smallest_image_allows() -> None:
     assert next(patches(pool, 64, 2, generator())).noisy.shape == (2, 1, 21, 21)
 
 
+def test_a_much_smaller_image_is_left_out() -> None:
+    pool = pool_of(np.zeros((1, 60, 60)), np.ones((1, 20, 20)))
+    batch = next(patches(pool, 48, 20, generator())).noisy
+    assert batch.shape == (20, 1, 48, 48)
+    assert not batch.any()
+
+
 def test_all_eight_orientations_and_all_positions_occur() -> None:
     block = np.arange(20.0).reshape(1, 4, 5)
     orientations = {
@@ -183,11 +191,22 @@ def test_all_eight_orientations_and_all_positions_occur() -> None:
     assert {tuple(patch.ravel().tolist()) for patch in batch[:, 0]} == orientations
 
 
-def test_blocks_are_visited_in_proportion_to_their_area() -> None:
+def test_blocks_are_visited_in_proportion_to_their_patches() -> None:
     pool = pool_of(np.zeros((1, 20, 20)), np.ones((1, 60, 20)))
     batch = next(patches(pool, 16, 2000, generator())).noisy
-    # Binomial with p = 3/4: five standard deviations are 0.05.
-    assert float(batch[:, 0, 0, 0].mean()) == pytest.approx(0.75, abs=0.05)
+    # 5 x 5 and 45 x 5 places. Binomial with p = 9/10: five standard deviations are 0.034.
+    assert float(batch[:, 0, 0, 0].mean()) == pytest.approx(0.9, abs=0.034)
+
+
+def test_a_missing_pixel_costs_a_block_its_patches_alone() -> None:
+    usable = torch.ones(40, 40, dtype=torch.bool)
+    usable[0, 0] = False
+    pool = dataclasses.replace(
+        pool_of(np.zeros((1, 40, 40)), np.ones((1, 40, 40))), inside=(None, usable)
+    )
+    batch = next(patches(pool, 32, 2000, generator())).noisy
+    # Binomial with p = 1/2: five standard deviations are 0.056.
+    assert float(batch[:, 0, 0, 0].mean()) == pytest.approx(0.5, abs=0.056)
 
 
 def test_patches_are_determined_by_the_seed_alone() -> None:

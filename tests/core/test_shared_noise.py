@@ -28,6 +28,15 @@ CHANGES = {
     "interpolated planes": lambda x: ndimage.zoom(x, (2, 1, 1), order=1),
     "splines": lambda x: ndimage.zoom(x, (1.5, 1, 1), order=3),
     "frames shown twice": lambda x: np.repeat(x, 2, axis=0),
+    "a frame shown three times": lambda x: x[[0, 0, 0]],
+    "a frame shown twice": lambda x: x[[0, 0]],
+    "two means that share a frame": lambda x: (x[1:3] + x[:2]) / 2,
+    "half of the last result": lambda x: ndimage.convolve1d(
+        x, [0.5, 0.25, 0.125, 0.0625, 0.03125], axis=0, origin=-2
+    ),
+    "a running mean of 32": lambda x: ndimage.uniform_filter1d(
+        np.concatenate([x, movie(40)]), 32, axis=0
+    )[16:28],
 }
 
 

@@ -133,7 +133,9 @@ class _Sums:
         known = np.isfinite(noisy) & np.isfinite(level)
         if not known.any():
             return
-        residual = np.where(known, noisy - level, 0).astype(np.float32)
+        # Before the conversion, which loses the difference of large grey levels.
+        removed = before.astype(np.float64) - after.astype(np.float64)
+        residual = np.where(known, removed, 0).astype(np.float32)
         self.count += float(known.sum())
         self.moved -= float(residual.sum(dtype=np.float64))
         greys = noisy[::stride, ::stride]

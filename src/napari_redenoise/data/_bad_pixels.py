@@ -87,7 +87,8 @@ def is_outlier(window: npt.NDArray[Any], missing: Mask) -> Mask:
     -----
     Optics do not form spots of one or two pixels. Of the eight neighbours one may be an outlier
     itself. The distance to the other seven is more than twice their range plus a margin. The margin
-    is four times the 99.5th percentile of absolute differences from the neighbours' mean.
+    is four times the 99.5th percentile of absolute differences from the neighbours' mean, or four
+    steps of the grey levels if that is more.
     """
     found = np.zeros(window.shape, bool)
     for index in np.ndindex(window.shape[:-2]):
@@ -259,9 +260,19 @@ def _plane_outliers(plane: npt.NDArray[Any], missing: Mask) -> Mask:
         mean += neighbours
     percentile, times = _USUAL
     usual = np.percentile(np.abs(values - mean / len(ring))[~missing], percentile)
+    usual = max(usual, _step(values[~missing]))
     hot = values - next_high > _RANGES * (next_high - low) + times * usual
     dead = next_low - values > _RANGES * (high - next_low) + times * usual
     return np.asarray((hot | dead) & ~missing)
+
+
+def _step(values: Floats) -> float:
+    """Distance of the median from the nearest other value: one photon where most pixels have none.
+
+    A few photons on a dark background are no outliers.
+    """
+    distances = np.abs(values - np.median(values))
+    return float(distances.min(initial=np.inf, where=distances > 0)) if distances.any() else 0.0
 
 
 def _ring(plane: Floats) -> Iterator[Floats]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -34,8 +35,8 @@ class AllCorners:
     """
 
     def __init__(self, height: int, width: int, side: int) -> None:
-        self.weight = float(height * width)
         self._sizes = (height - side + 1, width - side + 1)
+        self.weight = float(math.prod(self._sizes))
 
     def draw(self, integer: Callable[[int], int]) -> tuple[int, int]:
         """Draw a corner; all are equally likely."""

@@ -47,6 +47,20 @@ class Pool:
             if not getattr(self, name):
                 object.__setattr__(self, name, (nothing,) * len(self.blocks))
 
+    def common_side(self, most: int) -> int:
+        """Largest side of squares in all blocks, but those less than half as large as others.
+
+        Parameters
+        ----------
+        most : int
+
+        Returns
+        -------
+        int
+        """
+        sides = [min(most, int(min(block.shape[1:]))) for block in self.blocks]
+        return min(side for side in sides if 2 * side >= max(sides))
+
     def context(self, number: int, rows: slice, columns: slice) -> Tensor:
         """Return the network inputs beside a window of a block, see `context_of`."""
         block = self.blocks[number][:, rows, columns]
@@ -264,11 +278,12 @@ def patches(
     Yields
     ------
     Patches
-        Their ``side`` is the patch size or the shortest side of a block, whichever is smaller.
+        Their side is `Pool.common_side`; smaller blocks are left out.
     """
-    side = min(patch_size, *(min(block.shape[1:]) for block in pool.blocks))
-    corners = _corners(pool, side)
-    weights = torch.tensor([places.weight for places in corners], dtype=torch.float32)
+    side = pool.common_side(patch_size)
+    large = [n for n, block in enumerate(pool.blocks) if min(block.shape[1:]) >= side]
+    corners = dict(zip(large, _corners(pool, large, side), strict=True))
+    weights = torch.tensor([corners[number].weight for number in large], dtype=torch.float32)
 
     def integer(high: int) -> int:
         return int(torch.randint(high, (), generator=generator))
@@ -289,7 +304,8 @@ def patches(
     everywhere = torch.ones(1, side, side, dtype=torch.bool)
     while True:
         chosen = torch.multinomial(weights, batch_size, replacement=True, generator=generator)
-        noisy, usable, context = zip(*map(patch, chosen.tolist()), strict=True)
+        numbers = [large[place] for place in chosen.tolist()]
+        noisy, usable, context = zip(*map(patch, numbers), strict=True)
         some = any(part is not None for part in usable)
         masks = [everywhere if part is None else part for part in usable]
         yield Patches(
@@ -299,18 +315,17 @@ def patches(
         )
 
 
-def _corners(pool: Pool, side: int) -> list[Corners]:
-    """Allowed corners of the patches of every block."""
+def _corners(pool: Pool, large: Sequence[int], side: int) -> list[Corners]:
+    """Allowed corners of the patches of some blocks, which are not smaller."""
+    regions = [pool.inside[number] for number in large]
     found: list[Corners] = [
-        AllCorners(block.shape[1], block.shape[2], side)
+        AllCorners(pool.blocks[number].shape[1], pool.blocks[number].shape[2], side)
         if inside is None
         else AllowedCorners(centred_corners(inside, side))
-        for block, inside in zip(pool.blocks, pool.inside, strict=True)
+        for number, inside in zip(large, regions, strict=True)
     ]
     if any(corners.weight for corners in found):
         return found
     return [
-        AllowedCorners(nearest_corners(inside, side))
-        for inside in pool.inside
-        if inside is not None
+        AllowedCorners(nearest_corners(inside, side)) for inside in regions if inside is not None
     ]

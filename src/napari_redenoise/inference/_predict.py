@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def predict(
     """
     layout = tiles(planes.height, planes.width, tile, halo, network.stride)
     layout = layout if window is None else within(layout, *window)
-    context = _Context(planes, normalisation, len(layout))
+    context = _Context(planes, normalisation, layout)
     chosen = list(planes.indices()) if samples is None else samples
     done = 0
     for sample in chosen:
@@ -131,6 +132,8 @@ def predict_tile(
     device = next(network.parameters()).device
     prepared = NetworkInput.of(window, normalisation)
     image = torch.from_numpy(prepared.image)[None]
+    if dtype == torch.bfloat16 and not _is_resolved(image):
+        dtype = torch.float32
     inputs = [image] if draws is None else draws(image)
     if tta and len(inputs) == 1:
         inputs = [*inputs, *inputs]
@@ -159,6 +162,16 @@ def predict_tile(
             part += prepared.clipped.astype(part.dtype)
             part[prepared.missing] = window[prepared.missing]
     return arrays
+
+
+_RESOLVED, _BFLOAT16_STEP = 4.0, 2.0**-8
+"""Least median difference of neighbouring pixels, in steps of bfloat16 at the median level."""
+
+
+def _is_resolved(image: Tensor) -> bool:
+    """Whether bfloat16 resolves a normalised image; not the dim parts beside a bright object."""
+    step = _BFLOAT16_STEP * float(image.abs().median())
+    return float(image.diff(dim=-1).abs().median()) >= _RESOLVED * step
 
 
 def _mean(predictions: Iterable[Prediction]) -> Prediction:
@@ -230,13 +243,23 @@ def _input(window: np.ndarray, normalisation: Normalisation) -> Tensor | None:
     return None if inputs.missing.all() else torch.from_numpy(inputs.image)
 
 
+MOST_BYTES_PREPARED = 2**29
+"""Of the tiles that are kept for the next planes. Of larger planes they are read again."""
+
+
 class _Context:
     """Neighbours of the tiles of a stack, each prepared once while it is needed."""
 
-    def __init__(self, planes: Planes, normalisation: Normalisation, tiles_per_plane: int) -> None:
+    def __init__(self, planes: Planes, normalisation: Normalisation, layout: list[Tile]) -> None:
         self._planes, self._normalisation = planes, normalisation
         self._prepared: OrderedDict[tuple[Any, ...], Tensor | None] = OrderedDict()
-        self._most = tiles_per_plane * (2 * planes.context + 1)
+        pixels = sum(
+            math.prod(stop - start for start, stop in (one.rows.read, one.columns.read))
+            for one in layout
+        )
+        runs = 2 * planes.context + 1
+        is_small = runs * pixels * planes.channels * 4 <= MOST_BYTES_PREPARED
+        self._most = runs * len(layout) if is_small else 1
 
     def of(self, sample: tuple[int, ...], number: int, place: Tile) -> Tensor | None:
         """Network inputs beside a tile; None without neighbours."""

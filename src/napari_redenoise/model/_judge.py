@@ -270,7 +270,7 @@ def cells(values: Tensor) -> Tensor:
 
 def _windows(pool: Pool, generator: torch.Generator) -> list[tuple[int, slice, slice]]:
     """Choose non-overlapping windows of one size: number of the block, rows, columns."""
-    side = min(SIDE, *(min(block.shape[1:]) for block in pool.blocks))
+    side = pool.common_side(SIDE)
     places = [
         (number, slice(top, top + side), slice(left, left + side))
         for number, block in enumerate(pool.blocks)

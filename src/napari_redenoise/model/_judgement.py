@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pydantic import ConfigDict
@@ -66,11 +66,17 @@ class Judgement(JsonDataclass):
 
     def in_words(self) -> str:
         """Describe the decision in one sentence."""
-        return judgement_in_words(self.share)
+        return judgement_in_words(self.share, [one.share for one in self.estimates.values()])
 
 
-def judgement_in_words(share: float) -> str:
-    """Describe the share of the fine-tuning that is kept, in one sentence."""
+def judgement_in_words(share: float, estimates: Iterable[float | None]) -> str:
+    """Describe the share of the fine-tuning that is kept, in one sentence.
+
+    ``estimates`` are those of the share; None or NaN where there were too few pixels.
+    """
+    known = [one for one in estimates if one is not None and not math.isnan(one)]
+    if share == 0 and not known:
+        return "The image is too small to judge the fine-tuning; the pretrained result is kept"
     if share == 0:
         return "Fine-tuning did not improve this image; the pretrained result is kept"
     if share == 1:

@@ -37,14 +37,17 @@ _FAR = 64
 
 @dataclass(frozen=True)
 class CorrectedPlanes(Planes):
-    """Planes minus the offsets of their rows and columns, float32."""
+    """Planes minus the offsets of their rows and columns.
+
+    They are float64 where float32 does not hold all grey levels, else float32.
+    """
 
     offsets: Mapping[Sample, tuple[Offsets, ...]] = field(
         default_factory=dict, compare=False, repr=False
     )
 
     def read(self, sample: Sample, rows: slice, columns: slice) -> npt.NDArray[Any]:
-        """Read a window, shape (channels, rows, columns), float32."""
+        """Read a window, shape (channels, rows, columns)."""
         (more_rows, inner_rows), (more_columns, inner_columns) = (
             _widen(lines, size) for lines, size in ((rows, self.height), (columns, self.width))
         )
@@ -55,7 +58,7 @@ class CorrectedPlanes(Planes):
         ]
         # Missing pixels have no offsets.
         corrected = wide - np.where(is_missing(wide), 0.0, offsets)
-        return corrected[:, inner_rows, inner_columns].astype(np.float32)
+        return corrected[:, inner_rows, inner_columns].astype(_floating(wide.dtype))
 
 
 def correct_lines(
@@ -111,7 +114,7 @@ def _denoise(
     noisy: Plane, normalisation: Normalisation, device: torch.device, should_stop: Stop
 ) -> Plane:
     """Denoise a plane (rows, columns) by the pretrained network."""
-    denoised = np.empty(noisy.shape, np.float32)
+    denoised = np.empty(noisy.shape, _floating(noisy.dtype))
     for _ in predict_in_tiles(
         pretrained_denoiser(device),
         Planes(noisy, "YX"),
@@ -128,6 +131,11 @@ def _denoise(
     if should_stop is not None and should_stop():
         raise Interrupted
     return denoised
+
+
+def _floating(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """The smallest floating-point type that holds the grey levels of a type, from float32 on."""
+    return np.result_type(dtype, np.float32)
 
 
 def _widen(lines: slice, size: int) -> tuple[slice, slice]:

@@ -42,8 +42,8 @@ _SIDE = 384
 _MAX_TRIED = 8
 """Planes that are tried until one is not constant."""
 
-_COMPARED, _COMPARED_SIDE, _FAR = 6, 256, 4
-"""Planes whose noise is compared with that of others, pixels a side, and distance of far ones."""
+_COMPARED, _COMPARED_SIDE = 6, 256
+"""Planes whose noise is compared with that of the next ones, and pixels a side."""
 
 Sample = tuple[int, ...]
 
@@ -174,8 +174,7 @@ def shares_noise(planes: Planes, should_stop: Callable[[], bool] | None = None) 
     window = middle_window(planes, middle, _COMPARED_SIDE)
     read = cache(partial(_compared_window, planes, window, should_stop))
     for along in map(axes.index, planes.context_axes):
-        near, far = (_pairs(planes, along, distance, read) for distance in (1, _FAR))
-        if is_noise_shared(near, far):
+        if is_noise_shared(_runs(planes, along, read)):
             return True
     return False
 
@@ -192,23 +191,23 @@ def _compared_window(
     return np.asarray(mask_missing(planes.read(sample, *window)), np.float64)
 
 
-def _pairs(
-    planes: Planes, along: int, distance: int, read: Callable[[Sample], npt.NDArray[np.float64]]
-) -> list[tuple[Plane, Plane]]:
-    """Windows of planes spread over the stack, and of those so many planes later."""
+def _runs(
+    planes: Planes, along: int, read: Callable[[Sample], npt.NDArray[np.float64]]
+) -> list[tuple[Plane, ...]]:
+    """Windows of runs of three planes that are spread over the stack, or of all two."""
     size = planes.sample_shape[along]
-    distance = min(distance, size - 1)
-    found = []
+    length = min(3, size)
+    found: list[tuple[Plane, ...]] = []
     for sample in spread_evenly(list(planes.indices()), _COMPARED):
-        # Of planes that are all stored twice, every second pair is equal.
+        # Every second plane may be another kind, such as one that was interpolated.
         for first in (sample[along] - 1, sample[along]):
-            if first < 0 or first + distance >= size:
+            if first < 0 or first + length > size:
                 continue
-            one, two = (
+            run = [
                 read((*sample[:along], number, *sample[along + 1 :]))
-                for number in (first, first + distance)
-            )
-            found += list(zip(one, two, strict=True))
+                for number in range(first, first + length)
+            ]
+            found += list(zip(*run, strict=True))
     return found
 
 

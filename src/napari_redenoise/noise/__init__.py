@@ -20,9 +20,15 @@ from napari_redenoise.noise._report import (
 )
 from napari_redenoise.noise._residual import residual_noise
 from napari_redenoise.noise._synthetic import poisson_gaussian
-from napari_redenoise.noise._wording import Finding, describe, structure_in_words
+from napari_redenoise.noise._wording import (
+    FEW_PHOTONS_IN_WORDS,
+    Finding,
+    describe,
+    structure_in_words,
+)
 
 __all__ = [
+    "FEW_PHOTONS_IN_WORDS",
     "Autocorrelation",
     "Diagnosis",
     "Finding",

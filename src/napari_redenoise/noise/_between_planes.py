@@ -8,20 +8,20 @@ import numpy as np
 from scipy import fft
 
 from napari_redenoise.noise._blocks import COARSE, FINE, SIDE
-from napari_redenoise.noise._thresholds import FLAT_SHARE, SHARED_NOISE
+from napari_redenoise.noise._thresholds import FLAT_SHARE, SHARED_BY_TWO, SHARED_NOISE
 from napari_redenoise.noise._windows import Floats
 
-Pair = tuple[Floats, Floats]
-"""The same window (rows, columns) of two planes."""
+Run = tuple[Floats, ...]
+"""The same window (rows, columns) of successive planes."""
 
 
-def is_noise_shared(near: Sequence[Pair], far: Sequence[Pair]) -> bool:
+def is_noise_shared(runs: Sequence[Run]) -> bool:
     """Whether noise of a plane is also in the next one.
 
     Parameters
     ----------
-    near, far : sequence of pairs of arrays (rows, columns)
-        Windows of neighbouring planes, and of planes further apart.
+    runs : sequence of tuples of arrays (rows, columns)
+        Windows of three successive planes each, or of two where there are no more.
 
     Returns
     -------
@@ -29,29 +29,49 @@ def is_noise_shared(near: Sequence[Pair], far: Sequence[Pair]) -> bool:
 
     Notes
     -----
-    The fine detail of flat blocks is noise. It correlates between planes that were averaged or
-    interpolated. Texture and fixed patterns correlate between distant planes, too.
+    Two successive differences of planes with independent noise share one plane: their correlation
+    is -1/2. That of averaged, interpolated or repeated planes is larger, 0 for running means.
+    Still texture and fixed patterns are in no difference. The fine detail of flat blocks is
+    measured, which moving structure changes little. Two planes have one difference: their own fine
+    detail is compared, in which texture counts, too.
     """
-    return _correlation(near) - max(_correlation(far), 0.0) > SHARED_NOISE
+    if any(len(run) > 2 for run in runs):
+        differences = [_details(run, np.diff(_spectra(run), axis=0)) for run in runs]
+        return _correlation(differences) > SHARED_NOISE
+    return _correlation([_details(run, _spectra(run)) for run in runs]) > SHARED_BY_TWO
 
 
-def _correlation(pairs: Sequence[Pair]) -> float:
-    """Correlation of the fine detail in the flattest blocks; 0 where there are none."""
+def _correlation(pairs: Sequence[Floats]) -> float:
+    """Correlation of two sets of coefficients each; that of equal planes is 1."""
     product = power = 0.0
-    for first, second in pairs:
-        one, other = _blocks(first), _blocks(second)
-        known = np.isfinite(one).all((1, 2)) & np.isfinite(other).all((1, 2))
-        # A constant block is a gap.
-        known &= (np.ptp(one, (1, 2)) > 0) & (np.ptp(other, (1, 2)) > 0)
-        if not known.any():
-            continue
-        details = [fft.dctn(part[known], axes=(1, 2), norm="ortho") for part in (one, other)]
-        coarse = sum((detail[:, COARSE] ** 2).sum(1) for detail in details)
-        flat = coarse <= np.quantile(coarse, FLAT_SHARE)
-        a, b = (detail[flat][:, FINE] for detail in details)
-        product += float((a * b).sum())
-        power += float((a**2).sum() + (b**2).sum()) / 2
-    return product / power if power > 0 else 0.0
+    for one, other in pairs:
+        product += float((one * other).sum())
+        power += float((one**2).sum() + (other**2).sum()) / 2
+    if power > 0:
+        return product / power
+    return 1.0 if any(pair.size for pair in pairs) else -1.0
+
+
+def _details(run: Run, spectra: Floats) -> Floats:
+    """Fine coefficients (2, N) of the flattest blocks of a run; none without such blocks."""
+    known = np.all([_known(plane) for plane in run], axis=0)
+    if not known.any():
+        return np.zeros((2, 0))
+    coarse = (_spectra(run)[:, known][..., COARSE] ** 2).sum((0, 2))
+    flat = coarse <= np.quantile(coarse, FLAT_SHARE)
+    return np.asarray(spectra[:, known][:, flat][..., FINE].reshape(2, -1))
+
+
+def _known(plane: Floats) -> Floats:
+    """Whether blocks are whole; a constant one is a gap."""
+    blocks = _blocks(plane)
+    return np.asarray(np.isfinite(blocks).all((1, 2)) & (np.ptp(blocks, (1, 2)) > 0))
+
+
+def _spectra(run: Run) -> Floats:
+    """Coefficients (planes, blocks, 8, 8)."""
+    blocks = np.nan_to_num(np.stack([_blocks(plane) for plane in run]))
+    return np.asarray(fft.dctn(blocks, axes=(2, 3), norm="ortho"))
 
 
 def _blocks(plane: Floats) -> Floats:

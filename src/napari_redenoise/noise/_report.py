@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from napari_redenoise.config import JsonDataclass
 from napari_redenoise.noise._thresholds import (
+    FEW_PHOTONS,
     ROUNDING,
     SIGNIFICANT,
     SMALL_PHOTON_SHARE,
@@ -244,6 +245,11 @@ class NoiseReport(JsonDataclass):
     def is_clean(self) -> bool:
         """Whether the noise is floating-point rounding alone."""
         return self.noise_std <= ROUNDING * max(abs(limit) for limit in self.limits)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether so few pixels count a photon that the pretrained network takes it for noise."""
+        return 0 < self.mean - self.limits[0] < FEW_PHOTONS * self.step
 
     @property
     def read_noise_range(self) -> tuple[float, float]:

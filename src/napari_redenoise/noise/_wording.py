@@ -55,6 +55,11 @@ def describe(report: NoiseReport) -> tuple[Finding, ...]:
     return *findings, *lines, *clipping, *doubts
 
 
+FEW_PHOTONS_IN_WORDS = (
+    "so few pixels count a photon that faint areas come out too dark: sum frames, or bin pixels"
+)
+
+
 def structure_in_words(report: NoiseReport) -> str:
     """What the network would do to structure that it does not know; follows "network would"."""
     residual = report.residual

@@ -337,7 +337,10 @@ class LayerRun(QObject):
         spent = duration(provenance["seconds"])
         done = f"Done: {counted(provenance['steps'], 'training step')} in {spent}. {added}"
         judgement = provenance.get("judgement")
-        return done if judgement is None else f"{done} {judgement_in_words(judgement['share'])}."
+        if judgement is None:
+            return done
+        shares = [one["share"] for one in judgement["estimates"].values()]
+        return f"{done} {judgement_in_words(judgement['share'], shares)}."
 
     def _remove_result(self) -> None:
         if self.result is not None and self.result in self._viewer.layers:
