@@ -63,7 +63,8 @@ def predict(
     samples : list of tuple, optional
         Sample indices to predict; default all.
     window : tuple of slice, optional
-        Rows and columns to predict, with the pixels of the whole prediction; default all.
+        Rows and columns to predict, with the pixels of the whole prediction, unless ``draws`` draw
+        others; default all.
     draws : Draws, optional
         Network inputs in place of the image; the predictions are averaged.
     tta : bool

@@ -362,7 +362,8 @@ class Redenoiser:
         samples : sequence of tuple of int, optional
             Indices of the planes to denoise, in all axes but C, Y and X. Default all.
         window : tuple of slice, optional
-            Rows and columns to denoise, with the pixels of the whole prediction. Default all.
+            Rows and columns to denoise, with the pixels of the whole prediction, unless recorrupted
+            images are drawn. Default all.
 
         Yields
         ------
