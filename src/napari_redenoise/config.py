@@ -401,7 +401,9 @@ class Config(_Frozen):
             target = data
             *path, last = dotted.split(".")
             for part in path:
-                target = target.setdefault(part, {})
+                if target.get(part) is None:
+                    target[part] = {}
+                target = target[part]
                 if not isinstance(target, dict):
                     raise ConfigError(f"{dotted}: {part} has no fields of its own")
             target[last] = value

@@ -136,3 +136,9 @@ def test_a_configuration_of_version_1_is_read():
     assert Config.from_json(json.dumps(older)) == Config().replace({"tiling.tta": True})
     with pytest.raises(ConfigError, match="mirrored"):
         Config.from_json(json.dumps({**older, "version": 2}))
+
+
+def test_fields_of_the_noise_are_set_by_their_names() -> None:
+    noise = Config().replace({"objective.kind": "r2r", "objective.noise.gain": (2.0,)})
+    assert noise.objective.noise.gain == (2.0,)
+    assert noise.objective.noise.read_noise == (0.0,)

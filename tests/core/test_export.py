@@ -10,6 +10,7 @@ from torch import nn
 
 from napari_redenoise import Redenoiser, _cli
 from napari_redenoise.config import NetworkConfig
+from napari_redenoise.model import export_denoiser
 from napari_redenoise.nn import (
     DeployedNetwork,
     FieldAffine,
@@ -221,3 +222,14 @@ def test_mistakes_are_answered_with_one_sentence(
     status, said = redenoise("export", *arguments)
     assert status == 1
     assert words in said
+
+
+def test_a_network_that_has_just_predicted_is_exported(tiny, noisy, tmp_path):
+    # It is in channels_last then.
+    model = Redenoiser(tiny.replace({"network.kind": "adarenet"}), "cpu").fit(noisy)
+    denoised = model.predict(noisy, tta=False).denoised
+    export_denoiser(model, tmp_path / "m.pt2")
+    program = torch.export.load(tmp_path / "m.pt2").module()
+    # Without a gradient to keep.
+    found = program(torch.from_numpy(noisy.astype(np.float32))[None, None]).numpy()[0, 0]
+    np.testing.assert_allclose(found, denoised, rtol=1e-3, atol=1e-3 * np.abs(denoised).max())

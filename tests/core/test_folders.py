@@ -704,3 +704,9 @@ def test_images_that_differ_in_suffix_have_their_own_montages(images: Path, tmp_
     invoke(*f"evaluate {model} --test-dir {images} --noise-param 25 --out {out}".split())
     assert len(list(out.glob("*.png"))) == 6
     np.testing.assert_array_equal(skimage.io.imread(out / "0.tif.png")[:, -40:], scene(9))
+
+
+def test_a_network_of_stacks_is_trained_without_neighbours(small: Config, images: Path) -> None:
+    config = small.replace({"network.context": 2})
+    training = FolderTraining(config, FolderConfig(epochs=1), images, device="cpu")
+    assert training.config.network.context == 0

@@ -108,15 +108,25 @@ def test_the_neighbor2neighbor_penalty_is_equation_10() -> None:
         other = whole.reshape(3, 2, 5, 2, 6, 2).permute(0, 1, 2, 4, 3, 5).flatten(4)
         picked.append(other.gather(-1, which[..., None])[..., 0])
     expected = 1.5 * 0.4 * ((prediction - sample.target - (picked[0] - picked[1])) ** 2).mean()
-    found = sample.penalty(prediction, lambda x: whole, 0.4)
+    found = sample.penalty(prediction, lambda x: whole, 0.4, sample.mask)
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_penalty_compares_masked_pixels_alone() -> None:
+    noisy, mask = noise(2, 1, 8, 8), torch.zeros(2, 1, 4, 4)
+    sample = Neighbor2Neighbor()(noisy, generator())
+    prediction = noise(2, 1, 4, 4, seed=7).requires_grad_()
+    assert float(sample.penalty(prediction, lambda x: x, 1.0, mask)) == 0
+    mask[0, 0, 1, 2] = 1
+    sample.penalty(prediction, lambda x: 0 * x, 1.0, mask).backward()
+    assert prediction.grad.nonzero().tolist() == [[0, 0, 1, 2]]
 
 
 def test_the_regulariser_needs_no_gradient_of_the_whole_image() -> None:
     weight = torch.ones((), requires_grad=True)
     noisy = noise(1, 1, 8, 8)
     sample = Neighbor2Neighbor()(noisy, generator())
-    sample.penalty(sample.input * weight, lambda x: x * weight, 1.0).backward()
+    sample.penalty(sample.input * weight, lambda x: x * weight, 1.0, sample.mask).backward()
     # With the input as prediction and the identity as denoiser the two terms are equal, and the
     # gradient of the first alone would not vanish; the penalty is zero there.
     assert float(weight.grad) == pytest.approx(0.0, abs=1e-6)

@@ -4,12 +4,13 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 import napari_redenoise
-from napari_redenoise import Config, FolderConfig, Redenoiser
+from napari_redenoise import Config, FolderConfig, Redenoiser, measure_noise
 from napari_redenoise.config import NoiseConfig
-from napari_redenoise.errors import ConfigError
+from napari_redenoise.errors import ConfigError, InputError
 
 MOST_MEMBERS = 10
 
@@ -83,3 +84,14 @@ def test_sections_can_be_given_as_plain_values() -> None:
     config = Config(training={"steps": 5}, network={"group": "D4"})
     assert (config.training.steps, config.network.group) == (5, "D4")
     assert config == Config().replace({"training.steps": 5, "network.group": "D4"})
+
+
+@pytest.mark.parametrize("axes", [("Y", "X"), 3])
+def test_axes_that_are_no_text_are_refused(axes) -> None:
+    with pytest.raises(InputError, match="give a text such as"):
+        measure_noise(np.random.default_rng(0).normal(size=(40, 40)), axes)
+
+
+def test_a_configuration_is_a_config() -> None:
+    with pytest.raises(ConfigError, match="expected a Config, got dict"):
+        Redenoiser({"training": {"steps": 0}})

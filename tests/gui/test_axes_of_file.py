@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_redenoise._napari._layers import read_layer
 from napari_redenoise._napari.denoise import _file_axes
+from napari_redenoise._napari.denoise._surveys import image_kind
 from napari_redenoise._napari.denoise.panels import _axes
 from napari_redenoise._napari.denoise.panels._axes import CHECK_AXES, ORIGINS
 
@@ -131,3 +133,51 @@ def test_a_file_that_cannot_be_read_is_asked_once(dock, tmp_path, counts, monkey
     assert len(calls) == 1
     assert dock.widget.axes.label.text() == ORIGINS["guess"]
     assert dock.widget.button.isEnabled()
+
+
+def test_a_layer_chosen_in_the_dock_alone_has_the_axes_of_its_file(dock, tmp_path, counts):
+    paths = [tmp_path / f"{name}.tif" for name in "ab"]
+    for path in paths:
+        tifffile.imwrite(path, counts[0], imagej=True, metadata={"axes": "CYX"})
+    first, second = dock.viewer.open(paths, plugin="napari")
+    dock.viewer.layers.selection.active = second
+    _axes._of_files.clear()
+    dock.widget.layer_choice.value = first
+    assert chosen(dock) == "CYX"
+
+
+def test_layers_selected_together_have_the_axes_of_their_files(dock, tmp_path, counts):
+    paths = [tmp_path / f"{name}.tif" for name in "abc"]
+    for path in paths:
+        tifffile.imwrite(path, counts[0], imagej=True, metadata={"axes": "CYX"})
+    layers = dock.viewer.open(paths, plugin="napari")
+    _axes._of_files.clear()
+    dock.viewer.layers.selection = set(layers)
+    dock.widget.start_selected()
+    dock.wait(lambda: dock.widget.run is not None)
+    jobs = [dock.widget.run.job, *(job for _, job in dock.widget._queue)]
+    assert [job.source.axes for job in jobs] == ["CYX"] * 3
+    dock.widget._stop_layers()
+    dock.wait_for_end()
+
+
+def test_other_pixels_of_a_layer_can_have_other_axes(dock, counts):
+    layer = dock.viewer.add_image(counts[:, 0], name="a")
+    choice = dock.widget.axes.choice
+    choice.setCurrentIndex(choice.findData("CYX"))
+    layer.data = counts[0, 0]
+    dock.viewer.layers.selection.clear()
+    dock.viewer.layers.selection.active = layer
+    assert dock.widget.plan.text().startswith("Image of 40 × 48 pixels")
+    assert dock.widget.button.isEnabled()
+
+
+def test_every_array_of_a_layer_is_measured(dock, counts):
+    layer = dock.viewer.add_image(counts[0, 0], name="a")
+    source = read_layer(layer)
+    kinds = set()
+    for number in range(20):
+        layer.data = counts[0, 0] + number
+        kinds.add(image_kind(layer, source))
+        assert image_kind(layer, source) in kinds
+    assert len(kinds) == 20

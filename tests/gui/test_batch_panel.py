@@ -434,6 +434,20 @@ def test_nothing_is_dropped_on_a_running_batch(batch, raw, tmp_path):
     batch.wait_for_end()
 
 
+def test_an_unexpected_error_ends_the_batch(batch, raw, monkeypatch):
+    def failing(*_, **__):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr("napari_redenoise.recipes.batch._shared_model.SharedModel.train", failing)
+    (raw / "b.tif").unlink()
+    batch.choose(raw)
+    batch.train("all")
+    batch.run()
+    said = batch.panel.status.text()
+    assert said.startswith("Unexpected error (RuntimeError: CUDA out of memory).")
+    assert batch.panel.button.isEnabled()
+
+
 # -- selected layers --------------------------------------------------------------------------
 
 
@@ -517,3 +531,19 @@ def test_no_selected_layer_is_said(batch):
     batch.panel.layers_button.click()
     assert batch.panel.status.text().startswith("No image layer is selected")
     assert not batch.panel.button.isEnabled()
+
+
+def test_layers_are_denoised_without_training_whatever_the_time(pretrained, layers):
+    layers.dock.viewer.layers.remove("flat")
+    layers.panel.layers_button.click()
+    layers.train("none")
+    layers.dock.widget.options.seconds.setValue(60)
+    layers.press()
+    wait_for_layers(layers)
+    assert set(layer_states(layers).values()) == {"done"}
+    for layer in layers.dock.images:
+        made = layer.metadata.get("napari-redenoise")
+        assert made is None or made["steps"] == 0
+    layers.dock.use(**{"network.group": "D4"})
+    layers.press()
+    assert layers.panel.status.text().startswith("there is no pretrained network with symmetry D4")

@@ -351,3 +351,13 @@ def test_a_narrow_dock_cuts_no_words(dock, widget, train, noisy):
     assert widget.minimumSizeHint().width() <= 300
     assert widget.plan.wordWrap()
     assert widget.status.wordWrap()
+
+
+def test_axes_that_the_user_chose_are_those_of_the_comparison(dock, widget, press, noisy):
+    layer = dock.viewer.add_image(np.stack([noisy, noisy + 100]), name="cells")
+    choice = dock.widget.axes.choice
+    choice.setCurrentIndex(choice.findData("CYX"))
+    dock.run()
+    dock.viewer.layers.selection.active = layer
+    press()
+    assert dock.viewer.layers["cells Δ90° fused"].data.shape == layer.data.shape

@@ -118,3 +118,35 @@ def test_the_data_type_is_off_without_integers_to_round_to(dock, noisy):
 def test_the_names_of_symmetries_are_not_cut_off():
     # In the narrowest dock the list shows 18 letters: "Rotations by 90 de".
     assert max(len(label) for label, _ in GROUPS.values()) <= 18
+
+
+def test_options_can_be_corrected_after_a_refusal(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    options = dock.widget.options
+    options.objective.choose("noise2noise")
+    box = options.model.box
+    box.setCurrentIndex(box.findText("trained on 'cells'"))
+    assert not options.objective.objective.isEnabled()
+    box.setCurrentIndex(0)
+    assert dock.widget.plan.text().startswith("Cannot denoise this layer")
+    assert options.objective.objective.isEnabled()
+    options.objective.choose("noise2self")
+    assert dock.widget.button.isEnabled()
+
+
+def test_the_second_shot_comes_back_and_is_named(dock, noisy):
+    shots = [dock.viewer.add_image(np.stack([noisy] * 3) + n, name=f"shot{n}") for n in (1, 2)]
+    select = dock.viewer.layers.selection
+    select.active = shots[0]
+    objective = dock.widget.options.objective
+    objective.choose("noise2noise")
+    assert "with the next frame" in dock.widget.plan.text()
+    objective.second.setCurrentIndex(objective.second.findText("shot2"))
+    assert "with the second shot 'shot2'" in dock.widget.plan.text()
+    select.active = shots[1]
+    assert "with the next frame" in dock.widget.plan.text()
+    select.active = shots[0]
+    assert objective.target_layer == shots[1]
+    dock.viewer.layers.remove(shots[1])
+    assert "with the next frame" in dock.widget.plan.text()

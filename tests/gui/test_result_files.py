@@ -287,3 +287,25 @@ def test_no_package_is_written_where_no_name_is_chosen(done, monkeypatch):
 def test_no_button_of_the_result_is_cut_off(done):
     # Buttons ask for the width of their text.
     assert done.widget.result.minimumSizeHint().width() <= NARROW_PAGE
+
+
+def test_a_failed_save_is_said_after_the_layer_is_deleted(done, tmp_path, monkeypatch):
+    go_on = Event()
+
+    def failing(*_, **__):
+        go_on.wait(30)
+        raise OutputError("the disk is full: free some space")
+
+    monkeypatch.setattr("napari_redenoise._napari.denoise._finished_run.write_image", failing)
+    done.widget.finished_run.save_image(tmp_path / "a.tif")
+    done.viewer.layers.remove(DENOISED)
+    go_on.set()
+    done.wait(lambda: "the disk is full" in done.widget.status.text())
+
+
+def test_save_all_ends_after_the_layer_is_deleted(done, tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{DIALOG}.getExistingDirectory", lambda *_: str(tmp_path))
+    done.widget.result.save_all_button.click()
+    done.viewer.layers.remove(DENOISED)
+    done.wait(lambda: done.widget.status.text().startswith("Wrote 7 files to"))
+    assert (tmp_path / "cells denoised" / "cells-equivariant-branch.tif").is_file()

@@ -1,5 +1,7 @@
 """The tabs belong to the chosen layer, and show earlier results of the session again."""
 
+import gc
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -199,7 +201,7 @@ def test_the_worst_result_has_the_worst_mark() -> None:
 class Run:
     """What the list of results needs of a finished run."""
 
-    is_checked = is_checking = False
+    is_checked = is_checking = is_busy = False
 
     def __init__(self, number, model):
         source = SimpleNamespace(name=f"image {number % 2}")
@@ -219,12 +221,30 @@ def test_the_results_of_the_oldest_models_are_dropped() -> None:
     # Several results of one model count once.
     runs = [Run(number, models[number // 3]) for number in range(3 * len(models))]
     for run in runs:
+        run.is_checked = True
         results.add(run)
     assert [run.is_dropped for run in runs] == [True] * 6 + [False] * 3 * MOST_MODELS
     assert all(run not in results for run in runs[:6])
     assert all(run in results for run in runs[6:])
     grouped = [run.ended_at for run in results.grouped()]
     assert grouped == [*range(6, 30, 2), *range(7, 30, 2)]
+
+
+def test_results_of_one_press_are_kept_until_they_are_checked() -> None:
+    results, runs = Results(), [Run(number, object()) for number in range(MOST_MODELS + 2)]
+    press = list(runs)
+    for run in runs:
+        run.is_checked = False
+        run.batch = press
+        results.add(run)
+    assert not any(run.is_dropped for run in runs)
+    later = Run(99, object())
+    results.add(later)
+    assert not any(run.is_dropped for run in runs)
+    for run in runs:
+        run.is_checked = True
+    results.add(Run(100, object()))
+    assert sum(run.is_dropped for run in runs) == 4
 
 
 def test_results_are_checked_one_after_the_other() -> None:
@@ -256,9 +276,11 @@ def test_further_layers_are_hidden_and_the_blend_is_not_covered(two):
     assert "hidden" in two.widget.status.text()
     assert two.widget.result.extras["branches"].isEnabled()
     assert not two.widget.progress.isVisibleTo(two.widget)
-    layer.visible = True
+    mask = next(one for one in two.viewer.layers if one.name.startswith("other fusion mask"))
+    layer.visible = mask.visible = True
     two.widget.result.blend.setValue(50)
     assert not layer.visible
+    assert not mask.visible
     assert two.viewer.layers["other denoised (AdaReNet, N2S)"].visible
 
 
@@ -356,3 +378,19 @@ def test_a_residual_has_no_value_where_the_image_has_none(residual_of, levels, r
     assert np.isfinite(data[1:]).all()
     assert np.isfinite(keywords["contrast_limits"]).all()
     assert not [one for one in recwarn if issubclass(one.category, RuntimeWarning)]
+
+
+def test_a_deleted_result_leaves_the_memory(two):
+    """Though its noisy layer stays chosen."""
+    name = "other denoised (AdaReNet, N2S)"
+    two.wait(lambda: two.widget.finished_run.is_checked)
+    pixels = weakref.ref(two.viewer.layers[name].data)
+    two.viewer.layers.remove(name)
+    two.viewer.layers.selection.active = two.viewer.layers["other"]
+    two.viewer.layers.remove(next(n for n in two.names if n.startswith("other fusion mask")))
+
+    def is_gone():
+        gc.collect()
+        return pixels() is None
+
+    two.wait(is_gone)

@@ -7,7 +7,7 @@ from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari._view import MOST_PREVIEWED, current_window
 
 
-def shown(shape, axes, corners, point=None, *, ndisplay=2, levels=None, colour=False):
+def shown(shape, axes, corners, point=None, *, ndisplay=2, levels=None, colour=False, order=()):
     """The window of a layer with visible corners."""
     source = LayerImage("cells", np.zeros(shape, np.uint8), axes, colour)
     layer = SimpleNamespace(
@@ -19,9 +19,13 @@ def shown(shape, axes, corners, point=None, *, ndisplay=2, levels=None, colour=F
     )
     ndim = len(shape) - colour
     point = np.zeros(ndim) if point is None else point
-    return current_window(
-        SimpleNamespace(dims=SimpleNamespace(ndisplay=ndisplay, point=point)), layer, source
+    dims = SimpleNamespace(
+        ndisplay=ndisplay,
+        ndim=ndim,
+        point=point,
+        displayed=(order or tuple(range(ndim)))[-ndisplay:],
     )
+    return current_window(SimpleNamespace(dims=dims), layer, source)
 
 
 def test_a_small_plane_is_previewed_whole():
@@ -65,3 +69,10 @@ def test_channels_and_colours_are_no_samples():
 
 def test_nothing_is_previewed_while_volumes_are_shown():
     assert shown((5, 30, 40), "ZYX", [(0, 0, 0), (4, 29, 39)], ndisplay=3) is None
+
+
+def test_sections_along_other_axes_are_no_planes():
+    corners = [(0, 0, 0), (4, 29, 39)]
+    assert shown((5, 30, 40), "ZYX", corners, order=(1, 0, 2)) is None
+    # Transposed, y and x are shown.
+    assert shown((5, 30, 40), "ZYX", corners, order=(0, 2, 1)).sample == (0,)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from napari_redenoise._cli._commands import app as app
 from napari_redenoise._cli._interruption import Interruption
 from napari_redenoise._cli._json_events import finite_or_none
-from napari_redenoise.config import Config
+from napari_redenoise.config import Config, NoiseConfig
 from napari_redenoise.devices import get_device, refused_devices
 from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import ImageFile, check_folder, check_model, check_output, read_image
@@ -94,6 +94,8 @@ def _is_field(dotted: str) -> bool:
     """Whether the configuration has a field, not a section, of this name."""
     section, _, name = dotted.partition(".")
     known = Config().model_dump()
+    if dotted.startswith("objective.noise."):
+        return dotted.removeprefix("objective.noise.") in NoiseConfig.model_fields
     return isinstance(known.get(section), dict) and name in known[section]
 
 

@@ -36,7 +36,9 @@ def pretrain(
         int, typer.Option(help="Side of a patch in pixels.", min=16, max=SIDE)
     ] = 96,
     scenes: Annotated[int, typer.Option(help="Largest number of clean scenes.", min=1)] = 100_000,
-    photographs: Annotated[float, typer.Option(help="Share of photographs, 0 to 1.")] = 0.3,
+    photographs: Annotated[
+        float, typer.Option(help="Share of photographs, 0 to 1.", min=0, max=1)
+    ] = 0.3,
     begin_with: Annotated[
         Path | None,
         typer.Option(

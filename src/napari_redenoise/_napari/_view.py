@@ -15,11 +15,11 @@ MOST_PREVIEWED = 640
 
 
 def current_window(viewer: Any, layer: Any, source: LayerImage) -> Window | None:
-    """Window of ``source`` that the viewer shows, or None in the 3-D view.
+    """Window of ``source`` that the viewer shows, or None where it shows no plane of it.
 
     It is the whole of a small plane, and the middle of the visible part of a large one.
     """
-    if viewer.dims.ndisplay != 2:
+    if not shows_planes(viewer):
         return None
     planes = Planes(source.array, source.axes)
     position = np.asarray(layer.world_to_data(viewer.dims.point))
@@ -37,6 +37,12 @@ def current_window(viewer: Any, layer: Any, source: LayerImage) -> Window | None
     rows = _side(corners[:, 0], planes.height)
     columns = _side(corners[:, 1], planes.width)
     return Window(sample, rows, columns)
+
+
+def shows_planes(viewer: Any) -> bool:
+    """Whether the viewer shows y and x, and not a volume or a section along another axis."""
+    dims = viewer.dims
+    return dims.ndisplay == 2 and set(dims.displayed) == {dims.ndim - 2, dims.ndim - 1}
 
 
 def _side(seen: np.ndarray, size: int) -> slice:

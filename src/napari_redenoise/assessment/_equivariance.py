@@ -166,7 +166,7 @@ def equivariance_events(
     image = as_array(image)
     axes = axes or default_axes(len(image.shape))
     planes = Planes(image, axes)
-    window = _even(window or _whole(planes))
+    window = _even(window or _whole(planes), planes)
     noisy = planes.read(window.sample, window.rows, window.columns)
     rotation = _Rotation(angle, noisy.shape[-2:])
     original = yield from _denoise(model, noisy, should_stop)
@@ -236,12 +236,10 @@ def _whole(planes: Planes) -> Window:
     return Window((0,) * len(planes.sample_shape), slice(0, planes.height), slice(0, planes.width))
 
 
-def _even(window: Window) -> Window:
+def _even(window: Window, planes: Planes) -> Window:
     """The window without the last row or column of an odd side."""
-    rows, columns = (
-        slice(side.start, side.stop - (side.stop - side.start) % 2)
-        for side in (window.rows, window.columns)
-    )
+    sides = window.rows.indices(planes.height), window.columns.indices(planes.width)
+    rows, columns = (slice(start, stop - (stop - start) % 2) for start, stop, _ in sides)
     return Window(window.sample, rows, columns)
 
 

@@ -92,6 +92,8 @@ class Planes:
         if self.region is not None:
             object.__setattr__(self, "region", as_array(self.region, masked=0))
         shape, axes = tuple(self.array.shape), self.axes
+        if not isinstance(axes, str):
+            raise InputError(f"the axes are {axes!r}: give a text such as 'TYX', a letter per axis")
         if len(axes) != len(shape):
             raise InputError(
                 f"the axes {axes!r} name {len(axes)} axes but the image has shape {shape}: "

@@ -54,6 +54,8 @@ class Redenoiser:
     """
 
     def __init__(self, config: Config | None = None, device: str | None = None) -> None:
+        if not isinstance(config, Config | None):
+            raise ConfigError(f"expected a Config, got {type(config).__name__}: use Config(...)")
         self.config = config or Config()
         self.session = Session(get_device(device))
 
@@ -387,6 +389,8 @@ class Redenoiser:
             check_scale(planes, normalisation)
         plan = session.trained_plan()
         count = plan.config.objective.draws if draws is None else draws
+        if int(count) != count or count < 0:
+            raise ConfigError(f"draws is {count!r}: give a whole number, 0 or more")
         tiling = self.config.tiling
         yield from predict_planes(
             network,

@@ -87,7 +87,7 @@ class Session:
         return self.history.all
 
     def use_snapshot(self, step: int) -> None:
-        """Roll back to a snapshot; that of the last step restores the training.
+        """Roll back to a snapshot; that of the last step is the training without a judgement.
 
         Parameters
         ----------

@@ -24,7 +24,9 @@ class DeployedNetwork(nn.Module):
         Per channel, in grey levels: the network sees ``(x - mean) / std``.
 
     Input and output are (B, channels, H, W), float32. Both sides are longer than the stride of the
-    network. Non-finite pixels keep their value. An image is processed whole, without tiles.
+    network. Non-finite pixels keep their value. Hot, dead and missing pixels are shown to the
+    network as they are, where `Redenoiser.predict` replaces them. An image is processed whole,
+    without tiles.
 
     Notes
     -----
@@ -39,7 +41,9 @@ class DeployedNetwork(nn.Module):
         self, network: DenoisingNetwork, mean: Sequence[float], std: Sequence[float]
     ) -> None:
         super().__init__()
-        self.network = export(network)
+        # A network that predicted is in channels_last, which `torch.export` takes for a condition.
+        plain = export(network).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.network = plain.requires_grad_(False)
         self.stride = network.stride
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(

@@ -82,14 +82,18 @@ class Neighbor2Neighbor(Objective):
         pick = _NEIGHBOURS[choice].to(noisy.device)
         source, target = (_select(noisy, pick[..., side]) for side in (0, 1))
 
-        def penalty(prediction: Tensor, denoiser: Denoiser, progress: float) -> Tensor:
+        def penalty(
+            prediction: Tensor, denoiser: Denoiser, progress: float, mask: Tensor
+        ) -> Tensor:
             count, device = len(prediction), prediction.device
             # Without a gradient, as in the paper.
             with torch.no_grad():
                 whole = denoiser(noisy[:count].to(device)).float()
                 one, other = (_select(whole, pick[:count, ..., side].to(device)) for side in (0, 1))
             error = prediction.float() - target[:count].to(device) - (one - other)
-            return self.regularisation * progress * (error**2).mean()
+            compared = mask.expand_as(error)
+            mean = (error**2 * compared).sum() / compared.sum().clamp(min=1)
+            return self.regularisation * progress * mean
 
         mask = torch.ones_like(source[:, :1])
         return Sample(source, target, mask, penalty if self.regularisation else None)

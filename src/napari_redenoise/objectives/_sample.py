@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 Denoiser = Callable[[Tensor], Tensor]
-Penalty = Callable[[Tensor, Denoiser, float], Tensor]
-"""Scalar loss term of a prediction, a denoiser and the training's progress from 0 to 1.
+Penalty = Callable[[Tensor, Denoiser, float, Tensor], Tensor]
+"""Scalar loss term of a prediction, a denoiser, the training's progress from 0 to 1, and the mask.
 
 The prediction may be of the first patches only: see `Sample.first`.
 """

@@ -120,6 +120,8 @@ class FolderTraining:
         self.config = config.replace(
             {
                 "network.channels": channels,
+                # Pictures of a folder have no neighbours.
+                "network.context": 0,
                 "training.start": "random",
                 "training.steps": folder.epochs * self.steps_per_epoch,
                 "objective.noise": noise.model_dump() if is_r2r else None,

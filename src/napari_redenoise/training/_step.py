@@ -162,6 +162,7 @@ class Step:
                 prediction.denoised,
                 lambda noisy: self._forward(noisy.to(self._device)).denoised,
                 progress,
+                sample.mask,
             )
         total.backward()
         nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -89,7 +90,8 @@ class BatchControl(QObject):
         self.work: BatchWork | None = None
         self._activity: Activity | None = None
         self._selected_layers = selected_layers
-        self._layers: dict[Any, Any] = {}
+        # Weak, since deleted layers would keep their pixels in memory.
+        self._layers: WeakValueDictionary[Any, Any] = WeakValueDictionary()
         self.has_running_layers = False
         self._names: dict[Path, str] = {}
         self._results: dict[Path, Path] = {}
@@ -162,7 +164,7 @@ class BatchControl(QObject):
             return
         # A listing of files may be in progress.
         self._listing += 1
-        self._layers = {layer.unique_id: layer for layer in layers}
+        self._layers = WeakValueDictionary({layer.unique_id: layer for layer in layers})
         self._panel.say("")
         self._panel.show_layers({key: str(layer.name) for key, layer in self._layers.items()})
         for key, layer in self._layers.items():

@@ -15,6 +15,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_redenoise._napari import _garbage_collection
 from napari_redenoise._napari.batch._choices import BatchChoices, RunOptions
+from napari_redenoise._napari.denoise._run import RunFailed, in_words
 from napari_redenoise.assessment import file_checks
 from napari_redenoise.errors import OutputError, RedenoiseError
 from napari_redenoise.io import check_folder, write_under_free_name
@@ -85,8 +86,8 @@ class BatchWork(QObject):
             return
         logger.error("the batch failed", exc_info=error)
         self._error = (
-            f"Unexpected error ({type(error).__name__}: {error}). Finished images are kept; the "
-            "log has the details."
+            f"Unexpected error ({in_words(error)}). Finished images are kept; the log has the "
+            "details."
         )
 
     def _on_finished(self) -> None:
@@ -104,7 +105,18 @@ def events(
     ------
     RedenoiseError
         When there is nothing to denoise, or the results cannot be written.
+    RunFailed
+        In place of a RuntimeError, which superqt's workers do not report.
     """
+    try:
+        yield from _events(choices, options, stop)
+    except RuntimeError as error:
+        raise RunFailed(f"{type(error).__name__}: {error}") from error
+
+
+def _events(
+    choices: BatchChoices, options: RunOptions, stop: Event
+) -> Generator[BatchEvent | Listed, None, None]:
     images = choices.find()
     if not choices.folder.name:
         raise OutputError("there is no folder for the results: choose one")

@@ -16,11 +16,11 @@ DENOISED_ALREADY = (
 NO_NOISE = (
     "No noise was found: if another program denoised this layer, choose the noisy one instead."
 )
-NO_PREVIEW = "The 3-D view shows no preview."
+NO_PREVIEW = "This view shows no preview: the 2-D view of y and x does."
 
 
 def cautions(
-    layer: Any, reports: tuple[NoiseReport, ...] | None, ndisplay: int, *, trains: bool
+    layer: Any, reports: tuple[NoiseReport, ...] | None, *, shows_planes: bool, trains: bool
 ) -> str:
     """What to consider before a run, each as a sentence that ends in a space."""
     said = []
@@ -30,7 +30,7 @@ def cautions(
         said.append(NO_NOISE)
     elif any(report.is_sparse for report in reports or ()):
         said.append(f"{FEW_PHOTONS_IN_WORDS.capitalize()}.")
-    if trains and ndisplay == 3:
+    if trains and not shows_planes:
         said.append(NO_PREVIEW)
     return "".join(f"{sentence} " for sentence in said)
 

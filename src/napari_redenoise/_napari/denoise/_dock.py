@@ -118,6 +118,7 @@ class DenoiseWidget(DenoiseForm):
             (layers.events.renamed, changed),
             (layers.selection.events.active, selected),
             (self._viewer.dims.events.ndisplay, described),
+            (self._viewer.dims.events.order, described),
         ]
         for signal, callback in self._connections:
             signal.connect(callback)
@@ -301,6 +302,9 @@ class DenoiseWidget(DenoiseForm):
         self, layers: Sequence[Any], training: Training, notes: Sequence[str] = ()
     ) -> str:
         """Denoise layers one after the other; return why that is not possible, else ""."""
+        self._file_axes.begin(layers)
+        if self._file_axes.is_reading:
+            return "The axes of the files are being read: try again in a moment."
         try:
             jobs = layer_jobs(layers, self.options, self.config, training)
         except RedenoiseError as error:
@@ -341,6 +345,7 @@ class DenoiseWidget(DenoiseForm):
             return
         self._follows = follows
         self._sentences = self._sentences if follows else list(notes)
+        self._details = self._details if follows else ""
         self._result_tabs.hide(f"{ACTIONS[job.action]} '{job.source.name}'")
         self.denoiser = job.denoiser
         if self._question is None:
@@ -398,7 +403,8 @@ class DenoiseWidget(DenoiseForm):
         self.loss_plot.redraw()
         self.show_idle()
         self._sentences.append(sentence)
-        self._details = run.details
+        # Of all layers of a press: the sentence of each stays.
+        self._details = "\n".join(filter(None, (self._details, run.details)))
         self.details_button.setVisible(bool(self._details))
         self._layer_rows.end(run, sentence)
         if run.provenance is None or run.result is None:

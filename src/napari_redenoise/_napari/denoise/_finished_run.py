@@ -67,6 +67,8 @@ class FinishedRun(QObject):
         Step and loss of the training.
     mask : array-like, optional
         Fusion mask.
+    covers : sequence of layers
+        Layers of the run that would cover the noisy one.
     parent : QWidget
         Parent of dialogs.
 
@@ -101,6 +103,7 @@ class FinishedRun(QObject):
         reports: tuple[NoiseReport, ...] | None = None,
         losses: Sequence[tuple[int, float]] = (),
         mask: Any = None,
+        covers: Sequence[Any] = (),
     ) -> None:
         super().__init__(parent)
         self.layer, self.result, self.job, self.provenance = layer, result, job, provenance
@@ -109,8 +112,9 @@ class FinishedRun(QObject):
         self.ended_at = datetime.now()
         self.batch: list[FinishedRun] = [self]
         self._stop = Event()
+        self._writing, self._is_dropped = 0, False
         self._pending: list[LayerData] = []
-        self._extras: list[Any] = []
+        self._extras: list[Any] = list(covers)
         self._added: list[str] = []
         self.legends: dict[ExtraKind, str] = {}
         self.is_busy = False
@@ -143,9 +147,14 @@ class FinishedRun(QObject):
         self._pending = []
 
     def drop(self) -> None:
-        """Stop background work and release the model and the images."""
+        """Release the model and the images; files that are being written are finished."""
         self.leave()
-        self.deleteLater()
+        self._is_dropped = True
+        self._delete_if_idle()
+
+    def _delete_if_idle(self) -> None:
+        if self._is_dropped and not self._writing:
+            self.deleteLater()
 
     # -- comparing ----------------------------------------------------------------------------
 
@@ -204,7 +213,7 @@ class FinishedRun(QObject):
         if kind in OF_VIEW:
             window = current_window(self._viewer, self.layer, source) if self.has_source else None
             if window is None:
-                self.said.emit("This map is of a plane: show the noisy layer in the 2-D view.")
+                self.said.emit("This map is of a plane: show y and x in the 2-D view.")
                 return
             placed = window_placement(self.layer, source, window)
         self._set_busy(busy=True)
@@ -269,6 +278,9 @@ class FinishedRun(QObject):
         if self._stop.is_set():
             logger.error("an action on a finished run failed", exc_info=error)
             return
+        self._say_error(error)
+
+    def _say_error(self, error: Exception) -> None:
         if isinstance(error, RedenoiseError):
             self.said.emit(f"{error}.")
             return
@@ -336,6 +348,7 @@ class FinishedRun(QObject):
         )
         if not folder or self.is_busy:
             return
+        exits = Event()
         files = RunFiles(
             self.title,
             self.job.source,
@@ -345,10 +358,10 @@ class FinishedRun(QObject):
             self.provenance,
             self.report,
         )
-        write = partial(files.write, Path(folder), self._stop.is_set, self._report_progress)
+        write = partial(files.write, Path(folder), exits.is_set, self._report_progress)
         self._set_busy(busy=True)
         self.said.emit("Writing the files.")
-        self._in_background(write, finished=self._be_idle)
+        self._in_background(write, finished=self._be_idle, stop=exits)
 
     def _be_idle(self) -> None:
         if not self._stop.is_set():
@@ -365,18 +378,25 @@ class FinishedRun(QObject):
         return str(chosen), str(kind)
 
     def _in_background(
-        self, write: Callable[[], str], finished: Callable[[], None] | None = None
+        self,
+        write: Callable[[], str],
+        finished: Callable[[], None] | None = None,
+        stop: Event | None = None,
     ) -> None:
-        def returned(sentence: str) -> None:
-            if not self._stop.is_set():
-                self.said.emit(sentence)
+        # Its outcome is said even if the layer was deleted meanwhile.
+        def ended() -> None:
+            self._writing -= 1
+            if finished is not None:
+                finished()
+            self._delete_if_idle()
 
+        self._writing += 1
         Task(
             write,
-            returned=returned,
-            errored=self._on_errored,
-            finished=finished,
-            stop=self._stop,
+            returned=self.said.emit,
+            errored=self._say_error,
+            finished=ended,
+            stop=stop,
             must_end=True,
         )
 

@@ -9,6 +9,7 @@ from napari.layers import Labels, Shapes
 from qtpy.QtCore import Signal
 
 from napari_redenoise._napari._layers import LayerImage
+from napari_redenoise._napari._view import shows_planes
 from napari_redenoise._napari._words import set_available
 from napari_redenoise._napari.batch._choices import RunOptions
 from napari_redenoise._napari.batch._control import BatchControl
@@ -137,7 +138,7 @@ class DenoiseForm(DenoiseLayout):
             self.noise.say(NO_LAYER)
             self.plan.setText(NO_IMAGE)
             return
-        self._file_axes.begin(self._choice.selected())
+        self._file_axes.begin(list(dict.fromkeys([layer, *self._choice.selected()])))
         self._offer(layer)
         try:
             source, target = read(layer), target_of(self.options)
@@ -145,6 +146,9 @@ class DenoiseForm(DenoiseLayout):
             if self.options.model.model is None:
                 check(denoiser, source, target)
         except RedenoiseError as error:
+            if self.options.model.model is None:
+                # What a trained network does not need may be the reason.
+                self.options.enable()
             chosen = known_axes(layer)
             # The error may come from the axes that the user chose.
             if chosen is None:
@@ -230,7 +234,7 @@ class DenoiseForm(DenoiseLayout):
         caution = cautions(
             layer,
             self._surveys.reports(noise_kind),
-            self._viewer.dims.ndisplay,
+            shows_planes=shows_planes(self._viewer),
             trains=self.options.model.model is None,
         )
         if self.options.model.model is not None:
@@ -248,6 +252,8 @@ class DenoiseForm(DenoiseLayout):
         seconds = self._surveys.seconds(kind) if limit is None or time is not None else limit
         region = self.options.training_region.kind
         steps = None if time is None else time.steps
+        if self.objective.kind == "noise2noise":
+            chosen = chosen._replace(text=f"{chosen.text} with {self.objective.target_in_words}")
         said = summarise_training(
             source,
             denoiser,
@@ -265,8 +271,11 @@ class DenoiseForm(DenoiseLayout):
         kind = image_kind(layer, source)
         reports = self._surveys.reports(kind)
         fine_tuning = is_fine_tuned(denoiser.config, source.channels)
+        failure = self._surveys.error(kind)
         if reports is not None:
             self.noise.show_reports(reports, fine_tuning=fine_tuning)
+        elif failure:
+            self.noise.say(f"The noise cannot be measured ({failure}). The log has the details.")
         else:
             self.noise.say(NOT_MEASURABLE if self._surveys.is_known(kind) else MEASURING)
 

@@ -156,10 +156,15 @@ def layer_jobs(
     """
     sources, as_source = [read(layer) for layer in layers], options.value().as_source
     seconds = options.value().seconds
-    if training in ("each", "none"):
-        chosen = config if training == "each" else without_training(config)
+    if training == "none":
+        without_training(options.value().apply(config))
+        return [
+            (layer, instant_job(source, options, config, None))
+            for layer, source in zip(layers, sources, strict=True)
+        ]
+    if training == "each":
         jobs = [
-            Job(model_of(options, chosen), source, seconds=seconds, as_source=as_source)
+            Job(model_of(options, config), source, seconds=seconds, as_source=as_source)
             for source in sources
         ]
         for job in jobs:
@@ -218,6 +223,8 @@ def _region(
         return None
     window = current_window(viewer, layer, source)
     if window is None:
-        raise InputError("the viewer shows a volume: switch to the 2-D view to train on a slice")
+        raise InputError(
+            "the viewer shows no plane: show y and x in the 2-D view to train on a slice"
+        )
     sizes = zip(source.axes, source.array.shape, strict=True)
     return one_sample(tuple(int(n) for axis, n in sizes if axis != "C"), window.sample)

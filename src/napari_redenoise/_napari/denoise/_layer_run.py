@@ -23,7 +23,7 @@ from napari_redenoise._napari._layers import (
     provenance_of,
 )
 from napari_redenoise._napari._trained_models import keep_model, remember
-from napari_redenoise._napari._view import current_window
+from napari_redenoise._napari._view import current_window, shows_planes
 from napari_redenoise._napari._words import counted, duration, file_name
 from napari_redenoise._napari.denoise._cautions import NO_PREVIEW
 from napari_redenoise._napari.denoise._run import (
@@ -32,8 +32,8 @@ from napari_redenoise._napari.denoise._run import (
     Job,
     RunControl,
     RunEvent,
-    RunFailed,
     Trained,
+    in_words,
     run,
 )
 from napari_redenoise._napari.denoise._time_left import TimeLeft
@@ -93,6 +93,7 @@ class LayerRun(QObject):
         self._canvas: Any = None
         self._finished: Finished | None = None
         self._mask_name = ""
+        self.mask_layer: Any = None
         self._sentence = "Cancelled; no layers were added."
         self._abandoned = False
         self._main_window: QObject | None = None
@@ -201,7 +202,7 @@ class LayerRun(QObject):
         if step is not None and not self.control.stop.is_set():
             left = duration(self._time_left.seconds(step))
             sentence = f"Training: step {step.step} of {step.steps}, about {left} left."
-            is_volume = self._viewer.dims.ndisplay == 3
+            is_volume = not shows_planes(self._viewer)
             if self.is_paused:
                 follows = "" if is_volume else "; the preview follows the view"
                 sentence = f"Paused at step {step.step} of {step.steps}{follows}."
@@ -267,7 +268,7 @@ class LayerRun(QObject):
             return
         logger.error("denoising failed", exc_info=error)
         self.details = "".join(traceback.format_exception(error))
-        what = str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
+        what = in_words(error)
         self._sentence = (
             f"Unexpected error ({what}). Your layers are unchanged; press Show the error log."
         )
@@ -305,7 +306,7 @@ class LayerRun(QObject):
             if self.result in layers:
                 # Below the denoised image, which it would cover once it is shown.
                 layers.move(layers.index(mask), layers.index(self.result))
-            self._mask_name = mask.name
+            self._mask_name, self.mask_layer = mask.name, mask
         QTimer.singleShot(PAINT_MS, self._complete)
 
     def _complete(self) -> None:

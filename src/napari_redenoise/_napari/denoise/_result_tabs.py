@@ -9,6 +9,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_redenoise._napari._view import shows_planes
 from napari_redenoise._napari.denoise._finished_run import FinishedRun
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
@@ -85,6 +86,7 @@ class ResultTabs(QObject):
             reports,
             self._dock.loss_plot.losses,
             run.mask,
+            covers=() if run.mask_layer is None else (run.mask_layer,),
         )
         finished_run.said.connect(self._dock.say)
         finished_run.assessed.connect(lambda: self._on_assessed(finished_run))
@@ -107,11 +109,14 @@ class ResultTabs(QObject):
     def tell(self, outcome: str, layer: Any) -> None:
         """Say the outcome of a run, until a layer is chosen that it does not concern."""
         self._dock.say(outcome)
-        self._told = (layer, *(one for run in self._batch for one in (run.layer, run.result)))
+        about = (layer, *(one for run in self._batch for one in (run.layer, run.result)))
+        # Not the layers, whose pixels would stay in memory.
+        self._told = tuple(one.unique_id for one in about if one is not None)
 
     def _forget_outcome(self, layer: Any) -> None:
         """Hide the outcome of a run on other layers: below a refusal it reads as its result."""
-        if self._is_shown and self._told and layer not in self._told:
+        is_other = layer is None or layer.unique_id not in self._told
+        if self._is_shown and self._told and is_other:
             self._told = ()
             self._dock.say("")
 
@@ -274,8 +279,8 @@ class ResultTabs(QObject):
     def _on_snapshot_selected(self, step: int) -> None:
         if self._viewed_snapshots is None:
             return
-        if self._viewer.dims.ndisplay != 2:
-            self._dock.say("A snapshot shows a plane: switch to the 2-D view.")
+        if not shows_planes(self._viewer):
+            self._dock.say("A snapshot shows a plane: switch to the 2-D view of y and x.")
             return
         self._viewed_snapshots.show(step)
 

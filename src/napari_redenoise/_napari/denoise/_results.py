@@ -8,7 +8,10 @@ from typing import Any
 from napari_redenoise._napari.denoise._finished_run import FinishedRun
 
 MOST_MODELS = 8
-"""Trained models that results keep, each of up to 100 MB: the results of the oldest are dropped."""
+"""Trained models that results keep, each of up to 100 MB: the results of the oldest are dropped.
+
+Those of one press are kept, however many there are.
+"""
 
 
 class Results:
@@ -24,7 +27,10 @@ class Results:
         """Add a result; drop the oldest where there are too many models."""
         self._runs.append(run)
         while len({id(one.job.denoiser) for one in self._runs}) > MOST_MODELS:
-            self._drop(self._runs[0])
+            oldest = next((one for one in self._runs if _is_droppable(one, run)), None)
+            if oldest is None:
+                return
+            self._drop(oldest)
 
     def drop_deleted(self, layers: Collection[Any]) -> None:
         """Drop the results whose denoised layers were deleted."""
@@ -57,3 +63,8 @@ class Results:
         """Stop background work."""
         for run in self._runs:
             run.leave()
+
+
+def _is_droppable(run: FinishedRun, latest: FinishedRun) -> bool:
+    """Whether nothing is lost with a result: it is checked, idle, and of an earlier press."""
+    return run.is_checked and not run.is_busy and run not in latest.batch

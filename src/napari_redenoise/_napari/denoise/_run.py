@@ -194,6 +194,11 @@ class RunFailed(Exception):
     """An unexpected error ended a run; the error is the cause."""
 
 
+def in_words(error: Exception) -> str:
+    """Kind and text of an unexpected error."""
+    return str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
+
+
 def run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | None]:
     """Train on a layer and denoise it; returns None when cancelled.
 

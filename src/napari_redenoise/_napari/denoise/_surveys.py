@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import logging
+import weakref
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
@@ -16,11 +18,29 @@ from napari_redenoise.noise import NoiseReport
 Reports = tuple[NoiseReport, ...]
 
 
+logger = logging.getLogger(__name__)
+
+_arrays: dict[Hashable, tuple[Callable[[], Any], int]] = {}
+"""The last array of every layer, and how many it has had: the place of one in memory recurs."""
+
+
 def image_kind(layer: Any, source: LayerImage) -> Hashable:
     """Key of the pixels of a layer: two layers never share it."""
     # The array itself: napari makes a new list of levels at every access.
     data = layer.data[0] if layer.multiscale else layer.data
-    return (layer.unique_id, id(data), source.axes)
+    last, count = _arrays.get(layer.unique_id, (lambda: None, 0))
+    if last() is not data:
+        count += 1
+        _arrays[layer.unique_id] = _reference(data), count
+    return (layer.unique_id, count, source.axes)
+
+
+def _reference(data: Any) -> Callable[[], Any]:
+    """A weak reference where there are such of an array."""
+    try:
+        return weakref.ref(data)
+    except TypeError:
+        return lambda: data
 
 
 class Surveys(QObject):
@@ -37,6 +57,7 @@ class Surveys(QObject):
         self._plans: dict[Hashable, TrainingPlan | None] = {}
         self._times: dict[Hashable, RunTime | None] = {}
         self._refusals: dict[Hashable, str] = {}
+        self._errors: dict[Hashable, str] = {}
         self._task: Any = None
         self._over = False
 
@@ -64,6 +85,10 @@ class Surveys(QObject):
     def reports(self, image: Hashable) -> Reports | None:
         """Noise reports of an image, if known."""
         return self._reports.get(image)
+
+    def error(self, image: Hashable) -> str:
+        """Why a measurement of an image failed; empty where none did."""
+        return self._errors.get(image, "")
 
     def is_known(self, image: Hashable) -> bool:
         """Whether a measurement of the noise of an image has ended or failed."""
@@ -94,6 +119,10 @@ class Surveys(QObject):
             self._refusals[run, image] = found.refusal
             self._reports[image], self._plans[run, image] = found.reports, found.plan
 
+        def errored(error: Exception) -> None:
+            logger.error("the measurement of the noise failed", exc_info=error)
+            self._errors[image] = f"{type(error).__name__}: {error}"
+
         def finished() -> None:
             self._task = None
             # Failures are kept, too: the run reports the error, and no trial is repeated.
@@ -107,5 +136,6 @@ class Surveys(QObject):
         self._task = Task(
             lambda: survey(denoiser, source, target, reports, limit),
             returned=done,
+            errored=errored,
             finished=finished,
         )

@@ -23,11 +23,12 @@ from qtpy.QtWidgets import (
 from superqt.utils import create_worker
 
 from napari_redenoise._napari._add_layers import add_image
-from napari_redenoise._napari._layers import LayerData, LayerImage, is_auxiliary, read_layer
+from napari_redenoise._napari._layers import LayerData, LayerImage, is_auxiliary
 from napari_redenoise._napari._maps import disagreement_layers, window_placement
 from napari_redenoise._napari._trained_models import recall
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari._words import WrappedLabel, short_name
+from napari_redenoise._napari.denoise._jobs import read
 from napari_redenoise._napari.denoise._layer_run import PAINT_MS
 from napari_redenoise._napari.denoise._run import RunFailed
 from napari_redenoise.assessment import EquivarianceResult, equivariance_events
@@ -226,7 +227,7 @@ class EquivarianceWidget(QWidget):
             self.plan.setText("Open an image, or try File > Open Sample > Redenoise.")
             return
         try:
-            read_layer(layer)
+            read(layer)
         except RedenoiseError as error:
             self.plan.setText(f"Cannot compare this layer: {error}.")
             return
@@ -255,13 +256,13 @@ class EquivarianceWidget(QWidget):
             return
         layer = self.layer_choice.value
         try:
-            source = read_layer(layer)
+            source = read(layer)
         except RedenoiseError as error:
             self.status.setText(f"{error}.")
             return
         window = current_window(self._viewer, layer, source)
         if window is None:
-            self.status.setText("The comparison needs a plane: switch to the 2-D view.")
+            self.status.setText("The comparison needs a plane: switch to the 2-D view of y and x.")
             return
         self._start(layer, source, window)
 

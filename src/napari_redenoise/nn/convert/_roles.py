@@ -335,7 +335,7 @@ def _unknown(node: fx.Node, module: nn.Module | None) -> str:
     if node.op == "get_attr":
         return (
             "is a tensor per channel or pixel, such as a positional encoding, which does not "
-            "rotate with the image: remove it, or use a single number"
+            "rotate with the image: remove it, use a single number, or normalise outside"
         )
     if isinstance(module, nn.Linear) or name == "linear":
         return "has a weight for every pixel or channel: use a 1 x 1 convolution"

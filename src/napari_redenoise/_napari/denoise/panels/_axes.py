@@ -24,7 +24,7 @@ ORIGINS: dict[AxesOrigin, str] = {
 CHECK_AXES = "Check the axes: they are a guess."
 
 _chosen: dict[Hashable, str] = {}
-"""Axes that users chose, by layer identifier, as long as napari runs."""
+"""Axes that users chose, by layer identifier and number of axes, as long as napari runs."""
 
 _of_files: dict[Hashable, str | None] = {}
 """Axes that files name, by layer identifier and shape; None where they name none."""
@@ -35,14 +35,14 @@ def known_axes(layer: Any) -> str | None:
 
     Axis labels of the layer count more than the file: a program or a reader set them.
     """
-    if layer.unique_id in _chosen:
-        return _chosen[layer.unique_id]
+    if _shape_of(layer) in _chosen:
+        return _chosen[_shape_of(layer)]
     return None if has_named_axes(layer) else _of_files.get(_of_file(layer))
 
 
 def origin_of_axes(layer: Any) -> AxesOrigin:
     """Where the axes of a layer come from."""
-    if layer.unique_id in _chosen:
+    if _shape_of(layer) in _chosen:
         return "chosen"
     if has_named_axes(layer):
         return "labels"
@@ -75,6 +75,10 @@ def read_file_axes(layer: Any, path: str) -> Callable[[], None]:
 def _of_file(layer: Any) -> tuple[Any, ...]:
     data = layer.data[0] if layer.multiscale else layer.data
     return (layer.unique_id, *map(int, data.shape))
+
+
+def _shape_of(layer: Any) -> tuple[Any, int]:
+    return layer.unique_id, int(layer.ndim)
 
 
 class AxesChoice(QWidget):
@@ -118,5 +122,5 @@ class AxesChoice(QWidget):
 
     def _on_change(self, _: int) -> None:
         if self._layer is not None:
-            _chosen[self._layer.unique_id] = self.choice.currentData()
+            _chosen[_shape_of(self._layer)] = self.choice.currentData()
             self.changed.emit()

@@ -71,10 +71,11 @@ class ObjectiveChoice(QObject):
         self.second.setToolTip(SECOND_SHOT)
         self.second_label = QLabel("Second shot")
         self._layers: list[Any] = []
+        self._wanted: Any = None
         form.addRow("O&bjective", self.objective)
         form.addRow(self.second_label, self.second)
-        for box in (self.objective, self.second):
-            box.currentIndexChanged.connect(self._on_change)
+        self.second.currentIndexChanged.connect(self._on_second)
+        self.objective.currentIndexChanged.connect(self._on_change)
         self._on_change()
 
     @property
@@ -90,6 +91,12 @@ class ObjectiveChoice(QObject):
     def target_layer(self) -> Any:
         """The layer with the second shot; None for the next frame or another objective."""
         return self._chosen() if self.kind == "noise2noise" else None
+
+    @property
+    def target_in_words(self) -> str:
+        """What the second shot is."""
+        layer = self._chosen()
+        return "the next frame" if layer is None else f"the second shot '{layer.name}'"
 
     def _chosen(self) -> Any:
         number = self.second.currentIndex()
@@ -107,15 +114,23 @@ class ObjectiveChoice(QObject):
         set_available(self.second, reason, SECOND_SHOT)
 
     def offer(self, layers: Sequence[Any]) -> None:
-        """List other image layers as second shots; the choice stays."""
-        before = self._chosen()
+        """List other image layers as second shots.
+
+        The choice stays, or comes back where the layer is listed again.
+        """
         self._layers = list(layers)
         self.second.blockSignals(True)
         self.second.clear()
         self.second.addItems([NEXT_FRAME, *(layer.name for layer in layers)])
-        number = next((n for n, layer in enumerate(layers, start=1) if layer == before), 0)
+        places = (n for n, layer in enumerate(layers, start=1) if layer.unique_id == self._wanted)
+        number = next(places, 0)
         self.second.setCurrentIndex(number)
         self.second.blockSignals(False)
+
+    def _on_second(self, _: int) -> None:
+        chosen = self._chosen()
+        self._wanted = None if chosen is None else chosen.unique_id
+        self._on_change()
 
     def _on_change(self, _: int = 0) -> None:
         self.objective.setToolTip(OBJECTIVES[self.objective.currentIndex()][2])

@@ -289,6 +289,16 @@ class OptionsForm(QWidget):
         for spin in (self.seconds, self.seed):
             set_available(spin, trained, self._tooltips[spin])
 
+    def enable(self) -> None:
+        """Enable the options of a training."""
+        self.objective.set_available("")
+        set_available(self.preset, "", PRESETS[self.preset.currentData()][1])
+        set_available(self.start, "", STARTS[self.start.currentData()][1])
+        set_available(self.group, "", self._group_tooltip())
+        set_available(self.context, "", NEIGHBOURS[self.context.currentData()][1])
+        for spin in (self.seconds, self.seed):
+            set_available(spin, "", self._tooltips[spin])
+
     def show_config(self, config: Config) -> None:
         """Show the values of a configuration."""
         self.objective.choose(config.objective.kind)
