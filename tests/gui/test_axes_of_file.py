@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_read_is_asked_once(dock, tmp_path, counts, monkey
     assert dock.widget.button.isEnabled()
 
 
-def test_a_layer_chosen_in_the_dock_alone_has_the_axes_of_its_file(dock, tmp_path, counts):
+def test_a_layer_chosen_in_the_dock_has_the_axes_of_its_file(dock, tmp_path, counts):
     paths = [tmp_path / f"{name}.tif" for name in "ab"]
     for path in paths:
         tifffile.imwrite(path, counts[0], imagej=True, metadata={"axes": "CYX"})
