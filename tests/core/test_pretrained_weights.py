@@ -15,7 +15,7 @@ from napari_redenoise.recipes.pretraining import LICENCES
 
 SUMS = {
     "adarenet-C4-stack.safetensors": (
-        "5a6829ddc299ba9bd73b045aac6060694b6458bc720a4e37eb406efb3c39b070"
+        "6b6fa5f9d8fa075cf89894d94977957f67c756831d83da7278e0f9860ef2db80"
     ),
     "adarenet-C4.safetensors": "1b9218e75512a292d811bd9a8e8ae3e22da4b32017f6c55ffa08e9a2c732ecf6",
 }
