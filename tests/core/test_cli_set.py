@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_redenoise import Redenoiser
+from napari_redenoise import Config, Redenoiser
+from napari_redenoise._cli._app import assigned
 
 TINY = (
     "network.levels=2",
@@ -50,7 +51,7 @@ def test_fields_are_set_and_determine_the_result(denoise, tiny, noisy, tmp_path)
     [
         (options("network.depth=3"), "there is no field network.depth"),
         (options("network=3"), "there is no field network:"),
-        (options("objective.noise.gain=3"), "there is no field objective.noise.gain"),
+        (options("objective.noise.depth=3"), "there is no field objective.noise.depth"),
         (options("training.steps"), "give FIELD=VALUE"),
         (options("training.steps=many"), "training.steps: "),
         (options("network.levels=9"), "network.levels: "),
@@ -67,3 +68,9 @@ def test_mistakes_are_answered_with_one_sentence(denoise, tmp_path, arguments, w
     assert words in said
     assert len(said.strip().splitlines()) == 1
     assert not (tmp_path / "out.tif").exists()
+
+
+def test_the_noise_is_set_by_its_fields() -> None:
+    found = assigned(["objective.noise.gain=2.5", "objective.noise.read_noise=[1, 2]"], ())
+    assert found == {"objective.noise.gain": [2.5], "objective.noise.read_noise": [1, 2]}
+    assert Config().replace({"objective.kind": "r2r", **found}).objective.noise.gain == (2.5,)

@@ -191,11 +191,11 @@ def test_all_eight_orientations_and_all_positions_occur() -> None:
     assert {tuple(patch.ravel().tolist()) for patch in batch[:, 0]} == orientations
 
 
-def test_blocks_are_visited_in_proportion_to_their_patches() -> None:
+def test_blocks_are_visited_in_proportion_to_their_area() -> None:
     pool = pool_of(np.zeros((1, 20, 20)), np.ones((1, 60, 20)))
     batch = next(patches(pool, 16, 2000, generator())).noisy
-    # 5 x 5 and 45 x 5 places. Binomial with p = 9/10: five standard deviations are 0.034.
-    assert float(batch[:, 0, 0, 0].mean()) == pytest.approx(0.9, abs=0.034)
+    # Binomial with p = 3/4: five standard deviations are 0.05.
+    assert float(batch[:, 0, 0, 0].mean()) == pytest.approx(0.75, abs=0.05)
 
 
 def test_a_missing_pixel_costs_a_block_its_patches_alone() -> None:

@@ -87,6 +87,9 @@ def assigned(assignments: Sequence[str], given: Collection[str]) -> dict[str, ob
             found[field] = json.loads(value)
         except ValueError:
             found[field] = value
+        if field.startswith("objective.noise.") and isinstance(found[field], int | float):
+            # Of all channels.
+            found[field] = [found[field]]
     return found
 
 

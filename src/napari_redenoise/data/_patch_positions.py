@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -35,8 +34,8 @@ class AllCorners:
     """
 
     def __init__(self, height: int, width: int, side: int) -> None:
+        self.weight = float(height * width)
         self._sizes = (height - side + 1, width - side + 1)
-        self.weight = float(math.prod(self._sizes))
 
     def draw(self, integer: Callable[[int], int]) -> tuple[int, int]:
         """Draw a corner; all are equally likely."""
@@ -51,14 +50,18 @@ class AllowedCorners:
     ----------
     allowed : Tensor of bool
         One entry per corner of a patch inside the block.
+    side : int
+        Side of the patch in pixels.
     """
 
-    def __init__(self, allowed: Tensor) -> None:
+    def __init__(self, allowed: Tensor, side: int) -> None:
         self._allowed = allowed
         # Counts by row, since a list of corners would need more memory than the block.
         self._until = allowed.sum(1).cumsum(0)
         self._count = int(self._until[-1])
-        self.weight = float(self._count)
+        # Of the area of the block, as of one whose corners are all allowed.
+        height, width = (size + side - 1 for size in allowed.shape)
+        self.weight = height * width * self._count / allowed.numel()
 
     def draw(self, integer: Callable[[int], int]) -> tuple[int, int]:
         """Draw a corner; all are equally likely."""

@@ -321,11 +321,13 @@ def _corners(pool: Pool, large: Sequence[int], side: int) -> list[Corners]:
     found: list[Corners] = [
         AllCorners(pool.blocks[number].shape[1], pool.blocks[number].shape[2], side)
         if inside is None
-        else AllowedCorners(centred_corners(inside, side))
+        else AllowedCorners(centred_corners(inside, side), side)
         for number, inside in zip(large, regions, strict=True)
     ]
     if any(corners.weight for corners in found):
         return found
     return [
-        AllowedCorners(nearest_corners(inside, side)) for inside in regions if inside is not None
+        AllowedCorners(nearest_corners(inside, side), side)
+        for inside in regions
+        if inside is not None
     ]
