@@ -157,7 +157,8 @@ def test_stop_ends_a_training(batch, raw):
     batch.dock.use(**ENDLESS)
     batch.choose(raw)
     batch.press()
-    batch.dock.wait(lambda: batch.states["a.tif"].startswith("training 2 of"))
+    # Steps may follow each other faster than they are shown.
+    batch.dock.wait(lambda: batch.states["a.tif"].startswith("training"))
     batch.press()
     batch.wait_for_end()
     assert batch.states["a.tif"] == "waiting"
