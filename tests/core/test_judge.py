@@ -244,7 +244,7 @@ def test_the_judgement_is_described() -> None:
     assert "pretrained result is kept" in judgement_in_words(0, [0.1])
     assert "did not improve" in judgement_in_words(0, [0.1])
     for nothing in ([], [None, None], [math.nan]):
-        assert "too small to judge" in judgement_in_words(0, nothing)
+        assert "cannot be judged" in judgement_in_words(0, nothing)
     assert "fine-tuned result is kept" in judgement_in_words(1, [1.2])
     assert judgement_in_words(0.62, [0.6]).startswith("62 % of the fine-tuning is kept")
 

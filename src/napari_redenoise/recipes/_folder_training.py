@@ -120,7 +120,7 @@ class FolderTraining:
         self.config = config.replace(
             {
                 "network.channels": channels,
-                # Pictures of a folder have no neighbours.
+                # Images of a folder have no neighbours.
                 "network.context": 0,
                 "training.start": "random",
                 "training.steps": folder.epochs * self.steps_per_epoch,
