@@ -146,7 +146,7 @@ def lsm_channels(metadata: Mapping[str, Any]) -> tuple[Channel, ...]:
     found = metadata.get("ChannelColors", {})
     names, colours = found.get("ColorNames", ()), found.get("Colors", ())
     return known_channels(
-        Channel(_text(name), _hexadecimal(colour))
+        Channel(_text(name), _visible(_hexadecimal(colour)))
         for name, colour in zip(names, colours, strict=True)
     )
 

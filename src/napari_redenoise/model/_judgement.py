@@ -72,7 +72,8 @@ class Judgement(JsonDataclass):
 def judgement_in_words(share: float, estimates: Iterable[float | None]) -> str:
     """Describe the share of the fine-tuning that is kept, in one sentence.
 
-    ``estimates`` are those of the share; None or NaN where there were too few pixels, or nothing has changed.
+    ``estimates`` are those of the share; None or NaN where there were too few pixels, or nothing
+    has changed.
     """
     known = [one for one in estimates if one is not None and not math.isnan(one)]
     if share == 0 and not known:
