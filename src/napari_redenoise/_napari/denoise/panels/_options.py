@@ -276,28 +276,22 @@ class OptionsForm(QWidget):
         self.note.setVisible(bool(note))
         kind = COLOURS if is_colour else "" if is_integer else FLOATS
         symmetry = NO_SYMMETRY if config.network.kind == "standard" else ""
-        self.objective.set_available(trained)
-        set_available(self.preset, trained, PRESETS[self.preset.currentData()][1])
-        begins = STARTS[self.start.currentData()][1]
-        set_available(self.start, trained or (note if scratch else ""), begins)
-        set_available(self.group, trained or symmetry, self._group_tooltip())
         alone = "" if has_neighbours else NO_NEIGHBOURS
         paired = OTHER_FRAMES if config.objective.kind in PAIRED else ""
-        said = NEIGHBOURS[self.context.currentData()][1]
-        set_available(self.context, trained or alone or paired, said)
+        self.enable(trained, start=note if scratch else "", group=symmetry, context=alone or paired)
         set_available(self.as_source, kind, self._tooltips[self.as_source])
+
+    def enable(
+        self, trained: str = "", *, start: str = "", group: str = "", context: str = ""
+    ) -> None:
+        """Enable the options of a training, but those with a reason against them."""
+        self.objective.set_available(trained)
+        set_available(self.preset, trained, PRESETS[self.preset.currentData()][1])
+        set_available(self.start, trained or start, STARTS[self.start.currentData()][1])
+        set_available(self.group, trained or group, self._group_tooltip())
+        set_available(self.context, trained or context, NEIGHBOURS[self.context.currentData()][1])
         for spin in (self.seconds, self.seed):
             set_available(spin, trained, self._tooltips[spin])
-
-    def enable(self) -> None:
-        """Enable the options of a training."""
-        self.objective.set_available("")
-        set_available(self.preset, "", PRESETS[self.preset.currentData()][1])
-        set_available(self.start, "", STARTS[self.start.currentData()][1])
-        set_available(self.group, "", self._group_tooltip())
-        set_available(self.context, "", NEIGHBOURS[self.context.currentData()][1])
-        for spin in (self.seconds, self.seed):
-            set_available(spin, "", self._tooltips[spin])
 
     def show_config(self, config: Config) -> None:
         """Show the values of a configuration."""
