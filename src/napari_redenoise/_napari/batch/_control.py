@@ -13,7 +13,6 @@ from weakref import WeakValueDictionary
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_redenoise._napari._activity import Activity
 from napari_redenoise._napari._background_task import Task
 from napari_redenoise._napari._words import counted, duration
 from napari_redenoise._napari.batch._choices import BatchChoices, RunOptions
@@ -88,7 +87,6 @@ class BatchControl(QObject):
         super().__init__(panel)
         self._viewer, self._panel, self._options = viewer, panel, options
         self.work: BatchWork | None = None
-        self._activity: Activity | None = None
         self._selected_layers = selected_layers
         # Weak, since deleted layers would keep their pixels in memory.
         self._layers: WeakValueDictionary[Any, Any] = WeakValueDictionary()
@@ -137,7 +135,6 @@ class BatchControl(QObject):
         work, self.work = self.work, None
         if work is not None:
             work.leave()
-            self._end_activity()
 
     # -- listing ------------------------------------------------------------------------------
 
@@ -232,7 +229,6 @@ class BatchControl(QObject):
             return
         self._counts, self._seconds, self._current = Counter(), [], None
         self._panel.show_running()
-        self._activity = Activity("Denoising a batch")
         self.work = BatchWork(choices, options)
         self.work.happened.connect(self._on_event)
         self.work.ended.connect(self._on_end)
@@ -323,28 +319,19 @@ class BatchControl(QObject):
         self._panel.table.show_state(file.image, state, tooltip, quality)
         self._counts[state] += 1
         self._current = None if file.image == self._current else self._current
-        done, total = sum(self._counts.values()), len(self._results)
-        self._panel.progress.setValue(done)
-        if self._activity is not None:
-            self._activity.show(done, total)
+        self._panel.progress.setValue(sum(self._counts.values()))
         self._panel.show_openable()
 
     def _on_end(self, error: str) -> None:
         work, self.work = self.work, None
         if work is None:
             return
-        self._end_activity()
         if self._current is not None:
             self._panel.table.show_state(self._current, WAITING)
         self._panel.show_idle()
         self._panel.say(error or self._outcome(is_stopped=work.stop.is_set()))
         self._describe()
         self.running_changed.emit()
-
-    def _end_activity(self) -> None:
-        if self._activity is not None:
-            self._activity.close()
-            self._activity = None
 
     def _outcome(self, *, is_stopped: bool) -> str:
         """The outcome of a run, in words."""

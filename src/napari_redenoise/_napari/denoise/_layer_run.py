@@ -14,7 +14,6 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from superqt.utils import create_worker
 
 from napari_redenoise._napari import _garbage_collection
-from napari_redenoise._napari._activity import Activity
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._layers import (
     denoised_layer,
@@ -89,7 +88,6 @@ class LayerRun(QObject):
         self._began_denoising = 0.0
         self._notes: list[str] = []
         self._viewer, self.layer, self._source = viewer, layer, job.source
-        self._activity: Activity | None = None
         self._canvas: Any = None
         self._finished: Finished | None = None
         self._mask_name = ""
@@ -112,7 +110,6 @@ class LayerRun(QObject):
         self._refresh()
         for timer in self._timers:
             timer.start()
-        self._activity = Activity(f"Denoising {self._source.name}")
         if not self.job.trains:
             # There is no training to end: the first stop cancels.
             self.control.stop.set()
@@ -208,12 +205,7 @@ class LayerRun(QObject):
                 sentence = f"Paused at step {step.step} of {step.steps}{follows}."
             if is_volume:
                 sentence += f" {NO_PREVIEW}"
-            self._progress(sentence, step.step, step.steps)
-
-    def _progress(self, sentence: str, value: int, maximum: int) -> None:
-        self.progressed.emit(sentence, value, maximum)
-        if self._activity is not None:
-            self._activity.show(value, maximum)
+            self.progressed.emit(sentence, step.step, step.steps)
 
     def _on_event(self, event: RunEvent) -> None:
         if self._abandoned:
@@ -228,14 +220,14 @@ class LayerRun(QObject):
             self._show()
             QTimer.singleShot(PAINT_MS, self.control.shown.set)
             if self.step is None and not self.control.stop.is_set():
-                self._progress("The preview is shown; preparing the training.", 0, 0)
+                self.progressed.emit("The preview is shown; preparing the training.", 0, 0)
         elif isinstance(event, Begun):
             self._canvas = event.canvas
         elif isinstance(event, Trained):
             self.control.stop.set()
             self._began_denoising = time.monotonic()
             self.denoising.emit()
-            self._progress("Denoising the layer.", 0, 0)
+            self.progressed.emit("Denoising the layer.", 0, 0)
         elif isinstance(event, TileDone) and not self.control.cancel.is_set():
             self._tell_tile(event)
 
@@ -244,7 +236,7 @@ class LayerRun(QObject):
         if done.tile < done.tiles:
             mean = (time.monotonic() - self._began_denoising) / done.tile
             sentence += f", about {duration((done.tiles - done.tile) * mean)} left"
-        self._progress(f"{sentence}.", done.tile, done.tiles)
+        self.progressed.emit(f"{sentence}.", done.tile, done.tiles)
 
     def _show(self) -> None:
         """Draw the canvas; a deleted layer is added again."""
@@ -281,9 +273,6 @@ class LayerRun(QObject):
 
     def _on_worker_finished(self) -> None:
         self._stop_timers()
-        if self._activity is not None:
-            self._activity.close()
-            self._activity = None
         if self._finished is None and not self._abandoned:
             # A partly denoised image is no result.
             self._remove_result()
