@@ -45,10 +45,24 @@ def test_bfloat16_spares_the_dim_part_beside_a_bright_object() -> None:
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
 
 
-def test_few_photons_are_said() -> None:
-    dim = np.random.default_rng(0).poisson(0.02, (96, 96))
+@pytest.mark.parametrize(("photons", "side"), [(0.05, 2), (0.02, 4), (0.003, 8)])
+def test_few_photons_are_said(photons: float, side: int) -> None:
+    dim = np.random.default_rng(0).poisson(photons, (96, 96))
     said = list(Redenoiser(Config(training={"steps": 0}), "cpu").plan(dim).sentences())
-    assert any(one.startswith("caution: so few pixels count a photon") for one in said)
+    (caution,) = (one for one in said if one.startswith("caution: so few pixels count a photon"))
+    assert caution.endswith(f"sum frames, or bin {side} x {side} pixels")
+
+
+def test_binned_few_photons_keep_their_light() -> None:
+    truth = np.full((256, 256), 0.02)
+    truth[64:192, 64:192] = 0.06
+    dim = np.random.default_rng(0).poisson(truth)
+    binned = dim.reshape(64, 4, 64, 4).sum((1, 3))
+    denoised = Redenoiser(Config(training={"steps": 0}), "cpu").fit(binned).predict(binned).denoised
+    assert denoised.sum() == pytest.approx(dim.sum(), rel=0.03)
+
+
+def test_enough_photons_are_not_said() -> None:
     bright = np.random.default_rng(0).poisson(0.3, (96, 96))
     assert not any(
         "photon" in one

@@ -12,10 +12,10 @@ from napari_redenoise.errors import InputError
 from napari_redenoise.model._neighbours import Settled, settle
 from napari_redenoise.model._training_images import TrainingImages
 from napari_redenoise.noise import (
-    FEW_PHOTONS_IN_WORDS,
     Diagnosis,
     NoiseReport,
     diagnose,
+    few_photons_in_words,
     noise_in_words,
     sampling_noise,
     structure_in_words,
@@ -101,8 +101,8 @@ class TrainingPlan(JsonDataclass):
             yield f"neighbours: {self.config.network.context} planes on either side are used"
         elif self.no_neighbours:
             yield f"neighbours: not used, since {self.no_neighbours}"
-        if any(report.is_sparse for report in self.reports):
-            yield f"caution: {FEW_PHOTONS_IN_WORDS}"
+        if few_photons := few_photons_in_words(self.reports):
+            yield f"caution: {few_photons}"
         if self.config.training.total_steps == 0:
             if self.is_fine_tuning and not self.is_structure_known:
                 worst = max(self.reports, key=lambda one: one.residual.ratio if one.residual else 0)

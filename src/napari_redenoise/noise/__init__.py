@@ -21,14 +21,13 @@ from napari_redenoise.noise._report import (
 from napari_redenoise.noise._residual import residual_noise
 from napari_redenoise.noise._synthetic import poisson_gaussian
 from napari_redenoise.noise._wording import (
-    FEW_PHOTONS_IN_WORDS,
     Finding,
     describe,
+    few_photons_in_words,
     structure_in_words,
 )
 
 __all__ = [
-    "FEW_PHOTONS_IN_WORDS",
     "Autocorrelation",
     "Diagnosis",
     "Finding",
@@ -41,6 +40,7 @@ __all__ = [
     "diagnose",
     "estimate_noise",
     "estimate_noise_from_repeats",
+    "few_photons_in_words",
     "is_noise_shared",
     "line_offsets",
     "noise_in_words",

@@ -247,9 +247,12 @@ class NoiseReport(JsonDataclass):
         return self.noise_std <= ROUNDING * max(abs(limit) for limit in self.limits)
 
     @property
-    def is_sparse(self) -> bool:
-        """Whether so few pixels count a photon that the pretrained network takes it for noise."""
-        return 0 < self.mean - self.limits[0] < FEW_PHOTONS * self.step
+    def binning(self) -> int:
+        """Side of the squares of pixels to sum: 1, or more where few pixels count a photon."""
+        light, side = self.mean - self.limits[0], 1
+        while 0 < light * side**2 < FEW_PHOTONS * self.step:
+            side *= 2
+        return side
 
     @property
     def read_noise_range(self) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,9 +55,15 @@ def describe(report: NoiseReport) -> tuple[Finding, ...]:
     return *findings, *lines, *clipping, *doubts
 
 
-FEW_PHOTONS_IN_WORDS = (
-    "so few pixels count a photon that faint areas come out too dark: sum frames, or bin pixels"
-)
+def few_photons_in_words(reports: Iterable[NoiseReport]) -> str:
+    """What so few photons do to the result, and the remedy; empty where there are enough."""
+    sides = [report.binning for report in reports]
+    if not any(side > 1 for side in sides):
+        return ""
+    return (
+        "so few pixels count a photon that faint areas come out too dark: sum frames, or bin "
+        f"{max(sides)} x {max(sides)} pixels"
+    )
 
 
 def structure_in_words(report: NoiseReport) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_redenoise._napari._layers import METADATA_KEY
 from napari_redenoise.io import is_own_result
-from napari_redenoise.noise import FEW_PHOTONS_IN_WORDS, NoiseReport
+from napari_redenoise.noise import NoiseReport, few_photons_in_words
 
 DENOISED_ALREADY = (
     "This layer is denoised already, and a second pass removes signal: choose the noisy layer."
@@ -28,8 +28,8 @@ def cautions(
         said.append(DENOISED_ALREADY)
     elif reports and all(report.is_clean for report in reports):
         said.append(NO_NOISE)
-    elif any(report.is_sparse for report in reports or ()):
-        said.append(f"{FEW_PHOTONS_IN_WORDS.capitalize()}.")
+    elif few_photons := few_photons_in_words(reports or ()):
+        said.append(f"{few_photons.capitalize()}.")
     if trains and not shows_planes:
         said.append(NO_PREVIEW)
     return "".join(f"{sentence} " for sentence in said)
