@@ -181,3 +181,12 @@ def test_every_array_of_a_layer_is_measured(dock, counts):
         kinds.add(image_kind(layer, source))
         assert image_kind(layer, source) in kinds
     assert len(kinds) == 20
+
+
+def test_pixels_changed_in_place_are_measured_again(dock, counts):
+    layer = dock.viewer.add_image(counts[0, 0].copy(), name="a")
+    source = read_layer(layer)
+    before = image_kind(layer, source)
+    assert image_kind(layer, source) == before
+    layer.data[:] = 3 * layer.data
+    assert image_kind(layer, source) != before
