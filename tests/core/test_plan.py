@@ -113,6 +113,15 @@ def test_resuming_counts_on_from_the_last_step(tiny: Config) -> None:
     assert model.config.training.steps == 3
 
 
+def test_resuming_with_a_plan_makes_as_many_steps(tiny: Config) -> None:
+    image = photons()
+    model = Redenoiser(tiny.replace({"objective.kind": "auto", "training.steps": 3}), "cpu")
+    plan = model.plan(image)
+    model.fit(image, plan=plan).fit(image, plan=plan, resume=True, steps=2)
+    assert model.session.step == 5
+    assert model.session.plan.reports == plan.reports
+
+
 def test_steps_take_the_place_of_those_of_the_configuration(tiny: Config) -> None:
     model = Redenoiser(tiny, "cpu").fit(photons(), steps=2)
     assert (model.session.step, model.config) == (2, tiny)

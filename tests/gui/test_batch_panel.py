@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_redenoise._napari import denoise_selected_layer
 from napari_redenoise._napari.batch import _work
@@ -548,3 +548,22 @@ def test_layers_are_denoised_without_training_whatever_the_time(pretrained, laye
     layers.dock.use(**{"network.group": "D4"})
     layers.press()
     assert layers.panel.status.text().startswith("there is no pretrained network with symmetry D4")
+
+
+def test_the_image_to_train_on_stays_when_the_list_is_read_again(batch, raw):
+    batch.choose(raw)
+    batch.train("one")
+    batch.panel.train_on.setCurrentIndex(2)
+    batch.panel.subfolders.click()
+    batch.dock.wait(lambda: batch.panel.chosen.text() != "Listing the images.")
+    assert batch.panel.train_on.currentText() == "c.tif"
+
+
+def test_a_zarr_store_is_chosen_as_one_image(batch, tmp_path, monkeypatch):
+    store = tmp_path / "x.zarr"
+    store.mkdir()
+    (store / "zarr.json").write_text("{}")
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(store))
+    batch.panel.folder_button.click()
+    assert batch.panel.inputs == (store,)
+    assert batch.panel.output.text() == str(tmp_path / "denoised")

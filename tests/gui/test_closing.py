@@ -211,6 +211,25 @@ def test_exit_is_forgotten_when_the_training_continues(training, monkeypatch):
     assert closed == [False]
 
 
+def test_exit_in_another_viewer_asks_too(training, make_napari_viewer, monkeypatch):
+    another = make_napari_viewer()
+    # Windows are found when a run begins.
+    training.widget._watch(training.widget._main_window)
+    window = another.window._qt_window
+    closed = record_closing(monkeypatch)
+    # napari holds a window that a patch returns for a leak.
+    with monkeypatch.context() as patch:
+        patch.setattr(get_settings().application, "confirm_close_window", False)
+        patch.setattr(QApplication, "activeWindow", lambda: window)
+        get_app_model().commands.execute_command(MENU["Exit"]).result()
+    question = training.widget._question
+    assert isinstance(question, ClosingQuestion)
+    assert question.parent() is training.widget._main_window
+    assert not window._quit_app
+    question.choices["discard"].click()
+    assert closed == [True]
+
+
 def test_a_script_closes_the_viewer_without_a_question(training):
     run = training.widget.run
     training.viewer.close()

@@ -267,6 +267,21 @@ def test_continuing_does_not_change_the_model_of_other_runs(done):
         assert torch.equal(value, before[name])
 
 
+def test_continuing_with_a_surveyed_plan_makes_as_many_steps(dock, noisy, monkeypatch):
+    monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", survey)
+    dock.use(**{"training.steps": 4})
+    dock.viewer.add_image(noisy, name="cells")
+    dock.wait(lambda: not dock.widget.is_measuring)
+    dock.press()
+    dock.wait_for_end()
+    assert dock.widget.finished_run.job.plan is not None
+    first = dock.viewer.layers[DENOISED].data
+    dock.widget.training.continue_button.click()
+    dock.wait_for_end()
+    assert dock.widget.denoiser.session.provenance["steps"] == 8
+    assert not np.array_equal(dock.widget.finished_run.result.data, first)
+
+
 def test_a_cancelled_run_leaves_the_last_result_in_the_tabs(done):
     after = done.widget.finished_run
     done.widget.training.continue_button.click()

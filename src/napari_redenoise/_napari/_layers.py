@@ -251,6 +251,16 @@ def _spatial_axes(source: LayerImage) -> str:
     return "YX" if source.colour else source.axes
 
 
+def read_axes(layer: Any) -> str | None:
+    """Axes that the labels of a layer name or that are usual; None where they are no image."""
+    if layer.rgb:
+        return "YXC"
+    try:
+        return _axes(layer.ndim, tuple(layer.axis_labels), str(layer.name))
+    except InputError:
+        return None
+
+
 def _axes(ndim: int, labels: tuple[str, ...], name: str) -> str:
     """Letters for the axes of a layer, from its axis labels where these are known."""
     if not 2 <= ndim <= 5:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from qtpy.QtGui import QResizeEvent
@@ -20,8 +20,18 @@ TITLE = "Denoise (Redenoise)"
 """Title of the dock, as of the entry in the menu Plugins, which shows and hides the same dock."""
 
 
+MOST_SENTENCES = 4
+"""Most outcomes of layers that are shown in full."""
+
+LONG_WORD = 24
+"""Most characters of a word that keeps its line whole: longer ones would widen the dock."""
+
+
 class WrappedLabel(QLabel):
-    """A label with word wrap, which keeps the height of its text in a low dock."""
+    """A label with word wrap, which keeps the height of its text in a low dock.
+
+    Names of layers and files may be long, without a space: they may break everywhere.
+    """
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text)
@@ -29,8 +39,12 @@ class WrappedLabel(QLabel):
 
     def setText(self, text: str | None) -> None:
         """Set the text and ask for its height."""
-        super().setText(text)
+        super().setText(_breakable(text or ""))
         self._fit()
+
+    def text(self) -> str:
+        """The text as it was set."""
+        return super().text().replace(_BREAK, "")
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Ask for the height of the text in the new width."""
@@ -44,6 +58,14 @@ class WrappedLabel(QLabel):
         self.setMinimumHeight(max(0, self.heightForWidth(self.width())))
 
 
+_BREAK = "\u200b"
+"""A zero-width space."""
+
+
+def _breakable(text: str) -> str:
+    return re.sub(rf"\S{{{LONG_WORD},}}", lambda word: _BREAK.join(word[0]), text)
+
+
 def counted(number: int, noun: str) -> str:
     """A number and its noun, in the plural where it is not 1."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
@@ -53,6 +75,19 @@ def listed(parts: Iterable[str]) -> str:
     """Join parts as in a sentence."""
     *first, last = parts
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def refusal(reason: object) -> str:
+    """A reason as a sentence of the dock, which has not every remedy of the command."""
+    return f"{str(reason).removesuffix(', or allow overwriting')}."
+
+
+def in_short(sentences: Sequence[str]) -> str:
+    """Sentences as one text: of many the first two and the last, which fit into the dock."""
+    if len(sentences) <= MOST_SENTENCES:
+        return " ".join(sentences)
+    more = f"({len(sentences) - 3} more: point here to read them.)"
+    return " ".join((*sentences[:2], more, sentences[-1]))
 
 
 def duration(seconds: float) -> str:

@@ -283,6 +283,8 @@ class Redenoiser:
             kept = {"network": begun.network, "training.start": begun.training.start}
             settled = Settled(asked.replace(kept))
             plan = make_plan(asked, inputs, self.device, controls.should_stop, settled=settled)
+        else:
+            plan = plan.with_steps(snapshot.step + steps)
         decided = plan
         inputs = inputs.with_context(plan.config.network)
         shots = inputs.shots(plan.config.objective)

@@ -14,7 +14,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_redenoise._napari._background_task import Task
-from napari_redenoise._napari._words import counted, duration
+from napari_redenoise._napari._words import counted, duration, refusal
 from napari_redenoise._napari.batch._choices import BatchChoices, RunOptions
 from napari_redenoise._napari.batch._file_layers import FileLayer, read_pair
 from napari_redenoise._napari.batch._panel import NO_IMAGES, BatchPanel
@@ -45,9 +45,6 @@ REASON = "rest the pointer on the state for the reason."
 
 VIEW_MS = 300
 """Milliseconds between two looks at which rows are in view."""
-
-NO_OVERWRITING = ", or allow overwriting"
-"""A remedy of the command that the dock does not have."""
 
 
 class BatchControl(QObject):
@@ -289,7 +286,7 @@ class BatchControl(QObject):
                 notes = [f"Denoised in {seconds}.", *event.record["cautions"]]
                 self._close(event.file, DONE, "\n".join(notes), event.record["quality"])
             case FileFailed():
-                self._close(event.file, FAILED, _sentence(event.reason))
+                self._close(event.file, FAILED, refusal(event.reason))
 
     def _time_left(self, images: int) -> str:
         """The time for some images, by those that are done; empty before the first one."""
@@ -373,7 +370,7 @@ class BatchControl(QObject):
 
     def _on_unreadable(self, error: Exception) -> None:
         if not self._has_left:
-            self._panel.say(_sentence(str(error)))
+            self._panel.say(refusal(error))
 
 
 def _found(choices: BatchChoices) -> dict[Path, Path]:
@@ -382,8 +379,3 @@ def _found(choices: BatchChoices) -> dict[Path, Path]:
 
 def _pair(image: Path, output: Path) -> tuple[FileLayer, FileLayer]:
     return read_pair(image, output)
-
-
-def _sentence(reason: str) -> str:
-    """A reason as a sentence of the dock."""
-    return f"{reason.removesuffix(NO_OVERWRITING)}."

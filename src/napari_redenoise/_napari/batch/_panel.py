@@ -65,7 +65,10 @@ NO_IMAGES = (
     "Choose a folder, files, or the selected layers, or drop files and folders here. No file is "
     "replaced."
 )
-FILES = "Images (*.tif *.tiff *.png *.jpg *.jpeg *.btf *.tf8 *.lsm *.stk);;All files (*)"
+FILES = (
+    "Images (*.tif *.tiff *.png *.jpg *.jpeg *.btf *.tf8 *.lsm *.stk *.czi *.nd2 *.lif);;"
+    "All files (*)"
+)
 RESULTS = "denoised"
 _ROWS_OF_FILES = (1, 4, 5)
 """Rows of the form: names, folder and format of the results."""
@@ -197,7 +200,7 @@ class BatchPanel(QWidget):
         self._choose(chosen, chosen[0].parent)
 
     def choose_dropped(self, paths: Sequence[Path]) -> None:
-        """Denoise a dropped folder, or dropped files and folders together."""
+        """Denoise a folder, or files and folders together; an OME-Zarr counts as a file."""
         if len(paths) == 1 and paths[0].is_dir() and not is_zarr(paths[0]):
             self.choose_folder(paths[0])
         else:
@@ -233,7 +236,8 @@ class BatchPanel(QWidget):
     def _ask_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Images to denoise")
         if folder:
-            self.choose_folder(folder)
+            # An OME-Zarr is a folder, too.
+            self.choose_dropped([Path(folder)])
 
     def _ask_files(self) -> None:
         files, _ = QFileDialog.getOpenFileNames(self, "Images to denoise", "", FILES)
@@ -274,7 +278,9 @@ class BatchPanel(QWidget):
         self.train_on.clear()
         for key, name in names.items():
             self.train_on.addItem(name, key)
-        self.train_on.setCurrentIndex(max(0, self.train_on.findData(before)))
+        # Not by Qt's search, which compares Python objects by identity.
+        keys = list(names)
+        self.train_on.setCurrentIndex(keys.index(before) if before in names else 0)
         self.show_openable()
 
     def show_layers(self, names: Mapping[Any, str]) -> None:

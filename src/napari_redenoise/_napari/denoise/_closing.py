@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
+from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox, QWidget
 
 Answer = Literal["keep", "resume", "discard"]
 
@@ -86,12 +86,27 @@ def is_close_of_user(window: QObject | None, event: QEvent) -> bool:
     return bool(event.spontaneous()) or is_open
 
 
+def other_viewers(window: QWidget) -> list[QMainWindow]:
+    """The windows of further viewers: an exit of napari from one of them closes all."""
+    windows = QApplication.topLevelWidgets()
+    return [
+        one
+        for one in windows
+        if isinstance(one, QMainWindow) and one is not window and hasattr(one, "_quit_app")
+    ]
+
+
+def is_exit(window: Any) -> bool:
+    """Whether all of napari is about to exit with a window."""
+    return bool(getattr(window, "_quit_app", False))
+
+
 def takes_back_exit(window: Any) -> bool:
     """Whether all of napari was about to exit with its window, which is taken back.
 
     napari keeps that as a mark on the window. Its next closing would exit, too.
     """
-    exits = bool(getattr(window, "_quit_app", False))
+    exits = is_exit(window)
     if exits:
         window._quit_app = False
     return exits

@@ -20,6 +20,8 @@ from napari_redenoise._napari.denoise._closing import (
     ClosingQuestion,
     close_window,
     is_close_of_user,
+    is_exit,
+    other_viewers,
     takes_back_exit,
 )
 from napari_redenoise._napari.denoise._finished_run import FinishedRun
@@ -68,7 +70,6 @@ class DenoiseWidget(DenoiseForm):
         self._queue: list[tuple[Any, Job]] = []
         self._details = ""
         self._sentences: list[str] = []
-        self._follows = False
         self._postponed: tuple[Any, Callable[[], None]] | None = None
         self._result_tabs = ResultTabs(viewer, self, self._begin)
         self._layer_rows = LayerRows(self._batch, self._run_layers, self._stop_layers)
@@ -108,8 +109,12 @@ class DenoiseWidget(DenoiseForm):
         def themed(_: Any = None) -> None:
             self.show_theme(get_theme(self._viewer.theme).text.as_hex())
 
+        def gridded(_: Any) -> None:
+            self.result.show_grid(enabled=grid.enabled)
+
         themed()
         layers = self._viewer.layers
+        grid = getattr(self._viewer, "canvas", self._viewer).grid
         self._connections = [
             (self._viewer.events.theme, themed),
             (layers.events.inserted, changed),
@@ -119,6 +124,7 @@ class DenoiseWidget(DenoiseForm):
             (layers.selection.events.active, selected),
             (self._viewer.dims.events.ndisplay, described),
             (self._viewer.dims.events.order, described),
+            (grid.events.enabled, gridded),
         ]
         for signal, callback in self._connections:
             signal.connect(callback)
@@ -130,6 +136,7 @@ class DenoiseWidget(DenoiseForm):
         for signal, callback in self._connections:
             signal.disconnect(callback)
         self._connections = []
+        self._listen(None)
         self._queue = []
         self._question = None
         self._surveys.leave()
@@ -153,14 +160,16 @@ class DenoiseWidget(DenoiseForm):
         return found
 
     def _watch(self, window: QWidget | None) -> None:
-        """Watch the window of the viewer, or none."""
+        """Watch the window of the viewer, and those of others as long, or none."""
         if self._main_window is not None:
-            # Qt raises RuntimeError where the window is deleted.
-            with contextlib.suppress(RuntimeError):
-                self._main_window.removeEventFilter(self)
+            for one in (self._main_window, *other_viewers(self._main_window)):
+                # Qt raises RuntimeError where the window is deleted.
+                with contextlib.suppress(RuntimeError):
+                    one.removeEventFilter(self)
         self._main_window = window
         if window is not None:
-            window.installEventFilter(self)
+            for one in (window, *other_viewers(window)):
+                one.installEventFilter(self)
 
     # -- closing ------------------------------------------------------------------------------
 
@@ -176,8 +185,9 @@ class DenoiseWidget(DenoiseForm):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Ask before the user closes the viewer during a training; scripts close it at once."""
-        asks = watched is self._main_window and self._is_training and not self._has_answer
-        if asks and is_close_of_user(watched, event):
+        asks = self._is_training and not self._has_answer
+        ends = watched is self._main_window or is_exit(watched)
+        if asks and ends and is_close_of_user(watched, event):
             event.ignore()
             self._exits = takes_back_exit(watched)
             self._ask(self._on_viewer_answer, closes_viewer=True)
@@ -343,10 +353,11 @@ class DenoiseWidget(DenoiseForm):
         if self._batch.is_running:
             self.say(A_BATCH)
             return
-        self._follows = follows
         self._sentences = self._sentences if follows else list(notes)
         self._details = self._details if follows else ""
-        self._result_tabs.hide(f"{ACTIONS[job.action]} '{job.source.name}'")
+        title = f"{ACTIONS[job.action]} '{job.source.name}'"
+        self._result_tabs.hide(title, follows=follows)
+        self.keeps_tab = self._batch.has_running_layers
         self.denoiser = job.denoiser
         if self._question is None:
             # Find it now: a closing dock has left the window.
@@ -361,6 +372,8 @@ class DenoiseWidget(DenoiseForm):
         self.plan.setText(self.plan.text().replace(f"{NO_PREVIEW} ", ""))
         if job.action == "continue":
             self.loss_plot.truncate(job.denoiser.session.step)
+        elif job.action == "train":
+            self.loss_plot.clear_losses()
         self._describe()
         self._layer_rows.follow(self.run)
         self.run.start()
@@ -411,7 +424,7 @@ class DenoiseWidget(DenoiseForm):
             self._queue = self._queue_after_failure(run)
         else:
             reports = self._surveys.reports(image_kind(run.layer, run.job.source))
-            self._result_tabs.add_run(run, reports, follows=self._follows)
+            self._result_tabs.add_run(run, reports)
         while self._queue:
             layer, job = self._queue.pop(0)
             if layer in self._viewer.layers:
@@ -420,7 +433,7 @@ class DenoiseWidget(DenoiseForm):
         self._layer_rows.leave()
         self._refresh_choices()
         self._result_tabs.show(self.layer_choice.value)
-        self._result_tabs.tell(" ".join(self._sentences), self.layer_choice.value)
+        self._result_tabs.tell(self._sentences, self.layer_choice.value)
         self._dismiss_question()
         self._watch(None)
 

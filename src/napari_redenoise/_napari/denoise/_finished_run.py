@@ -21,7 +21,7 @@ from napari_redenoise._napari._background_task import Task
 from napari_redenoise._napari._layers import LayerData, method_of
 from napari_redenoise._napari._maps import window_placement
 from napari_redenoise._napari._view import current_window
-from napari_redenoise._napari._words import file_name, listed
+from napari_redenoise._napari._words import file_name, listed, refusal
 from napari_redenoise._napari.denoise._extra_layers import (
     OF_VIEW,
     Extra,
@@ -163,9 +163,17 @@ class FinishedRun(QObject):
         self.result.visible = True
         if self.has_source:
             self.layer.visible = True
+        self._hide_extras()
+        self.result.opacity = share
+
+    def hide(self) -> None:
+        """Hide the denoised layer, which another result of the image is compared without."""
+        self.result.visible = False
+        self._hide_extras()
+
+    def _hide_extras(self) -> None:
         for extra in self._extras:
             extra.visible = False
-        self.result.opacity = share
 
     def check_quality(self) -> None:
         """Run the quality checks in the background; `assessed` follows."""
@@ -282,7 +290,7 @@ class FinishedRun(QObject):
 
     def _say_error(self, error: Exception) -> None:
         if isinstance(error, RedenoiseError):
-            self.said.emit(f"{error}.")
+            self.said.emit(refusal(error))
             return
         logger.error("an action on a finished run failed", exc_info=error)
         self.said.emit(f"Unexpected error ({error}): see the log for details.")

@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Labels, Shapes
 from qtpy.QtCore import Signal
 
-from napari_redenoise._napari._layers import LayerImage
+from napari_redenoise._napari._layers import LayerImage, read_axes
 from napari_redenoise._napari._view import shows_planes
 from napari_redenoise._napari._words import set_available
 from napari_redenoise._napari.batch._choices import RunOptions
@@ -76,6 +76,8 @@ class DenoiseForm(DenoiseLayout):
         super().__init__(config)
         self._viewer = viewer
         self.run: LayerRun | None = None
+        self._listened: Any = None
+        self._of_layer: list[tuple[Any, Any]] = []
         self._choice = LayerChoice(viewer, self.layer_choice)
         self._surveys = Surveys()
         self._batch = BatchControl(viewer, self.batch, self._batch_options, self._choice.selected)
@@ -119,6 +121,23 @@ class DenoiseForm(DenoiseLayout):
             self._choice.choose(wanted)
         self._describe()
 
+    def _listen(self, layer: Any) -> None:
+        """Describe the chosen layer again when its pixels or axis labels are replaced."""
+        if layer == self._listened:
+            return
+
+        # A function and not a method: napari cannot disconnect the methods of a deleted widget.
+        def replaced(_: Any) -> None:
+            self._describe()
+
+        for signal, callback in self._of_layer:
+            signal.disconnect(callback)
+        self._listened = layer
+        signals = () if layer is None else (layer.events.data, layer.events.axis_labels)
+        self._of_layer = [(signal, replaced) for signal in signals]
+        for signal, callback in self._of_layer:
+            signal.connect(callback)
+
     def _describe(self, _: Any = None) -> None:
         """Summarise the next run, or say why none is possible."""
         trained = "" if self.options.model.model is None else self.options.model.name
@@ -126,6 +145,7 @@ class DenoiseForm(DenoiseLayout):
         if self.run is not None:
             return
         layer = self.layer_choice.value
+        self._listen(layer)
         self.layer_followed.emit(layer)
         self.button.setEnabled(False)
         self._offer_instant(NOT_POSSIBLE)
@@ -149,12 +169,12 @@ class DenoiseForm(DenoiseLayout):
             if self.options.model.model is None:
                 # What a trained network does not need may be the reason.
                 self.options.enable()
-            chosen = known_axes(layer)
-            # The error may come from the axes that the user chose.
-            if chosen is None:
+            # The error may come from the axes, which can be corrected.
+            axes = known_axes(layer) or read_axes(layer)
+            if axes is None:
                 self.axes.show_none()
             else:
-                self.axes.show_axes(layer, chosen)
+                self.axes.show_axes(layer, axes)
             self._refuse(str(error))
             return
         self.axes.show_axes(layer, source.axes)

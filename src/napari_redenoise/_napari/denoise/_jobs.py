@@ -179,7 +179,16 @@ def layer_jobs(
         check(model, first, None)
         learnt = tuple(others) if training == "all" else ()
         begin = Job(model, first, others=learnt, seconds=seconds, as_source=as_source)
-    rest = [replace(begin, source=other, action="apply") for other in others]
+    rest = [
+        # A training that is continued from one of them has the same images.
+        replace(
+            begin,
+            source=other,
+            action="apply",
+            others=tuple(one for one in sources if one is not other) if begin.others else (),
+        )
+        for other in others
+    ]
     return list(zip(layers, [begin, *rest], strict=True))
 
 

@@ -32,10 +32,13 @@ class LayerRows:
         stop: Callable[[], None],
     ) -> None:
         self._batch, self._start = batch, start
+        # The denoised layer of a row, and what was said of it.
+        self._outcomes: dict[Any, tuple[Any, str]] = {}
         batch.layers_started.connect(self._on_start)
         batch.layers_stopped.connect(lambda: stop())
 
     def _on_start(self, layers: Sequence[Any], training: Training) -> None:
+        self._outcomes = {}
         error = self._start(layers, training)
         if error:
             self._batch.end_layers(error)
@@ -58,6 +61,7 @@ class LayerRows:
         if run.control.cancel.is_set():
             self._say(run, WAITING)
         else:
+            self._outcomes[run.layer.unique_id] = run.result, sentence
             self._say(run, FAILED if run.provenance is None else DONE, sentence)
 
     def leave(self) -> None:
@@ -67,8 +71,11 @@ class LayerRows:
     def show_report(self, run: FinishedRun) -> None:
         """Show the quality checks of a result."""
         table, key = self._batch.table, run.layer.unique_id
-        if run.report is not None and key in table.keys and table.state(key) == DONE:
-            table.show_state(key, DONE, quality=run.report.summary())
+        result, sentence = self._outcomes.get(key, (None, ""))
+        # A later run on the layer has no row.
+        is_of_row = key in table.keys and table.state(key) == DONE and result == run.result
+        if run.report is not None and is_of_row:
+            table.show_state(key, DONE, sentence, run.report.summary())
 
     def _say(self, run: LayerRun, state: str, tooltip: str = "") -> None:
         self._batch.table.show_state(run.layer.unique_id, state, tooltip)

@@ -206,6 +206,8 @@ class LayerRun(QObject):
             if is_volume:
                 sentence += f" {NO_PREVIEW}"
             self.progressed.emit(sentence, step.step, step.steps)
+        elif self.is_paused and not self.control.stop.is_set():
+            self.progressed.emit("Paused before the first step.", 0, 0)
 
     def _on_event(self, event: RunEvent) -> None:
         if self._abandoned:

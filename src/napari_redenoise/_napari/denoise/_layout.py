@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from magicgui.widgets import ComboBox
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
     QFrame,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
     QScrollArea,
+    QSlider,
     QTabWidget,
     QVBoxLayout,
     QWidget,
@@ -49,6 +52,7 @@ class DenoiseLayout(QWidget):
         self.pause_button.setCheckable(True)
         self.progress = QProgressBar()
         self.status = WrappedLabel()
+        self.keeps_tab = False
         self.details_button = QPushButton("Show the error lo&g")
         self.details_button.setVisible(False)
         self.options = OptionsForm(config)
@@ -95,9 +99,10 @@ class DenoiseLayout(QWidget):
         # Next to other docks their pages would be a line high.
         self.tabs.setMinimumHeight(LOWEST_TABS)
 
-    def say(self, sentence: str) -> None:
+    def say(self, sentence: str, *, tooltip: str = "") -> None:
         """Show a message below the button; without one, hide its label."""
         self.status.setText(sentence)
+        self.status.setToolTip(tooltip)
         self.status.setVisible(bool(sentence))
 
     def show_theme(self, colour: str) -> None:
@@ -111,7 +116,9 @@ class DenoiseLayout(QWidget):
         self.progress.setRange(0, 0)
 
     def open_tab(self, page: QWidget) -> None:
-        """Bring a tab to the front."""
+        """Bring a tab to the front, unless the user watches a batch of layers."""
+        if self.keeps_tab:
+            return
         for number in range(self.tabs.count()):
             area = self.tabs.widget(number)
             if isinstance(area, QScrollArea) and area.widget() is page:
@@ -150,10 +157,25 @@ class DenoiseLayout(QWidget):
         self.button.setText("&Denoise")
 
 
+class _WheelScrolls(QObject):
+    """Hands the wheel over a control on to the page, which scrolls: no setting changes by it."""
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Ignore the wheel, which Qt then offers to the parent."""
+        if event.type() == QEvent.Type.Wheel:
+            event.ignore()
+            return True
+        return bool(super().eventFilter(watched, event))
+
+
 def _scrolled(page: QWidget) -> QScrollArea:
     """A page that scrolls vertically where the dock is too low, never horizontally."""
     area = QScrollArea()
     area.setWidget(page)
+    guard = _WheelScrolls(area)
+    for kind in (QComboBox, QAbstractSpinBox, QSlider):
+        for control in page.findChildren(kind):
+            control.installEventFilter(guard)
     area.setWidgetResizable(True)
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)

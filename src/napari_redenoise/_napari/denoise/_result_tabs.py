@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_redenoise._napari._view import shows_planes
+from napari_redenoise._napari._words import in_short
 from napari_redenoise._napari.denoise._finished_run import FinishedRun
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
@@ -59,7 +60,6 @@ class ResultTabs(QObject):
         dock.training.continued.connect(self._on_continue)
         result = dock.result
         for signal, name in (
-            (result.blended, "blend"),
             (result.extra, "add"),
             (result.save_image, "save_image"),
             (result.save_model, "save_model"),
@@ -69,13 +69,12 @@ class ResultTabs(QObject):
             (result.copy_command, "copy_command"),
         ):
             signal.connect(lambda *given, name=name: self._do(name, *given))
+        result.blended.connect(self._on_blend)
         result.side_by_side.connect(self._on_grid)
         result.chosen.connect(self._on_chosen)
 
-    def add_run(
-        self, run: LayerRun, reports: tuple[NoiseReport, ...] | None, *, follows: bool
-    ) -> None:
-        """Add the result of a run; where it ``follows`` another one, that one stays shown."""
+    def add_run(self, run: LayerRun, reports: tuple[NoiseReport, ...] | None) -> None:
+        """Add the result of a run; the first one of a press stays shown."""
         finished_run = FinishedRun(
             self._viewer,
             run.layer,
@@ -92,7 +91,7 @@ class ResultTabs(QObject):
         finished_run.assessed.connect(lambda: self._on_assessed(finished_run))
         finished_run.busy_changed.connect(self._on_busy)
         finished_run.progressed.connect(self._on_extra_progress)
-        if follows:
+        if self._batch:
             finished_run.batch = self._batch
             self._batch.append(finished_run)
         else:
@@ -106,9 +105,9 @@ class ResultTabs(QObject):
         self._is_shown = True
         self.follow(layer)
 
-    def tell(self, outcome: str, layer: Any) -> None:
-        """Say the outcome of a run, until a layer is chosen that it does not concern."""
-        self._dock.say(outcome)
+    def tell(self, outcomes: Sequence[str], layer: Any) -> None:
+        """Say the outcomes of a press, until a layer is chosen that they do not concern."""
+        self._dock.say(in_short(outcomes), tooltip="\n".join(outcomes))
         about = (layer, *(one for run in self._batch for one in (run.layer, run.result)))
         # Not the layers, whose pixels would stay in memory.
         self._told = tuple(one.unique_id for one in about if one is not None)
@@ -192,9 +191,11 @@ class ResultTabs(QObject):
             used = run.provenance["steps"]
             panel.offer(model.session.snapshots, can_train=trains, current=used)
 
-    def hide(self, title: str) -> None:
-        """Disable the tabs during a run, and name it."""
+    def hide(self, title: str, *, follows: bool) -> None:
+        """Disable the tabs during a run, which may follow another one of a press, and name it."""
         self._is_shown = False
+        if not follows:
+            self._batch = []
         self.hide_snapshot()
         message = f"{title}: there is no result yet."
         self._dock.result.offer(None, message=message)
@@ -255,7 +256,9 @@ class ResultTabs(QObject):
         if run.batch is self._batch and all(one.is_checked for one in run.batch):
             rows = _rows(run.batch)
             if self._told and any(report is not None for _, report in rows):
-                self._dock.say(f"{self._dock.status.text()} {summary_of_all(rows)}")
+                status = self._dock.status
+                said = f"{status.text()} {summary_of_all(rows)}"
+                self._dock.say(said, tooltip=status.toolTip())
         self._results.check_next()
 
     def _on_busy(self) -> None:
@@ -271,6 +274,17 @@ class ResultTabs(QObject):
             self._dock.progress.setRange(0, maximum)
             self._dock.progress.setValue(value)
 
+    def _on_blend(self, share: float) -> None:
+        """Compare the shown result with the noisy layer: neither is covered by another result."""
+        if self.finished_run is None:
+            return
+        for other in self._results.grouped():
+            if other is not self.finished_run and other.concerns(self.finished_run.layer):
+                other.hide()
+        if self._viewed_snapshots is not None:
+            self._viewed_snapshots.hide()
+        self.finished_run.blend(share)
+
     def _on_grid(self, wanted: bool) -> None:
         canvas = getattr(self._viewer, "canvas", self._viewer)
         canvas.grid.enabled = wanted
@@ -278,6 +292,9 @@ class ResultTabs(QObject):
 
     def _on_snapshot_selected(self, step: int) -> None:
         if self._viewed_snapshots is None:
+            return
+        if self.finished_run is not None and not self.finished_run.has_source:
+            self._dock.say("A snapshot is shown on the noisy layer, which is deleted.")
             return
         if not shows_planes(self._viewer):
             self._dock.say("A snapshot shows a plane: switch to the 2-D view of y and x.")

@@ -51,6 +51,11 @@ class SnapshotViewer(QObject):
         if self._task is None:
             self._next()
 
+    def hide(self) -> None:
+        """Remove the layer, until a snapshot is wanted again."""
+        self._wanted = None
+        self._remove()
+
     def leave(self) -> None:
         """Show no more snapshots."""
         self._over, self._wanted = True, None

@@ -325,7 +325,9 @@ class EquivarianceWidget(QWidget):
             QTimer.singleShot(PAINT_MS, self._add_next)
         elif self._connections:
             self._show_running(running=False)
-            self._follow_selection()
+            # The new layers are no choice, and the chosen one stays.
+            self.layer_choice.reset_choices()
+            self._on_layer()
             self.status.setText(self._sentence)
 
 

@@ -34,8 +34,9 @@ class ModelChoice(QObject):
             "without training; it suits images of the same kind and the same settings."
         )
         form.addRow("&Network", self.box)
+        self._number = 0
         self.offer()
-        self.box.currentIndexChanged.connect(self.changed)
+        self.box.currentIndexChanged.connect(self._on_choice)
         self.box.activated.connect(self._on_activated)
 
     @property
@@ -82,10 +83,16 @@ class ModelChoice(QObject):
         number = next(n for n in range(self.box.count()) if self.box.itemData(n) is model)
         self.box.setCurrentIndex(number)
 
+    def _on_choice(self, number: int) -> None:
+        if self.box.itemData(number) != OPEN:
+            self._number = number
+            self.changed.emit()
+
     def _on_activated(self, number: int) -> None:
         if self.box.itemData(number) != OPEN:
             return
-        self.box.setCurrentIndex(0)
+        # What was chosen stays, unless a file is opened.
+        self.box.setCurrentIndex(self._number)
         path, _ = QFileDialog.getOpenFileName(
             self._parent, "Open a model", "", "Redenoise models (*.safetensors)"
         )

@@ -100,6 +100,12 @@ class ResultPanel(QWidget):
         self.list_results((), None)
         self.offer(None)
 
+    def show_grid(self, *, enabled: bool) -> None:
+        """Show whether napari's grid is on, which has a button and a shortcut of its own."""
+        self.grid.blockSignals(True)
+        self.grid.setChecked(enabled)
+        self.grid.blockSignals(False)
+
     def _blend_row(self) -> QHBoxLayout:
         row = QHBoxLayout()
         for text in ("&Noisy", "Denoised"):
