@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication, QFileDialog
+from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 
 from napari_redenoise._napari._words import WrappedLabel, in_short
 
@@ -160,6 +160,15 @@ def test_a_long_name_does_not_widen_the_dock(dock, noisy):
 def test_a_label_keeps_its_text():
     label = WrappedLabel("x" * 80)
     assert label.text() == "x" * 80
+
+
+def test_rich_text_keeps_its_tags():
+    text = f"<p><b>Brightness</b>:</p><p><i>{'x' * 30}&lt;</i></p>"
+    label = WrappedLabel(text)
+    assert label.text() == text
+    raw = QLabel.text(label)
+    assert raw.startswith("<p><b>Brightness</b>:</p><p><i>x\u200bx")
+    assert raw.endswith("&lt;</i></p>")
 
 
 def test_many_outcomes_are_shortened():

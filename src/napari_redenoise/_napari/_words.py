@@ -34,8 +34,9 @@ class WrappedLabel(QLabel):
     """
 
     def __init__(self, text: str = "") -> None:
-        super().__init__(text)
+        super().__init__()
         self.setWordWrap(True)
+        self.setText(text)
 
     def setText(self, text: str | None) -> None:
         """Set the text and ask for its height."""
@@ -62,8 +63,12 @@ _BREAK = "\u200b"
 """A zero-width space."""
 
 
+_LONG = re.compile(rf"<[^<>]*>|&\w+;|[^\s<&]{{{LONG_WORD},}}")
+"""Tags and entities of rich text, which stay whole, and long words."""
+
+
 def _breakable(text: str) -> str:
-    return re.sub(rf"\S{{{LONG_WORD},}}", lambda word: _BREAK.join(word[0]), text)
+    return _LONG.sub(lambda part: part[0] if part[0][0] in "<&" else _BREAK.join(part[0]), text)
 
 
 def counted(number: int, noun: str) -> str:
