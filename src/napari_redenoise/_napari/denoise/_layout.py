@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_redenoise._napari._words import WrappedLabel
+from napari_redenoise._napari._words import WrappedLabel, narrow
 from napari_redenoise._napari.batch._panel import BatchPanel
 from napari_redenoise._napari.denoise.panels._axes import AxesChoice
 from napari_redenoise._napari.denoise.panels._noise import NoisePanel
@@ -44,6 +44,7 @@ class DenoiseLayout(QWidget):
         self._config = config
         self.layer_choice = ComboBox(label="Image layer", choices=(), nullable=True)
         self.layer_choice.tooltip = "The noisy image. Follows the layer selected in the layer list."
+        narrow(self.layer_choice.native)
         self.axes = AxesChoice()
         self.plan = WrappedLabel()
         self.button = QPushButton("&Denoise")

@@ -27,7 +27,7 @@ from napari_redenoise._napari._layers import LayerData, LayerImage, is_auxiliary
 from napari_redenoise._napari._maps import disagreement_layers, window_placement
 from napari_redenoise._napari._trained_models import recall
 from napari_redenoise._napari._view import current_window
-from napari_redenoise._napari._words import WrappedLabel, short_name
+from napari_redenoise._napari._words import WrappedLabel, narrow, short_name
 from napari_redenoise._napari.denoise._jobs import read
 from napari_redenoise._napari.denoise._layer_run import PAINT_MS
 from napari_redenoise._napari.denoise._run import RunFailed
@@ -71,11 +71,12 @@ class EquivarianceWidget(QWidget):
 
         self.layer_choice = ComboBox(label="Image layer", choices=self._image_layers, nullable=True)
         self.layer_choice.tooltip = "The noisy image. Follows the layer selected in the layer list."
-        self.model_choice = QComboBox()
+        narrow(self.layer_choice.native)
+        self.model_choice = narrow(QComboBox())
         self.model_choice.setToolTip("The trained model to test.")
         self.file_button = QPushButton("&Open a model file...")
         self.file_button.setToolTip("A .safetensors file that Redenoise saved.")
-        self.angle_choice = QComboBox()
+        self.angle_choice = narrow(QComboBox())
         self.angle_choice.setToolTip(
             "Counter-clockwise. Rotations by 90°, 180° and 270° only move pixels; 45° interpolates "
             "between pixels, which also changes the image."
