@@ -39,6 +39,7 @@ from napari_redenoise.io._safe_writing import (
     check_space,
     format_bytes,
     refuse_existing,
+    restored_after_errors,
     write_atomically,
     write_under_free_name,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "ome_zarr_stream",
     "read_image",
     "refuse_existing",
+    "restored_after_errors",
     "result_array",
     "round_to_integers",
     "run_mark",
