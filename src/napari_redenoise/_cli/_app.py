@@ -17,7 +17,14 @@ from napari_redenoise._cli._json_events import finite_or_none
 from napari_redenoise.config import Config, NoiseConfig
 from napari_redenoise.devices import get_device, refused_devices
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import ImageFile, check_folder, check_model, check_output, read_image
+from napari_redenoise.io import (
+    ImageFile,
+    check_folder,
+    check_model,
+    check_output,
+    ome_files,
+    read_image,
+)
 from napari_redenoise.model import Judgement, Redenoiser, Result, TrainingPlan
 from napari_redenoise.training import StepDone
 
@@ -210,6 +217,8 @@ def check_targets(
     ``others`` are further input files: a second shot, a model.
     """
     images = [path for path in results if path is not None]
+    read = [path for path in (image, *others) if path is not None]
+    read += [one for path in read for one in ome_files(path)]
     targets = [*images, *([model] if model is not None else [])]
     if len({path.resolve() for path in targets}) < len(targets):
         raise OutputError("two results have the same name: give each its own")
@@ -217,10 +226,10 @@ def check_targets(
         # Even with --overwrite.
         if _same(path, image):
             raise OutputError(f"{path} is the noisy image itself: choose another name")
-        if any(other is not None and _same(path, other) for other in others):
+        if any(_same(path, other) for other in read):
             raise OutputError(f"{path} is read by this command: choose another name")
-        for other in (image, *others, *targets):
-            if other is not None and _are_nested(path, other):
+        for other in (*read, *targets):
+            if _are_nested(path, other):
                 raise OutputError(f"{path} and {other} lie one in the other: choose another name")
         check = check_output if path in images else check_model
         check(path, overwrite=overwrite)

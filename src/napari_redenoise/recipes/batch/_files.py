@@ -14,7 +14,7 @@ from typing import Literal
 
 from napari_redenoise.data import IMAGE_SUFFIXES
 from napari_redenoise.errors import InputError, OutputError
-from napari_redenoise.io import exceeds_tiff, is_address, is_store, is_zarr
+from napari_redenoise.io import exceeds_tiff, is_address, is_store, is_zarr, ome_files
 from napari_redenoise.recipes.batch._manifest import Manifest
 
 OutputFormat = Literal["tiff", "zarr"]
@@ -151,11 +151,20 @@ def name_results(
                 f"two results would be written as {path}: rename one of the images, or choose "
                 "another folder"
             )
-    inputs = {_identity(path) for path in (*images, *read)}
+    inputs = {_identity(path) for path in _all_read((*images, *read), results)}
     for path in results:
         if _identity(path) in inputs:
             raise OutputError(f"{path} is read by this run: choose another folder")
     return files
+
+
+def _all_read(read: Sequence[Path], results: Sequence[Path]) -> Iterator[Path]:
+    """Files that are read, with the further ones of their images that results might replace."""
+    yield from read
+    places = {os.path.realpath(path.parent) for path in results if os.path.lexists(path)}
+    for path in read:
+        if os.path.realpath(path.parent) in places:
+            yield from ome_files(path)
 
 
 def _expanded(path: Path, subfolders: bool, pattern: str | None) -> Iterator[tuple[Path, Path]]:
