@@ -91,6 +91,16 @@ def test_results_are_never_denoised_again(raw):
     assert outputs(run(folder=folder), FileSkipped) == ["raw/out/a.tif", "raw/out/b/a.tif"]
 
 
+def test_an_image_named_in_the_folder_for_results_is_kept(raw):
+    write_image(raw / "c.tif", 3)
+    inputs, folder = ["raw/c.tif", "raw/b/a.tif"], raw / "b"
+    made = ["raw/b/c.tif", "raw/b/b/a.tif"]
+    assert outputs(run(*inputs, folder=folder), FileDone) == made
+    # Also where a shell lists the results of the first run, even without their manifest.
+    (folder / "manifest.jsonl").rename(raw / "moved")
+    assert list(names([*inputs, *made], (folder,))) == inputs
+
+
 def test_the_folder_of_results_may_contain_the_images(raw):
     events = run("raw/b/*.tif", folder=raw / "b" / ".." / "..")
     assert [Path(path).name for path in outputs(events, FileDone)] == ["a.tif"]
