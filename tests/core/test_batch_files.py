@@ -58,6 +58,14 @@ def test_an_existing_name_is_no_pattern(raw):
     assert names(["raw/cell[0-9].tif"]) == {"raw/cell1.tif": "cell1.tif"}
 
 
+def test_names_may_begin_with_a_tilde(raw, monkeypatch):
+    monkeypatch.setenv("HOME", str(Path("raw").absolute()))
+    write_image(Path("~x.tif"))
+    assert names(["~x.tif"]) == {"~x.tif": "~x.tif"}
+    assert list(names(["~nobody.tif"])) == ["~nobody.tif"]
+    assert list(names(["~/a.tif"])) == [Path("raw/a.tif").absolute().as_posix()]
+
+
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [

@@ -86,7 +86,8 @@ def find_images(
     found: dict[str, tuple[Path, str]] = {}
     named = set()
     for text in inputs:
-        path = Path(text).expanduser()
+        # A file may have such a name, and a name may be of no user.
+        path = Path(text if os.path.lexists(text) else os.path.expanduser(text))
         for image, folder in _expanded(path, subfolders, pattern):
             found.setdefault(os.path.abspath(image), (image, os.path.abspath(folder)))
             if image == path:
