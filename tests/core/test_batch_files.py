@@ -258,3 +258,14 @@ def test_fields_of_a_plate_and_stores_by_other_names(raw):
 def test_an_address_is_refused_in_words():
     with pytest.raises(InputError, match="is an address, and a batch takes files"):
         find_images(["https://example.org/image.zarr"])
+
+
+def test_a_loop_of_links_fails_alone(raw, redenoise):
+    (raw / "loop.tif").symlink_to("loop.tif")
+    events = run("raw/loop.tif", "raw/a.tif")
+    assert outputs(events, FileDone) == ["out/a.tif"]
+    assert "raw/loop.tif" in events[FileFailed][0].reason
+    status, _, errors = redenoise("denoise", raw / "loop.tif", "new.tif", "--instant")
+    assert (status, "unexpected" in errors, "loop.tif" in errors) == (1, False, True), errors
+    status, _, errors = redenoise("denoise", raw / "a.tif", raw / "loop.tif", "--instant")
+    assert (status, "unexpected" in errors) == (1, False), errors

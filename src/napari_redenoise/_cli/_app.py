@@ -220,7 +220,7 @@ def check_targets(
     read = [path for path in (image, *others) if path is not None]
     read += [one for path in read for one in ome_files(path)]
     targets = [*images, *([model] if model is not None else [])]
-    if len({path.resolve() for path in targets}) < len(targets):
+    if len({os.path.realpath(path) for path in targets}) < len(targets):
         raise OutputError("two results have the same name: give each its own")
     for path in targets:
         # Even with --overwrite.
@@ -238,7 +238,8 @@ def check_targets(
 
 def _same(one: Path, other: Path) -> bool:
     """Whether two names are of the same file."""
-    return one.resolve() == other.resolve() or (
+    # Of a loop of links, Path.resolve raises an error of its own.
+    return os.path.realpath(one) == os.path.realpath(other) or (
         # os.path instead of Path: it returns False for invalid names.
         os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
     )
@@ -246,5 +247,5 @@ def _same(one: Path, other: Path) -> bool:
 
 def _are_nested(one: Path, other: Path) -> bool:
     """Whether one path lies in the other, which may be the folder of an OME-Zarr."""
-    one, other = one.resolve(), other.resolve()
+    one, other = Path(os.path.realpath(one)), Path(os.path.realpath(other))
     return one in other.parents or other in one.parents

@@ -97,7 +97,7 @@ def find_images(
     kept = {
         path: one
         for path, one in found.items()
-        if not is_result(Path(path).resolve(), path in named)
+        if not is_result(Path(os.path.realpath(path)), path in named)
     }
     if not kept:
         raise InputError(
@@ -162,10 +162,10 @@ def name_results(
         for image, relative in images.items()
     )
     results = [path for file in files for path in file.results.values()]
-    for path, count in Counter(path.resolve() for path in results).items():
+    for name, count in Counter(map(os.path.realpath, results)).items():
         if count > 1:
             raise OutputError(
-                f"two results would be written as {path}: rename one of the images, or choose "
+                f"two results would be written as {name}: rename one of the images, or choose "
                 "another folder"
             )
     inputs = {_identity(path) for path in _all_read((*images, *read), results)}
@@ -260,9 +260,9 @@ def _result_test(common: str, folders: Sequence[Path]) -> Callable[[Path, bool],
 
     A file that was named is not taken for a result by its folder alone.
     """
-    top, listed = Path(common).resolve(), cache(_listed_results)
+    top, listed = Path(os.path.realpath(common)), cache(_listed_results)
     # Images below a folder for results are told from results by its manifest alone.
-    inside = [one for one in (folder.resolve() for folder in folders) if top in one.parents]
+    inside = [one for one in map(Path, map(os.path.realpath, folders)) if top in one.parents]
 
     def is_result(path: Path, is_named: bool) -> bool:
         is_inside = any(folder in path.parents for folder in inside)
@@ -308,5 +308,5 @@ def _identity(path: Path) -> object:
     try:
         status = path.stat()
     except OSError:
-        return path.resolve()
+        return os.path.realpath(path)
     return status.st_dev, status.st_ino
