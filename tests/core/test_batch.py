@@ -330,6 +330,28 @@ def test_results_of_a_file_are_all_written_or_none(raw, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("output_format", ["tiff", "zarr"])
+def test_a_failed_overwrite_keeps_the_results_before(raw, monkeypatch, output_format):
+    wanted = {"config": TWO_BRANCHES, "masks": Path("masks"), "output_format": output_format}
+    run("raw/a.tif", **wanted)
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    name = "write_tiff" if output_format == "tiff" else "write_ome_zarr"
+    write = getattr(_file_work, name)
+
+    def full(path, *arguments, **keywords):
+        if path.parts[0] == "masks":
+            raise OutputError(f"{path} cannot be written (No space left on device)")
+        return write(path, *arguments, **keywords)
+
+    monkeypatch.setattr(_file_work, name, full)
+    events = run("raw/a.tif", **wanted, overwrite=True, as_source=True)
+    assert len(events[FileFailed]) == 1
+    after = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    manifest = OUT / "manifest.jsonl"
+    assert after.pop(manifest).startswith(before.pop(manifest))
+    assert after == before
+
+
 def test_results_have_the_type_of_their_source(raw):
     run("raw/*.tif", as_source=True)
     assert tifffile.imread("out/a.tif").dtype == np.uint16

@@ -58,6 +58,14 @@ def test_an_existing_name_is_no_pattern(raw):
     assert names(["raw/cell[0-9].tif"]) == {"raw/cell1.tif": "cell1.tif"}
 
 
+def test_names_may_begin_with_a_tilde(raw, monkeypatch):
+    monkeypatch.setenv("HOME", str(Path("raw").absolute()))
+    write_image(Path("~x.tif"))
+    assert names(["~x.tif"]) == {"~x.tif": "~x.tif"}
+    assert list(names(["~nobody.tif"])) == ["~nobody.tif"]
+    assert list(names(["~/a.tif"])) == [Path("raw/a.tif").absolute().as_posix()]
+
+
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [
@@ -89,6 +97,16 @@ def test_results_are_never_denoised_again(raw):
     assert names(["raw/**/*.tif"], (folder,)) == BOTH
     assert "raw/out/partial.tif" in names(["raw/**/*.tif"])
     assert outputs(run(folder=folder), FileSkipped) == ["raw/out/a.tif", "raw/out/b/a.tif"]
+
+
+def test_an_image_named_in_the_folder_for_results_is_kept(raw):
+    write_image(raw / "c.tif", 3)
+    inputs, folder = ["raw/c.tif", "raw/b/a.tif"], raw / "b"
+    made = ["raw/b/c.tif", "raw/b/b/a.tif"]
+    assert outputs(run(*inputs, folder=folder), FileDone) == made
+    # Also where a shell lists the results of the first run, even without their manifest.
+    (folder / "manifest.jsonl").rename(raw / "moved")
+    assert list(names([*inputs, *made], (folder,))) == inputs
 
 
 def test_the_folder_of_results_may_contain_the_images(raw):
@@ -240,3 +258,14 @@ def test_fields_of_a_plate_and_stores_by_other_names(raw):
 def test_an_address_is_refused_in_words():
     with pytest.raises(InputError, match="is an address, and a batch takes files"):
         find_images(["https://example.org/image.zarr"])
+
+
+def test_a_loop_of_links_fails_alone(raw, redenoise):
+    (raw / "loop.tif").symlink_to("loop.tif")
+    events = run("raw/loop.tif", "raw/a.tif")
+    assert outputs(events, FileDone) == ["out/a.tif"]
+    assert "raw/loop.tif" in events[FileFailed][0].reason
+    status, _, errors = redenoise("denoise", raw / "loop.tif", "new.tif", "--instant")
+    assert (status, "unexpected" in errors, "loop.tif" in errors) == (1, False, True), errors
+    status, _, errors = redenoise("denoise", raw / "a.tif", raw / "loop.tif", "--instant")
+    assert (status, "unexpected" in errors) == (1, False), errors

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_redenoise.errors import InputError
+from napari_redenoise.errors import InputError, OutputError
 from napari_redenoise.io import read_image
+from napari_redenoise.recipes.batch._files import name_results
 
 PIXELS = np.random.default_rng(0).poisson(50, (2, 3, 32, 40)).astype(np.uint16)
 SCHEMA = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
@@ -76,3 +77,19 @@ def test_the_command_inspects_a_companion(folder, redenoise):
     assert status == 0, errors
     assert "format: OME-TIFF" in said
     assert "shape: 2 × 3 × 32 × 40, axes TZYX, uint16" in said
+
+
+@pytest.mark.parametrize("image", ["t0.ome.tif", COMPANION])
+@pytest.mark.parametrize("result", ["t1.ome.tif", COMPANION])
+def test_a_result_never_replaces_a_file_of_the_image(redenoise, folder, image, result):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    options = ("--instant", "--overwrite", "--device", "cpu")
+    status, _, errors = redenoise("denoise", folder / image, folder / result, *options)
+    assert (status, "choose another name" in errors) == (1, True), errors
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_result_in_a_batch_replaces_no_plane(folder):
+    images = {folder / "t0.ome.tif": Path("t1.ome.tif")}
+    with pytest.raises(OutputError, match=r"t1\.ome\.tif is read by this run: choose another"):
+        name_results(images, folder)

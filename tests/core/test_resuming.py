@@ -137,6 +137,44 @@ def test_a_run_that_would_make_another_result_begins_anew(
     assert names(tmp_path) == ["in.tif", "out.zarr"]
 
 
+def test_every_unfinished_result_lies_beside_its_own(redenoise, source, tmp_path, monkeypatch):
+    other = tmp_path / "other"
+    # Of one name: in one folder, they would be one file.
+    mask, folder = other / "out.zarr", ".out.zarr.unfinished"
+    command = ["denoise", source, tmp_path / "out.zarr", "--mask", mask, *FAST]
+    with monkeypatch.context() as patch:
+        interrupt(patch, 3)
+        assert redenoise(*command)[0] == 130
+    assert (names(tmp_path), names(other)) == ([folder, "in.tif", "other"], [folder])
+    assert (other / folder / "out.zarr").is_dir()
+    no_training(monkeypatch)
+    status, said, errors = redenoise(*command)
+    assert status == 0, errors
+    assert "continues the unfinished run: 3 of 4 planes are written" in said
+    assert (names(tmp_path), names(other)) == (["in.tif", "other", "out.zarr"], ["out.zarr"])
+    assert float(np.max(read_image(mask).array)) <= 1
+
+
+def test_a_result_that_was_written_is_written_again(redenoise, source, tmp_path, monkeypatch):
+    command = ["denoise", source, tmp_path / "out.zarr", "--mask", tmp_path / "mask.zarr", *FAST]
+    move = OmeZarrStream.move_to
+
+    def full(self, path, **keywords):
+        if path.name == "mask.zarr":
+            raise OutputError(f"{path} cannot be written (No space left on device)")
+        move(self, path, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OmeZarrStream, "move_to", full)
+        status, _, errors = redenoise(*command)
+    assert status == 3
+    assert "the same command, with --overwrite, continues" in errors
+    no_training(monkeypatch)
+    status, _, errors = redenoise(*command, "--overwrite")
+    assert status == 0, errors
+    assert names(tmp_path) == ["in.tif", "mask.zarr", "out.zarr"]
+
+
 def test_before_the_prediction_the_model_is_kept_as_ever(redenoise, source, tmp_path, monkeypatch):
     fit = Redenoiser.fit_events
 

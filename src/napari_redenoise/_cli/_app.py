@@ -17,7 +17,14 @@ from napari_redenoise._cli._json_events import finite_or_none
 from napari_redenoise.config import Config, NoiseConfig
 from napari_redenoise.devices import get_device, refused_devices
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import ImageFile, check_folder, check_model, check_output, read_image
+from napari_redenoise.io import (
+    ImageFile,
+    check_folder,
+    check_model,
+    check_output,
+    ome_files,
+    read_image,
+)
 from napari_redenoise.model import Judgement, Redenoiser, Result, TrainingPlan
 from napari_redenoise.training import StepDone
 
@@ -210,17 +217,19 @@ def check_targets(
     ``others`` are further input files: a second shot, a model.
     """
     images = [path for path in results if path is not None]
+    read = [path for path in (image, *others) if path is not None]
+    read += [one for path in read for one in ome_files(path)]
     targets = [*images, *([model] if model is not None else [])]
-    if len({path.resolve() for path in targets}) < len(targets):
+    if len({os.path.realpath(path) for path in targets}) < len(targets):
         raise OutputError("two results have the same name: give each its own")
     for path in targets:
         # Even with --overwrite.
         if _same(path, image):
             raise OutputError(f"{path} is the noisy image itself: choose another name")
-        if any(other is not None and _same(path, other) for other in others):
+        if any(_same(path, other) for other in read):
             raise OutputError(f"{path} is read by this command: choose another name")
-        for other in (image, *others, *targets):
-            if other is not None and _are_nested(path, other):
+        for other in (*read, *targets):
+            if _are_nested(path, other):
                 raise OutputError(f"{path} and {other} lie one in the other: choose another name")
         check = check_output if path in images else check_model
         check(path, overwrite=overwrite)
@@ -229,7 +238,8 @@ def check_targets(
 
 def _same(one: Path, other: Path) -> bool:
     """Whether two names are of the same file."""
-    return one.resolve() == other.resolve() or (
+    # Of a loop of links, Path.resolve raises an error of its own.
+    return os.path.realpath(one) == os.path.realpath(other) or (
         # os.path instead of Path: it returns False for invalid names.
         os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
     )
@@ -237,5 +247,5 @@ def _same(one: Path, other: Path) -> bool:
 
 def _are_nested(one: Path, other: Path) -> bool:
     """Whether one path lies in the other, which may be the folder of an OME-Zarr."""
-    one, other = one.resolve(), other.resolve()
+    one, other = Path(os.path.realpath(one)), Path(os.path.realpath(other))
     return one in other.parents or other in one.parents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +24,7 @@ def refuse_among_images(target: Path, images: Path, *, subfolders: bool) -> None
     OutputError
         When it is the folder of images, or one of the subfolders that are read.
     """
-    inside, folder = target.resolve(), images.resolve()
+    inside, folder = Path(os.path.realpath(target)), Path(os.path.realpath(images))
     if inside == folder or (subfolders and folder in inside.parents):
         raise OutputError(f"{target} holds the clean images: choose another folder")
 

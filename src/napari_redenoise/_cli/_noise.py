@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,7 +76,7 @@ def check_plot(image: Path, plot: Path, *, overwrite: bool) -> None:
         raise OutputError(
             f"the plot {plot.name} has an unknown suffix: give {', '.join(PLOT_SUFFIXES)}"
         )
-    if plot.resolve() == image.resolve():
+    if os.path.realpath(plot) == os.path.realpath(image):
         # Even with --overwrite.
         raise OutputError(f"{plot} is the noisy image itself: choose another name")
     refuse_existing(plot, overwrite=overwrite)

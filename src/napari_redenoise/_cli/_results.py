@@ -234,7 +234,7 @@ class Delivery:
                     planes.shape_without_channels if is_mask else None,
                     np.float32 if is_mask else self._stream_dtype(planes),
                     self.denoiser.session.provenance,
-                    None if self.run is None else self.run.path,
+                    None if self.run is None else self.run.folder_for(path),
                 )
 
     def _missing_planes(self, streams: dict[str, OmeZarrStream]) -> list[tuple[int, ...]] | None:
@@ -272,10 +272,15 @@ class Delivery:
     def keep_model(self) -> None:
         """Write the model beside the image, if the results are not complete."""
         if self.run is not None and self.run.model.is_file():
-            without = "" if self.targets.model is None else ", without --save-model,"
+            # What is written would be refused, as the files of others are.
+            options = [
+                *(["with --overwrite"] if self.has_written and not self.targets.overwrite else []),
+                *(["without --save-model"] if self.targets.model is not None else []),
+            ]
+            changed = f", {' and '.join(options)}," if options else ""
             self.asked.say(
                 f"redenoise: {self._outcome()}: {self.run.path} holds the model and the planes "
-                f"that are written; the same command{without} continues",
+                f"that are written; the same command{changed} continues",
                 err=True,
             )
             return

@@ -13,6 +13,7 @@ from napari_redenoise.io._images import (
 )
 from napari_redenoise.io._inspection import inspect_file
 from napari_redenoise.io._model_file import ModelFile, check_model, load_model, save_model
+from napari_redenoise.io._ome_companion import ome_files
 from napari_redenoise.io._ome_form import OmeForm, ome_form
 from napari_redenoise.io._ome_metadata import ome_of_sizes
 from napari_redenoise.io._ome_zarr_blocks import OmeZarrBlocks
@@ -39,6 +40,7 @@ from napari_redenoise.io._safe_writing import (
     check_space,
     format_bytes,
     refuse_existing,
+    restored_after_errors,
     write_atomically,
     write_under_free_name,
 )
@@ -80,11 +82,13 @@ __all__ = [
     "load_authors_model",
     "load_model",
     "lost_metadata",
+    "ome_files",
     "ome_form",
     "ome_of_sizes",
     "ome_zarr_stream",
     "read_image",
     "refuse_existing",
+    "restored_after_errors",
     "result_array",
     "round_to_integers",
     "run_mark",

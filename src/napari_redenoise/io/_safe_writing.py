@@ -124,6 +124,47 @@ def write_under_free_name(path: Path, write: Callable[[Path], object]) -> Path:
         name = path.with_name(f"{path.stem}-{next(numbers)}{path.suffix}")
 
 
+@contextmanager
+def restored_after_errors(path: Path) -> Iterator[None]:
+    """Keep what has a name, and give it its name again when the block fails.
+
+    Parameters
+    ----------
+    path : Path
+        A file keeps its name meanwhile, a folder does not. The block leaves nothing of its own
+        there when it fails.
+
+    Raises
+    ------
+    OutputError
+        When nothing can be kept in the folder of the path.
+    """
+    with explain_os_error(path):
+        folder = TemporaryFolder.make(path.parent, PREFIX)
+    old = folder.path / path.name
+    try:
+        with explain_os_error(path):
+            _keep(path, old)
+        try:
+            yield
+        except BaseException:
+            if os.path.lexists(old):
+                os.replace(old, path)
+            raise
+    finally:
+        folder.remove()
+
+
+def _keep(path: Path, old: Path) -> None:
+    if not os.path.lexists(path):
+        return
+    try:
+        os.link(path, old, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        # Folders have no second name, and some file systems know none.
+        path.rename(old)
+
+
 def check_folder(path: str | Path) -> None:
     """Check that a file can be written at ``path``, and remove leftovers of killed processes.
 

@@ -48,41 +48,74 @@ class UnfinishedRun:
     """
 
     def __init__(self, output: Path, identity: Mapping[str, Any]) -> None:
-        self.path = output.with_name(f".{output.name}.unfinished")
+        self.path = _folder_of(output)
         self.model = self.path / _MODEL
+        self.is_continued = False
+        self._identity = json.dumps(identity, sort_keys=True, default=str)
+        self._folders: list[TemporaryFolder] = []
+        self.is_continued = self._open(output) and self.model.is_file()
+        if not self.is_continued:
+            self._clear(output)
+
+    def folder_for(self, path: Path) -> Path:
+        """Folder that keeps an incomplete result: beside it, because its disk may be another.
+
+        Parameters
+        ----------
+        path : Path
+            The result.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        OutputError
+            When the folder cannot be written to, or another process is writing the same result.
+        """
+        if os.path.realpath(path.parent) == os.path.realpath(self.path.parent):
+            return self.path
+        if not (self._open(path) and self.is_continued):
+            self._clear(path)
+        return _folder_of(path)
+
+    def _open(self, output: Path) -> bool:
+        """Open the folder beside a result, and tell whether it is of this identity."""
         check_folder(output)
         with explain_os_error(output):
-            folder = TemporaryFolder.keep(self.path)
+            folder = TemporaryFolder.keep(_folder_of(output))
             if folder is None:
                 raise OutputError(
                     f"another process is writing {output}: wait for it, or choose another name"
                 )
-            self._folder = folder
-            text = json.dumps(identity, sort_keys=True, default=str)
-            file = self.path / _IDENTITY
-            same = file.is_file() and file.read_text(encoding="utf-8") == text
-            self.is_continued = same and self.model.is_file()
-            if not self.is_continued:
-                self._clear()
-                file.write_text(text, encoding="utf-8")
+            self._folders.append(folder)
+            file = folder.path / _IDENTITY
+            return file.is_file() and file.read_text(encoding="utf-8") == self._identity
 
-    def _clear(self) -> None:
-        for one in self.path.iterdir():
-            if one.is_dir():
-                shutil.rmtree(one)
-            elif one.name != LOCK:
-                one.unlink()
+    def _clear(self, output: Path) -> None:
+        with explain_os_error(output):
+            for one in _folder_of(output).iterdir():
+                if one.is_dir():
+                    shutil.rmtree(one)
+                elif one.name != LOCK:
+                    one.unlink()
+            (_folder_of(output) / _IDENTITY).write_text(self._identity, encoding="utf-8")
 
     def close(self) -> None:
-        """Keep the folder for a later run if it holds a model; else remove it."""
-        if self.model.is_file():
-            self._folder.release()
-        else:
-            self._folder.remove()
+        """Keep the folders for a later run if there is a model; else remove them."""
+        is_kept = self.model.is_file()
+        for folder in self._folders:
+            folder.release() if is_kept else folder.remove()
 
     def remove(self) -> None:
-        """Remove the folder, since the run is complete."""
-        self._folder.remove()
+        """Remove the folders, since the run is complete."""
+        for folder in self._folders:
+            folder.remove()
+
+
+def _folder_of(output: Path) -> Path:
+    return output.with_name(f".{output.name}.unfinished")
 
 
 def run_mark(folder: Path) -> str | None:

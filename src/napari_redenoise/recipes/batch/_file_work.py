@@ -26,6 +26,7 @@ from napari_redenoise.io import (
     lost_metadata,
     ome_form,
     read_image,
+    restored_after_errors,
     write_ome_zarr,
     write_tiff,
 )
@@ -185,8 +186,9 @@ class FileWork:
         sizes = {self.manifest.name(path): 0 for path in results.values()}
         # The last record of a process that is killed while it writes: see `Standings`.
         self.manifest.append({"state": "writing", **self._names(), "results": sizes})
-        with ExitStack() as undo:
+        with ExitStack() as before, ExitStack() as undo:
             for name, path in results.items():
+                before.enter_context(restored_after_errors(path))
                 array = outputs[name]
                 if self.settings.as_source and name != "mask":
                     array = cast_like(source.array, source.axes, array)

@@ -14,7 +14,14 @@ from typing import Literal
 
 from napari_redenoise.data import IMAGE_SUFFIXES
 from napari_redenoise.errors import InputError, OutputError
-from napari_redenoise.io import exceeds_tiff, is_address, is_store, is_zarr
+from napari_redenoise.io import (
+    exceeds_tiff,
+    is_address,
+    is_own_result,
+    is_store,
+    is_zarr,
+    ome_files,
+)
 from napari_redenoise.recipes.batch._manifest import Manifest
 
 OutputFormat = Literal["tiff", "zarr"]
@@ -57,7 +64,8 @@ def find_images(
     inputs : iterable of path
         Image files, folders of images, or patterns such as ``raw/*.tif`` and ``raw/**/*.tif``.
     folders : sequence of Path
-        Folders for results. Results of this and of earlier runs are no images to denoise.
+        Folders for results. Results of this and of earlier runs are no images to denoise, and of
+        these folders only images that ``inputs`` names.
     subfolders : bool
         Whether to include images in subfolders of a folder.
     pattern : str, optional
@@ -76,12 +84,21 @@ def find_images(
     """
     inputs = list(inputs)
     found: dict[str, tuple[Path, str]] = {}
+    named = set()
     for text in inputs:
-        for image, folder in _expanded(Path(text).expanduser(), subfolders, pattern):
+        # A file may have such a name, and a name may be of no user.
+        path = Path(text if os.path.lexists(text) else os.path.expanduser(text))
+        for image, folder in _expanded(path, subfolders, pattern):
             found.setdefault(os.path.abspath(image), (image, os.path.abspath(folder)))
+            if image == path:
+                named.add(os.path.abspath(image))
     common = _common(folder for _, folder in found.values())
     is_result = _result_test(common, folders)
-    kept = {path: one for path, one in found.items() if not is_result(Path(path).resolve())}
+    kept = {
+        path: one
+        for path, one in found.items()
+        if not is_result(Path(os.path.realpath(path)), path in named)
+    }
     if not kept:
         raise InputError(
             f"there are no images to denoise in {', '.join(map(str, inputs))}: give files, "
@@ -145,17 +162,26 @@ def name_results(
         for image, relative in images.items()
     )
     results = [path for file in files for path in file.results.values()]
-    for path, count in Counter(path.resolve() for path in results).items():
+    for name, count in Counter(map(os.path.realpath, results)).items():
         if count > 1:
             raise OutputError(
-                f"two results would be written as {path}: rename one of the images, or choose "
+                f"two results would be written as {name}: rename one of the images, or choose "
                 "another folder"
             )
-    inputs = {_identity(path) for path in (*images, *read)}
+    inputs = {_identity(path) for path in _all_read((*images, *read), results)}
     for path in results:
         if _identity(path) in inputs:
             raise OutputError(f"{path} is read by this run: choose another folder")
     return files
+
+
+def _all_read(read: Sequence[Path], results: Sequence[Path]) -> Iterator[Path]:
+    """Files that are read, with the further ones of their images that results might replace."""
+    yield from read
+    places = {os.path.realpath(path.parent) for path in results if os.path.lexists(path)}
+    for path in read:
+        if os.path.realpath(path.parent) in places:
+            yield from ome_files(path)
 
 
 def _expanded(path: Path, subfolders: bool, pattern: str | None) -> Iterator[tuple[Path, Path]]:
@@ -229,14 +255,18 @@ def _common(folders: Iterable[str]) -> str:
         ) from error
 
 
-def _result_test(common: str, folders: Sequence[Path]) -> Callable[[Path], bool]:
-    """Make a test of whether a file is a result: by its folder, or by a manifest above it."""
-    top, listed = Path(common).resolve(), cache(_listed_results)
-    # Images below a folder for results are told from results by its manifest alone.
-    inside = [one for one in (folder.resolve() for folder in folders) if top in one.parents]
+def _result_test(common: str, folders: Sequence[Path]) -> Callable[[Path, bool], bool]:
+    """Make a test of whether a file is a result, which knows the folders and manifests above it.
 
-    def is_result(path: Path) -> bool:
-        if any(folder in path.parents for folder in inside):
+    A file that was named is not taken for a result by its folder alone.
+    """
+    top, listed = Path(os.path.realpath(common)), cache(_listed_results)
+    # Images below a folder for results are told from results by its manifest alone.
+    inside = [one for one in map(Path, map(os.path.realpath, folders)) if top in one.parents]
+
+    def is_result(path: Path, is_named: bool) -> bool:
+        is_inside = any(folder in path.parents for folder in inside)
+        if is_inside and (not is_named or is_own_result(path)):
             return True
         return any(path in listed(folder) for folder in path.parents)
 
@@ -278,5 +308,5 @@ def _identity(path: Path) -> object:
     try:
         status = path.stat()
     except OSError:
-        return path.resolve()
+        return os.path.realpath(path)
     return status.st_dev, status.st_ino

@@ -30,7 +30,7 @@ class Manifest:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / MANIFEST
-        self._folder = folder.resolve()
+        self._folder = Path(os.path.realpath(folder))
         self._records = _read(self.path)
         self._latest: dict[Any, Record] = {}
         self._done: dict[Any, Record] = {}
@@ -68,7 +68,7 @@ class Manifest:
             Resolved paths.
         """
         names = (name for one in self._records for name in one.get("results", ()))
-        return {(self._folder / name).resolve() for name in names}
+        return {Path(os.path.realpath(self._folder / name)) for name in names}
 
     def name(self, path: Path) -> str:
         """The name of a file in the manifest.
@@ -83,7 +83,7 @@ class Manifest:
             With slashes on every system; absolute for a file on another drive.
         """
         # A link is a file of its own, wherever it leads.
-        path = path.parent.resolve() / path.name
+        path = Path(os.path.realpath(path.parent), path.name)
         try:
             return Path(os.path.relpath(path, self._folder)).as_posix()
         except ValueError:
