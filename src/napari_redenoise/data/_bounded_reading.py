@@ -26,7 +26,7 @@ RUNS, RUN_SIDE = 2, 128
 """Runs of a stack at least, and the smallest side in pixels to which they are cut for that."""
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
-"""Share of a step by which places are shifted, so that they keep in step with no period."""
+"""Share of a step by which the next place is moved, at least."""
 
 Sample = tuple[int, ...]
 Place = tuple[Shots, Sample, slice, slice]
@@ -208,8 +208,12 @@ def spread_evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
 
 
 def _out_of_step(place: int, number: int, step: int) -> int:
-    """Move a place within its step: equal steps may be a period of the stack, as of its levels."""
-    return (place + int(number * _GOLDEN * step)) % step
+    """Move a place within its step: equal steps may be a period of the stack, as of its levels.
+
+    Moved by what has no factor in common with the step, it is at each place of a period in turn.
+    """
+    move = next(n for n in itertools.count(int(_GOLDEN * step)) if math.gcd(n, step) == 1)
+    return (place + number * move) % step
 
 
 def _equal_parts(size: int) -> list[slice]:
