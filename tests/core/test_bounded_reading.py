@@ -1,8 +1,9 @@
 """The one reader of a plane's middle: which pixels it reads, and never more than asked for."""
 
 import numpy as np
+import pytest
 
-from napari_redenoise.data import Planes, read_middle
+from napari_redenoise.data import Planes, read_middle, representative_subset, spread_evenly
 
 STACK = np.random.default_rng(0).normal(size=(5, 30, 40))
 
@@ -44,3 +45,31 @@ def test_missing_pixels_and_outliers_are_nan() -> None:
     plane[3, 4], plane[12, 20] = np.inf, 1e4
     found = read_middle(Planes(plane, "YX"))[0]
     assert np.argwhere(np.isnan(found)).tolist() == [[3, 4], [12, 20]]
+
+
+@pytest.mark.parametrize(("frames", "levels"), [(12, 4), (24, 11), (60, 25), (18, 2), (78, 3)])
+def test_samples_are_not_all_of_one_level(frames: int, levels: int) -> None:
+    every = list(np.ndindex(frames, levels))
+    chosen = spread_evenly(every, 6)
+    assert len({level for _, level in chosen}) == min(levels, 6)
+    sixths = [every.index(sample) * 6 // len(every) for sample in chosen]
+    assert sixths == list(range(6))
+
+
+def test_samples_along_one_axis_are_spread() -> None:
+    numbers = [(number,) for number in range(20)]
+    assert [number for (number,) in spread_evenly(numbers, 6)] == [1, 5, 8, 11, 15, 18]
+    assert spread_evenly(numbers, 1) == [(10,)]
+    assert spread_evenly(numbers[:4], 6) == numbers[:4]
+    assert spread_evenly([], 6) == []
+    # Of interleaved channels both are asked.
+    assert len({number % 2 for (number,) in spread_evenly(numbers[:12], 6)}) == 2
+
+
+def test_a_subset_is_of_several_levels() -> None:
+    level = np.arange(12 * 4) % 4
+    stack = level.reshape(12, 4, 1, 1) + np.random.default_rng(0).random((12, 4, 16, 16)) / 2
+    some = representative_subset(Planes(stack, "TZYX"), 6 * 16 * 16)
+    whole = slice(0, 16), slice(0, 16)
+    found = {int(some.read((number,), *whole).min()) for number in range(6)}
+    assert len(found) >= 3

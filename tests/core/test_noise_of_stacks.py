@@ -54,6 +54,27 @@ def test_averaged_planes_are_not_compared() -> None:
     assert report.homogeneous == estimate_noise(averaged).homogeneous
 
 
+def frozen(frames: int) -> np.ndarray:
+    """A still scene of 20 frames; the first ones are the same, noise and all."""
+    scene = 30 + 10 * np.sin(np.arange(96) / 9) * np.ones((96, 1))
+    movie = np.random.default_rng(6).poisson(scene, (20, 96, 96)).astype(np.float32)
+    movie[:frames] = movie[0]
+    return movie
+
+
+@pytest.mark.parametrize("frames", [10, 15])
+def test_a_frozen_stretch_is_not_without_noise(frames: int) -> None:
+    pairs = [(number, number + 1) for number in range(19)]
+    for found in (estimate_noise(frozen(frames), pairs), *measure_noise(frozen(frames), "TYX")):
+        assert found.noise_std == pytest.approx(np.sqrt(30), rel=0.05)
+        assert found.model.gain == pytest.approx(1, rel=0.15)
+    assert measure_noise(frozen(frames), "TYX")[0].planes == "shared"
+
+
+def test_a_few_equal_frames_share_no_noise() -> None:
+    assert measure_noise(frozen(3), "TYX")[0].planes == "independent"
+
+
 def test_of_two_axes_frames_are_compared() -> None:
     movie = textured(4)
     stack = np.stack([movie, movie[:, :, ::-1]], 1)

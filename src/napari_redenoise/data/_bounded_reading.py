@@ -25,6 +25,9 @@ RUN = {1: 8, 2: 3}
 RUNS, RUN_SIDE = 2, 128
 """Runs of a stack at least, and the smallest side in pixels to which they are cut for that."""
 
+_GOLDEN = (math.sqrt(5) - 1) / 2
+"""Share of a step by which the next place is moved, at least."""
+
 Sample = tuple[int, ...]
 Place = tuple[Shots, Sample, slice, slice]
 
@@ -184,7 +187,7 @@ def middle_window(planes: Planes, sample: Sample, side: int) -> tuple[slice, sli
 
 
 def spread_evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """At most so many samples, evenly over all.
+    """At most so many samples, evenly over all, and not all of one level or interleaved channel.
 
     Parameters
     ----------
@@ -195,8 +198,22 @@ def spread_evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
     -------
     list of tuple of int
     """
-    count = min(count, len(samples))
-    return [samples[(2 * number + 1) * len(samples) // (2 * count)] for number in range(count)]
+    total, count = len(samples), min(count, len(samples))
+    if not count or total % count:
+        return [samples[(2 * number + 1) * total // (2 * count)] for number in range(count)]
+    step = total // count
+    return [
+        samples[number * step + _out_of_step(step // 2, number, step)] for number in range(count)
+    ]
+
+
+def _out_of_step(place: int, number: int, step: int) -> int:
+    """Move a place within its step: equal steps may be a period of the stack, as of its levels.
+
+    Moved by what has no factor in common with the step, it is at each place of a period in turn.
+    """
+    move = next(n for n in itertools.count(int(_GOLDEN * step)) if math.gcd(n, step) == 1)
+    return (place + number * move) % step
 
 
 def _equal_parts(size: int) -> list[slice]:
@@ -247,16 +264,15 @@ def _shifted(window: slice, axis: slice) -> slice:
 
 def _spread_usable(planes: Planes, every: Sequence[Sample], count: int) -> list[Sample]:
     """So many samples at most, evenly over all, with something to learn from."""
-    found = (
-        _first_usable(planes, [every[number] for number in _from_the_middle(part.tolist())])
-        for part in np.array_split(np.arange(len(every)), count)
-    )
+    # Runs of a stack along one axis must not overlap.
+    has_period = len(planes.sample_shape) > 1 and len(every) % count == 0
+    found = []
+    for number, part in enumerate(np.array_split(np.arange(len(every)), count)):
+        middle = (len(part) - 1) // 2
+        first = _out_of_step(middle, number, len(part)) if has_period else middle
+        nearest = np.argsort(np.abs(np.arange(len(part)) - first), kind="stable")
+        found.append(_first_usable(planes, [every[place] for place in part[nearest].tolist()]))
     return [sample for sample in found if sample is not None]
-
-
-def _from_the_middle(numbers: list[int]) -> list[int]:
-    """Sort numbers by their distance from the middle one."""
-    return sorted(numbers, key=lambda number: abs(number - numbers[(len(numbers) - 1) // 2]))
 
 
 def _first_usable(planes: Planes, samples: list[Sample]) -> Sample | None:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import fft
 
 from napari_redenoise.noise._blocks import COARSE, FINE, SIDE
-from napari_redenoise.noise._thresholds import FLAT_SHARE, SHARED_BY_TWO, SHARED_NOISE
+from napari_redenoise.noise._thresholds import FLAT_SHARE, REPEATED, SHARED_BY_TWO, SHARED_NOISE
 from napari_redenoise.noise._windows import Floats
 
 Run = tuple[Floats, ...]
@@ -32,12 +32,15 @@ def is_noise_shared(runs: Sequence[Run]) -> bool:
     Two successive differences of planes with independent noise share one plane: their correlation
     is -1/2. That of averaged, interpolated or repeated planes is larger, 0 for running means.
     Still texture and fixed patterns are in no difference. The fine detail of flat blocks is
-    measured, which moving structure changes little. Two planes have one difference: their own fine
-    detail is compared, in which texture counts, too.
+    measured, which moving structure changes little. Equal planes, as of a frozen movie, have no
+    difference and weigh nothing in a correlation: their share is counted. Two planes have one
+    difference: their own fine detail is compared, in which texture counts, too.
     """
     if any(len(run) > 2 for run in runs):
         differences = [_details(run, np.diff(_spectra(run), axis=0)) for run in runs]
-        return _correlation(differences) > SHARED_NOISE
+        same = np.concatenate([difference.ravel() for difference in differences]) == 0
+        is_repeated = same.size > 0 and float(same.mean()) > REPEATED
+        return is_repeated or _correlation(differences) > SHARED_NOISE
     return _correlation([_details(run, _spectra(run)) for run in runs]) > SHARED_BY_TWO
 
 

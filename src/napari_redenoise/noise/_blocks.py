@@ -84,13 +84,17 @@ def single_image_blocks(planes: list[Floats], limits: tuple[float, float]) -> Bl
 def difference_blocks(pairs: list[Floats], limits: tuple[float, float]) -> Blocks:
     """Transform the differences of pairs (2, Y, X), over the square root of 2.
 
-    What does not change between both is no structure. What moves is.
+    What does not change between both is no structure. What moves is. A block that is the same in
+    both, as of a frozen movie, has no noise to measure.
     """
     step = _step(sum(pair.size for pair in pairs))
     parts = []
     for number, pair in enumerate(pairs):
         cut, place = _cut(pair, step)
-        energy = fft.dctn((cut[:, 0] - cut[:, 1]) / np.sqrt(2), axes=(1, 2), norm="ortho") ** 2
+        difference = (cut[:, 0] - cut[:, 1]) / np.sqrt(2)
+        changes = np.ptp(difference, axis=(1, 2)) > 0
+        cut, place = cut[changes], place[changes]
+        energy = fft.dctn(difference[changes], axes=(1, 2), norm="ortho") ** 2
         coarse, fine = (energy[:, part].mean(1) for part in (COARSE, FINE))
         parts.append(_columns(cut, pair.mean(0), coarse, fine, limits, place, number))
     return replace(_concatenate(parts, (SIDE / step) ** 2), averaged=2.0 * PIXELS)

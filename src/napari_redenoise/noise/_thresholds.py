@@ -133,6 +133,11 @@ drifting, moving, have -0.48 to -0.53; running means of 2 to 64 frames 0, a recu
 (0.8 of the new frame), -0.25 (0.5) and -0.10 (0.2), repeated planes 0, interpolated ones 0.25. A
 scene of 10,000 photons that drifts by 0.2 and 0.5 pixels has -0.44 and -0.33."""
 
+REPEATED = 0.25
+"""Share of the pairs of successive planes that are equal, above which noise counts as shared: of
+20 frames whose first ones are frozen, neighbours change the RMS error of all from 1.33 to 1.24
+photons if 5 are (0.21), from 1.35 to 1.43 if 7 are (0.32), from 1.25 to 1.6 if 10 are."""
+
 SHARED_BY_TWO = 0.4
 """Correlation of the fine detail of two planes above which they share noise: means of overlapping
 pairs of frames have 0.5, 15 stacks of 2 to 3,000 photons -0.01 to 0.06."""
