@@ -18,7 +18,7 @@ from napari_redenoise.assessment._thresholds import (
     OUTLIER,
 )
 from napari_redenoise.data import Planes, mask_missing
-from napari_redenoise.noise import NoiseReport, diagnose
+from napari_redenoise.noise import NoiseReport, diagnose, noise_model
 
 MOST_PIXELS = 2**25
 WINDOW = 1024
@@ -160,7 +160,7 @@ class _Sums:
         points = self.report.points
         least = 0.5 * min((point.variance for point in points), default=0.0)
         least = max(least, 1e-6 * self.report.noise_std**2)
-        return np.asarray(np.maximum(self.report.model.variance(level), least), np.float32)
+        return np.asarray(np.maximum(noise_model(self.report).variance(level), least), np.float32)
 
     def _unclipped(self, level: Floats, std: Floats) -> Bools:
         """Pixels whose noise does not reach a clipping limit."""

@@ -13,7 +13,7 @@ from scipy import ndimage
 from napari_redenoise.assessment._resolution import Denoiser
 from napari_redenoise.assessment._thresholds import OUTLIER, SMEARED_Z
 from napari_redenoise.data import Planes, mask_missing, middle_window, spread_evenly
-from napari_redenoise.noise import NoiseReport
+from napari_redenoise.noise import NoiseReport, noise_model
 
 PAIRS, COMPARED = 32, 6
 """Pairs of neighbouring planes whose residuals are compared, and planes denoised alone."""
@@ -126,7 +126,7 @@ class _Residual:
     @property
     def std(self) -> Floats:
         """Expected noise of every pixel."""
-        variance = self.report.model.variance(np.where(self.known, self.denoised, 0.0))
+        variance = noise_model(self.report).variance(np.where(self.known, self.denoised, 0.0))
         return np.sqrt(np.maximum(variance, max(1e-3 * self.report.noise_std**2, 1e-30)))
 
     @property
