@@ -138,6 +138,40 @@ def test_keeping_correlated_noise_is_no_improvement() -> None:
     assert judge.judge(Filter(2.0, 0.5), 1, never).share < 0.1
 
 
+class EveryChannel(nn.Module):
+    """Filters every channel by itself."""
+
+    def __init__(self, *filters: nn.Module) -> None:
+        super().__init__()
+        self.filters = nn.ModuleList(filters)
+
+    def forward(self, x: torch.Tensor) -> Prediction:
+        parts = zip(self.filters, x.split(1, 1), strict=True)
+        return Prediction(torch.cat([one(part).denoised for one, part in parts], 1))
+
+
+def test_the_channel_that_loses_most_decides() -> None:
+    clean = scene()
+    texture = clean + 0.5 * torch.rand(1, 384, 384, generator=generator(4))
+    faint = texture + 0.2 * torch.randn(texture.shape, generator=generator(6))
+    noisy, blank = clean + 2 * noise_of("constant", clean), torch.zeros_like(clean)
+    # Smoothing improves the noisy channel and costs the other one.
+    ways = {"noisy": (Filter(1.0), Filter(2.0)), "faint": (Filter(0.4), Filter(0.7))}
+    images = {"noisy": noisy, "faint": faint}
+    shares = {}
+    for names in (["noisy"], ["faint"], ["noisy", "faint"], ["noisy", "blank"]):
+        pairs = [ways.get(name, ways["noisy"]) for name in names]
+        before, after = (EveryChannel(*filters) for filters in zip(*pairs, strict=True))
+        block = torch.cat([images.get(name, blank) for name in names])
+        judge = Judge(pool_of(block), len(names), 0)
+        judge.begin(before, never)
+        shares[" and ".join(names)] = judge.judge(after, 1, never).share
+    assert shares["noisy"] == 1
+    assert shares["faint"] < 0.1
+    assert shares["noisy and faint"] == pytest.approx(shares["faint"], abs=0.05)
+    assert shares["noisy and blank"] == 1
+
+
 def test_a_network_with_nan_is_not_kept() -> None:
     judge = Judge(pool_of(scene(64) + 1e-1), 1, 0)
     judge.begin(Filter(1.0), never)

@@ -208,6 +208,19 @@ def test_the_residual_of_bright_regions_and_edges(noise, where):
     assert check.mark == "bad"
 
 
+def test_without_a_gain_bright_regions_are_not_judged(truth):
+    noisy = poisson_gaussian(truth, np.random.default_rng(4), gain=1.0, offset=0.0, read_noise=0.0)
+    std = float(truth.mean()) ** 0.5
+    known = report_of(NoiseModel(1.0, 0.0, 0.0), float(truth.mean()))
+    unknown = report_of(NoiseModel(0.0, 0.0, std), float(truth.mean()), gain_error=5.0)
+    assert judged(noisy, truth, (unknown,))["contrast"].mark == "unknown"
+    # The residual of the pretrained network shows the gain where the image does not.
+    shown = replace(unknown, residual=ResidualNoise(1.0, known.model, (0.0, 0.0), 0.0))
+    check = judged(noisy, truth, (shown,))["contrast"]
+    assert check.value == pytest.approx(1.0, abs=0.1)
+    assert check.mark == "good"
+
+
 def test_too_strong_and_too_weak_blurs_are_found(truth, noise):
     noisy = truth + noise
     assert assess(noisy, ndimage.gaussian_filter(noisy, 12.0), reports=(GAUSSIAN,)).mark == "bad"

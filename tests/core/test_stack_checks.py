@@ -72,6 +72,17 @@ def test_structure_removed_from_all_planes_is_found() -> None:
     assert mark(checks(recorded(expected), without), "Residual between planes") == "bad"
 
 
+@pytest.mark.parametrize("axis", [1, 2])
+def test_fixed_line_offsets_are_no_structure(axis: int) -> None:
+    expected = moving(0)
+    shape = [1, SIDE if axis == 1 else 1, SIDE if axis == 2 else 1]
+    offsets = np.random.default_rng(3).normal(0, 0.4 * PHOTONS**0.5, shape)
+    noisy = recorded(expected) + offsets.astype(np.float32)
+    assert mark(checks(noisy, expected), "Residual between planes") == "good"
+    without = ndimage.gaussian_filter(expected, (0, 4, 4))
+    assert mark(checks(noisy, without), "Residual between planes") == "bad"
+
+
 def test_smeared_motion_is_found_and_its_plane_named() -> None:
     expected = moving()
     mean = ndimage.uniform_filter1d(expected, 3, axis=0, mode="nearest")

@@ -27,7 +27,7 @@ from napari_redenoise.assessment._thresholds import (
     UNCHANGED,
     UNSUPPORTED,
 )
-from napari_redenoise.noise import NoiseReport, describe, diagnose
+from napari_redenoise.noise import NoiseReport, describe, diagnose, noise_model
 
 NEIGHBOURS = "Smearing between planes"
 """Name of the check that needs a denoiser of single planes."""
@@ -36,6 +36,9 @@ Mark = Literal["good", "caution", "bad", "unknown"]
 
 _DOUBTFUL = ("processing", "structure")
 """Findings that make the noise estimate of an image unreliable."""
+
+
+_NO_GAIN = "this image does not show whether its noise grows with the signal"
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def residual_checks(residual: ResidualStatistics, report: NoiseReport) -> tuple[
         _structure(residual, report),
         _noise_removed(residual, report),
         _change(residual, report),
-        _contrast(residual),
+        _contrast(residual, report),
     )
 
 
@@ -150,7 +153,7 @@ def _doubt(residual: ResidualStatistics, report: NoiseReport) -> str:
     if math.isnan(residual.share):
         return "nearly all pixels are clipped or missing"
     if not report.is_gain_known:
-        return "this image does not show whether its noise grows with the signal"
+        return _NO_GAIN
     if any(finding.kind in _DOUBTFUL for finding in describe(report)):
         return "the noise cannot be separated from fine structure or processing"
     if 2 * residual.share_error > LARGE_ERROR * max(residual.share, SHARE_LEFT):
@@ -174,7 +177,7 @@ def _change(residual: ResidualStatistics, report: NoiseReport) -> QualityCheck:
     return QualityCheck(name, "good", share, "differs from the noisy image", meaning)
 
 
-def _contrast(residual: ResidualStatistics) -> QualityCheck:
+def _contrast(residual: ResidualStatistics, report: NoiseReport) -> QualityCheck:
     name = "Bright regions and edges"
     meaning = (
         "Mean square of the residual over the expected noise variance, in the brightest or most "
@@ -182,6 +185,8 @@ def _contrast(residual: ResidualStatistics) -> QualityCheck:
         "than noise was removed there, or the noise there is larger than estimated."
     )
     ratio = residual.contrast
+    if noise_model(report) is report.model and not report.is_gain_known:
+        return _unknown(name, meaning, _NO_GAIN)
     if math.isnan(ratio) or residual.share < LITTLE:
         return _unknown(name, meaning, "too little noise was removed, or the image is too small")
     advice = "Compare edges and bright spots with the noisy image: they may be blurred or dimmed."

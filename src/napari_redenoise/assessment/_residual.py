@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from napari_redenoise.assessment._thresholds import (
     OUTLIER,
 )
 from napari_redenoise.data import Planes, mask_missing
-from napari_redenoise.noise import NoiseReport, diagnose
+from napari_redenoise.noise import NoiseReport, diagnose, noise_model
 
 MOST_PIXELS = 2**25
 WINDOW = 1024
@@ -34,6 +35,7 @@ _SAMPLES = 2**21
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
+Array = TypeVar("Array", npt.NDArray[np.float32], npt.NDArray[np.float64])
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ class _Sums:
         points = self.report.points
         least = 0.5 * min((point.variance for point in points), default=0.0)
         least = max(least, 1e-6 * self.report.noise_std**2)
-        return np.asarray(np.maximum(self.report.model.variance(level), least), np.float32)
+        return np.asarray(np.maximum(noise_model(self.report).variance(level), least), np.float32)
 
     def _unclipped(self, level: Floats, std: Floats) -> Bools:
         """Pixels whose noise does not reach a clipping limit."""
@@ -175,13 +177,7 @@ class _Sums:
     def _correlate(self, scaled: Floats, used: Bools) -> None:
         weight = ndimage.uniform_filter(used.astype(np.float32), _SLOW)
         slow = ndimage.uniform_filter(scaled, _SLOW) / np.maximum(weight, 1e-3)
-        fast = np.where(used, scaled - slow, 0)
-        # Line offsets are noise, too: subtract them from the residual.
-        lines = diagnose([self.report], fine_tuning=True).lines
-        for axis, name in ((1, "rows"), (0, "columns")):
-            if lines in (name, "both"):
-                mean = fast.sum(axis, keepdims=True) / np.maximum(used.sum(axis, keepdims=True), 1)
-                fast = np.where(used, fast - mean, 0)
+        fast = without_line_offsets(np.where(used, scaled - slow, 0), used, self.report)
         self.energy += float((fast**2).sum(dtype=np.float64))
         for axis, (number, lag) in itertools.product((0, 1), enumerate(LAGS)):
             values, inside = np.moveaxis(fast, axis, -1), np.moveaxis(used, axis, -1)
@@ -240,6 +236,20 @@ class _Sums:
             calm = float(power[order <= half].mean())
             ratios.append(float(power[order >= most].mean()) / calm if calm > 0 else math.nan)
         return max(ratios)
+
+
+def without_line_offsets(residual: Array, used: Bools, report: NoiseReport) -> Array:
+    """Subtract the means of the lines that have offsets: these are noise, too.
+
+    Of planes (rows, columns) that are 0 where pixels are not used.
+    """
+    lines = diagnose([report], fine_tuning=True).lines
+    for axis, name in ((1, "rows"), (0, "columns")):
+        if lines in (name, "both"):
+            count = np.maximum(used.sum(axis, keepdims=True), 1)
+            mean = residual.sum(axis, keepdims=True) / count
+            residual = np.where(used, residual - mean, 0)
+    return residual
 
 
 def _means(side: int, used: Bools, *images: npt.NDArray[np.floating]) -> Floats:

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_redenoise.assessment._residual import without_line_offsets
 from napari_redenoise.assessment._resolution import Denoiser
 from napari_redenoise.assessment._thresholds import OUTLIER, SMEARED_Z
 from napari_redenoise.data import Planes, mask_missing, middle_window, spread_evenly
-from napari_redenoise.noise import NoiseReport
+from napari_redenoise.noise import NoiseReport, noise_model
 
 PAIRS, COMPARED = 32, 6
 """Pairs of neighbouring planes whose residuals are compared, and planes denoised alone."""
@@ -126,7 +127,7 @@ class _Residual:
     @property
     def std(self) -> Floats:
         """Expected noise of every pixel."""
-        variance = self.report.model.variance(np.where(self.known, self.denoised, 0.0))
+        variance = noise_model(self.report).variance(np.where(self.known, self.denoised, 0.0))
         return np.sqrt(np.maximum(variance, max(1e-3 * self.report.noise_std**2, 1e-30)))
 
     @property
@@ -184,7 +185,11 @@ class _Sums:
         both = first.known & second.known
         if not both.any():
             return
-        one, other = (part.scaled[both] for part in (first, second))
+        # Fixed offsets of lines recur in every plane, and are noise.
+        one, other = (
+            without_line_offsets(np.where(both, part.scaled, 0.0), both, part.report)[both]
+            for part in (first, second)
+        )
         one, other = one - one.mean(), other - other.mean()
         self.products += float(one @ other)
         self.power += float(one @ one + other @ other) / 2

@@ -126,7 +126,21 @@ class Judge:
         return self._decide(self._before, after, step)
 
     def _decide(self, before: _Predictions, after: _Predictions, step: int) -> Judgement:
-        y, held = self._noisy, self._held
+        """Judge every channel by itself: the least share costs none of them."""
+        # A blank channel keeps its pixels, whatever the share.
+        varying = [n for n, one in enumerate(self._noisy.unbind(1)) if one.min() < one.max()]
+        judgements = [self._decide_channel(before, after, step, n) for n in varying or [0]]
+        return min(judgements, key=lambda one: one.share)
+
+    def _decide_channel(
+        self, before: _Predictions, after: _Predictions, step: int, channel: int
+    ) -> Judgement:
+        before, after = (
+            _Predictions(*(part[:, channel : channel + 1] for part in one))
+            for one in (before, after)
+        )
+        y, std = (part[:, channel : channel + 1] for part in (self._noisy, self._std))
+        held = self._held
         moved = (after.plain - before.plain) ** 2
         gained = (after.plain - y) ** 2 - (before.plain - y) ** 2
         own = [one.plain - one.hidden for one in (before, after)]
@@ -142,8 +156,8 @@ class Judge:
         if self._noise is not None:
             terms = {"sure": terms["sure"]}
         estimates = {name: estimate(*parts) for name, parts in terms.items()}
-        error = _mean((before.plain - y) ** 2 + 2 * before.response - self._std**2, self._usable)
-        least = MIN_ERROR * _mean(self._std**2, self._usable)
+        error = _mean((before.plain - y) ** 2 + 2 * before.response - std**2, self._usable)
+        least = MIN_ERROR * _mean(std**2, self._usable)
         change = _mean(moved, self._usable) / max(error, least, 1e-12)
         return Judgement(step, share_of(list(estimates.values()), change), change, estimates)
 
@@ -156,10 +170,14 @@ class Judge:
         self._probe = probe(self._noisy - plain, self._std, self._usable, self._generator)
         # A smoother that keeps a share h of white noise has a residual of ``1 - h`` (as in
         # generalised cross-validation).
-        response = _mean(self._response(network, plain), self._usable)
-        kept = response / max(_mean(self._std**2, self._usable), 1e-12)
-        ratio = 1 / math.sqrt(1 - min(max(kept, 0.0), MAX_KEPT))
-        self._std, self._probe = ratio * self._std, ratio * self._probe
+        response = self._response(network, plain)
+        for channel in range(plain.shape[1]):
+            own = slice(channel, channel + 1)
+            variance = _mean(self._std[:, own] ** 2, self._usable)
+            kept = _mean(response[:, own], self._usable) / max(variance, 1e-12)
+            ratio = 1 / math.sqrt(1 - min(max(kept, 0.0), MAX_KEPT))
+            self._std[:, own] *= ratio
+            self._probe[:, own] *= ratio
 
     @torch.no_grad()
     def _response(self, network: DenoisingNetwork, plain: Tensor) -> Tensor:
@@ -223,11 +241,11 @@ def _white_noise(shape: torch.Size, generator: torch.Generator) -> Tensor:
 
 
 def _spectrum(unit: Tensor) -> Tensor:
-    """Power spectrum of noise of variance 1, from its autocorrelation up to `LAGS`."""
-    power = torch.fft.rfft2(unit).abs().square().mean((0, 1))
+    """Power spectra of noise of variance 1, from its autocorrelation up to `LAGS`, by channel."""
+    power = torch.fft.rfft2(unit).abs().square().mean(0)
     correlation = torch.fft.irfft2(power, s=unit.shape[-2:])
     # Noise that a network keeps makes neighbours in the residual anticorrelated.
-    correlation = (correlation / correlation[0, 0].clamp(min=1e-12)).clamp(min=0)
+    correlation = (correlation / correlation[:, :1, :1].clamp(min=1e-12)).clamp(min=0)
     tapers = [
         (1 - torch.fft.fftfreq(size, 1 / size, dtype=torch.float32).abs() / (LAGS + 1)).clamp(min=0)
         for size in unit.shape[-2:]
