@@ -6,6 +6,7 @@ from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 
+from napari_redenoise._napari._layers import DISAGREEMENT_CONTENT, METADATA_KEY
 from napari_redenoise._napari._words import WrappedLabel, in_short
 
 DENOISED = "cells denoised (AdaReNet, N2S)"
@@ -40,6 +41,9 @@ def visible(dock):
 
 def test_the_slider_compares_one_result_with_the_noisy_layer(twice):
     latest = twice.widget.finished_run.result.name
+    made = {"content": DISAGREEMENT_CONTENT}
+    twice.viewer.add_image(np.ones((72, 90)), name="map", metadata={METADATA_KEY: made})
+    twice.viewer.layers.selection.active = twice.viewer.layers["cells"]
     twice.widget.result.blend.setValue(0)
     assert visible(twice) == {"cells", latest}
     earlier = next(n for n in range(2) if n != twice.widget.result.choice.currentIndex())

@@ -163,17 +163,9 @@ class FinishedRun(QObject):
         self.result.visible = True
         if self.has_source:
             self.layer.visible = True
-        self._hide_extras()
-        self.result.opacity = share
-
-    def hide(self) -> None:
-        """Hide the denoised layer, which another result of the image is compared without."""
-        self.result.visible = False
-        self._hide_extras()
-
-    def _hide_extras(self) -> None:
         for extra in self._extras:
             extra.visible = False
+        self.result.opacity = share
 
     def check_quality(self) -> None:
         """Run the quality checks in the background; `assessed` follows."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
+from napari_redenoise._napari._layers import is_auxiliary
 from napari_redenoise._napari._view import shows_planes
 from napari_redenoise._napari._words import in_short
 from napari_redenoise._napari.denoise._finished_run import FinishedRun
@@ -275,12 +276,15 @@ class ResultTabs(QObject):
             self._dock.progress.setValue(value)
 
     def _on_blend(self, share: float) -> None:
-        """Compare the shown result with the noisy layer: neither is covered by another result."""
+        """Compare the shown result with the noisy layer: no other result and no map covers them."""
         if self.finished_run is None:
             return
         for other in self._results.grouped():
             if other is not self.finished_run and other.concerns(self.finished_run.layer):
-                other.hide()
+                other.result.visible = False
+        for layer in self._viewer.layers:
+            if is_auxiliary(layer) and layer.visible:
+                layer.visible = False
         if self._viewed_snapshots is not None:
             self._viewed_snapshots.hide()
         self.finished_run.blend(share)
