@@ -371,6 +371,19 @@ def test_folders_and_long_names_are_refused(redenoise, image, tmp_path, untraine
         assert "is a folder" in errors or "cannot be written" in errors
 
 
+@pytest.mark.parametrize("letter", ["a", "ä"])
+def test_the_kept_model_of_a_long_name_has_a_shorter_one(
+    redenoise, image, tmp_path, monkeypatch, letter
+):
+    stem = letter * (244 // len(letter.encode()))
+    signal_after(monkeypatch, 1, signal.SIGTERM)
+    status, _, errors = redenoise("denoise", image, tmp_path / f"{stem}.tif", *LONG)
+    assert status == 128 + signal.SIGTERM, errors
+    (model,) = tmp_path.glob("*.safetensors")
+    assert stem.startswith(model.name.removesuffix(".redenoise.safetensors"))
+    assert 220 < len(model.name.encode()) <= 255
+
+
 def test_a_scale_beyond_tiff_is_reported_before_and_left_out(redenoise, image, tmp_path):
     spoilt, out = tmp_path / "spoilt.ome.tif", tmp_path / "out.tif"
     metadata = {"axes": "YX", "PhysicalSizeX": "nan", "PhysicalSizeY": 0.5}

@@ -227,7 +227,8 @@ def format_bytes(size: int) -> str:
 
 def _existing(path: Path) -> Path:
     """The nearest existing folder of a path."""
-    return next((folder for folder in (path, *path.parents) if folder.is_dir()), Path.cwd())
+    # os.path instead of Path: it returns False for invalid names.
+    return next((folder for folder in (path, *path.parents) if os.path.isdir(folder)), Path.cwd())
 
 
 def _free(folder: Path) -> int | None:
