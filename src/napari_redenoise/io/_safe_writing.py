@@ -87,7 +87,14 @@ def write_atomically(
 def _move_to_free(partial: Path, path: Path) -> None:
     """Rename a file unless the name is taken, which os.replace would not notice."""
     try:
-        path.open("x").close()
+        try:
+            # A process may be killed at any moment: the name never belongs to an empty file.
+            os.link(partial, path)
+        except FileExistsError:
+            raise
+        except (OSError, NotImplementedError):
+            # Some file systems know no second name of a file.
+            path.open("x").close()
     except FileExistsError:
         refuse_existing(path)
         raise
