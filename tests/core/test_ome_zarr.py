@@ -226,6 +226,26 @@ def test_sizes_that_are_none_are_left_out(tmp_path: Path, transformations, unkno
     assert inspect_file(tmp_path / "out.zarr").get("pixel_size", {}) == shown
 
 
+@pytest.mark.parametrize(
+    ("paths", "series", "named"),
+    [
+        (["0", "7"], None, ["0", "7"]),
+        (["10", "9"], [], ["9", "10"]),
+        (["b/1", "a/0"], ["b/1", "a/0"], ["b/1", "a/0"]),
+    ],
+)
+def test_images_of_a_converted_file_are_named(tmp_path: Path, paths, series, named) -> None:
+    root = zarr.open_group(tmp_path / "in.zarr", mode="w", zarr_format=2)
+    root.attrs["bioformats2raw.layout"] = 3
+    if series is not None:
+        root.create_group("OME").attrs["series"] = series
+    for path in paths:
+        write(tmp_path / "in.zarr", "0.4", path=path)
+    first, second = (f".*in\\.zarr/{path}" for path in named)
+    with pytest.raises(InputError, match=f"holds 2 images: give one of {first}, {second}"):
+        read_image(tmp_path / "in.zarr")
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_images_of_a_plate_are_named(tmp_path: Path, version: str) -> None:
     number = 3 if version == "0.5" else 2
