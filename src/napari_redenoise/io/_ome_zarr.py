@@ -93,9 +93,7 @@ def _image_inside(group: Any, ome: Mapping[str, Any], name: str) -> _Image:
         When there are several, or none.
     """
     if "bioformats2raw.layout" in {**ome, **group.attrs}:
-        images = {
-            path: node for path in _converted(group) if _is_image(node := group.get(path))
-        }
+        images = {path: node for path in _converted(group) if _is_image(node := group.get(path))}
         if len(images) == 1:
             ((path, node),) = images.items()
             return _image_of(node, _ome_of(node), f"{name}/{path}")
