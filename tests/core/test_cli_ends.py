@@ -189,6 +189,24 @@ def test_a_pipe_closed_before_the_first_step_keeps_a_step(image, tmp_path):
     assert load_model(tmp_path / "out.redenoise.safetensors")[3]["steps"] >= 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /dev/full")
+@pytest.mark.parametrize("words", [["inspect"], ["inspect", "--json"], ["noise"], ["check"]])
+def test_what_nobody_can_read_is_no_unexpected_error(image, words):
+    program = "from napari_redenoise._cli import main; main()"
+    files = [image] * (2 if words == ["check"] else 1)
+    command = [sys.executable, "-c", program, *words, *files]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed, Path("/dev/full").open("wb") as full:
+        found = [
+            subprocess.run(command, stdout=stream, stderr=subprocess.PIPE, text=True, check=False)
+            for stream in (closed, full)
+        ]
+    assert [one.returncode for one in found] == [141, 1], found
+    assert found[0].stderr == ""
+    assert "standard output cannot be written (No space left on device): free" in found[1].stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="its pipes do not tell who reads")
 def test_a_trained_model_is_applied_though_nobody_reads(redenoise, image, tmp_path):
     model = tmp_path / "m.safetensors"
@@ -369,6 +387,19 @@ def test_folders_and_long_names_are_refused(redenoise, image, tmp_path, untraine
         status, _, errors = redenoise("denoise", image, *targets, "--steps", 1, "--overwrite")
         assert status == 1
         assert "is a folder" in errors or "cannot be written" in errors
+
+
+@pytest.mark.parametrize("letter", ["a", "ä"])
+def test_the_kept_model_of_a_long_name_has_a_shorter_one(
+    redenoise, image, tmp_path, monkeypatch, letter
+):
+    stem = letter * (244 // len(letter.encode()))
+    signal_after(monkeypatch, 1, signal.SIGTERM)
+    status, _, errors = redenoise("denoise", image, tmp_path / f"{stem}.tif", *LONG)
+    assert status == 128 + signal.SIGTERM, errors
+    (model,) = tmp_path.glob("*.safetensors")
+    assert stem.startswith(model.name.removesuffix(".redenoise.safetensors"))
+    assert 220 < len(model.name.encode()) <= 255
 
 
 def test_a_scale_beyond_tiff_is_reported_before_and_left_out(redenoise, image, tmp_path):

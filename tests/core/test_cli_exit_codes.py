@@ -74,6 +74,36 @@ def test_a_log_that_cannot_be_written_is_no_second_error(redenoise, image, monke
     assert "Traceback" not in errors
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are Unicode")
+def test_names_of_another_encoding_are_printed(redenoise, image, tmp_path, monkeypatch, logs):
+    name = os.fsdecode(b"caf\xe9.tif")
+    path = image.rename(tmp_path / name)
+    assert "image: " + str(tmp_path / "caf\\udce9.tif") in redenoise("inspect", path)[1]
+    assert json.loads(redenoise("inspect", path, "--json")[1])["file"] == str(path)
+    status, said, errors = redenoise("denoise", path, "--out-dir", tmp_path / "out", "--instant")
+    assert (status, "denoised 1 of 1 images" in said) == (0, True), errors
+    options = ("--instant", "--json")
+    status, said, errors = redenoise("denoise", path, tmp_path / f"new-{name}", *options)
+    assert status == 0, errors
+    assert [json.loads(line) for line in said.splitlines()][-2]["text"].endswith(f"new-{name}")
+    fail_with(monkeypatch, ZeroDivisionError())
+    redenoise("check", path, path)
+    (log,) = logs.glob("redenoise-error-*.log")
+    assert "caf\\udce9.tif" in log.read_text()
+
+
+def test_json_of_another_encoding_is_json(image, tmp_path):
+    path = image.rename(tmp_path / "zelle-\u00fc.tif")
+    command = [sys.executable, "-c", "from napari_redenoise import _cli; _cli.main()"]
+    found = subprocess.run(
+        [*command, "inspect", str(path), "--json"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(found.stdout)["file"] == str(path)
+
+
 def test_done_is_0(redenoise, image):
     assert redenoise("noise", image)[0] == 0
 

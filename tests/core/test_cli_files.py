@@ -44,6 +44,13 @@ def test_a_series_can_be_chosen(redenoise, movie, tmp_path):
     assert status == 0, errors
 
 
+def test_a_second_shot_is_read_once(redenoise, movie, tmp_path):
+    tifffile.imwrite(tmp_path / "in.tif", STACK, photometric="minisblack")
+    options = ("--target", movie, "--objective", "noise2noise", "--steps", 0)
+    status, _, errors = redenoise("denoise", tmp_path / "in.tif", tmp_path / "out.tif", *options)
+    assert (status, errors.count("movie.tif: it holds 2 series")) == (0, 1), errors
+
+
 def test_a_series_that_is_not_there_ends_the_command(redenoise, movie):
     status, _, errors = redenoise("noise", movie, "--series", 2)
     assert (status, "there is no series 2 in it: give a number from 0 to 1" in errors) == (1, True)

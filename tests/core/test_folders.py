@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from napari_redenoise import Redenoiser
-from napari_redenoise._cli import app
+from napari_redenoise._cli import _evaluate, app
 from napari_redenoise.config import Config, FolderConfig
 from napari_redenoise.data import ImageFolder
 from napari_redenoise.errors import ConfigError, InputError, ModelFileError
@@ -704,6 +704,25 @@ def test_images_that_differ_in_suffix_have_their_own_montages(images: Path, tmp_
     invoke(*f"evaluate {model} --test-dir {images} --noise-param 25 --out {out}".split())
     assert len(list(out.glob("*.png"))) == 6
     np.testing.assert_array_equal(skimage.io.imread(out / "0.tif.png")[:, -40:], scene(9))
+
+
+@pytest.mark.parametrize("name", ["0.png", "table.csv"])
+def test_files_that_appear_during_an_evaluation_are_kept(
+    small: Config, images: Path, tmp_path: Path, monkeypatch, name: str
+) -> None:
+    run_of(small, images).save_model(model := tmp_path / "m.safetensors")
+    out = tmp_path / "evaluation"
+
+    def appearing(*arguments):
+        (out / name).write_text("of others")
+        yield from evaluate(*arguments)
+
+    monkeypatch.setattr(_evaluate, "evaluate", appearing)
+    line = f"evaluate {model} --test-dir {images} --noise-param 25 --out {out}"
+    assert "exists already" in str(invoke(*line.split()).exception)
+    assert (out / name).read_text() == "of others"
+    assert invoke(*line.split(), "--overwrite").exit_code == 0
+    assert (out / name).read_bytes() != b"of others"
 
 
 def test_a_network_of_stacks_is_trained_without_neighbours(small: Config, images: Path) -> None:

@@ -15,7 +15,7 @@ import zarr
 
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
-from napari_redenoise.io import ImageFile, read_image, write_ome_zarr
+from napari_redenoise.io import ImageFile, inspect_file, read_image, write_ome_zarr
 
 PIXELS = np.random.default_rng(0).integers(0, 4000, (3, 2, 40, 50)).astype(np.uint16)
 AXES = [
@@ -194,6 +194,56 @@ def test_the_only_image_of_a_converted_file_is_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds 2 images: give one of .*in\.zarr/0, .*in\.zarr/1"):
         read_image(tmp_path / "in.zarr")
     np.testing.assert_array_equal(read_image(tmp_path / "in.zarr" / "1").array, PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("transformations", "unknown"),
+    [
+        ([], "T, Y, X"),
+        ([{"type": "translation", "translation": [0, 0, 5, 5]}], "T, Y, X"),
+        ([{"type": "affine", "affine": [[1, 0, 0, 0, 0]] * 4}], "T, Y, X"),
+        ([{"type": "scale", "path": "scale"}], "T, Y, X"),
+        ([{"type": "scale", "scale": [0.25, 0.2]}], "T, Y, X"),
+        ([{"type": "scale", "scale": [500, 1, 0, 0.2]}], "Y"),
+        ([{"type": "scale", "scale": [500, 0, 0.25, -0.2]}], "X"),
+        ([{"type": "scale", "scale": [float("nan"), 1, 0.25, float("inf")]}], "T, X"),
+        ([{"type": "identity"}], ""),
+    ],
+)
+def test_sizes_that_are_none_are_left_out(tmp_path: Path, transformations, unknown: str) -> None:
+    ome = multiscales()
+    ome["multiscales"][0]["datasets"][0]["coordinateTransformations"] = transformations
+    write(tmp_path / "in.zarr", ome=ome)
+    image = read_image(tmp_path / "in.zarr")
+    note = f"its metadata gives no usable size of a pixel along {unknown}: it is left out, set it"
+    assert [one.startswith(note) for one in image.notes] == ([True] if unknown else [])
+    shown = inspect_file(tmp_path / "in.zarr").get("pixel_size", {})
+    assert set(shown) == set("TYX") - {*unknown.split(", ")}
+    assert all(0 < known["size"] < np.inf for known in shown.values())
+    write_ome_zarr(tmp_path / "out.zarr", image.array, image)
+    text = (tmp_path / "out.zarr" / "zarr.json").read_text()
+    assert all(word not in text for word in ("NaN", "Infinity", "-0.2"))
+    assert inspect_file(tmp_path / "out.zarr").get("pixel_size", {}) == shown
+
+
+@pytest.mark.parametrize(
+    ("paths", "series", "named"),
+    [
+        (["0", "7"], None, ["0", "7"]),
+        (["10", "9"], [], ["9", "10"]),
+        (["b/1", "a/0"], ["b/1", "a/0"], ["b/1", "a/0"]),
+    ],
+)
+def test_images_of_a_converted_file_are_named(tmp_path: Path, paths, series, named) -> None:
+    root = zarr.open_group(tmp_path / "in.zarr", mode="w", zarr_format=2)
+    root.attrs["bioformats2raw.layout"] = 3
+    if series is not None:
+        root.create_group("OME").attrs["series"] = series
+    for path in paths:
+        write(tmp_path / "in.zarr", "0.4", path=path)
+    first, second = (f".*in\\.zarr/{path}" for path in named)
+    with pytest.raises(InputError, match=f"holds 2 images: give one of {first}, {second}"):
+        read_image(tmp_path / "in.zarr")
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

@@ -1,6 +1,7 @@
 """Files of results: whole or not at all, under a name of their own, and no trace of killed runs."""
 
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -223,6 +224,27 @@ def test_a_name_that_is_taken_meanwhile_is_not_replaced(tmp_path) -> None:
         write()
     assert path.read_bytes() == b"theirs"
     assert names(tmp_path) == ["out.tif"]
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_name_never_belongs_to_an_empty_file(tmp_path, monkeypatch, has_links) -> None:
+    path, replace, seen = tmp_path / "out.tif", os.replace, []
+
+    def noted(source, target) -> None:
+        seen.append(target.read_bytes())
+        replace(source, target)
+
+    def refused(*_) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "replace", noted)
+    if not has_links:
+        monkeypatch.setattr(os, "link", refused)
+    with write_atomically(path, overwrite=False) as partial:
+        partial.write_bytes(b"ours")
+    # A process may be killed at this moment.
+    assert seen == [b"ours" if has_links else b""]
+    assert (path.read_bytes(), names(tmp_path)) == (b"ours", ["out.tif"])
 
 
 def test_a_free_name_is_found_even_if_it_is_taken_again(tmp_path) -> None:

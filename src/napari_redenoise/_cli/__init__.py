@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -14,6 +15,10 @@ __all__ = ["COMMANDS", "app", "import_command", "main"]
 
 def main() -> None:
     """Run the command line; errors end it with a sentence and the exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Names of files may be of another encoding, and must not end a run.
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except RedenoiseError as error:

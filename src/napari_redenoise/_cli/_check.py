@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from napari_redenoise._cli._app import Device, Series, app, read_noted
+from napari_redenoise._cli._interruption import print_result
+from napari_redenoise._cli._json_events import json_text
 from napari_redenoise.assessment import as_denoiser, assess, pixel_size_of
 from napari_redenoise.data import ArrayLike
 from napari_redenoise.io import ImageFile
@@ -43,9 +44,9 @@ def check(
         pixel_size=pixel_size_of(source),
     )
     if as_json:
-        typer.echo(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
+        print_result(json_text(report.as_dict(), indent=2))
     else:
-        typer.echo("\n".join(report.sentences()))
+        print_result("\n".join(report.sentences()))
 
 
 def _in_order(result: ImageFile, axes: str) -> ArrayLike:

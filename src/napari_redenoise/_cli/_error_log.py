@@ -38,7 +38,12 @@ def unexpected_error(error: BaseException, command: Sequence[str]) -> str:
         what, remedy = f"unexpected error ({what})", "please report it with its log,"
     try:
         with tempfile.NamedTemporaryFile(
-            "w", prefix="redenoise-error-", suffix=".log", delete=False, encoding="utf-8"
+            "w",
+            prefix="redenoise-error-",
+            suffix=".log",
+            delete=False,
+            encoding="utf-8",
+            errors="backslashreplace",
         ) as file:
             file.write(_log(error, command))
     except OSError as refused:

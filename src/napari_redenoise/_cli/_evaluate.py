@@ -71,7 +71,7 @@ def evaluate_model(
         typer.echo(_line(names[done.path], scores, width))
         if out is not None:
             (out / montages[done.path]).parent.mkdir(parents=True, exist_ok=True)
-            with write_atomically(out / montages[done.path]) as partial:
+            with write_atomically(out / montages[done.path], overwrite=overwrite) as partial:
                 skimage.io.imsave(partial, montage(done), check_contrast=False)
     means = tuple(float(np.mean([row[part] for row in rows])) for part in range(1, 5))
     typer.echo(_line("mean", means, width))
@@ -79,7 +79,7 @@ def evaluate_model(
     if skipped:
         typer.echo(left_out("skipped", skipped), err=True)
     if out is not None:
-        _write_table(out / TABLE, [*rows, ("mean", *means)])
+        _write_table(out / TABLE, [*rows, ("mean", *means)], overwrite=overwrite)
         typer.echo(f"wrote {out}")
 
 
@@ -124,9 +124,12 @@ def _line(name: str, scores: tuple[float, ...], width: int) -> str:
     )
 
 
-def _write_table(path: Path, rows: list[tuple[str | float, ...]]) -> None:
+def _write_table(path: Path, rows: list[tuple[str | float, ...]], *, overwrite: bool) -> None:
     header = ("image", "noisy_psnr", "psnr", "noisy_ssim", "ssim")
-    with write_atomically(path) as partial, partial.open("w", newline="") as file:
+    with (
+        write_atomically(path, overwrite=overwrite) as partial,
+        partial.open("w", newline="") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows([name, *(f"{score:.4f}" for score in scores)] for name, *scores in rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from napari_redenoise._cli._app import Series, app
+from napari_redenoise._cli._interruption import print_result
+from napari_redenoise._cli._json_events import json_text
 from napari_redenoise.io import format_bytes, inspect_file, unit_symbol
 
 
@@ -24,10 +25,10 @@ def inspect(
     """Say what FILE holds: a model and its training, or an image, its axes and pixel sizes."""
     described = inspect_file(file, series)
     if as_json:
-        typer.echo(json.dumps(described, indent=2, ensure_ascii=False))
+        print_result(json_text(described, indent=2))
         return
     lines = _model_lines if described["kind"] == "model" else _image_lines
-    typer.echo("\n".join(f"{name}: {words}" for name, words in lines(described) if words))
+    print_result("\n".join(f"{name}: {words}" for name, words in lines(described) if words))
 
 
 def _model_lines(model: dict[str, Any]) -> Iterator[tuple[str, str]]:

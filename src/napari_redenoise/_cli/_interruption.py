@@ -18,6 +18,7 @@ from typing import Any, TextIO
 import typer
 
 from napari_redenoise._cli._json_events import write_event
+from napari_redenoise.errors import OutputError
 
 # SIGHUP comes from a closed terminal, SIGBREAK is its equivalent on Windows.
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
@@ -134,6 +135,26 @@ def interruption(*, keeps: bool = True, as_json: bool = False) -> Iterator[Inter
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def print_result(text: str) -> None:
+    """Print what a command was asked for; a closed pipe ends it as in shells.
+
+    Raises
+    ------
+    OutputError
+        When standard output cannot be written.
+    """
+    try:
+        typer.echo(text)
+    except OSError as error:
+        _silence(sys.stdout)
+        if error.errno in _UNREAD:
+            raise SystemExit(_OF_SIGNALS + _SIGPIPE) from None
+        raise OutputError(
+            f"standard output cannot be written ({error.strerror}): free some space, or write it "
+            "to another file"
+        ) from error
 
 
 def _handlers() -> dict[int, Any]:

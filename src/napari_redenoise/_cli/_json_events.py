@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
@@ -20,7 +21,14 @@ _USAGE = 2
 
 def write_event(event: str, **fields: Any) -> None:
     """Print an event."""
-    typer.echo(json.dumps({"event": event, **fields}, ensure_ascii=False, default=str))
+    typer.echo(json_text({"event": event, **fields}))
+
+
+def json_text(value: object, **options: Any) -> str:
+    """Write JSON for standard output."""
+    # Its own escapes are no JSON, so what is not Unicode gets those of JSON.
+    is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    return json.dumps(value, ensure_ascii=not is_unicode, default=str, **options)
 
 
 def finite_or_none(number: float) -> float | None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_redenoise._cli._app import Overwrite, Series, app, read_noted
+from napari_redenoise._cli._interruption import print_result
 from napari_redenoise.config import Config
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError, OutputError
@@ -57,11 +58,11 @@ def noise(
         reports = list(noise_reports(planes, ask_denoiser=fine_tuning))
     if as_json:
         found = [as_dict(report, fine_tuning=fine_tuning) for report in reports]
-        typer.echo(json.dumps(found, indent=2))
+        print_result(json.dumps(found, indent=2))
     else:
         for number, report in enumerate(reports):
-            typer.echo(f"channel {number}" if len(reports) > 1 else image.name)
-            typer.echo(as_text(report, fine_tuning=fine_tuning))
+            print_result(f"channel {number}" if len(reports) > 1 else image.name)
+            print_result(as_text(report, fine_tuning=fine_tuning))
     if plot is not None:
         # Not at the top, because matplotlib takes longer to load than the measurement.
         from napari_redenoise._cli._noise_plot import draw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator
@@ -35,6 +36,8 @@ from napari_redenoise.model import Redenoiser, Result, should_recorrupt
 from napari_redenoise.nn import build_network
 
 _SUFFIX = ".redenoise.safetensors"
+_LONGEST_NAME = 255
+"""Bytes, of the common file systems."""
 
 BRANCHES = ("standard", "equivariant")
 """Outputs of the branches in a `Result`."""
@@ -347,7 +350,12 @@ class Delivery:
 
 def beside(output: Path) -> Path:
     """File of the model that is kept for an image."""
-    return output.with_name(f"{output.stem}{_SUFFIX}")
+    # A free name may get a number, too.
+    most = _LONGEST_NAME - len(f"-999{_SUFFIX}")
+    stem = output.stem
+    if len(os.fsencode(stem)) > most:
+        stem = os.fsencode(stem)[:most].decode(errors="ignore")
+    return output.with_name(f"{stem}{_SUFFIX}")
 
 
 def _places(output: Path) -> list[Path]:

@@ -156,7 +156,6 @@ class SingleImage:
         )
 
     def _train(self, denoiser: Redenoiser, source: ImageFile, asked: Interruption) -> None:
-        target, region = _read(self.target, source.axes, asked), None
         target = _read(self.target, source.axes, asked)
         region = _read(self.region, None, asked)
         plan = _plan(denoiser, source, target, region, asked)

@@ -41,7 +41,7 @@ class Job:
     shape : tuple of int
         Of the image.
     folder : str
-        Folder of the `UnfinishedRun`, which holds the incomplete results.
+        Folder of the `UnfinishedRun`, which holds the model.
     mark : str
         Of the run, see `run_mark`.
     model : str

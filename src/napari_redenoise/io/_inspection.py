@@ -163,5 +163,5 @@ def _pixel_size(image: ImageFile) -> dict[str, dict[str, Any]]:
     return {
         axis: {"size": size, "unit": its_unit}
         for axis, (size, its_unit) in sizes.items()
-        if math.isfinite(size)
+        if 0 < size < math.inf
     }

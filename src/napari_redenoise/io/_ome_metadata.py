@@ -156,18 +156,32 @@ def parse_multiscales(ome: Mapping[str, Any], ndim: int) -> tuple[OmeMetadata, t
         *(multiscales["datasets"][0].get("coordinateTransformations") or ()),
         *(multiscales.get("coordinateTransformations") or ()),
     ]
-    scale, translation = _composed(transformations, ndim)
-    axes = tuple(
-        OmeAxis(letter, str(entry.get("name", letter.lower())), *_kind_and_unit(entry), *numbers)
-        for letter, entry, *numbers in zip(
-            _letters(entries), entries, scale, translation, strict=True
+    found: list[OmeAxis] = []
+    unknown: list[str] = []
+    for letter, entry, scale, translation in zip(
+        _letters(entries), entries, *_composed(transformations, ndim), strict=True
+    ):
+        kind, unit = _kind_and_unit(entry)
+        axis = OmeAxis(letter, str(entry.get("name", letter.lower())), kind)
+        if 0 < scale < math.inf:
+            place = translation if math.isfinite(translation) else 0.0
+            axis = replace(axis, unit=unit, scale=scale, translation=place)
+        elif letter != "C" and (unit is not None or transformations):
+            unknown.append(letter)
+        found.append(axis)
+    metadata = OmeMetadata(tuple(found), multiscales.get("name"), _omero(ome))
+    notes: list[str] = []
+    if unknown:
+        notes.append(
+            f"its metadata gives no usable size of a pixel along {', '.join(unknown)}: it is left "
+            "out, set it in the result"
         )
-    )
-    metadata = OmeMetadata(axes, multiscales.get("name"), _omero(ome))
-    if multiscales.get("axes") or ndim == 5:
-        return metadata, ()
-    note = f"its metadata names no axes: they are taken for {metadata.letters}, --axes gives others"
-    return metadata, (note,)
+    if not multiscales.get("axes") and ndim != 5:
+        notes.append(
+            f"its metadata names no axes: they are taken for {metadata.letters}, --axes gives "
+            "others"
+        )
+    return metadata, tuple(notes)
 
 
 def _kind_and_unit(entry: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -199,20 +213,25 @@ def _letters(entries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _composed(transformations: Sequence[Any], ndim: int) -> tuple[list[float], list[float]]:
-    """Scale and translation of successive transformations."""
+    """Scale and translation of successive transformations; NaN where they are not known."""
     scale, translation = [1.0] * ndim, [0.0] * ndim
-    for one in transformations:
-        kind = one.get("type") if isinstance(one, Mapping) else None
+    kinds = [one.get("type") if isinstance(one, Mapping) else None for one in transformations]
+    if not {"scale", "identity"} & {*kinds}:
+        return [math.nan] * ndim, translation
+    for kind, one in zip(kinds, transformations, strict=True):
+        if kind == "identity":
+            continue
         numbers = [as_number(value) for value in one.get(kind) or ()] if kind else []
         values = [value for value in numbers if value is not None]
-        if len(values) != ndim:
-            continue
+        if len(values) != ndim or kind not in ("scale", "translation"):
+            # For example an affine one, which no size of a pixel describes.
+            return [math.nan] * ndim, translation
         if kind == "scale":
             scale = [before * value for before, value in zip(scale, values, strict=True)]
             translation = [
                 before * value for before, value in zip(translation, values, strict=True)
             ]
-        elif kind == "translation":
+        else:
             translation = [
                 before + value for before, value in zip(translation, values, strict=True)
             ]
@@ -299,7 +318,7 @@ def ome_of_sizes(
     return OmeMetadata(
         tuple(
             OmeAxis.of(letter, _unit_name(units.get(letter)), sizes[letter])
-            if letter in sizes
+            if 0 < sizes.get(letter, 0) < math.inf
             else OmeAxis.of(letter)
             for letter in axes
         )

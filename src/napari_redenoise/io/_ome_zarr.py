@@ -93,9 +93,7 @@ def _image_inside(group: Any, ome: Mapping[str, Any], name: str) -> _Image:
         When there are several, or none.
     """
     if "bioformats2raw.layout" in {**ome, **group.attrs}:
-        images = {
-            path: node for path in map(str, range(len(group))) if _is_image(node := group.get(path))
-        }
+        images = {path: node for path in _converted(group) if _is_image(node := group.get(path))}
         if len(images) == 1:
             ((path, node),) = images.items()
             return _image_of(node, _ome_of(node), f"{name}/{path}")
@@ -107,6 +105,14 @@ def _image_inside(group: Any, ome: Mapping[str, Any], name: str) -> _Image:
             raise InputError(f"{name} {verb} {what}: {_give(name, paths_of(group, ome[kind]))}")
     paths = [path for path, member in group.members() if _is_image(member)]
     raise InputError(f"{name} has no multiscales, so it is no image: {_give(name, paths)}")
+
+
+def _converted(group: Any) -> list[str]:
+    """Names of the images of a converted file, in its order."""
+    listed = _ome_of(group["OME"]).get("series") if "OME" in group else None
+    if isinstance(listed, list) and listed:
+        return [str(path) for path in listed]
+    return sorted((path for path in group if path.isdecimal()), key=int)
 
 
 def _ome_of(group: Any) -> Mapping[str, Any]:

@@ -87,7 +87,14 @@ def write_atomically(
 def _move_to_free(partial: Path, path: Path) -> None:
     """Rename a file unless the name is taken, which os.replace would not notice."""
     try:
-        path.open("x").close()
+        try:
+            # A process may be killed at any moment: the name never belongs to an empty file.
+            os.link(partial, path)
+        except FileExistsError:
+            raise
+        except (OSError, NotImplementedError):
+            # Some file systems know no second name of a file.
+            path.open("x").close()
     except FileExistsError:
         refuse_existing(path)
         raise
@@ -227,7 +234,8 @@ def format_bytes(size: int) -> str:
 
 def _existing(path: Path) -> Path:
     """The nearest existing folder of a path."""
-    return next((folder for folder in (path, *path.parents) if folder.is_dir()), Path.cwd())
+    # os.path instead of Path: it returns False for invalid names.
+    return next((folder for folder in (path, *path.parents) if os.path.isdir(folder)), Path.cwd())
 
 
 def _free(folder: Path) -> int | None:
