@@ -224,14 +224,15 @@ def _between_planes(stack: StackStatistics) -> QualityCheck:
 def _smeared(stack: StackStatistics) -> QualityCheck:
     name = NEIGHBOURS
     meaning = (
-        "Share of the pixels of a plane where the residual has a local mean beyond noise that it "
-        "does not have when the plane is denoised alone: brightness of neighbouring planes was "
-        "drawn into it, or its own lost, as where objects move or blink."
+        "Share of the pixels of a window of a plane (256 x 256, at another place in every plane) "
+        "where the residual has a local mean beyond noise that it does not have when the plane is "
+        "denoised alone: brightness of neighbouring planes was drawn into it, or its own lost, as "
+        "where objects move or blink."
     )
     share = stack.smeared
     if math.isnan(share):
         return _unknown(name, meaning, "no plane was denoised alone")
-    figure = f"{100 * share:.2g} % of the pixels smeared"
+    figure = f"{100 * share:.2g} % of the pixels of a window smeared"
     figure += f", at most in plane {stack.plane} along {stack.axis}" * (share > SMEARED[0])
     advice = "Denoise without neighbours, and compare both in this plane."
     return _check(name, _graded(share, SMEARED), share, figure, meaning, advice)
