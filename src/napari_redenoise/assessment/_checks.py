@@ -165,7 +165,8 @@ def _change(residual: ResidualStatistics, report: NoiseReport) -> QualityCheck:
     name = "Change of the image"
     meaning = (
         "Whether the image was changed at all. A nearly unchanged image passes most other checks, "
-        "since nothing of the specimen is lost."
+        "since nothing of the specimen is lost. Pixels far beyond all their neighbours are taken "
+        "for hot pixels, as are bright spots that are smaller than a pixel."
     )
     share = residual.share
     if math.isnan(share):
@@ -174,7 +175,11 @@ def _change(residual: ResidualStatistics, report: NoiseReport) -> QualityCheck:
         figure = f"nearly the same as the noisy image ({100 * share:.1f} % of the noise removed)"
         advice = "Train longer, or check that the result belongs to this image."
         return QualityCheck(name, "bad", share, figure, meaning, advice)
-    return QualityCheck(name, "good", share, "differs from the noisy image", meaning)
+    figure = "differs from the noisy image"
+    if residual.outliers:
+        share_of_hot = f"{100 * residual.outlier_share:.2g} %"
+        figure += f"; {residual.outliers} pixels were taken for hot pixels ({share_of_hot})"
+    return QualityCheck(name, "good", share, figure, meaning)
 
 
 def _contrast(residual: ResidualStatistics, report: NoiseReport) -> QualityCheck:
