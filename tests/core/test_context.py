@@ -1,5 +1,7 @@
 """Neighbouring planes: which they are, how they are read, and what networks make of them."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tifffile
@@ -16,6 +18,7 @@ from napari_redenoise.data import (
     patches,
 )
 from napari_redenoise.inference import _predict, predict
+from napari_redenoise.model._neighbours import _windows
 from napari_redenoise.nn import build_network, with_context
 
 UNIT = Normalisation((0.0,), (1.0,))
@@ -310,3 +313,13 @@ def test_the_command_says_that_neighbours_are_used(redenoise, tmp_path) -> None:
         results.append(tifffile.imread(out))
     np.testing.assert_array_equal(results[0], results[2])
     assert not np.array_equal(results[0], results[1])
+
+
+def test_neighbours_are_compared_at_different_places() -> None:
+    plane = np.random.default_rng(3).normal(100, 10, (400, 400))
+    stack = Planes(np.repeat(plane[None], 6, 0), "TYX", context=2)
+    windows = [noisy for noisy, _, _ in _windows([stack])]
+    assert len(windows) == 6
+    assert all(window.shape == (1, 1, 160, 160) for window in windows)
+    pairs = itertools.combinations(windows, 2)
+    assert not any(torch.equal(one, other) for one, other in pairs)

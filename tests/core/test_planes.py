@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_redenoise.data import Planes, default_axes
+from napari_redenoise.data import Planes, default_axes, middle_window, spread_window
 from napari_redenoise.errors import InputError
 
 SIZES = {"T": 2, "Z": 3, "C": 4, "Y": 20, "X": 17}
@@ -112,3 +112,30 @@ def zeros(*shape: int, dtype: Any = np.uint8) -> np.ndarray:
 def test_what_cannot_be_denoised_is_refused_with_a_remedy(array, axes, message) -> None:
     with pytest.raises(InputError, match=message):
         Planes(array, axes)
+
+
+def test_windows_are_spread_over_a_plane() -> None:
+    planes = Planes(np.zeros((2, 900, 700), np.uint8), "TYX")
+    windows = [spread_window(planes, (0,), 100, number) for number in range(8)]
+    assert windows[0] == middle_window(planes, (0,), 100)
+    seen = np.zeros((900, 700), bool)
+    for window in windows:
+        assert seen[window].shape == (100, 100)
+        assert not seen[window].any()
+        seen[window] = True
+    assert seen[:450, :350].any()
+    assert seen[:450, 350:].any()
+    assert seen[450:, :350].any()
+    assert seen[450:, 350:].any()
+
+
+def test_windows_are_spread_over_a_training_region() -> None:
+    region = np.zeros((900, 700), bool)
+    region[600:850, 20:60] = True
+    planes = Planes(np.zeros((2, 900, 700), np.uint8), "TYX", region=region)
+    for number in range(8):
+        rows, columns = spread_window(planes, (0,), 100, number)
+        assert rows.start >= 600
+        assert rows.stop <= 850
+        assert columns == middle_window(planes, (0,), 100)[1]
+    assert spread_window(planes, (0,), 1000, 3) == (slice(0, 900), slice(0, 700))

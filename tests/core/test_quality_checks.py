@@ -238,6 +238,17 @@ def test_nan_pixels_are_ignored(truth, noise):
     assert by_name(report)["amount"].value == pytest.approx(1.0, abs=0.02)
 
 
+def test_pixels_taken_for_hot_pixels_are_counted(truth, noise):
+    noisy = truth + noise
+    assert judged(noisy, truth)["change"].figure == "differs from the noisy image"
+    for row, column in ((30, 40), (99, 200), (250, 7)):
+        noisy[row, column] += 1000
+    noisy[:2, :5] = np.nan
+    figure = judged(noisy, truth)["change"].figure
+    share = 100 * 3 / (noisy.size - 10)
+    assert figure.endswith(f"; 3 pixels were taken for hot pixels ({share:.2g} %)")
+
+
 def test_clipped_pixels_are_ignored(truth, noise):
     limit = 190.0
     noisy = np.minimum(truth + noise, limit)

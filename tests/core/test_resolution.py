@@ -21,6 +21,8 @@ from napari_redenoise.assessment import (
 )
 from napari_redenoise.assessment._checks import resolution_check
 from napari_redenoise.assessment._perturbation import draw_photon_loss
+from napari_redenoise.assessment._resolution import SHARE
+from napari_redenoise.assessment._support import response_of_window
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
 from napari_redenoise.io import ImageFile
@@ -453,6 +455,26 @@ def test_a_model_is_a_denoiser(scene):
     assert 2 <= check.value < 16
     stopped = as_denoiser(model, lambda: True)
     assert not stopped(noisy[None]).any()
+
+
+def test_the_response_of_a_stack_is_beside_its_neighbours(scene):
+    rng = np.random.default_rng(0)
+    stack = rng.poisson(np.repeat(scene[None, :96, :96], 5, 0)).astype(np.float32)
+    config = Config().replace({"training.steps": 0, "network.context": 2})
+    model = Redenoiser(config, "cpu").fit(stack, "TYX")
+    plain = {"tta": False, "draws": 0, "correct_lines": False}
+    for middle in (2, 4):
+        noisy = Planes(stack, "TYX")
+        result = model.predict(stack, "TYX", **plain).denoised
+        window = Window((middle,), slice(0, 96), slice(0, 96))
+        reports = (report_of(MODELS[0], 60.0),)
+        (found,) = response_of_window(
+            noisy, Planes(result, "TYX"), window, reports, as_denoiser(model), lambda: False
+        )
+        thinned = stack.copy()
+        thinned[middle] += SHARE * found.drawn[0]
+        expected = model.predict(thinned, "TYX", **plain).denoised[middle] - result[middle]
+        np.testing.assert_allclose(found.response[0], expected, atol=1e-3 * np.ptp(expected))
 
 
 def test_the_map_of_a_window_and_its_refusals(noisy):

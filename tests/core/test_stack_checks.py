@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from napari_redenoise.assessment import QualityReport, assess
+from napari_redenoise.assessment import QualityReport, _stack, assess
 
 FRAMES, SIDE, PHOTONS = 8, 96, 40.0
 
@@ -92,6 +92,25 @@ def test_smeared_motion_is_found_and_its_plane_named() -> None:
     check = next(one for one in report.checks if one.name == "Smearing between planes")
     assert check.mark == "bad"
     assert "plane 4 along T" in check.figure
+
+
+def test_smearing_far_from_the_middle_is_found(monkeypatch) -> None:
+    monkeypatch.setattr(_stack, "SIDE", 48)
+    expected = moving()
+    mean = ndimage.uniform_filter1d(expected, 3, axis=0, mode="nearest")
+    smeared = expected.copy()
+    smeared[:, :22] = mean[:, :22]
+    report = checks(recorded(expected), smeared, denoiser=smooth)
+    assert mark(report, "Smearing between planes") == "bad"
+
+
+def test_uneven_shifts_within_planes_are_no_flicker(monkeypatch) -> None:
+    monkeypatch.setattr(_stack, "SIDE", 48)
+    expected = moving(0)
+    slope = np.linspace(-1, 1, SIDE)[:, None]
+    report = checks(recorded(expected), expected + slope)
+    figure = next(one.figure for one in report.checks if one.name == "Residual between planes")
+    assert "varies by 0.0" in figure
 
 
 def test_a_blurred_plane_alone_is_no_smearing() -> None:

@@ -165,7 +165,8 @@ def _change(residual: ResidualStatistics, report: NoiseReport) -> QualityCheck:
     name = "Change of the image"
     meaning = (
         "Whether the image was changed at all. A nearly unchanged image passes most other checks, "
-        "since nothing of the specimen is lost."
+        "since nothing of the specimen is lost. Pixels far beyond all their neighbours are taken "
+        "for hot pixels, as are bright spots that are smaller than a pixel."
     )
     share = residual.share
     if math.isnan(share):
@@ -174,7 +175,11 @@ def _change(residual: ResidualStatistics, report: NoiseReport) -> QualityCheck:
         figure = f"nearly the same as the noisy image ({100 * share:.1f} % of the noise removed)"
         advice = "Train longer, or check that the result belongs to this image."
         return QualityCheck(name, "bad", share, figure, meaning, advice)
-    return QualityCheck(name, "good", share, "differs from the noisy image", meaning)
+    figure = "differs from the noisy image"
+    if residual.outliers:
+        share_of_hot = f"{100 * residual.outlier_share:.2g} %"
+        figure += f"; {residual.outliers} pixels were taken for hot pixels ({share_of_hot})"
+    return QualityCheck(name, "good", share, figure, meaning)
 
 
 def _contrast(residual: ResidualStatistics, report: NoiseReport) -> QualityCheck:
@@ -224,14 +229,15 @@ def _between_planes(stack: StackStatistics) -> QualityCheck:
 def _smeared(stack: StackStatistics) -> QualityCheck:
     name = NEIGHBOURS
     meaning = (
-        "Share of the pixels of a plane where the residual has a local mean beyond noise that it "
-        "does not have when the plane is denoised alone: brightness of neighbouring planes was "
-        "drawn into it, or its own lost, as where objects move or blink."
+        "Share of the pixels of a window of a plane (256 x 256, at another place in every plane) "
+        "where the residual has a local mean beyond noise that it does not have when the plane is "
+        "denoised alone: brightness of neighbouring planes was drawn into it, or its own lost, as "
+        "where objects move or blink."
     )
     share = stack.smeared
     if math.isnan(share):
         return _unknown(name, meaning, "no plane was denoised alone")
-    figure = f"{100 * share:.2g} % of the pixels smeared"
+    figure = f"{100 * share:.2g} % of the pixels of a window smeared"
     figure += f", at most in plane {stack.plane} along {stack.axis}" * (share > SMEARED[0])
     advice = "Denoise without neighbours, and compare both in this plane."
     return _check(name, _graded(share, SMEARED), share, figure, meaning, advice)

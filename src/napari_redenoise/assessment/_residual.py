@@ -18,7 +18,7 @@ from napari_redenoise.assessment._thresholds import (
     FEWEST_PIXELS,
     OUTLIER,
 )
-from napari_redenoise.data import Planes, mask_missing
+from napari_redenoise.data import Planes, is_missing, mask_missing
 from napari_redenoise.noise import NoiseReport, diagnose, noise_model
 
 MOST_PIXELS = 2**25
@@ -58,6 +58,10 @@ class ResidualStatistics:
     contrast : float
         Mean square of the residual over the expected noise variance, in the brightest or the most
         structured tenth of the blocks over that in the other half; the larger of the two.
+    outliers : int
+        Number of pixels that are taken for hot pixels.
+    outlier_share : float
+        The same, over all known pixels.
     """
 
     shift: float
@@ -69,6 +73,8 @@ class ResidualStatistics:
     noise_correlation: tuple[float, float]
     correlation_error: float
     contrast: float
+    outliers: int = 0
+    outlier_share: float = 0.0
 
 
 def residual_statistics(
@@ -79,9 +85,12 @@ def residual_statistics(
     windows = _windows(noisy)
     stride = max(1, math.isqrt(sum(_size(*window[1:]) for window in windows) // _SAMPLES))
     for sample, rows, columns in windows:
-        before = mask_missing(noisy.read(sample, rows, columns))
+        window = noisy.read(sample, rows, columns)
+        before = mask_missing(window)
+        outliers = np.isnan(before) & ~is_missing(window)
         after = denoised.read(sample, rows, columns)
         for channel, total in enumerate(sums):
+            total.outliers += int(outliers[channel].sum())
             total.add(before[channel], after[channel], stride)
     return tuple(total.statistics() for total in sums)
 
@@ -115,6 +124,7 @@ class _Sums:
     """Sums over windows, for the statistics of one channel."""
 
     report: NoiseReport
+    outliers: int = 0
     count: float = 0.0
     moved: float = 0.0
     used: float = 0.0
@@ -213,6 +223,8 @@ class _Sums:
             noise_correlation=(noise_y, noise_x),
             correlation_error=math.sqrt((found.error**2 + 1 / self.used) / len(LAGS)),
             contrast=self._contrast(),
+            outliers=self.outliers,
+            outlier_share=self.outliers / (self.count + self.outliers),
         )
 
     def _local(self, spread: float) -> float:

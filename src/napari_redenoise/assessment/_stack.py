@@ -13,7 +13,13 @@ from scipy import ndimage
 from napari_redenoise.assessment._residual import without_line_offsets
 from napari_redenoise.assessment._resolution import Denoiser
 from napari_redenoise.assessment._thresholds import OUTLIER, SMEARED_Z
-from napari_redenoise.data import Planes, mask_missing, middle_window, spread_evenly
+from napari_redenoise.data import (
+    Planes,
+    mask_missing,
+    middle_window,
+    spread_evenly,
+    spread_window,
+)
 from napari_redenoise.noise import NoiseReport, noise_model
 
 PAIRS, COMPARED = 32, 6
@@ -26,6 +32,7 @@ _SPOT = 1.5
 """Pixels; standard deviation of the Gaussian that looks for smeared structure."""
 
 Sample = tuple[int, ...]
+Place = tuple[slice, slice]
 Floats = npt.NDArray[np.float64]
 
 
@@ -41,7 +48,7 @@ class StackStatistics:
     correlation, correlation_error : float
         Autocorrelation of the residual between neighbouring planes, and its standard error.
     smeared : float
-        Largest share of the pixels of a plane where neighbours shifted the brightness.
+        Largest share of the pixels of a window where neighbours shifted the brightness.
     plane : int
         Number of that plane along `axis`.
     axis : str
@@ -63,7 +70,7 @@ def stack_statistics(
     denoiser: Denoiser | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[StackStatistics, ...]:
-    """Compute the statistics of every channel, in the middle of planes spread over the stack.
+    """Compute the statistics of every channel, at places of planes spread over the stack.
 
     Parameters
     ----------
@@ -82,28 +89,36 @@ def stack_statistics(
     """
     axis = noisy.context_axes[0]
     along = [letter for letter in noisy.axes if letter not in "CYX"].index(axis)
-    rows, columns = middle_window(noisy, next(noisy.indices()), SIDE)
+    middle = middle_window(noisy, next(noisy.indices()), SIDE)
 
-    def residuals(sample: Sample) -> list[_Residual]:
-        before = mask_missing(noisy.read(sample, rows, columns)).astype(np.float64)
-        after = denoised.read(sample, rows, columns).astype(np.float64)
+    def residuals(sample: Sample, place: Place) -> list[_Residual]:
+        before = mask_missing(noisy.read(sample, *place)).astype(np.float64)
+        after = denoised.read(sample, *place).astype(np.float64)
         return [_Residual(*pair) for pair in zip(before, after, reports, strict=True)]
 
     firsts = [sample for sample in noisy.indices() if sample[along] + 1 < noisy.sample_shape[along]]
     sums = [_Sums(axis) for _ in reports]
     shifted: dict[Sample, float] = {}
-    for first in spread_evenly(firsts, PAIRS):
+    places: dict[Sample, Place] = {}
+    for number, first in enumerate(spread_evenly(firsts, PAIRS)):
         second = (*first[:along], first[along] + 1, *first[along + 1 :])
-        pair = residuals(first), residuals(second)
-        for total, one, other in zip(sums, *pair, strict=True):
-            total.add(one, other)
+        place = spread_window(noisy, first, SIDE, number)
+        pair = residuals(first, place), residuals(second, place)
+        # Means of different places differ without any flicker.
+        same = pair[0] if place == middle else residuals(first, middle)
+        for total, central, one, other in zip(sums, same, *pair, strict=True):
+            total.add(central, one, other)
         for sample, parts in zip((first, second), pair, strict=True):
-            shifted[sample] = max(part.shifted() for part in parts) if denoiser else 0.0
-    for sample in _compared(list(noisy.indices()), shifted) if denoiser else ():
+            pixels = max(part.shifted() for part in parts) if denoiser else 0.0
+            if pixels >= shifted.get(sample, 0.0):
+                shifted[sample], places[sample] = pixels, place
+    chosen = _compared(list(noisy.indices()), shifted) if denoiser else []
+    for number, sample in enumerate(chosen):
         if denoiser is None or should_stop():
             break
-        alone = denoiser(mask_missing(noisy.read(sample, rows, columns)).astype(np.float32))
-        for total, beside, plane in zip(sums, residuals(sample), alone, strict=True):
+        place = places.get(sample) or spread_window(noisy, sample, SIDE, number)
+        alone = denoiser(mask_missing(noisy.read(sample, *place)).astype(np.float32))
+        for total, beside, plane in zip(sums, residuals(sample, place), alone, strict=True):
             total.smeared.append((beside.smeared(plane.astype(np.float64)), sample[along]))
     return tuple(total.statistics() for total in sums)
 
@@ -178,10 +193,10 @@ class _Sums:
     count: int = 0
     smeared: list[tuple[float, int]] = field(default_factory=list)
 
-    def add(self, first: _Residual, second: _Residual) -> None:
-        """Add a plane and the next one."""
-        self.greys.append(first.noisy[::2, ::2][first.known[::2, ::2]])
-        self.shifts.append(first.shift())
+    def add(self, central: _Residual, first: _Residual, second: _Residual) -> None:
+        """Add the middle of a plane, and another place of this plane and the next one."""
+        self.greys.append(central.noisy[::2, ::2][central.known[::2, ::2]])
+        self.shifts.append(central.shift())
         both = first.known & second.known
         if not both.any():
             return

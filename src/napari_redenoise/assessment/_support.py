@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 SIDE = 512
 """Longest side of the window to denoise again, in pixels."""
 
+Pixels = npt.NDArray[np.float32]
 PixelSize = tuple[float, str]
 """Side of a pixel and its unit."""
 
@@ -54,7 +57,9 @@ _FINEST, _COARSEST = 2 * math.sqrt(2), 16.0
 def as_denoiser(model: Redenoiser, should_stop: Callable[[], bool] | None = None) -> Denoiser:
     """Make a function of a trained model that denoises windows (channels, rows, columns).
 
-    It predicts once, without averaging. Its result is meaningless when it is stopped.
+    It predicts once, without averaging. Its result is meaningless when it is stopped. A window of
+    a stack is denoised alone, except for the supported resolution: that is of the result, which
+    was made beside its neighbours.
 
     Parameters
     ----------
@@ -66,17 +71,43 @@ def as_denoiser(model: Redenoiser, should_stop: Callable[[], bool] | None = None
     -------
     callable
     """
+    return _ModelDenoiser(model, should_stop)
 
-    def denoise(window: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        outputs = {"denoised": np.zeros_like(window)}
-        events = model.predict_events(
-            window, "CYX", outputs=outputs, should_stop=should_stop, **PLAIN
+
+@dataclass(frozen=True)
+class _ModelDenoiser:
+    """Denoises windows (channels, rows, columns), with the neighbours of a stack or without."""
+
+    model: Redenoiser
+    should_stop: Callable[[], bool] | None
+
+    def __call__(self, window: Pixels, around: Sequence[Pixels | None] = ()) -> Pixels:
+        # A plane without any pixels counts as missing.
+        planes = [np.full_like(window, np.nan) if one is None else one for one in around]
+        middle = len(planes) // 2
+        stack = np.stack([*planes[:middle], window, *planes[middle:]])
+        outputs = {"denoised": np.zeros_like(stack)}
+        events = self.model.predict_events(
+            stack,
+            "TCYX",
+            outputs=outputs,
+            should_stop=self.should_stop,
+            samples=[(middle,)],
+            **PLAIN,
         )
         for _ in events:
             pass
-        return outputs["denoised"]
+        return np.asarray(outputs["denoised"][middle])
 
-    return denoise
+    def beside_neighbours(self, noisy: Planes, window: Window) -> Denoiser:
+        """The denoiser of a window of a stack, which is shown the neighbours of its plane."""
+        network = self.model.session.trained_plan().config.network
+        stack = noisy.with_context(network.neighbours // 2 if noisy.context_axes else 0)
+        around = [
+            None if one is None else stack.read(one, window.rows, window.columns).astype(np.float32)
+            for one in stack.neighbours(window.sample)
+        ]
+        return partial(self, around=around)
 
 
 def central_window(planes: Planes) -> Window:
@@ -191,6 +222,8 @@ def response_of_window(
 ) -> tuple[NoiseResponse, ...] | None:
     """The response of a denoiser in a window; None when stopped."""
     place = window.sample, window.rows, window.columns
+    if isinstance(denoiser, _ModelDenoiser):
+        denoiser = denoiser.beside_neighbours(noisy, window)
     return measure_response(
         noisy.read(*place),
         denoised.read(*place),

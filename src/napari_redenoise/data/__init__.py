@@ -22,6 +22,7 @@ from napari_redenoise.data._normalisation import (
 )
 from napari_redenoise.data._patches import Patches, Pool, context_of, load_pool, patches
 from napari_redenoise.data._planes import SMALLEST_SIDE, ArrayLike, Planes, default_axes
+from napari_redenoise.data._window_places import spread_window
 
 __all__ = [
     "FULL_SCALE",
@@ -55,4 +56,5 @@ __all__ = [
     "representative_subset",
     "result_dtype",
     "spread_evenly",
+    "spread_window",
 ]

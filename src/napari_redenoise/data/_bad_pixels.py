@@ -85,7 +85,8 @@ def is_outlier(window: npt.NDArray[Any], missing: Mask) -> Mask:
 
     Notes
     -----
-    Optics do not form spots of one or two pixels. Of the eight neighbours one may be an outlier
+    Optics spread a spot over several pixels where the pixels sample it; spots that are sampled too
+    coarsely are taken for outliers. Of the eight neighbours one may be an outlier
     itself. The distance to the other seven is more than twice their range plus a margin. The margin
     is four times the 99.5th percentile of absolute differences from the neighbours' mean, or four
     steps of the grey levels if that is more.

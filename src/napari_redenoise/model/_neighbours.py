@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +14,8 @@ from napari_redenoise.data import (
     Planes,
     mask_missing,
     measure,
-    middle_window,
     spread_evenly,
+    spread_window,
 )
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import normalised_context
@@ -27,7 +27,7 @@ from napari_redenoise.noise import NoiseReport, diagnose
 from napari_redenoise.objectives import Noise2Void
 
 SIDE, WINDOWS = 160, 6
-"""Pixels a side, and how many windows, each of a plane of its own."""
+"""Pixels a side, and how many windows, each of a plane of its own and at another place."""
 
 CHANCE = 0.5
 """Standard errors by which neighbours must be better. On nine movies of cells it is right: 0.3 dB
@@ -186,16 +186,28 @@ def _in_cells(gained: Tensor, usable: Tensor) -> tuple[Tensor, Tensor]:
 
 def _windows(stacks: Sequence[Planes]) -> list[tuple[Tensor, Tensor, Tensor]]:
     """Normalised windows of planes spread over the stacks, what is shown beside, usable pixels."""
-    found = []
     each = max(1, WINDOWS // len(stacks))
-    places = ((one, sample) for one in stacks for sample in spread_evenly([*one.indices()], each))
-    for planes, sample in places:
-        rows, columns = middle_window(planes, sample, SIDE)
-        window = planes.read(sample, rows, columns)
-        try:
-            normalisation = measure([mask_missing(window)])
-        except InputError:
-            continue
+    return [
+        window
+        for planes in stacks
+        for window in _windows_of(planes, spread_evenly([*planes.indices()], each))
+    ]
+
+
+def _windows_of(
+    planes: Planes, samples: Sequence[tuple[int, ...]]
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    places = [
+        (sample, *spread_window(planes, sample, SIDE, number))
+        for number, sample in enumerate(samples)
+    ]
+    windows = [planes.read(*place) for place in places]
+    try:
+        # One for all, as of an image: the background of one window counts as little as it is.
+        normalisation = measure([mask_missing(window) for window in windows])
+    except InputError:
+        return
+    for (sample, rows, columns), window in zip(places, windows, strict=True):
         around = [
             None if one is None else planes.read(one, rows, columns)
             for one in planes.neighbours(sample)
@@ -205,5 +217,4 @@ def _windows(stacks: Sequence[Planes]) -> list[tuple[Tensor, Tensor, Tensor]]:
         usable = ~(inputs.missing | inputs.outlier | (inputs.clipped != 0)).any(0)
         if context is not None and usable.any():
             noisy, known = torch.from_numpy(inputs.image), torch.from_numpy(usable)
-            found.append((noisy[None], context[None], known[None, None]))
-    return found
+            yield noisy[None], context[None], known[None, None]

@@ -91,8 +91,8 @@ class R2R(Objective):
     are rounded at random, which leaves both images unbiased.
 
     Outliers are in both images and would be learned as signal: one hot pixel in a thousand made
-    results 9 to 11 dB worse. No lens makes a spot of a single pixel, so pixels that exceed all
-    their neighbours are not compared.
+    results 9 to 11 dB worse. A lens spreads a spot over several pixels where the pixels sample it,
+    so pixels that exceed all their neighbours are not compared.
 
     References
     ----------
