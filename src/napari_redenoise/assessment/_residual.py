@@ -53,6 +53,9 @@ class ResidualStatistics:
         Autocorrelation of the residual and of the noise, mean of lags 1 and 2, along y and x.
     correlation_error : float
         Standard error of their difference.
+    alternation : float
+        How far the sign of the residual alternates along y or x: the smaller size of a negative
+        autocorrelation at lag 1 and any at lag 2; 0 for noise.
     contrast : float
         Mean square of the residual over the expected noise variance, in the brightest or the most
         structured tenth of the blocks over that in the other half; the larger of the two.
@@ -67,6 +70,7 @@ class ResidualStatistics:
     noise_correlation: tuple[float, float]
     correlation_error: float
     contrast: float
+    alternation: float = math.nan
 
 
 def residual_statistics(
@@ -217,6 +221,7 @@ class _Sums:
             noise_correlation=(noise_y, noise_x),
             correlation_error=math.sqrt((found.error**2 + 1 / self.used) / len(LAGS)),
             contrast=self._contrast(),
+            alternation=float(np.minimum(-own[:, 0], np.abs(own[:, 1])).max()),
         )
 
     def _local(self, spread: float) -> float:
