@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Literal, get_args
 
 import numpy as np
@@ -161,7 +160,8 @@ def noise_case(report: NoiseReport) -> Case:
 def lines_with_offsets(reports: Iterable[NoiseReport]) -> Lines:
     """Tell which lines have offsets in any of several channels.
 
-    Where quantisation makes all of the noise, a slope looks like offsets, and so may structure.
+    Where quantisation makes all of the noise, a slope looks like offsets, and so may structure. A
+    regular pattern is structure, such as fringes.
     """
     measured = [
         report.autocorrelation
@@ -170,8 +170,8 @@ def lines_with_offsets(reports: Iterable[NoiseReport]) -> Lines:
         and noise_case(report) not in ("clean", "unknown structure")
     ]
     rows, columns = (
-        any(share(one) > SIGNIFICANT for one in measured)
-        for share in (attrgetter("rows"), attrgetter("columns"))
+        any(getattr(one, name) > SIGNIFICANT and name not in one.patterned for one in measured)
+        for name in ("rows", "columns")
     )
     if rows and columns:
         return "both"

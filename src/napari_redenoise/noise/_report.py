@@ -77,6 +77,8 @@ class Autocorrelation:
     rows, columns : float
         Standard deviation of the line offsets over the noise standard deviation; 0 where chance
         explains them.
+    patterned : tuple of str
+        Which of "rows" and "columns" have a regular pattern rather than offsets of their own.
     """
 
     y: tuple[float, ...]
@@ -84,6 +86,7 @@ class Autocorrelation:
     error: float
     rows: float = 0.0
     columns: float = 0.0
+    patterned: tuple[str, ...] = ()
 
     @property
     def has_line_offsets(self) -> bool:

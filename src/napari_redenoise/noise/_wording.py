@@ -154,7 +154,10 @@ def _lines(report: NoiseReport) -> list[Finding]:
     return [
         Finding(
             "lines",
-            f"{name} have offsets of their own ({share:.0%} of the noise): no blind spot "
+            f"{name} have a regular pattern ({share:.0%} of the noise), as of fringes. If it is "
+            "structure, it may be lost; if not, choose the line correction by hand."
+            if name.lower() in noise.patterned
+            else f"{name} have offsets of their own ({share:.0%} of the noise): no blind spot "
             f"removes these.{then}",
         )
         for name, share in (("Rows", noise.rows), ("Columns", noise.columns))
