@@ -221,8 +221,9 @@ class NoiseReport(JsonDataclass):
         Skewness of the noise, where it is significant.
     residual : ResidualNoise or None
         Noise by the residual of a denoiser, if measured.
-    planes : "none", "independent" or "shared"
-        Whether the noise of neighbouring planes is independent; "none" without neighbours.
+    planes : "none", "independent", "shared" or "alike"
+        Whether the noise of neighbouring planes is independent; "none" without neighbours, "alike"
+        for two planes that share noise or fine texture.
     """
 
     model: NoiseModel
@@ -242,7 +243,7 @@ class NoiseReport(JsonDataclass):
     below: float = 0.0
     skewness: Skewness | None = None
     residual: ResidualNoise | None = None
-    planes: Literal["none", "independent", "shared"] = "none"
+    planes: Literal["none", "independent", "shared", "alike"] = "none"
 
     @property
     def is_clean(self) -> bool:

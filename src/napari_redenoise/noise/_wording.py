@@ -139,6 +139,12 @@ def _planes(report: NoiseReport) -> Iterator[Finding]:
             "Neighbouring planes share noise (averaged, interpolated or repeated planes), so each "
             "is denoised alone: denoise the raw planes if you have them.",
         )
+    elif report.planes == "alike":
+        yield Finding(
+            "correlation",
+            "The two planes share noise or fine texture, which two planes do not tell apart, so "
+            "each is denoised alone: give a third plane if you have one.",
+        )
     elif report.planes == "independent" and any(report.autocorrelation.reach):
         yield Finding(
             "correlation",
