@@ -43,6 +43,8 @@ WHITE = NoiseReport(
 )
 UNKNOWN = replace(WHITE, misfit=0.3)
 SMEARED = replace(WHITE, autocorrelation=Autocorrelation(ZEROS, (0.25, 0.1, *ZEROS[2:]), 0.005))
+REPEATED = (-0.8, 0.9, *ZEROS[2:])
+MOSAIC = replace(WHITE, autocorrelation=Autocorrelation(REPEATED, ZEROS, 0.005))
 GREY = NoiseModel(1.5, 98.0, 4.0)
 
 
@@ -80,6 +82,20 @@ def residual(**changes: object) -> ResidualNoise:
             "unknown structure",
             "r2r",
             "noise2void",
+        ),
+        # It alternates from pixel to pixel, as a colour mosaic.
+        (
+            replace(MOSAIC, residual=residual(correlation=(-0.5, -0.4))),
+            "unknown structure",
+            "r2r",
+            "noise2void",
+        ),
+        # Sharpened noise does not repeat.
+        (
+            replace(UNKNOWN, residual=residual(correlation=(-0.4, -0.4))),
+            "white by residual",
+            "r2r",
+            "noise2self",
         ),
         # Too little of it to fit a line to says that it is more, and nothing else.
         (

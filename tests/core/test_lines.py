@@ -13,7 +13,7 @@ from napari_redenoise.model import _line_correction, _prediction, measure_noise
 from napari_redenoise.model._line_correction import correct_lines
 from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.nn import Prediction
-from napari_redenoise.noise import diagnose, line_offsets
+from napari_redenoise.noise import describe, diagnose, line_offsets
 
 CPU = torch.device("cpu")
 SIGMA, SHARE = 10.0, 0.5
@@ -237,6 +237,27 @@ def test_borders_that_were_filled_neither_count_nor_change() -> None:
     rows = np.r_[0:39, 61:160]
     subtracted = (image - found)[rows, 150]
     assert np.corrcoef(subtracted, offsets(160)[rows])[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(("period", "amplitude"), [(3, 0.1), (3, 0.3), (2.5, 0.2)])
+def test_fringes_are_no_offsets(axis: int, period: float, amplitude: float) -> None:
+    fringes = 1 + amplitude * np.sin(2 * np.pi * np.arange(128) / period)
+    clean = 60 * np.moveaxis(fringes * np.ones((128, 1)), 1, axis)
+    (report,) = measure_noise(np.random.default_rng(0).poisson(clean))
+    name = ("rows", "columns")[axis]
+    assert report.autocorrelation.patterned == (name,)
+    assert diagnose([report], fine_tuning=True).lines == "none"
+    assert any("regular pattern" in finding.text for finding in describe(report))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_offsets_drawn_by_chance_are_no_pattern(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    image = rng.poisson(60.0, (64, 128)) + rng.normal(0, 6, (64, 1))
+    correlation = measure_noise(image)[0].autocorrelation
+    assert correlation.rows > 0.2
+    assert correlation.patterned == ()
 
 
 def test_slopes_without_noise_have_no_lines() -> None:

@@ -293,6 +293,15 @@ def test_structure_that_the_network_does_not_know_is_not_noise(fine) -> None:
     assert objective.noise.read_noise == pytest.approx((report.noise_std,))
 
 
+def test_a_colour_mosaic_is_no_noise() -> None:
+    clean = blobs(96, 8, 20, 80, 3)
+    clean[::2, ::2] *= 0.4
+    clean[1::2, 1::2] *= 0.6
+    (report,) = noise_reports(Planes(np.random.default_rng(1).poisson(clean), "YX"))
+    assert case_of(report) == "unknown structure"
+    assert any("it does not know such structure" in finding.text for finding in describe(report))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_structure_without_any_noise_is_kept(fine, dtype) -> None:
     flat = np.full(fine.shape, 50, dtype)

@@ -1,5 +1,7 @@
 """The noise of stacks: differences of successive planes hold no structure where nothing moves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -121,6 +123,16 @@ def test_the_noise_check_says_that_planes_share_noise() -> None:
         assert said in words(shared)
         assert said not in words(shared, "SYX")
     assert said not in words(movie)
+
+
+def test_two_planes_do_not_tell_texture_from_noise() -> None:
+    grass = data.grass()[:96, :96] / 255 * 500 + 50
+    movie = np.random.default_rng(1).poisson(grass, (4, 96, 96))
+    (alike,), (independent,) = (measure_noise(some, "TYX") for some in (movie[:2], movie))
+    assert (alike.planes, independent.planes) == ("alike", "independent")
+    texts = [finding.text for finding in describe(replace(alike, residual=None))]
+    assert any("which two planes do not tell apart" in text for text in texts)
+    assert NoiseReport.from_json(alike.as_json()) == alike
 
 
 def test_what_is_measured_between_planes_is_kept_with_a_plan() -> None:

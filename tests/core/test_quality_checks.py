@@ -176,6 +176,14 @@ def test_autocorrelation_of_the_residual(axis):
     assert judged(flat + removed, flat, (known,))["structure"].mark == "good"
 
 
+def test_a_pattern_that_was_removed_is_found(truth, noise):
+    rows, columns = np.indices(truth.shape)
+    pattern = np.where((rows + columns) % 2, SIGMA, -SIGMA)
+    check = judged(truth + noise + pattern, truth)["structure"]
+    assert check.mark == "caution"
+    assert "alternates in sign" in check.figure
+
+
 def test_remaining_correlated_noise_is_found():
     rng = np.random.default_rng(6)
     flat = np.full((512, 512), 100.0)

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Planes
-from napari_redenoise.model._neighbours import NO_HELP, SHARED
+from napari_redenoise.model._neighbours import ALIKE, NO_HELP, SHARED
 from napari_redenoise.model._noise_reports import shares_noise
 
 
@@ -74,6 +74,7 @@ def test_the_plan_says_why_neighbours_are_not_used(tiny: Config) -> None:
     plan = Redenoiser(config, "cpu").plan(averaged, "TYX")
     assert plan.config.network.context == 0
     assert f"neighbours: not used, since {SHARED}" in list(plan.sentences())
+    assert Redenoiser(config, "cpu").plan(averaged[[0, 0]], "TYX").no_neighbours == ALIKE
     others = Redenoiser(config, "cpu").plan(movie(), "TYX")
     assert others.no_neighbours == ""
     assert "neighbours: 2 planes on either side are used" in list(others.sentences())

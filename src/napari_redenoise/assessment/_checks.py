@@ -12,6 +12,7 @@ from napari_redenoise.assessment._resolution import FINEST, Resolution
 from napari_redenoise.assessment._stack import StackStatistics
 from napari_redenoise.assessment._support import PixelSize
 from napari_redenoise.assessment._thresholds import (
+    ALTERNATING,
     CONTRAST,
     CORRELATED,
     EXCESS,
@@ -125,6 +126,10 @@ def _structure(residual: ResidualStatistics, report: NoiseReport) -> QualityChec
     if mark == "good" and stayed and case != "unknown structure":
         mark, figure = "caution", f"{figure}; correlated noise remains"
         advice = "Train with the objective auto, whose blind spot covers the correlated pixels."
+    # A pattern such as a colour mosaic: its lags cancel in the mean.
+    if mark == "good" and residual.alternation >= ALTERNATING:
+        mark, figure = "caution", f"{figure}; it alternates in sign from pixel to pixel"
+        advice = "Look for a pattern in the residual, as of a colour (Bayer) mosaic."
     return _check(name, mark, excess, figure, meaning, advice)
 
 

@@ -55,6 +55,9 @@ class ResidualStatistics:
         Autocorrelation of the residual and of the noise, mean of lags 1 and 2, along y and x.
     correlation_error : float
         Standard error of their difference.
+    alternation : float
+        How far the sign of the residual alternates along y or x: the smaller size of a negative
+        autocorrelation at lag 1 and any at lag 2; 0 for noise.
     contrast : float
         Mean square of the residual over the expected noise variance, in the brightest or the most
         structured tenth of the blocks over that in the other half; the larger of the two.
@@ -75,6 +78,7 @@ class ResidualStatistics:
     contrast: float
     outliers: int = 0
     outlier_share: float = 0.0
+    alternation: float = math.nan
 
 
 def residual_statistics(
@@ -225,6 +229,7 @@ class _Sums:
             contrast=self._contrast(),
             outliers=self.outliers,
             outlier_share=self.outliers / (self.count + self.outliers),
+            alternation=float(np.minimum(-own[:, 0], np.abs(own[:, 1])).max()),
         )
 
     def _local(self, spread: float) -> float:

@@ -29,6 +29,10 @@ tenth over that in the other half."""
 UNSUPPORTED = 0.2
 """Share of the contrast of a result (RMS, scales up to 32 pixels) that may be unsupported."""
 
+ALTERNATING = 0.3
+"""Autocorrelation at lag 1, negative, and at lag 2, of either sign, from which the residual is a
+repeated pattern: a colour (Bayer) mosaic has -0.8 and 0.9, blurred white noise little at lag 2."""
+
 CORRELATED = 0.1
 """Autocorrelation from which on noise counts as correlated."""
 

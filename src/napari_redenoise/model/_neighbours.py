@@ -20,7 +20,7 @@ from napari_redenoise.data import (
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import normalised_context
 from napari_redenoise.model._judge import PROBE, cells, noise_by_level, probe
-from napari_redenoise.model._noise_reports import noise_reports, shares_noise
+from napari_redenoise.model._noise_reports import has_pairs_alone, noise_reports, shares_noise
 from napari_redenoise.model._pretrained import for_image, pretrained_network
 from napari_redenoise.nn import DenoisingNetwork, Prediction
 from napari_redenoise.noise import NoiseReport, diagnose
@@ -36,6 +36,7 @@ gained at 5 photons, up to 0.15 dB lost at 20. One standard error would refuse a
 SHARED = (
     "part of their noise is that of the plane itself (averaged, interpolated or repeated planes)"
 )
+ALIKE = "two planes do not tell whether they share noise or fine texture"
 NO_HELP = "the expected error is not lower with them"
 
 
@@ -73,8 +74,9 @@ def settle(
         return Settled(config)
     stacks = [planes.with_context(config.network.neighbours // 2) for planes in stacks]
     alone = for_image(asked.replace({"network.context": 0}), stacks[0])
-    if any(shares_noise(planes, should_stop) for planes in stacks):
-        return Settled(alone, SHARED)
+    sharing = [planes for planes in stacks if shares_noise(planes, should_stop)]
+    if sharing:
+        return Settled(alone, ALIKE if all(map(has_pairs_alone, sharing)) else SHARED)
     if config.training.start == "pretrained":
         with_neighbours, single = (
             pretrained_network(one.network).to(device) for one in (config, alone)

@@ -99,9 +99,11 @@ def noise_reports(
         When the image is too small, or every channel is constant.
     """
     reports, errors = [], []
-    between: Literal["none", "independent", "shared"] = "none"
+    between: Literal["none", "independent", "shared", "alike"] = "none"
     if planes.context_axes:
-        between = "shared" if shares_noise(planes) else "independent"
+        between = "independent"
+        if shares_noise(planes):
+            between = "alike" if has_pairs_alone(planes) else "shared"
     pairs = _following(planes) if between == "independent" else []
     for channel in range(planes.channels):
         try:
@@ -154,6 +156,11 @@ def _window(planes: Planes, channel: int) -> Plane | None:
             continue
         return noisy  # type: ignore[no-any-return]
     return None
+
+
+def has_pairs_alone(planes: Planes) -> bool:
+    """Whether there are no three successive planes, so that texture looks like shared noise."""
+    return all(planes.size(axis) == 2 for axis in planes.context_axes)
 
 
 def shares_noise(planes: Planes, should_stop: Callable[[], bool] | None = None) -> bool:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import ndimage
 
 from napari_redenoise.noise._blocks import SIDE, Blocks, Mask
 from napari_redenoise.noise._report import Autocorrelation
-from napari_redenoise.noise._thresholds import CERTAIN_OFFSETS, OUTLIER
+from napari_redenoise.noise._thresholds import CERTAIN_OFFSETS, FRINGES, OUTLIER
 from napari_redenoise.noise._windows import MAX_PIXELS, Floats
 
 _LAGS = 8
+
+_FEWEST_LINES = 64
+"""Of fewer lines, offsets drawn by chance may have a peak."""
 
 # Fourth difference: it removes polynomials of degree 3 and responds to details finer than an
 # optical system passes at the usual sampling.
@@ -33,11 +38,8 @@ def measure_autocorrelation(
     (y, error_y), (x, error_x) = (
         _coefficients(_residuals(planes, few, axis), axis) for axis in (-2, -1)
     )
-    columns, rows = (
-        _line_offsets(_residuals(planes, many, axis), axis, along)
-        for axis, along in ((-2, y), (-1, x))
-    )
-    return Autocorrelation(y, x, max(error_y, error_x), rows, columns)
+    across, along = (_residuals(planes, many, axis) for axis in (-2, -1))
+    return _with_lines(Autocorrelation(y, x, max(error_y, error_x)), across, along)
 
 
 def repeats_autocorrelation(windows: list[Floats]) -> Autocorrelation:
@@ -51,8 +53,19 @@ def repeats_autocorrelation(windows: list[Floats]) -> Autocorrelation:
         residual -= residual.mean((1, 2), keepdims=True)
         residuals += [(_scale(frame, mask), mask) for frame in residual[:most]]
     (y, error_y), (x, error_x) = (_coefficients(residuals, axis) for axis in (-2, -1))
-    rows, columns = _line_offsets(residuals, -1, x), _line_offsets(residuals, -2, y)
-    return Autocorrelation(y, x, max(error_y, error_x), rows, columns)
+    return _with_lines(Autocorrelation(y, x, max(error_y, error_x)), residuals, residuals)
+
+
+def _with_lines(
+    found: Autocorrelation, across: list[Residual], along: list[Residual]
+) -> Autocorrelation:
+    """Add the offsets of columns, which are in the first residuals, and of rows."""
+    columns, rows = _line_offsets(across, -2, found.y), _line_offsets(along, -1, found.x)
+    lines = (("rows", rows, along, -1), ("columns", columns, across, -2))
+    patterned = tuple(
+        name for name, share, residuals, axis in lines if share and _is_regular(residuals, axis)
+    )
+    return replace(found, rows=rows, columns=columns, patterned=patterned)
 
 
 def _pixel_masks(planes: list[Floats], blocks: Blocks, chosen: Mask) -> list[Mask]:
@@ -117,3 +130,22 @@ def _line_offsets(residuals: list[Residual], axis: int, along: tuple[float, ...]
     excess = total / lines / (power / length) - (1 + 2 * sum(along))
     is_certain = excess > CERTAIN_OFFSETS * np.sqrt(4 / lines)
     return float(np.sqrt(excess * lines / length)) if is_certain else 0.0
+
+
+def _is_regular(residuals: list[Residual], axis: int) -> bool:
+    """Whether one frequency holds most of the power of the line sums; offsets have all.
+
+    Every second line apart from the others is an offset of the detector: optics pass no such
+    grating.
+    """
+    peak = total = 0.0
+    for residual, mask in residuals:
+        count = mask.sum(axis)
+        sums = np.where(count >= SIDE, residual.sum(axis), 0.0) / np.sqrt(np.maximum(count, 1))
+        if len(sums) < _FEWEST_LINES:
+            continue
+        power = np.abs(np.fft.rfft(sums)[1:-1]) ** 2
+        highest = int(power.argmax())
+        peak += float(power[max(0, highest - 1) : highest + 2].sum())
+        total += float((np.abs(np.fft.fft(sums)[1:]) ** 2).sum() / 2)
+    return peak > FRINGES * total

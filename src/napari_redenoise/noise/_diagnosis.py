@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Literal, get_args
 
 import numpy as np
@@ -14,6 +13,7 @@ from napari_redenoise.config import JsonDataclass, Lines, NoiseConfig
 from napari_redenoise.errors import InputError
 from napari_redenoise.noise._report import NoiseModel, NoiseReport, ResidualNoise
 from napari_redenoise.noise._thresholds import (
+    ALTERNATING,
     LARGE_MISFIT,
     NEXT_ONLY,
     SIGNIFICANT,
@@ -160,7 +160,8 @@ def noise_case(report: NoiseReport) -> Case:
 def lines_with_offsets(reports: Iterable[NoiseReport]) -> Lines:
     """Tell which lines have offsets in any of several channels.
 
-    Where quantisation makes all of the noise, a slope looks like offsets, and so may structure.
+    Where quantisation makes all of the noise, a slope looks like offsets, and so may structure. A
+    regular pattern is structure, such as fringes.
     """
     measured = [
         report.autocorrelation
@@ -169,8 +170,8 @@ def lines_with_offsets(reports: Iterable[NoiseReport]) -> Lines:
         and noise_case(report) not in ("clean", "unknown structure")
     ]
     rows, columns = (
-        any(share(one) > SIGNIFICANT for one in measured)
-        for share in (attrgetter("rows"), attrgetter("columns"))
+        any(getattr(one, name) > SIGNIFICANT and name not in one.patterned for one in measured)
+        for name in ("rows", "columns")
     )
     if rows and columns:
         return "both"
@@ -189,7 +190,7 @@ def _has_white_residual(report: NoiseReport) -> bool:
     It does not if the noise is smooth.
     """
     residual = _fitted_residual(report)
-    if residual is None or max(residual.correlation) > WHITE_RESIDUAL:
+    if residual is None or max(residual.correlation) > WHITE_RESIDUAL or _alternates(report):
         return False
     noise = report.autocorrelation
     return all(
@@ -202,9 +203,20 @@ def _has_unknown_structure(report: NoiseReport) -> bool:
     """Whether the residual holds structure, which the denoiser then does not know."""
     if report.residual is None or _has_white_residual(report):
         return False
+    if _alternates(report):
+        return True
     # The residual of smooth noise is rightly larger than the measured noise.
     is_smooth = max(report.autocorrelation.y[0], report.autocorrelation.x[0]) >= SMOOTH
     return not is_smooth and (report.residual.is_strong or _is_more_correlated(report))
+
+
+def _alternates(report: NoiseReport) -> bool:
+    """Whether the residual changes its sign from pixel to pixel, and goes on: noise does not."""
+    residual = _fitted_residual(report)
+    if residual is None:
+        return False
+    both = zip(residual.correlation, report.autocorrelation.without_lines(), strict=True)
+    return any(own <= -ALTERNATING and abs(along[1]) >= ALTERNATING for own, along in both)
 
 
 def _is_more_correlated(report: NoiseReport) -> bool:

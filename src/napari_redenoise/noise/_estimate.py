@@ -130,6 +130,7 @@ def _of_differences(windows: list[Floats], single: NoiseReport) -> NoiseReport:
         correlation,
         rows=max(correlation.rows, found.rows),
         columns=max(correlation.columns, found.columns),
+        patterned=found.patterned,
     )
     report = _report(histogram, blocks, line, correlation, _shares(correlation)[1], 1)
     return replace(report, limits=single.limits, step=single.step, clipped=single.clipped)

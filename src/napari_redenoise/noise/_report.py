@@ -77,6 +77,8 @@ class Autocorrelation:
     rows, columns : float
         Standard deviation of the line offsets over the noise standard deviation; 0 where chance
         explains them.
+    patterned : tuple of str
+        Which of "rows" and "columns" have a regular pattern rather than offsets of their own.
     """
 
     y: tuple[float, ...]
@@ -84,6 +86,7 @@ class Autocorrelation:
     error: float
     rows: float = 0.0
     columns: float = 0.0
+    patterned: tuple[str, ...] = ()
 
     @property
     def has_line_offsets(self) -> bool:
@@ -218,8 +221,9 @@ class NoiseReport(JsonDataclass):
         Skewness of the noise, where it is significant.
     residual : ResidualNoise or None
         Noise by the residual of a denoiser, if measured.
-    planes : "none", "independent" or "shared"
-        Whether the noise of neighbouring planes is independent; "none" without neighbours.
+    planes : "none", "independent", "shared" or "alike"
+        Whether the noise of neighbouring planes is independent; "none" without neighbours, "alike"
+        for two planes that share noise or fine texture.
     """
 
     model: NoiseModel
@@ -239,7 +243,7 @@ class NoiseReport(JsonDataclass):
     below: float = 0.0
     skewness: Skewness | None = None
     residual: ResidualNoise | None = None
-    planes: Literal["none", "independent", "shared"] = "none"
+    planes: Literal["none", "independent", "shared", "alike"] = "none"
 
     @property
     def is_clean(self) -> bool:

@@ -41,6 +41,11 @@ WHITE_RESIDUAL = 0.05
 """Correlation at lag 1 up to which a residual is white: real images have -0.08 to 0.05, noise
 blurred by half a pixel 0.19 and more."""
 
+ALTERNATING = 0.3
+"""Correlation at lag 1, negative, and at lag 2, of either sign, from which a residual is a repeated
+pattern: a colour (Bayer) mosaic has -0.8 and 0.9, residuals of real images -0.08 and more at lag 1,
+sharpened noise next to nothing at lag 2."""
+
 STRUCTURED_RESIDUAL = 0.03
 """Correlation at lag 1 of the residual minus that of the noise, above which the residual holds
 structure: the residual of noise blurred by half a pixel is less correlated than the noise."""
@@ -65,6 +70,11 @@ CLIPPED = 0.0005
 CERTAIN_OFFSETS = 6.0
 """Standard errors by which line sums vary more than by noise: structure along lines makes them
 vary, too."""
+
+FRINGES = 0.6
+"""Share of the power of line sums in one peak (three frequencies) above which lines have a regular
+pattern: gratings of 2.5 to 3.3 pixels, 10 to 30 % of the level, have 0.79 to 0.93 in 64 to 256
+lines, offsets drawn by chance 0.09 to 0.44."""
 
 OUTLIER = 4.0
 """Standard deviations at which a residual is cut off, and standard errors above which a block is

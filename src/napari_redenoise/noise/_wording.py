@@ -139,6 +139,12 @@ def _planes(report: NoiseReport) -> Iterator[Finding]:
             "Neighbouring planes share noise (averaged, interpolated or repeated planes), so each "
             "is denoised alone: denoise the raw planes if you have them.",
         )
+    elif report.planes == "alike":
+        yield Finding(
+            "correlation",
+            "The two planes share noise or fine texture, which two planes do not tell apart, so "
+            "each is denoised alone: give a third plane if you have one.",
+        )
     elif report.planes == "independent" and any(report.autocorrelation.reach):
         yield Finding(
             "correlation",
@@ -154,7 +160,10 @@ def _lines(report: NoiseReport) -> list[Finding]:
     return [
         Finding(
             "lines",
-            f"{name} have offsets of their own ({share:.0%} of the noise): no blind spot "
+            f"{name} have a regular pattern ({share:.0%} of the noise), as of fringes. If it is "
+            "structure, it may be lost; if not, choose the line correction by hand."
+            if name.lower() in noise.patterned
+            else f"{name} have offsets of their own ({share:.0%} of the noise): no blind spot "
             f"removes these.{then}",
         )
         for name, share in (("Rows", noise.rows), ("Columns", noise.columns))
