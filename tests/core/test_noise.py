@@ -198,6 +198,29 @@ def test_the_mean_level_before_clipping_is_recovered():
     assert found == pytest.approx(3.0, abs=0.05)
 
 
+def test_a_bright_part_does_not_hide_few_photons():
+    rows, columns = np.mgrid[:160, :160]
+    for seed, is_bright in ((0, columns < 40), (1, np.hypot(rows - 70, columns - 60) < 45)):
+        report = estimate_noise(rng(seed).poisson(np.where(is_bright, 8, 0.02)))
+        assert report.binning == 4
+        assert report.faint == pytest.approx(0.02, rel=0.2)
+        assert (report.autocorrelation.rows, report.autocorrelation.columns) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        lambda photons: photons + 100,
+        lambda photons: np.rint(3 * photons + rng().normal(0, 2, photons.shape)) + 100,
+        lambda photons: np.maximum(np.rint(photons + rng().normal(-8, 4, photons.shape)), 0),
+    ],
+)
+def test_a_dark_background_has_no_few_photons(camera):
+    light = np.full((160, 160), 0.5)
+    light[:, :40] = 40
+    assert estimate_noise(camera(rng().poisson(light))).binning == 1
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32", "float64"])
 def test_the_pixel_type_does_not_matter(dtype):
     counts = rng().poisson(10 + 100 * ramp())

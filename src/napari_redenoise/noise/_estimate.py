@@ -38,8 +38,25 @@ from napari_redenoise.noise._report import (
     VariancePoint,
 )
 from napari_redenoise.noise._skewness import measure_skewness
-from napari_redenoise.noise._thresholds import CORRECTED_CORRELATION, CUT_OFF, STANDARD_ERRORS
-from napari_redenoise.noise._windows import ArrayLike, Floats, read_pairs, read_planes, read_repeats
+from napari_redenoise.noise._thresholds import (
+    CORRECTED_CORRELATION,
+    COUNTED_VARIANCE,
+    CUT_OFF,
+    FEW_PHOTONS,
+    LARGE_PART,
+    STANDARD_ERRORS,
+)
+from napari_redenoise.noise._windows import (
+    ArrayLike,
+    Floats,
+    read_pairs,
+    read_planes,
+    read_repeats,
+    square_blocks,
+)
+
+_FAINT_SIDE = 16
+"""Pixels; side of the blocks that tell how much of an image has few photons."""
 
 
 def estimate_noise(image: ArrayLike, pairs: Sequence[tuple[int, int]] = ()) -> NoiseReport:
@@ -98,7 +115,7 @@ def estimate_noise(image: ArrayLike, pairs: Sequence[tuple[int, int]] = ()) -> N
     # Clipping at the dark end makes the rest more skewed.
     is_whole = histogram.at_floor < CUT_OFF
     model = _with_background(report.model, skewness) if is_whole else report.model
-    return replace(report, skewness=skewness, model=model)
+    return replace(report, skewness=skewness, model=model, faint=_faint(planes, histogram))
 
 
 def _measure(
@@ -110,7 +127,9 @@ def _measure(
     correlation = measure_autocorrelation(planes, blocks, flat, flat)
     line = fit_line(blocks, bins, histogram, _shares(correlation))
     flattest = flattest_blocks(blocks, line)
-    correlation = measure_autocorrelation(planes, blocks, flattest, line.used)
+    # Of hardly any photon the sums of lines scatter more than the measure allows for.
+    lit = blocks.level - histogram.limits[0] > FEW_PHOTONS * histogram.step
+    correlation = measure_autocorrelation(planes, blocks, flattest, line.used & lit)
     return fit_line(blocks, bins, histogram, _shares(correlation)), correlation
 
 
@@ -220,6 +239,23 @@ def _with_background(model: NoiseModel, skewness: Skewness | None) -> NoiseModel
         return model
     offset = max(skewness.offset, model.without_read_noise().offset)
     return NoiseModel(model.gain, offset, math.sqrt(float(model.variance(offset))))
+
+
+def _faint(planes: list[Floats], histogram: Histogram) -> float:
+    """Mean level above the darkest of blocks with few counted photons, if these are the most."""
+    step = histogram.step
+    if not step:
+        return math.inf
+    cut = [square_blocks(plane - histogram.limits[0], _FAINT_SIDE) for plane in planes]
+    light = np.concatenate(cut)
+    # Constant blocks were filled.
+    light = light[np.isfinite(light).all(1) & (np.ptp(light, 1) > 0)]
+    faint = light[light.mean(1) < FEW_PHOTONS * step]
+    if not len(faint) > LARGE_PART * len(light):
+        return math.inf
+    # Tails of clipped read noise reach further than single photons.
+    is_counted = np.median((faint**2).sum(1) / faint.sum(1)) <= COUNTED_VARIANCE * step
+    return float(faint.mean()) if is_counted else math.inf
 
 
 def _misfit(model: NoiseModel, points: tuple[VariancePoint, ...]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -221,6 +222,9 @@ class NoiseReport(JsonDataclass):
         Skewness of the noise, where it is significant.
     residual : ResidualNoise or None
         Noise by the residual of a denoiser, if measured.
+    faint : float
+        Mean level above the darkest of the part with few photons, in grey levels, if it is most of
+        the image; else infinite.
     planes : "none", "independent", "shared" or "alike"
         Whether the noise of neighbouring planes is independent; "none" without neighbours, "alike"
         for two planes that share noise or fine texture.
@@ -243,6 +247,7 @@ class NoiseReport(JsonDataclass):
     below: float = 0.0
     skewness: Skewness | None = None
     residual: ResidualNoise | None = None
+    faint: float = math.inf
     planes: Literal["none", "independent", "shared", "alike"] = "none"
 
     @property
@@ -253,7 +258,7 @@ class NoiseReport(JsonDataclass):
     @property
     def binning(self) -> int:
         """Side of the squares of pixels to sum: 1, or more where few pixels count a photon."""
-        light, side = self.mean - self.limits[0], 1
+        light, side = min(self.mean - self.limits[0], self.faint), 1
         while 0 < light * side**2 < FEW_PHOTONS * self.step:
             side *= 2
         return side

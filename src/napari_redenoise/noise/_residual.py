@@ -18,7 +18,7 @@ from napari_redenoise.noise._estimate import estimate_noise
 from napari_redenoise.noise._line_fit import variance_floor, weighted_line
 from napari_redenoise.noise._report import NoiseModel, NoiseReport, ResidualNoise
 from napari_redenoise.noise._thresholds import CLIPPED, GROWING_RESIDUAL, OUTLIER
-from napari_redenoise.noise._windows import Denoiser, Floats
+from napari_redenoise.noise._windows import Denoiser, Floats, square_blocks
 
 _RATIO_SIDE = 16
 """Pixels; side of the blocks whose median decides, so that single bright pixels do not."""
@@ -59,7 +59,7 @@ def residual_noise(
     noise nor structure. The ratio to the noise is the square root of a median over blocks of 16 x
     16 pixels: the mean square of the residual over the expected variance.
     """
-    blocks = _square_blocks(plane, _RATIO_SIDE)
+    blocks = square_blocks(plane, _RATIO_SIDE)
     used = _is_measurable(blocks)
     if not used.any():
         return None
@@ -69,7 +69,7 @@ def residual_noise(
     if is_one_of_many:
         variance = np.maximum(variance, _expected_variance(estimate_noise(plane), denoised))
     own, expected = (
-        _square_blocks(part, _RATIO_SIDE).mean(1)[used] for part in (residual**2, variance)
+        square_blocks(part, _RATIO_SIDE).mean(1)[used] for part in (residual**2, variance)
     )
     ratio = float(np.sqrt(np.median(own / np.maximum(expected, np.finfo(np.float32).tiny))))
     return _fit(plane, residual, denoised.astype(np.float64), report, ratio)
@@ -105,7 +105,7 @@ def _fit(
     """
     (darkest, brightest), (low, high) = report.limits, report.clipped
     blocks, levels, residuals = (
-        _square_blocks(part, _FIT_SIDE) for part in (noisy, denoised, residual)
+        square_blocks(part, _FIT_SIDE) for part in (noisy, denoised, residual)
     )
     used = _is_measurable(blocks) & np.isfinite(levels).all(1)
     used &= (blocks > (darkest if low > CLIPPED else -np.inf)).all(1)
@@ -152,10 +152,3 @@ def _correlation(
     )
     y, x = (float(product.sum() / both.sum()) / power if power else 0.0 for product, both in pairs)
     return y, x
-
-
-def _square_blocks(pixels: Floats, side: int) -> Floats:
-    """Reshape whole blocks of pixels (rows, columns) to (N, side * side)."""
-    rows, columns = (size // side for size in pixels.shape)
-    whole = pixels[: rows * side, : columns * side]
-    return whole.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side**2)

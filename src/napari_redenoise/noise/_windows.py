@@ -135,3 +135,10 @@ def _check_content(planes: list[Floats]) -> None:
     darkest, middle, brightest = np.percentile(np.concatenate(finite), (0.5, 50, 99.5))
     if darkest < brightest:
         check_grey_scale(abs(middle), brightest - darkest)
+
+
+def square_blocks(pixels: Floats, side: int) -> Floats:
+    """Reshape whole blocks of pixels (rows, columns) to (N, side * side)."""
+    rows, columns = (size // side for size in pixels.shape)
+    whole = pixels[: rows * side, : columns * side]
+    return whole.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side**2)
