@@ -45,7 +45,7 @@ def test_a_series_can_be_chosen(redenoise, movie, tmp_path):
 
 
 def test_a_second_shot_is_read_once(redenoise, movie, tmp_path):
-    tifffile.imwrite(tmp_path / "in.tif", STACK, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "in.tif", STACK[::-1], photometric="minisblack")
     options = ("--target", movie, "--objective", "noise2noise", "--steps", 0)
     status, _, errors = redenoise("denoise", tmp_path / "in.tif", tmp_path / "out.tif", *options)
     assert (status, errors.count("movie.tif: it holds 2 series")) == (0, 1), errors
