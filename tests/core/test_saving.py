@@ -26,6 +26,7 @@ from napari_redenoise.io import (
     check_space,
     lost_metadata,
     read_image,
+    restored_after_errors,
     result_array,
     round_to_integers,
     write_atomically,
@@ -449,3 +450,28 @@ def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path, monkey
     monkeypatch.setattr(_temporary_folders.FileLock, "acquire", refused)
     path = write_tiff(tmp_path / "out.tif", PLANE, ImageFile(PLANE, "YX"))
     assert names(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("is_folder", [False, True])
+@pytest.mark.parametrize("has_links", [False, True])
+def test_what_is_replaced_is_restored_after_errors(tmp_path, monkeypatch, is_folder, has_links):
+    old = tmp_path / "old"
+    file = old / "chunk" if is_folder else old
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("old")
+
+    def refused(*_, **__):
+        raise OSError("no links here")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refused)
+    with pytest.raises(KeyboardInterrupt), restored_after_errors(old):
+        # A killed process leaves it where it was.
+        assert file.exists() == has_links
+        file.parent.mkdir(exist_ok=True)
+        new = file.with_name("new")
+        new.write_text("new")
+        os.replace(new, file)
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert file.read_text() == "old"

@@ -69,7 +69,7 @@ def test_the_button_side_by_side_follows_the_grid_of_napari(dock):
     assert not dock.widget.result.grid.isChecked()
 
 
-def test_the_first_layer_of_a_batch_fails_and_the_rest_is_one_run(dock, noisy):
+def test_the_rest_of_a_batch_is_one_run_after_a_failure(dock, noisy):
     dock.viewer.add_image(noisy, name="before")
     dock.run()
     before = dock.widget.finished_run
@@ -89,7 +89,7 @@ def test_a_batch_of_layers_leaves_its_tab_open(dock, noisy):
     assert table.item(0, 1).toolTip().startswith("Done: ")
 
 
-def test_a_continued_training_of_all_layers_has_the_same_images(dock, noisy):
+def test_a_continued_training_has_the_images_of_all_layers(dock, noisy):
     denoise_layers(dock, *((name, noisy + n) for n, name in enumerate("abc")), training="all")
     others = [{one.name for one in run.job.others} for run in dock.widget.finished_run.batch]
     assert others == [{"b", "c"}, {"a", "c"}, {"a", "b"}]

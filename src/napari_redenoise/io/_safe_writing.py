@@ -138,8 +138,8 @@ def restored_after_errors(path: Path) -> Iterator[None]:
     Parameters
     ----------
     path : Path
-        A file keeps its name meanwhile, a folder does not. The block leaves nothing of its own
-        there when it fails.
+        It keeps its name meanwhile, where the file system knows second names. When the block
+        fails, what it has left there is replaced.
 
     Raises
     ------
@@ -156,6 +156,8 @@ def restored_after_errors(path: Path) -> Iterator[None]:
             yield
         except BaseException:
             if os.path.lexists(old):
+                if old.is_dir() and path.is_dir():
+                    shutil.rmtree(path)
                 os.replace(old, path)
             raise
     finally:
@@ -166,9 +168,13 @@ def _keep(path: Path, old: Path) -> None:
     if not os.path.lexists(path):
         return
     try:
-        os.link(path, old, follow_symlinks=False)
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, old, symlinks=True, copy_function=os.link)
+        else:
+            os.link(path, old, follow_symlinks=False)
     except (OSError, NotImplementedError):
-        # Folders have no second name, and some file systems know none.
+        # Some file systems know no second names.
+        shutil.rmtree(old, ignore_errors=True)
         path.rename(old)
 
 
