@@ -465,7 +465,8 @@ def test_what_is_replaced_is_restored_after_errors(tmp_path, monkeypatch, is_fol
 
     if not has_links:
         monkeypatch.setattr(os, "link", refused)
-    with pytest.raises(KeyboardInterrupt), restored_after_errors(old):
+
+    def replace():
         # A killed process leaves it where it was.
         assert file.exists() == has_links
         file.parent.mkdir(exist_ok=True)
@@ -473,5 +474,8 @@ def test_what_is_replaced_is_restored_after_errors(tmp_path, monkeypatch, is_fol
         new.write_text("new")
         os.replace(new, file)
         raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), restored_after_errors(old):
+        replace()
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
     assert file.read_text() == "old"
