@@ -23,7 +23,7 @@ from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
 from napari_redenoise.model import noise_reports
-from napari_redenoise.model._line_correction import correct_lines
+from napari_redenoise.model._corrections import Corrections, correct
 from napari_redenoise.noise import NoiseReport, diagnose
 from napari_redenoise.noise import _diagnosis as diagnosis
 
@@ -63,7 +63,7 @@ def decisions() -> Iterator[tuple[str, dict[str, object]]]:
         found = diagnose(first, fine_tuning=True)
         every = [first]
         if found.lines != "none":
-            every.append(reports(correct_lines(planes, found.lines, torch.device("cpu"))))
+            every.append(reports(correct(planes, Corrections(found.lines), torch.device("cpu"))))
         told = [[report.as_json() for report in one] for one in every]
         yield name, {"reports": told, "decided": decided(told)}
         print(name, found.case, found.objective, flush=True)

@@ -189,7 +189,8 @@ class ObjectiveConfig(_Frozen):
     ``mask_shape`` draws the blind spot of Noise2Void in rows of 0 and 1 around its centre:
     ``("1",)`` is one pixel, ``("11111",)`` a horizontal bar. ``noise`` is the noise that R2R draws;
     ``None`` estimates it from the image. ``lines`` ``auto`` corrects the measured line offsets, and
-    none if the noise is not measured.
+    none if the noise is not measured. ``smooth_scales`` is the number of coarser scales at which
+    smooth noise is removed first: ``auto`` removes what the pretrained network leaves there.
     """
 
     kind: ObjectiveKind = Field("auto", description="auto: by the measured noise")
@@ -204,6 +205,9 @@ class ObjectiveConfig(_Frozen):
     recorruption: float = Field(0.5, gt=0, le=4, description="R2R: share of the noise added")
     draws: int = Field(8, ge=1, le=64, description="R2R: noise draws averaged by a prediction")
     lines: Literal["auto"] | Lines = Field("auto", description="lines whose offsets are subtracted")
+    smooth_scales: Literal["auto", 0, 1, 2] = Field(
+        "auto", description="coarser scales at which smooth noise is removed first"
+    )
     regularisation: float = Field(
         2.0, ge=0, description="Neighbor2Neighbor: weight of the regulariser at the last step"
     )

@@ -56,7 +56,7 @@ def test_its_prediction_is_that_of_the_model(model, noisy, tmp_path, zoo):
     image = np.pad(noisy, 20, mode="reflect")[:80, :64].astype(np.float32)
     prediction = zoo.predict(model=package, inputs=image[None, None], blocksize_parameter=None)
     (found,) = (np.asarray(tensor.data) for tensor in prediction.members.values())
-    expected = trained.predict(image, tta=False, draws=0, correct_lines=False).denoised
+    expected = trained.predict(image, tta=False, draws=0, corrections=False).denoised
     # The zoo pads by the halo, in another way than the network does.
     inside = (slice(20, -20), slice(20, -20))
     np.testing.assert_allclose(found[0, 0][inside], expected[inside], rtol=1e-4)
@@ -84,7 +84,7 @@ def test_its_torchscript_needs_torch_alone(model, noisy, tmp_path, size):
     files = [str(tmp_path / name) for name in ("torchscript.pt", "in.npy", "got.npy")]
     command = [sys.executable, "-W", "ignore", "-c", ELSEWHERE, *files]
     subprocess.run(command, check=True, cwd=tmp_path)
-    expected = trained.predict(image, tta=False, draws=0, correct_lines=False).denoised
+    expected = trained.predict(image, tta=False, draws=0, corrections=False).denoised
     np.testing.assert_allclose(np.load(tmp_path / "got.npy")[0, 0], expected, rtol=1e-4)
 
 

@@ -209,7 +209,7 @@ def test_previews_show_the_window_that_is_looked_at(long: Config, noisy, kind: s
     # In grey levels, and the preview of the finished model is that of a plain prediction.
     last = model.session.preview(stack, "TYX", window)
     whole = model.predict(
-        stack[:, 3:40, 10:51], "TYX", tta=False, draws=0, correct_lines=False
+        stack[:, 3:40, 10:51], "TYX", tta=False, draws=0, corrections=False
     ).denoised
     np.testing.assert_allclose(last.denoised, whole[1:], rtol=1e-5)
 
@@ -355,7 +355,7 @@ def test_small_images_are_predicted_with_tta(
     once, both = denoised(False), denoised(True)
     assert np.abs(once - both).max() > 1e-3 * once.std()
     np.testing.assert_array_equal(denoised(None), both)
-    np.testing.assert_array_equal(denoised(True, tta=False, draws=0, correct_lines=False), once)
+    np.testing.assert_array_equal(denoised(True, tta=False, draws=0, corrections=False), once)
     monkeypatch.setattr(config_module, "MAX_TTA_PIXELS", noisy.size - 1)
     np.testing.assert_array_equal(denoised(None), once)
 

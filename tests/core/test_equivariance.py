@@ -55,8 +55,8 @@ def test_random_draws_do_not_add_to_the_error(tiny, noisy):
 
 def test_a_map_is_the_difference_in_pixels_of_the_image(model, noisy):
     result = equivariance(model, noisy)
-    original = model.predict(noisy, branches=True, tta=False, draws=0, correct_lines=False)
-    rotated = model.predict(np.rot90(noisy), branches=True, tta=False, draws=0, correct_lines=False)
+    original = model.predict(noisy, branches=True, tta=False, draws=0, corrections=False)
+    rotated = model.predict(np.rot90(noisy), branches=True, tta=False, draws=0, corrections=False)
     for name in ("standard", "equivariant", "denoised"):
         expected = np.abs(np.rot90(getattr(rotated, name), -1) - getattr(original, name))
         np.testing.assert_allclose(result.differences[name], expected, atol=1e-3)
@@ -143,10 +143,10 @@ def test_a_window_of_a_stack_with_channels(tiny, noisy):
     assert result.window == window
     assert result.differences["denoised"].shape == (40, 40)
     part = stack[1, :, 2:42, 4:44]
-    original = model.predict(part, "CYX", tta=False, draws=0, correct_lines=False).denoised
+    original = model.predict(part, "CYX", tta=False, draws=0, corrections=False).denoised
     rotated = np.rot90(
         model.predict(
-            np.rot90(part, 1, (1, 2)), "CYX", tta=False, draws=0, correct_lines=False
+            np.rot90(part, 1, (1, 2)), "CYX", tta=False, draws=0, corrections=False
         ).denoised,
         -1,
         (1, 2),

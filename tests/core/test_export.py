@@ -187,7 +187,7 @@ def test_an_exported_model_denoises_alike_with_torch_alone(
     subprocess.run(list(map(str, command)), check=True, cwd=tmp_path)
     with np.load(tmp_path / "got.npz") as got:
         for name, image in images.items():
-            expected = model.predict(image[0, 0], tta=False, draws=0, correct_lines=False).denoised
+            expected = model.predict(image[0, 0], tta=False, draws=0, corrections=False).denoised
             np.testing.assert_allclose(got[name][0, 0], expected, rtol=1e-4)
     with zipfile.ZipFile(program) as file:
         (readme,) = [name for name in file.namelist() if name.endswith("readme.txt")]

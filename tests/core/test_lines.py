@@ -9,13 +9,13 @@ from torch import nn
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Planes, representative_subset
 from napari_redenoise.inference import Interrupted, TileDone
-from napari_redenoise.model import _line_correction, _prediction, measure_noise
-from napari_redenoise.model._line_correction import correct_lines
+from napari_redenoise.model import _corrections, _prediction, measure_noise
+from napari_redenoise.model._corrections import Corrections, correct
 from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.nn import Prediction
 from napari_redenoise.noise import describe, diagnose, line_offsets
 
-CPU = torch.device("cpu")
+CPU, ROWS = torch.device("cpu"), Corrections("rows")
 SIGMA, SHARE = 10.0, 0.5
 
 
@@ -36,7 +36,7 @@ def offsets(size: int, seed: int = 2) -> np.ndarray:
 
 
 def straight(image: np.ndarray, lines: str, axes: str = "YX") -> np.ndarray:
-    return whole(correct_lines(Planes(image, axes), lines, CPU))[0]
+    return whole(correct(Planes(image, axes), Corrections(lines), CPU))[0]
 
 
 def whole(planes: Planes, sample: tuple[int, ...] = ()) -> np.ndarray:
@@ -86,8 +86,8 @@ def test_offsets_of_large_grey_levels_keep_their_precision() -> None:
 
 
 def test_reading_a_window_does_not_predict(monkeypatch) -> None:
-    planes = correct_lines(Planes(noisy_scene() + offsets(160)[:, None], "YX"), "rows", CPU)
-    monkeypatch.setattr(_line_correction, "pretrained_denoiser", None)
+    planes = correct(Planes(noisy_scene() + offsets(160)[:, None], "YX"), Corrections("rows"), CPU)
+    monkeypatch.setattr(_corrections, "pretrained_denoiser", None)
     part = planes.read((), slice(20, 50), slice(30, 90))
     # As the image: float32 would not hold every grey level.
     assert part.dtype == np.float64
@@ -99,7 +99,7 @@ def test_every_sample_is_predicted_right_after_its_correction(monkeypatch) -> No
     """The first result does not wait for the other planes."""
     stack = np.stack([noisy_scene(n) + offsets(160, n)[:, None] for n in range(3)])
     order = []
-    real = _line_correction._offsets
+    real = _corrections._measure
 
     def found(planes, sample, *rest):
         order.append(("offsets", sample))
@@ -115,9 +115,9 @@ def test_every_sample_is_predicted_right_after_its_correction(monkeypatch) -> No
     def predict(should_stop=None):
         rest = None, {}, Config(), CPU, None, should_stop
         network, planes = nn.Identity(), Planes(stack, "TYX")
-        return list(_prediction.predict_planes(network, planes, *rest, tta=False, lines="rows"))
+        return list(_prediction.predict_planes(network, planes, *rest, tta=False, corrections=ROWS))
 
-    monkeypatch.setattr(_line_correction, "_offsets", found)
+    monkeypatch.setattr(_corrections, "_measure", found)
     monkeypatch.setattr(_prediction, "predict_in_tiles", in_tiles)
     events = predict()
     assert [event.tile for event in events] == [1, 2, 3, 4, 5, 6]
@@ -155,7 +155,7 @@ def test_any_denoiser_measures_line_offsets(lines: str) -> None:
 def test_every_plane_and_channel_has_its_own_offsets() -> None:
     stack = np.stack([noisy_scene(n) + offsets(160, 5 + n)[:, None] for n in range(2)])
     constant = np.full_like(stack, 7.0)
-    planes = correct_lines(Planes(np.stack([stack, constant], -1), "TYXC"), "rows", CPU)
+    planes = correct(Planes(np.stack([stack, constant], -1), "TYXC"), Corrections("rows"), CPU)
     for number in range(2):
         found = stack[number] - whole(planes, (number,))[0]
         assert np.corrcoef(found[:, 0], offsets(160, 5 + number))[0, 1] > 0.85
@@ -175,7 +175,7 @@ def test_missing_pixels_do_not_change_line_offsets() -> None:
 
 def test_means_of_lines_do_not_depend_on_tiles(monkeypatch) -> None:
     """More than a tile long; some pixels are far too bright."""
-    monkeypatch.setattr(_line_correction, "pretrained_denoiser", lambda device: Nothing())
+    monkeypatch.setattr(_corrections, "pretrained_denoiser", lambda device: Nothing())
     rng = np.random.default_rng(0)
     truth = offsets(2100)
     image = 50 + rng.normal(0, SIGMA, (2100, 100)) + truth[:, None]
@@ -186,9 +186,9 @@ def test_means_of_lines_do_not_depend_on_tiles(monkeypatch) -> None:
     assert normal.all()
 
 
-def test_the_line_correction_can_be_stopped() -> None:
+def test_the_corrections_can_be_stopped() -> None:
     with pytest.raises(Interrupted):
-        correct_lines(Planes(noisy_scene(), "YX"), "both", CPU, lambda: True)
+        correct(Planes(noisy_scene(), "YX"), Corrections("both"), CPU, lambda: True)
 
 
 def test_some_pixels_of_a_stack_are_read_where_they_are() -> None:
@@ -283,8 +283,8 @@ def test_pretrained_weights_alone_correct_lines(lined) -> None:
 
     # By far the most of what the lines cost.
     without_offsets = error(noisy_scene())
-    cost = error(lined, tta=False, draws=0, correct_lines=False) - error(
-        noisy_scene(), tta=False, draws=0, correct_lines=False
+    cost = error(lined, tta=False, draws=0, corrections=False) - error(
+        noisy_scene(), tta=False, draws=0, corrections=False
     )
     assert error(lined) - without_offsets < 0.4 * cost
     assert abs(model.predict(lined).denoised.mean() - lined.mean()) < 0.05 * SIGMA
@@ -295,7 +295,7 @@ def test_training_pixels_are_line_corrected(monkeypatch) -> None:
     photons = np.random.default_rng(1).poisson((clean - 95) / 4)
     lined = (100.0 + 4 * photons + offsets(320)[:, None]).astype(np.float32)
     learned = []
-    real = _line_correction.Planes.read
+    real = _corrections.Planes.read
 
     def read(self, sample, rows, columns):
         learned.append(type(self).__name__)
@@ -364,15 +364,15 @@ def test_lines_may_be_named_with_any_objective(lined, tiny: Config) -> None:
     assert model.session.plan.config.objective.lines == "both"
 
 
-def test_a_stop_of_the_line_correction_keeps_pretrained_weights(lined, monkeypatch) -> None:
+def test_a_stop_of_the_corrections_keeps_pretrained_weights(lined, monkeypatch) -> None:
     stop = []
-    real = _line_correction.pretrained_denoiser
+    real = _corrections.pretrained_denoiser
 
     def network(device):
         stop.append(True)
         return real(device)
 
-    monkeypatch.setattr(_line_correction, "pretrained_denoiser", network)
+    monkeypatch.setattr(_corrections, "pretrained_denoiser", network)
     model = Redenoiser(Config(), "cpu")
     assert list(model.fit_events(lined, should_stop=lambda: bool(stop))) == []
     assert stop

@@ -10,7 +10,13 @@ from napari_redenoise import Config, Redenoiser
 from napari_redenoise.config import NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
-from napari_redenoise.model import ChannelStack, TrainingImages, measure_noise, noise_reports
+from napari_redenoise.model import (
+    ChannelStack,
+    Corrections,
+    TrainingImages,
+    measure_noise,
+    noise_reports,
+)
 from napari_redenoise.model._noise_reports import pretrained_residual
 from napari_redenoise.model._plan import make_plan
 from napari_redenoise.noise import (
@@ -551,8 +557,8 @@ def test_the_noise_is_measured_again_without_line_offsets(photons, kind, monkeyp
     noisy = Planes(camera(photons) + rows, "YX")
     seen = []
 
-    def corrected(material: TrainingImages, lines: str, *_: object) -> TrainingImages:
-        seen.append(lines)
+    def corrected(material: TrainingImages, found: Corrections, *_: object) -> TrainingImages:
+        seen.append(found.lines)
         return TrainingImages(straight)
 
     monkeypatch.setattr(TrainingImages, "corrected", corrected)

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise.model import TrainingImages, TrainingPlan, _training_images, measure_noise
+from napari_redenoise.model import (
+    Corrections,
+    TrainingImages,
+    TrainingPlan,
+    _training_images,
+    measure_noise,
+)
 from napari_redenoise.noise import poisson_gaussian
 
 GAIN, SIGMA = 3.0, 10.0
@@ -140,16 +146,15 @@ def test_the_plan_is_described(tiny: Config) -> None:
 
 def test_a_line_correction_is_made_once(tiny: Config, monkeypatch) -> None:
     corrected = []
-    real = _training_images.correct_lines
+    real = _training_images.correct
 
     def counting(planes, *arguments, **keywords):
         corrected.append(planes)
         return real(planes, *arguments, **keywords)
 
-    monkeypatch.setattr(_training_images, "correct_lines", counting)
+    monkeypatch.setattr(_training_images, "correct", counting)
     Redenoiser(tiny.replace({"objective.kind": "auto"}), "cpu").fit(with_lines())
     assert len(corrected) == 1
     material = TrainingImages.of(with_lines(), None)
-    assert material.corrected("rows", Redenoiser(tiny, "cpu").device) is material.corrected(
-        "rows", Redenoiser(tiny, "cpu").device
-    )
+    rows, device = Corrections("rows"), Redenoiser(tiny, "cpu").device
+    assert material.corrected(rows, device) is material.corrected(rows, device)

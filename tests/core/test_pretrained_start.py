@@ -58,7 +58,7 @@ def test_zero_steps_keep_the_pretrained_weights(small, pretrained, noisy) -> Non
     assert model.config.training.start == "pretrained"
     assert model.session.provenance["steps"] == 0
     expected = predict_tile(pretrained, noisy[None], model.session.normalisation).denoised[0]
-    once = model.predict(noisy, tta=False, draws=0, correct_lines=False).denoised
+    once = model.predict(noisy, tta=False, draws=0, corrections=False).denoised
     np.testing.assert_allclose(once, expected, rtol=1e-4, atol=1e-2)
 
 
@@ -104,7 +104,7 @@ def test_adarenet_branches_are_the_weights_of_single_branches(
     assert model.config.training.start == "pretrained"
     parts = predict_tile(load_model(path)[0], noisy[None], model.session.normalisation)
     expected = getattr(parts, kind)[0]
-    once = model.predict(noisy, tta=False, draws=0, correct_lines=False).denoised
+    once = model.predict(noisy, tta=False, draws=0, corrections=False).denoised
     np.testing.assert_allclose(once, expected, rtol=1e-4, atol=1e-2)
 
 
@@ -116,7 +116,7 @@ def test_r2r_fine_tuning_predicts_the_image_itself(small, pretrained) -> None:
     )
     config = small.replace({"objective.kind": "r2r", "tiling.tta": False})
     model = Redenoiser(config, "cpu").fit(photons)
-    once = model.predict(photons, tta=False, draws=0, correct_lines=False).denoised
+    once = model.predict(photons, tta=False, draws=0, corrections=False).denoised
     np.testing.assert_array_equal(model.predict(photons).denoised, once)
 
 

@@ -448,7 +448,7 @@ def test_a_model_is_a_denoiser(scene):
     noisy = np.random.default_rng(0).poisson(scene[:192, :192]).astype(np.float32)
     model = Redenoiser(Config().replace({"training.steps": 0}), "cpu").fit(noisy)
     denoiser = as_denoiser(model)
-    expected = model.predict(noisy, tta=False, draws=0, correct_lines=False).denoised
+    expected = model.predict(noisy, tta=False, draws=0, corrections=False).denoised
     np.testing.assert_array_equal(denoiser(noisy[None])[0], expected)
     result = model.predict(noisy).denoised
     check = check_of(noisy, result, denoiser=denoiser)
@@ -462,7 +462,7 @@ def test_the_response_of_a_stack_is_beside_its_neighbours(scene):
     stack = rng.poisson(np.repeat(scene[None, :96, :96], 5, 0)).astype(np.float32)
     config = Config().replace({"training.steps": 0, "network.context": 2})
     model = Redenoiser(config, "cpu").fit(stack, "TYX")
-    plain = {"tta": False, "draws": 0, "correct_lines": False}
+    plain = {"tta": False, "draws": 0, "corrections": False}
     for middle in (2, 4):
         noisy = Planes(stack, "TYX")
         result = model.predict(stack, "TYX", **plain).denoised

@@ -10,13 +10,14 @@ import torch
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Planes, representative_runs
-from napari_redenoise.model import _line_correction, _prediction, _training_images
+from napari_redenoise.model import _corrections, _prediction, _training_images
+from napari_redenoise.model._corrections import Correction, Corrections, Offsets
 from napari_redenoise.model._neighbours import SHARED
 from napari_redenoise.recipes import FileDone, ModelTrained, TrainingPlanned
 
 from ._batches import FAST, OUT, records, run
 
-CPU = torch.device("cpu")
+CPU, ROWS = torch.device("cpu"), Corrections("rows")
 SEEING = FAST.replace({"network.context": "auto"})
 
 
@@ -98,7 +99,7 @@ def lined_stack(frames: int = 12) -> np.ndarray:
 def test_neighbours_of_a_large_lined_stack_are_shown(tiny: Config, monkeypatch) -> None:
     monkeypatch.setattr(_training_images, "MAX_CORRECTED", 10 * 64**2)
     measured, shown = [], []
-    real, compared = _line_correction._offsets, _training_images.compare_usable
+    real, compared = _corrections._measure, _training_images.compare_usable
 
     def offsets(planes, sample, *rest):
         measured.append((id(planes), sample))
@@ -113,7 +114,7 @@ def test_neighbours_of_a_large_lined_stack_are_shown(tiny: Config, monkeypatch) 
 
         return sample
 
-    monkeypatch.setattr(_line_correction, "_offsets", offsets)
+    monkeypatch.setattr(_corrections, "_measure", offsets)
     monkeypatch.setattr("napari_redenoise.model._run.compare_usable", comparing)
     changes = {"network.context": 2, "objective.lines": "rows", "training.batch_size": 16}
     Redenoiser(tiny.replace(changes), "cpu").fit(lined_stack(), "TYX")
@@ -133,19 +134,19 @@ def test_line_offsets_are_measured_once_and_dropped(monkeypatch, axes, shape) ->
 
     def offsets(planes, sample, *rest):
         measured.append(sample)
-        return (_line_correction.Offsets(np.zeros(16), np.zeros(16)),)
+        return (Correction(Offsets(np.zeros(16), np.zeros(16)), None),)
 
     def in_tiles(network, planes, *, samples, **rest):
-        held.append(len(planes.offsets))
+        held.append(len(planes.corrections))
         needed = [samples[0], *planes.neighbours(samples[0])]
-        assert all(one is None or one in planes.offsets for one in needed)
+        assert all(one is None or one in planes.corrections for one in needed)
         yield _prediction.TileDone(1, 1, samples[0])
 
-    monkeypatch.setattr(_line_correction, "_offsets", offsets)
+    monkeypatch.setattr(_corrections, "_measure", offsets)
     monkeypatch.setattr(_prediction, "predict_in_tiles", in_tiles)
     planes = Planes(stack, axes, context=2)
     rest = None, {}, Config(), CPU, None, None
-    list(_prediction.predict_planes(None, planes, *rest, tta=False, lines="rows"))
+    list(_prediction.predict_planes(None, planes, *rest, tta=False, corrections=ROWS))
     assert len(measured) == len(set(measured)) == len(stack.reshape(-1, 16, 16))
     # No more than those of the planes that are at work, however long the stack.
     assert max(held) <= 5 * planes.planes_between_neighbours

@@ -16,6 +16,7 @@ from napari_redenoise._napari.denoise._plan_sentence import (
 )
 from napari_redenoise._napari.denoise.panels._objective import OBJECTIVES
 from napari_redenoise.config import ObjectiveKind
+from napari_redenoise.model import Corrections
 
 R2R = ChosenObjective("R2R, which suits the noise")
 SCRATCH = Config().replace({"training.start": "random"})
@@ -63,15 +64,18 @@ def test_the_summary_names_the_training_region(stack, region, words) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "words"),
+    ("corrections", "words"),
     [
-        ("none", "suits the noise). About"),
-        ("rows", "suits the noise). Row stripes are removed first. About"),
-        ("both", "suits the noise). Row and column stripes are removed first. About"),
+        (("none", 0), "suits the noise). About"),
+        (("rows", 0), "suits the noise). Row stripes are removed first. About"),
+        (("both", 0), "suits the noise). Row and column stripes are removed first. About"),
+        (("none", 1), "suits the noise). Noise of several pixels is removed first. About"),
+        (("rows", 2), ". Row stripes and noise of several pixels are removed first. About"),
     ],
 )
-def test_the_summary_names_the_line_correction(image, lines, words) -> None:
-    assert words in summarise_training(image, denoiser(), R2R._replace(lines=lines), 20)
+def test_the_summary_names_the_corrections(image, corrections, words) -> None:
+    objective = R2R._replace(corrections=Corrections(*corrections))
+    assert words in summarise_training(image, denoiser(), objective, 20)
 
 
 def test_the_summary_of_a_prediction_does_not_mention_training(stack) -> None:
@@ -85,13 +89,13 @@ def test_a_chosen_objective_needs_no_reason() -> None:
     assert choose_objective("noise2void", None, None, fine_tuning=True) == (
         "Noise2Void",
         "",
-        "none",
+        Corrections(),
     )
 
 
 def test_an_objective_without_a_measurement_is_left_open() -> None:
     chosen = choose_objective("auto", None, None, fine_tuning=True)
-    assert chosen == ("chosen to suit the noise", "", "none")
+    assert chosen == ("chosen to suit the noise", "", Corrections())
 
 
 def test_the_summary_says_why_a_gpu_is_not_used(monkeypatch, image) -> None:

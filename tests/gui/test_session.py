@@ -250,7 +250,7 @@ def test_a_snapshot_is_shown_and_can_be_used(done):
     model, cells = done.widget.denoiser, done.viewer.layers["cells"].data
     np.testing.assert_allclose(used.data, model.predict(cells).denoised, rtol=1e-4)
     # A preview is one prediction, in bfloat16 where that is faster.
-    once = model.predict(cells, tta=False, draws=0, correct_lines=False).denoised
+    once = model.predict(cells, tta=False, draws=0, corrections=False).denoised
     assert np.abs(once - earlier).mean() < 0.03 * earlier.std()
     assert np.abs(used.data - first).mean() > 0.1 * earlier.std()
     np.testing.assert_array_equal(done.viewer.layers[DENOISED].data, first)

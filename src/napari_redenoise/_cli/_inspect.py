@@ -54,6 +54,8 @@ def _model_lines(model: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "noise", _noise(objective.get("noise"))
     lines = objective.get("lines")
     yield "line correction", "" if lines in (None, "none") else str(lines)
+    scales = objective.get("smooth_scales")
+    yield "coarser scales of smooth noise", "" if scales in (None, "auto", 0) else str(scales)
     yield "normalisation", _normalisation(model["normalisation"] or {})
     yield "trained on", _trained_on(made)
     yield "version", _version(made)

@@ -76,12 +76,12 @@ def predict_by_workers(
         tuple((name, str(stream.partial.absolute())) for name, stream in streams.items()),
         device,
     )
-    lines = denoiser.session.trained_plan().lines
+    is_corrected = bool(denoiser.session.trained_plan().corrections)
     written = [stream.written_block for stream in streams.values()]
     largest = max(rows for rows, _ in written), max(columns for _, columns in written)
     planes = Planes(source.array, source.axes)
-    # Lines are measured in whole planes.
-    blocks = plane_blocks(planes, largest, whole=lines != "none")
+    # Corrections are measured in whole planes.
+    blocks = plane_blocks(planes, largest, whole=is_corrected)
     missing = [*_missing(blocks, streams)]
     total = sum(map(len, blocks.values()))
     if run.is_continued:

@@ -110,7 +110,7 @@ def assess(
     denoiser : callable, optional
         The denoiser of ``denoised``, which takes and returns windows (channels, Y, X), as in
         ``lambda window: model.predict(window, "CYX", tta=False, draws=0,
-        correct_lines=False).denoised``. The supported resolution needs it: it denoises a window
+        corrections=False).denoised``. The supported resolution needs it: it denoises a window
         of at most 512 x 512 pixels twice. Of a stack, six planes are denoised alone with it. That
         of `as_denoiser` knows the neighbours of a stack; a function of a window does not.
     pixel_size : (float, str), optional

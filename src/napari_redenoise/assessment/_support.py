@@ -39,7 +39,7 @@ Pixels = npt.NDArray[np.float32]
 PixelSize = tuple[float, str]
 """Side of a pixel and its unit."""
 
-PLAIN: dict[str, Any] = {"tta": False, "draws": 0, "correct_lines": False}
+PLAIN: dict[str, Any] = {"tta": False, "draws": 0, "corrections": False}
 """Options of a single prediction, without averaging or line correction."""
 
 _NO_SUPPORT = {

@@ -1,6 +1,7 @@
 """The model: plan, training, hold-out test, prediction, snapshots and files."""
 
 from napari_redenoise.inference import TileDone
+from napari_redenoise.model._corrections import Corrections
 from napari_redenoise.model._denoise import denoise, measure_noise
 from napari_redenoise.model._export import (
     ExportFormat,
@@ -46,6 +47,7 @@ __all__ = [
     "PAIRED",
     "PREVIEW_SHARE",
     "ChannelStack",
+    "Corrections",
     "Event",
     "ExportFormat",
     "Judgement",

@@ -78,6 +78,11 @@ def export_cautions(config: Config) -> tuple[str, ...]:
             "this model was trained after line correction, which the exported network does not "
             "include: use it for images without line offsets"
         )
+    if config.objective.smooth_scales not in ("auto", 0):
+        cautions.append(
+            "this model removes smooth noise at coarser scales first, which the exported network "
+            "does not include: use it for images whose noise is not smooth"
+        )
     if config.network.neighbours:
         cautions.append(
             "this model uses the neighbouring planes of a stack, but the exported network sees "

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from napari_redenoise.config import Config, JsonDataclass, Lines
+from napari_redenoise.config import Config, JsonDataclass, Lines, ObjectiveConfig
 from napari_redenoise.errors import InputError
+from napari_redenoise.model._corrections import Corrections
 from napari_redenoise.model._neighbours import Settled, settle
 from napari_redenoise.model._training_images import TrainingImages
 from napari_redenoise.noise import (
@@ -26,6 +27,11 @@ LINES_IN_WORDS: dict[Lines, str] = {
     "rows": "rows",
     "columns": "columns",
     "both": "rows and columns",
+}
+
+SMALLER_IN_WORDS = {
+    1: "an image of half the size",
+    2: "images of a half and a quarter of the size",
 }
 
 
@@ -62,6 +68,12 @@ class TrainingPlan(JsonDataclass):
         return "none" if lines == "auto" else lines
 
     @property
+    def corrections(self) -> Corrections:
+        """What is subtracted first."""
+        scales = self.config.objective.smooth_scales
+        return Corrections(self.lines, 0 if scales == "auto" else scales)
+
+    @property
     def is_fine_tuning(self) -> bool:
         """Whether the run starts from pretrained weights."""
         return self.config.training.start == "pretrained"
@@ -95,6 +107,8 @@ class TrainingPlan(JsonDataclass):
         """
         if self.lines != "none":
             yield f"line correction: offsets of {LINES_IN_WORDS[self.lines]} are subtracted"
+        if scales := self.corrections.smooth_scales:
+            yield f"smooth noise: removed first, in {SMALLER_IN_WORDS[scales]}"
         objective = self.config.objective
         yield from self._channel_sentence()
         if self.config.network.neighbours:
@@ -146,7 +160,7 @@ def make_plan(
 ) -> TrainingPlan:
     """Measure the noise where a setting depends on it, and decide all settings of a run.
 
-    The noise is measured again after a line correction. ``settled`` is the result of
+    The noise is measured again after a correction. ``settled`` is the result of
     `settle`, or the settings of a resumed training; with ``reports`` the image is not
     measured.
 
@@ -163,8 +177,8 @@ def make_plan(
     config, reason = settled.config, settled.no_neighbours
     objective, trains = config.objective, config.training.total_steps > 0
     if not objective.depends_on_noise:
-        lines = "none" if objective.lines == "auto" else objective.lines
-        config = config.replace({"objective.lines": lines})
+        given = _given(objective, Corrections())
+        config = config.replace(_settings(given))
         return TrainingPlan(asked, config, no_neighbours=reason)
     fine_tuning = config.training.start == "pretrained"
     if not reports and trains:
@@ -175,21 +189,36 @@ def make_plan(
     if not fine_tuning:
         reports = [replace(report, residual=None) for report in reports]
     diagnosis = diagnose(reports, fine_tuning=fine_tuning)
-    found = diagnosis.lines if trains else _lines_of_a_training(reports)
-    lines = found if objective.lines == "auto" else objective.lines
-    if trains and lines != "none":
-        images = images.corrected(lines, device, should_stop)
+    lines = diagnosis.lines if trains else _lines_of_a_training(reports)
+    corrections = _given(objective, Corrections(lines, diagnosis.smooth_scales))
+    if trains and corrections:
+        images = images.corrected(corrections, device, should_stop)
         reports = _measure(images, ask_denoiser=fine_tuning) or reports
         diagnosis = diagnose(reports, fine_tuning=fine_tuning)
-    changes: dict[str, object] = {"lines": lines}
+    changes = _settings(corrections)
     if trains and objective.kind == "r2r":
         # Without a report, the measurement raises the error again.
-        changes |= {"noise": sampling_noise(reports or images.noise())}
+        changes |= {"objective.noise": sampling_noise(reports or images.noise())}
     elif trains:
-        changes |= {name: getattr(diagnosis, name) for name in ("mask_shape", "noise")}
-        changes |= {"kind": diagnosis.objective}
-    decided = config.replace({f"objective.{name}": value for name, value in changes.items()})
-    return TrainingPlan(asked, decided, tuple(reports), diagnosis, reason)
+        changes |= {
+            f"objective.{name}": getattr(diagnosis, name) for name in ("mask_shape", "noise")
+        }
+        changes |= {"objective.kind": diagnosis.objective}
+    return TrainingPlan(asked, config.replace(changes), tuple(reports), diagnosis, reason)
+
+
+def _given(objective: ObjectiveConfig, found: Corrections) -> Corrections:
+    """The corrections that were asked for, or those that were found."""
+    lines, scales = objective.lines, objective.smooth_scales
+    return Corrections(
+        found.lines if lines == "auto" else lines,
+        found.smooth_scales if scales == "auto" else scales,
+    )
+
+
+def _settings(corrections: Corrections) -> dict[str, object]:
+    """The settings of corrections that were decided."""
+    return {f"objective.{name}": value for name, value in corrections._asdict().items()}
 
 
 def _measure(

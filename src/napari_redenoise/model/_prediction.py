@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_redenoise.config import Config, Lines
+from napari_redenoise.config import Config
 from napari_redenoise.data import Normalisation, Planes
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.inference import Draws, Interrupted, TileDone
-from napari_redenoise.model._line_correction import correct_lines
+from napari_redenoise.model._corrections import Corrections, correct
 from napari_redenoise.model._tiled import predict_in_tiles
 from napari_redenoise.nn import DenoisingNetwork
 
@@ -55,11 +55,11 @@ def predict_planes(
     should_stop: Callable[[], bool] | None,
     *,
     tta: bool,
-    lines: Lines,
+    corrections: Corrections,
     samples: Sequence[tuple[int, ...]] | None = None,
     window: tuple[slice, slice] | None = None,
 ) -> Iterator[TileDone]:
-    """Denoise all planes, some samples or a window into ``outputs``, after the line correction."""
+    """Denoise all planes, some samples or a window into ``outputs``, after the corrections."""
     predict = partial(
         predict_in_tiles,
         network,
@@ -74,23 +74,23 @@ def predict_planes(
         window=window,
     )
     samples = list(planes.indices() if samples is None else samples)
-    if lines == "none":
+    if not corrections:
         yield from predict(planes, samples=samples)
         return
     # Those of a plane are needed again until its last neighbour is denoised.
-    offsets: dict[tuple[int, ...], Any] = {}
+    known: dict[tuple[int, ...], Any] = {}
     most = (2 * planes.context + 1) * planes.planes_between_neighbours
     for number, sample in enumerate(samples):
         if number and should_stop is not None and should_stop():
             return
         needed = [sample, *(one for one in planes.neighbours(sample) if one is not None)]
         try:
-            corrected = correct_lines(planes, lines, device, should_stop, needed, offsets)
+            corrected = correct(planes, corrections, device, should_stop, needed, known)
         except Interrupted:
             return
         for one in needed:
-            offsets[one] = offsets.pop(one)
-        while len(offsets) > most:
-            del offsets[next(iter(offsets))]
+            known[one] = known.pop(one)
+        while len(known) > most:
+            del known[next(iter(known))]
         for done in predict(corrected, samples=[sample]):
             yield TileDone(number * done.tiles + done.tile, len(samples) * done.tiles, sample)

@@ -14,6 +14,7 @@ from napari_redenoise.devices import explain_out_of_memory, get_device
 from napari_redenoise.errors import ConfigError, ModelFileError
 from napari_redenoise.inference import Interrupted, TileDone
 from napari_redenoise.io import load_model, save_model
+from napari_redenoise.model._corrections import Corrections
 from napari_redenoise.model._neighbours import Settled, settle
 from napari_redenoise.model._plan import TrainingPlan, make_plan
 from napari_redenoise.model._prediction import Result, predict_planes
@@ -94,7 +95,7 @@ class Redenoiser:
         reports : sequence of NoiseReport, optional
             Result of `measure_noise` for the image, which is not measured again.
         should_stop : callable, optional
-            Ends the line correction.
+            Ends the corrections.
 
         Returns
         -------
@@ -304,13 +305,13 @@ class Redenoiser:
         branches: bool = False,
         tta: bool | None = None,
         draws: int | None = None,
-        correct_lines: bool = True,
+        corrections: bool = True,
     ) -> Result:
         """Denoise an image.
 
         Parameters
         ----------
-        image, axes, tta, draws, correct_lines
+        image, axes, tta, draws, corrections
             As in `predict_events`.
         branches : bool
             Whether to return the outputs of both branches, too.
@@ -326,7 +327,7 @@ class Redenoiser:
         """
         outputs = self.session.allocate(image, axes, branches=branches)
         for _ in self.predict_events(
-            image, axes, outputs=outputs, tta=tta, draws=draws, correct_lines=correct_lines
+            image, axes, outputs=outputs, tta=tta, draws=draws, corrections=corrections
         ):
             pass
         return Result(**outputs, provenance=dict(self.session.provenance))
@@ -340,7 +341,7 @@ class Redenoiser:
         should_stop: Callable[[], bool] | None = None,
         tta: bool | None = None,
         draws: int | None = None,
-        correct_lines: bool = True,
+        corrections: bool = True,
         samples: Sequence[tuple[int, ...]] | None = None,
         window: tuple[slice, slice] | None = None,
     ) -> Iterator[TileDone]:
@@ -361,8 +362,8 @@ class Redenoiser:
         draws : int, optional
             Recorrupted images to average over, for a model that was trained by R2R from random
             weights; 0 denoises the image itself. Default ``objective.draws``.
-        correct_lines : bool
-            Whether to subtract line offsets if the model was trained without them.
+        corrections : bool
+            Whether to subtract line offsets and smooth noise if the plan of the model does.
         samples : sequence of tuple of int, optional
             Indices of the planes to denoise, in all axes but C, Y and X. Default all.
         window : tuple of slice, optional
@@ -404,7 +405,7 @@ class Redenoiser:
             session.draws(count) if count else None,
             should_stop,
             tta=tiling.uses_tta(planes.pixels) if tta is None else tta,
-            lines=plan.lines if correct_lines else "none",
+            corrections=plan.corrections if corrections else Corrections(),
             samples=samples,
             window=window,
         )

@@ -59,7 +59,7 @@ class TrainingRun:
     """Trains the network of a session, as events.
 
     ``decide`` returns the plan before the first step, but after the first preview. The pool is used
-    without line correction.
+    without corrections.
     """
 
     def __init__(
@@ -155,11 +155,11 @@ class TrainingRun:
         return controls.should_stop()
 
     def _steps(self) -> Iterator[StepDone]:
-        """Decide the plan, correct lines, hold out pixels, and train."""
+        """Decide the plan, correct the images, hold out pixels, and train."""
         session, state = self._session, self._state
         try:
             plan = session.plan = self._decide()
-            pool = self._correct_lines(plan)
+            pool = self._correct(plan)
         except Interrupted:
             return
         if self._is_fine_tuning and state.step == 0:
@@ -174,12 +174,14 @@ class TrainingRun:
             pool = session.judge.pool
         yield from self._train(plan, pool)
 
-    def _correct_lines(self, plan: TrainingPlan) -> Pool:
-        if plan.lines == "none" or plan.config.training.total_steps == 0:
+    def _correct(self, plan: TrainingPlan) -> Pool:
+        if not plan.corrections or plan.config.training.total_steps == 0:
             return self._pool
         should_stop, objective = self._controls.should_stop, plan.config.objective
         whole = objective.kind == "noise2noise"
-        images = self._images.corrected(plan.lines, self._session.device, should_stop, whole=whole)
+        images = self._images.corrected(
+            plan.corrections, self._session.device, should_stop, whole=whole
+        )
         generator, normalisation = self._state.generator, self._pool.normalisation
         shots = images.shots(objective)
         return load_pool(shots, generator, normalisation, should_stop=should_stop)

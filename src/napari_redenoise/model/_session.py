@@ -14,9 +14,9 @@ from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.inference import Draws, normalised_context, predict_tile
 from napari_redenoise.io import result_array
+from napari_redenoise.model._corrections import correct
 from napari_redenoise.model._judge import Judge
 from napari_redenoise.model._judgement import Judgement
-from napari_redenoise.model._line_correction import correct_lines
 from napari_redenoise.model._plan import TrainingPlan
 from napari_redenoise.model._pretrained import pretrained_weights
 from napari_redenoise.model._previews import PreviewDone, Window
@@ -238,16 +238,17 @@ class Session:
         step: int,
         should_stop: Callable[[], bool] | None = None,
     ) -> PreviewDone:
-        """Denoise a window by a given network; ``should_stop`` interrupts the line correction."""
+        """Denoise a window by a given network; ``should_stop`` interrupts the corrections."""
         plan, normalisation = self.trained_plan(), self.trained_normalisation()
         dtype = training_dtype(self.device, plan.config.training.precision)
 
         def read(sample: tuple[int, ...]) -> np.ndarray:
             pixels = planes.read(sample, window.rows, window.columns)
-            if min(pixels.shape[1:]) < SMALLEST_SIDE or plan.lines == "none":
+            if min(pixels.shape[1:]) < SMALLEST_SIDE or not plan.corrections:
                 return pixels
             # In the window alone: a whole plane takes too long.
-            corrected = correct_lines(Planes(pixels, "CYX"), plan.lines, self.device, should_stop)
+            whole = Planes(pixels, "CYX")
+            corrected = correct(whole, plan.corrections, self.device, should_stop)
             return corrected.read((), slice(None), slice(None))
 
         pixels = read(window.sample)

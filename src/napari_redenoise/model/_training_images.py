@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-from napari_redenoise.config import Config, Lines, NetworkConfig, NoiseConfig, ObjectiveConfig
+from napari_redenoise.config import Config, NetworkConfig, NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import (
     ArrayLike,
     NeighbouringFrames,
@@ -26,13 +26,13 @@ from napari_redenoise.data import (
 )
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.inference import Draws
-from napari_redenoise.model._line_correction import correct_lines
+from napari_redenoise.model._corrections import Corrections, correct
 from napari_redenoise.model._noise_reports import noise_reports
 from napari_redenoise.noise import NoiseReport
 from napari_redenoise.objectives import Objective, PatchNoise, Sample, build_objective
 
 MAX_CORRECTED = 2**20
-"""Pixels that are trained on after a line correction, which takes up to three predictions."""
+"""Pixels that are trained on after a correction, which takes up to three predictions."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class TrainingImages:
     planes: Planes
     target: Planes | None = None
     images: tuple[Planes, ...] = ()
-    _corrected: dict[tuple[Lines, bool], TrainingImages] = field(
+    _corrected: dict[tuple[Corrections, bool], TrainingImages] = field(
         default_factory=dict, compare=False, repr=False
     )
 
@@ -104,13 +104,13 @@ class TrainingImages:
 
     def corrected(
         self,
-        lines: Lines,
+        corrections: Corrections,
         device: torch.device,
         should_stop: Callable[[], bool] | None = None,
         *,
         whole: bool = False,
     ) -> TrainingImages:
-        """Correct the lines, once for every argument.
+        """Correct the images, once for every argument.
 
         Only some of the pixels of large images are kept, unless ``whole``: Noise2Noise needs
         successive frames. Where the network receives neighbours, these are consecutive planes.
@@ -120,15 +120,17 @@ class TrainingImages:
         Interrupted
             When stopped.
         """
-        if (lines, whole) not in self._corrected:
+        if (corrections, whole) not in self._corrected:
 
-            def correct(planes: Planes) -> Planes:
-                return correct_lines(_some(planes, whole), lines, device, should_stop)
+            def corrected(planes: Planes) -> Planes:
+                return correct(_some(planes, whole), corrections, device, should_stop)
 
-            target = None if self.target is None else correct(self.target)
-            images = tuple(map(correct, self.images))
-            self._corrected[lines, whole] = TrainingImages(correct(self.planes), target, images)
-        return self._corrected[lines, whole]
+            target = None if self.target is None else corrected(self.target)
+            images = TrainingImages(
+                corrected(self.planes), target, tuple(map(corrected, self.images))
+            )
+            self._corrected[corrections, whole] = images
+        return self._corrected[corrections, whole]
 
     def noise(self, *, ask_denoiser: bool = True, always: bool = False) -> tuple[NoiseReport, ...]:
         """Measure the noise of the image: see `noise_reports`."""
@@ -141,7 +143,7 @@ class TrainingImages:
 
 
 def _some(planes: Planes, whole: bool) -> Planes:
-    """What is corrected of an image; the offsets of every plane are measured once."""
+    """What is corrected of an image; the correction of every plane is measured once."""
     if whole or planes.pixels <= MAX_CORRECTED:
         return planes
     if planes.context and planes.context_axes:

@@ -19,6 +19,7 @@ from napari_redenoise.noise._report import (
     without_noise,
 )
 from napari_redenoise.noise._residual import residual_noise
+from napari_redenoise.noise._smooth_noise import MAX_SCALES, enlarge, smooth_noise
 from napari_redenoise.noise._synthetic import poisson_gaussian
 from napari_redenoise.noise._wording import (
     Finding,
@@ -28,6 +29,7 @@ from napari_redenoise.noise._wording import (
 )
 
 __all__ = [
+    "MAX_SCALES",
     "Autocorrelation",
     "Diagnosis",
     "Finding",
@@ -38,6 +40,7 @@ __all__ = [
     "VariancePoint",
     "describe",
     "diagnose",
+    "enlarge",
     "estimate_noise",
     "estimate_noise_from_repeats",
     "few_photons_in_words",
@@ -48,6 +51,7 @@ __all__ = [
     "poisson_gaussian",
     "residual_noise",
     "sampling_noise",
+    "smooth_noise",
     "structure_in_words",
     "without_noise",
 ]

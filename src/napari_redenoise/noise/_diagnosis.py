@@ -62,6 +62,9 @@ class Diagnosis(JsonDataclass):
         Noise model that R2R draws from; None for the other objectives.
     reason : str
         Follows "because".
+    smooth_scales : int
+        Coarser scales whose noise is removed before the training. The noise differs without it, so
+        it is measured again then.
 
     Notes
     -----
@@ -76,6 +79,7 @@ class Diagnosis(JsonDataclass):
     lines: Lines
     noise: NoiseConfig | None
     reason: str
+    smooth_scales: int = 0
 
 
 def diagnose(reports: Sequence[NoiseReport], *, fine_tuning: bool) -> Diagnosis:
@@ -108,7 +112,9 @@ def diagnose(reports: Sequence[NoiseReport], *, fine_tuning: bool) -> Diagnosis:
     case = max(map(noise_case, noisy), key=_ORDER.index)
     lines = lines_with_offsets(reports)
     if case == "correlated":
-        return _correlated_diagnosis(noisy, lines)
+        found = _correlated_diagnosis(noisy, lines)
+        # A channel without smooth noise would lose detail.
+        return replace(found, smooth_scales=min(map(_smooth_scales, noisy)))
     reason = _REASONS[case] if fine_tuning or case == "clean" else _WHITE
     reason += "; line offsets are subtracted first" * (lines != "none")
     if fine_tuning and case in ("white", "white by residual", "unknown structure"):
@@ -155,6 +161,11 @@ def noise_case(report: NoiseReport) -> Case:
     if _has_white_residual(report):
         return "white by residual"
     return "not measurable" if is_white else "correlated"
+
+
+def _smooth_scales(report: NoiseReport) -> int:
+    """Coarser scales at which the denoiser leaves noise."""
+    return 0 if report.residual is None else report.residual.smooth_scales
 
 
 def lines_with_offsets(reports: Iterable[NoiseReport]) -> Lines:

@@ -167,12 +167,15 @@ class ResidualNoise:
         At lag 1 along y and along x.
     below : float
         Share of the pixels that are darker than photon noise alone allows.
+    smooth_scales : int
+        Coarser scales at which the denoiser leaves smooth noise, see `smooth_noise_scales`.
     """
 
     ratio: float
     noise: NoiseModel | None
     correlation: tuple[float, float]
     below: float
+    smooth_scales: int = 0
 
     @property
     def is_strong(self) -> bool:

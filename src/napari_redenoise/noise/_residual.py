@@ -9,6 +9,7 @@ than the noise holds structure that the denoiser does not know.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from napari_redenoise.noise._blocks import Mask
 from napari_redenoise.noise._estimate import estimate_noise
 from napari_redenoise.noise._line_fit import variance_floor, weighted_line
 from napari_redenoise.noise._report import NoiseModel, NoiseReport, ResidualNoise
+from napari_redenoise.noise._smooth_noise import smooth_noise_scales
 from napari_redenoise.noise._thresholds import CLIPPED, GROWING_RESIDUAL, OUTLIER
 from napari_redenoise.noise._windows import Denoiser, Floats, square_blocks
 
@@ -72,7 +74,8 @@ def residual_noise(
         square_blocks(part, _RATIO_SIDE).mean(1)[used] for part in (residual**2, variance)
     )
     ratio = float(np.sqrt(np.median(own / np.maximum(expected, np.finfo(np.float32).tiny))))
-    return _fit(plane, residual, denoised.astype(np.float64), report, ratio)
+    found = _fit(plane, residual, denoised.astype(np.float64), report, ratio)
+    return replace(found, smooth_scales=smooth_noise_scales(plane, denoised, denoise, report))
 
 
 def _is_measurable(blocks: Floats) -> Mask:

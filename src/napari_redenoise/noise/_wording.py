@@ -51,7 +51,8 @@ def describe(report: NoiseReport) -> tuple[Finding, ...]:
     if case == "white by residual":
         findings += [Finding("structure", _white_residual(report)), *lines, *clipping]
         return *findings, *(doubt for doubt in doubts if doubt.kind != "structure")
-    findings += [Finding("photons", _photons(report)), *_correlations(report), *_planes(report)]
+    findings += [Finding("photons", _photons(report)), *_correlations(report)]
+    findings += [*_smooth_noise(report), *_planes(report)]
     return *findings, *lines, *clipping, *doubts
 
 
@@ -129,6 +130,16 @@ def _correlations(report: NoiseReport) -> list[Finding]:
     ]
     white = Finding("correlation", "White: the noise of neighbouring pixels is independent.")
     return correlated or [white]
+
+
+def _smooth_noise(report: NoiseReport) -> Iterator[Finding]:
+    """Noise that is removed at coarser scales."""
+    if report.residual is not None and report.residual.smooth_scales:
+        yield Finding(
+            "correlation",
+            "The grains of the noise are several pixels wide, and the pretrained network would "
+            "keep them as structure. Automatic removes them first, in a smaller image.",
+        )
 
 
 def _planes(report: NoiseReport) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from napari_redenoise._napari.denoise.panels._noise import advice_in_words
 from napari_redenoise.config import ObjectiveKind, TrainedObjective
 from napari_redenoise.data import Planes
 from napari_redenoise.devices import refused_devices
-from napari_redenoise.model import Redenoiser, RunTime, TrainingPlan, is_fine_tuned
+from napari_redenoise.model import Corrections, Redenoiser, RunTime, TrainingPlan, is_fine_tuned
 from napari_redenoise.noise import NoiseReport, diagnose
 from napari_redenoise.objectives import OBJECTIVE_NAMES
 
@@ -35,11 +35,11 @@ _ALONG = {"T": "frames before and after", "Z": "planes below and above"}
 
 
 class ChosenObjective(NamedTuple):
-    """An objective in words, the reason for it, and the lines that are corrected first."""
+    """An objective in words, the reason for it, and what is corrected first."""
 
     text: str
     reason: str = ""
-    lines: str = "none"
+    corrections: Corrections = Corrections()
 
 
 def summarise_prediction(source: LayerImage, denoiser: Redenoiser, network: str) -> str:
@@ -75,7 +75,7 @@ def summarise_training(
         )
     return (
         f"{what}. {_action(source, denoiser)} on this {'stack' if source.is_stack else 'image'} "
-        f"(objective: {objective.text}). {neighbours}{_stripes(objective.lines)}{time}"
+        f"(objective: {objective.text}). {neighbours}{_first(objective.corrections)}{time}"
     )
 
 
@@ -131,11 +131,16 @@ def _scope(source: LayerImage, region: RegionKind) -> str:
     return _REGIONS.get(region, "; the network learns from all" if source.is_stack else "")
 
 
-def _stripes(lines: str) -> str:
-    if lines == "none":
+def _first(corrections: Corrections) -> str:
+    """What is removed before the network sees the image."""
+    names = {"rows": "Row stripes", "columns": "Column stripes", "both": "Row and column stripes"}
+    removed = [names[corrections.lines]] if corrections.lines != "none" else []
+    removed += ["noise of several pixels"] if corrections.smooth_scales else []
+    if not removed:
         return ""
-    names = {"rows": "Row", "columns": "Column", "both": "Row and column"}
-    return f"{names[lines]} stripes are removed first. "
+    sentence = " and ".join(removed)
+    verb = "is" if corrections.lines == "none" else "are"
+    return f"{sentence[0].upper()}{sentence[1:]} {verb} removed first. "
 
 
 def _device(denoiser: Redenoiser) -> str:
@@ -156,17 +161,20 @@ def choose_objective(
     if kind != "auto":
         return ChosenObjective(OBJECTIVE_NAMES[kind][0])
     if plan is not None and plan.diagnosis is not None and plan.config.objective.kind != "auto":
-        return _suiting(plan.config.objective.kind, plan.diagnosis.reason, plan.lines)
+        return _suiting(plan.config.objective.kind, plan.diagnosis.reason, plan.corrections)
     if not reports:
         return ChosenObjective("chosen to suit the noise")
     advice = diagnose(reports, fine_tuning=fine_tuning)
-    if advice.lines != "none":
+    corrections = Corrections(advice.lines, advice.smooth_scales)
+    if corrections:
         # The objective depends on the noise that remains, which the run measures.
         reason = f"{advice_in_words(reports, fine_tuning=fine_tuning)}."
-        return ChosenObjective("chosen to suit the remaining noise", reason, advice.lines)
-    return _suiting(advice.objective, advice.reason, advice.lines)
+        return ChosenObjective("chosen to suit the remaining noise", reason, corrections)
+    return _suiting(advice.objective, advice.reason, corrections)
 
 
-def _suiting(kind: TrainedObjective, reason: str, lines: str) -> ChosenObjective:
+def _suiting(kind: TrainedObjective, reason: str, corrections: Corrections) -> ChosenObjective:
     name = OBJECTIVE_NAMES[kind][0]
-    return ChosenObjective(f"{name}, which suits the noise", f"{name}, because {reason}.", lines)
+    return ChosenObjective(
+        f"{name}, which suits the noise", f"{name}, because {reason}.", corrections
+    )

@@ -31,12 +31,11 @@ def advice_in_words(reports: tuple[NoiseReport, ...], *, fine_tuning: bool = Tru
     """The recommended objective and the reason, in words."""
     advice = diagnose(reports, fine_tuning=fine_tuning)
     objective, _ = OBJECTIVE_NAMES[advice.objective]
-    if advice.lines == "none":
+    first = [f"line correction ({LINES_IN_WORDS[advice.lines]})"] * (advice.lines != "none")
+    first += ["the removal of noise of several pixels"] * (advice.smooth_scales > 0)
+    if not first:
         return f"{objective}, because {advice.reason}"
-    return (
-        f"{objective}, if it suits the noise that remains after line correction "
-        f"({LINES_IN_WORDS[advice.lines]})"
-    )
+    return f"{objective}, if it suits the noise that remains after {' and '.join(first)}"
 
 
 class NoisePanel(QWidget):
