@@ -77,11 +77,15 @@ def measure(seed: int, pair, rule, baseline: float) -> dict[str, object]:
     began = time.perf_counter()
     model = Redenoiser(Config().replace({"training.seed": seed}), "cpu").fit(pair.noisy)
     seconds = time.perf_counter() - began
-    judgement = model.session.provenance["judgement"]
-    scores = {"delivered": rule.score(model.predict(pair.noisy).denoised, pair)}
-    for name, snapshot in (("pretrained", 0), ("fine_tuned", -1)):
-        model.session.use_snapshot(model.session.snapshots[snapshot].step)
-        scores[name] = rule.score(model.predict(pair.noisy).denoised, pair)
+    # Where training is left out, the pretrained network is all there is.
+    nothing = {"share": 0.0, "change": 0.0, "estimates": {}}
+    judgement = model.session.provenance.get("judgement", nothing)
+    delivered = rule.score(model.predict(pair.noisy).denoised, pair)
+    scores = dict.fromkeys(("delivered", "pretrained", "fine_tuned"), delivered)
+    if not model.session.plan.is_training_left_out:
+        for name, snapshot in (("pretrained", 0), ("fine_tuned", -1)):
+            model.session.use_snapshot(model.session.snapshots[snapshot].step)
+            scores[name] = rule.score(model.predict(pair.noisy).denoised, pair)
     shares = judgement["estimates"].values()
     return {
         **{name: f"{score:.3f}" for name, score in scores.items()},

@@ -120,7 +120,8 @@ def test_photon_noise_is_never_gaussian_by_default(tiny: Config, photons) -> Non
 
 
 def test_noise_that_is_given_is_kept(photons: np.ndarray) -> None:
-    given = ObjectiveConfig(kind="r2r", noise=NoiseConfig(gain=(7.0,)), lines="none")
+    noise = NoiseConfig(gain=(7.0,))
+    given = ObjectiveConfig(kind="r2r", noise=noise, lines="none", smooth_scales=0)
     assert resolve(given, Planes(camera(photons), "YX")) == given
 
 

@@ -135,7 +135,7 @@ def test_random_weights_take_the_noise_as_it_is() -> None:
     assert Redenoiser(config, "cpu").plan(smoothed(1.5)).corrections.smooth_scales == 0
 
 
-def test_a_training_learns_from_the_corrected_image() -> None:
+def test_a_training_that_is_asked_for_sees_the_corrected_image() -> None:
     noisy = smoothed(1.5)
     model = Redenoiser(Config(training={"steps": 1}), "cpu").fit(noisy)
     plan = model.session.plan
@@ -145,6 +145,28 @@ def test_a_training_learns_from_the_corrected_image() -> None:
     assert plan.reports[0].noise_std != before.noise_std
     assert model.session.provenance["config"]["objective"]["smooth_scales"] == 1
     assert error(model.predict(noisy).denoised) < 40
+
+
+def test_the_default_run_leaves_the_training_out(model) -> None:
+    noisy = smoothed(1.5)
+    default = Redenoiser(device="cpu").fit(noisy)
+    plan = default.session.plan
+    assert plan.is_training_left_out
+    assert default.session.step == 0
+    assert "fine-tuning: left out" in " ".join(plan.sentences())
+    np.testing.assert_array_equal(default.predict(noisy).denoised, model.predict(noisy).denoised)
+    # It can be trained all the same.
+    default.fit(noisy, resume=True, steps=1)
+    assert default.session.step == 1
+    assert not default.session.plan.is_training_left_out
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"training.steps": 5}, {"objective.kind": "noise2self"}, {"objective.smooth_scales": 1}],
+)
+def test_a_setting_of_the_training_keeps_it(asked) -> None:
+    assert not Redenoiser(Config().replace(asked), "cpu").plan(smoothed(1.5)).is_training_left_out
 
 
 def test_a_model_file_keeps_the_scales(model, tmp_path) -> None:

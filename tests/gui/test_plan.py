@@ -78,6 +78,13 @@ def test_the_summary_names_the_corrections(image, corrections, words) -> None:
     assert words in summarise_training(image, denoiser(), objective, 20)
 
 
+def test_the_summary_says_that_training_is_left_out(image) -> None:
+    objective = ChosenObjective("", "", Corrections("none", 1))
+    said = summarise_training(image, denoiser(), objective, 4, is_left_out=True)
+    assert "Denoises with the pretrained network as it is, because what is left" in said
+    assert "Noise of several pixels is removed first. About 4 s" in said
+
+
 def test_the_summary_of_a_prediction_does_not_mention_training(stack) -> None:
     assert summarise_prediction(stack, denoiser(), "cells.safetensors") == (
         "Stack of 6 images, 128 × 96 pixels. Denoises with the network cells.safetensors, without "

@@ -12,7 +12,7 @@ from napari_redenoise.model._export import (
 )
 from napari_redenoise.model._judgement import Judgement, judgement_in_words
 from napari_redenoise.model._noise_reports import ChannelStack, noise_reports
-from napari_redenoise.model._plan import LINES_IN_WORDS, TrainingPlan
+from napari_redenoise.model._plan import LINES_IN_WORDS, NOT_TRAINED, TrainingPlan
 from napari_redenoise.model._prediction import Result
 from napari_redenoise.model._pretrained import PAIRED, is_fine_tuned, resolve_start
 from napari_redenoise.model._previews import PREVIEW_SHARE, PreviewDone, Window
@@ -44,6 +44,7 @@ Event = StepDone | PreviewDone | Judgement | TileDone
 __all__ = [
     "LINES_IN_WORDS",
     "MIN_STEPS",
+    "NOT_TRAINED",
     "PAIRED",
     "PREVIEW_SHARE",
     "ChannelStack",

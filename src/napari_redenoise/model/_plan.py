@@ -29,6 +29,8 @@ LINES_IN_WORDS: dict[Lines, str] = {
     "both": "rows and columns",
 }
 
+NOT_TRAINED = "what is left of noise of several pixels cannot be learned from"
+
 SMALLER_IN_WORDS = {
     1: "an image of half the size",
     2: "images of a half and a quarter of the size",
@@ -79,6 +81,11 @@ class TrainingPlan(JsonDataclass):
         return self.config.training.start == "pretrained"
 
     @property
+    def is_training_left_out(self) -> bool:
+        """Whether fine-tuning was asked for and would not help."""
+        return self.config.training.total_steps == 0 < self.asked.training.total_steps
+
+    @property
     def is_structure_known(self) -> bool:
         """Whether the pretrained network knows the structure of the image, if measured."""
         return self.diagnosis is None or self.diagnosis.case != "unknown structure"
@@ -109,6 +116,8 @@ class TrainingPlan(JsonDataclass):
             yield f"line correction: offsets of {LINES_IN_WORDS[self.lines]} are subtracted"
         if scales := self.corrections.smooth_scales:
             yield f"smooth noise: removed first, in {SMALLER_IN_WORDS[scales]}"
+        if self.is_training_left_out:
+            yield f"fine-tuning: left out, since {NOT_TRAINED}"
         objective = self.config.objective
         yield from self._channel_sentence()
         if self.config.network.neighbours:
@@ -191,6 +200,9 @@ def make_plan(
     diagnosis = diagnose(reports, fine_tuning=fine_tuning)
     lines = diagnosis.lines if trains else _lines_of_a_training(reports)
     corrections = _given(objective, Corrections(lines, diagnosis.smooth_scales))
+    if _is_training_useless(asked, diagnosis):
+        changes = _settings(corrections) | {"training.steps": 0}
+        return TrainingPlan(asked, config.replace(changes), tuple(reports), diagnosis, reason)
     if trains and corrections:
         images = images.corrected(corrections, device, should_stop)
         reports = _measure(images, ask_denoiser=fine_tuning) or reports
@@ -205,6 +217,12 @@ def make_plan(
         }
         changes |= {"objective.kind": diagnosis.objective}
     return TrainingPlan(asked, config.replace(changes), tuple(reports), diagnosis, reason)
+
+
+def _is_training_useless(asked: Config, diagnosis: Diagnosis) -> bool:
+    """Whether smooth noise leaves nothing to learn, unless a training was asked for."""
+    is_automatic = asked.objective.kind == "auto" and asked.objective.smooth_scales == "auto"
+    return is_automatic and asked.training.steps is None and diagnosis.smooth_scales > 0
 
 
 def _given(objective: ObjectiveConfig, found: Corrections) -> Corrections:

@@ -283,6 +283,7 @@ class DenoiseForm(DenoiseLayout):
             limit=limit,
             steps=steps,
             neighbours=neighbours_in_words(source, plan),
+            is_left_out=plan is not None and plan.is_training_left_out,
         )
         self.plan.setText(f"{caution}{said}")
         self.plan.setToolTip(chosen.reason)

@@ -12,7 +12,14 @@ from napari_redenoise._napari.denoise.panels._noise import advice_in_words
 from napari_redenoise.config import ObjectiveKind, TrainedObjective
 from napari_redenoise.data import Planes
 from napari_redenoise.devices import refused_devices
-from napari_redenoise.model import Corrections, Redenoiser, RunTime, TrainingPlan, is_fine_tuned
+from napari_redenoise.model import (
+    NOT_TRAINED,
+    Corrections,
+    Redenoiser,
+    RunTime,
+    TrainingPlan,
+    is_fine_tuned,
+)
 from napari_redenoise.noise import NoiseReport, diagnose
 from napari_redenoise.objectives import OBJECTIVE_NAMES
 
@@ -60,19 +67,20 @@ def summarise_training(
     limit: int | None = None,
     steps: int | None = None,
     neighbours: str = "",
+    is_left_out: bool = False,
 ) -> str:
-    """Summarise a run that trains.
+    """Summarise a run that trains, unless the training is left out.
 
     ``seconds`` is None where the time is not known, ``limit`` where there is no time limit, and
     ``steps`` where their number is not known.
     """
     what = f"{source.describe()}{_scope(source, region)}"
     time = _time(seconds, limit, steps, _device(denoiser))
+    as_it_is = f"{source.describe()}. Denoises with the pretrained network as it is, because"
+    if is_left_out:
+        return f"{as_it_is} {NOT_TRAINED}. {_first(objective.corrections)}{time}"
     if steps == 0 and limit is not None:
-        return (
-            f"{source.describe()}. Denoises with the pretrained network as it is, because "
-            f"fine-tuning takes longer than {duration(limit)}. {time}"
-        )
+        return f"{as_it_is} fine-tuning takes longer than {duration(limit)}. {time}"
     return (
         f"{what}. {_action(source, denoiser)} on this {'stack' if source.is_stack else 'image'} "
         f"(objective: {objective.text}). {neighbours}{_first(objective.corrections)}{time}"
@@ -162,6 +170,8 @@ def choose_objective(
         return ChosenObjective(OBJECTIVE_NAMES[kind][0])
     if plan is not None and plan.diagnosis is not None and plan.config.objective.kind != "auto":
         return _suiting(plan.config.objective.kind, plan.diagnosis.reason, plan.corrections)
+    if plan is not None and plan.is_training_left_out:
+        return ChosenObjective("", f"{NOT_TRAINED[0].upper()}{NOT_TRAINED[1:]}.", plan.corrections)
     if not reports:
         return ChosenObjective("chosen to suit the noise")
     advice = diagnose(reports, fine_tuning=fine_tuning)

@@ -35,7 +35,6 @@ from napari_redenoise.model import (
     TrainingPlan,
     Window,
     estimate_run,
-    estimate_seconds,
     is_fine_tuned,
     measure_noise,
     steps_within,
@@ -253,7 +252,8 @@ def _train(
         steps = time.steps
         deadline.bring_forward(time.after)
         fewest = 0 if is_fine_tuned(denoiser.config, source.channels) else MIN_STEPS
-        plan = None if plan is None else plan.with_steps(steps)
+        if plan is not None and not plan.is_training_left_out:
+            plan = plan.with_steps(steps)
 
     def should_stop() -> bool:
         return control.stop.is_set() or (deadline.is_over() and done >= fewest)
@@ -365,7 +365,7 @@ def survey(
         if refusal:
             return Survey(None, known, refusal=refusal)
         plan = call(_plan, denoiser, source, target, known)
-        seconds, time = call(_seconds, denoiser, source, limit)
+        seconds, time = call(_seconds, denoiser, source, limit, plan)
         return Survey(seconds, known, plan, time)
 
 
@@ -408,17 +408,18 @@ def _plan(
 
 
 def _seconds(
-    denoiser: Redenoiser, source: LayerImage, limit: int | None
+    denoiser: Redenoiser, source: LayerImage, limit: int | None, plan: TrainingPlan | None
 ) -> tuple[float | None, RunTime | None]:
     """Seconds of a run with previews and quality checks, and its parts."""
     config, device = denoiser.config, denoiser.device
     try:
         if limit is None:
-            seconds = estimate_seconds(config, source.array, source.axes, device)
             time = estimate_run(config, source.array, source.axes, device)
         else:
             time = time_within(denoiser, source, limit)
-            seconds = time.seconds
+        if plan is not None and plan.is_training_left_out:
+            time = replace(time, steps=0)
+        seconds = time.seconds
     except (RedenoiseError, RuntimeError):
         return None, None
     return seconds * (1 + PREVIEW_SHARE) + _checking(source, time), time
