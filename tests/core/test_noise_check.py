@@ -194,7 +194,7 @@ def test_gaussian_noise_over_many_levels_is_known_as_such(levels, sigma: float) 
 
 def test_auto_takes_noise2self_for_white_noise(photons: np.ndarray) -> None:
     objective = resolve(ObjectiveConfig(kind="auto"), Planes(camera(photons), "YX"))
-    assert objective == ObjectiveConfig(kind="noise2self", lines="none")
+    assert objective == ObjectiveConfig(kind="noise2self", lines="none", smooth_scales=0)
 
 
 def test_auto_fine_tunes_by_r2r_if_the_noise_is_known(photons) -> None:

@@ -130,6 +130,17 @@ def test_scales_can_be_given_and_left_out() -> None:
         assert Redenoiser(config, "cpu").plan(noisy).corrections.smooth_scales == scales
 
 
+def test_neighbours_tell_the_noise_of_a_stack() -> None:
+    stack = np.stack([smoothed(1.5, seed=n, side=192) for n in range(5)])
+    plan = Redenoiser(INSTANT, "cpu").plan(stack, "ZYX")
+    assert plan.config.network.neighbours
+    assert plan.corrections.smooth_scales == 0
+    (found,) = [one.text for one in describe(plan.reports[0]) if "wide" in one.text]
+    assert found.endswith("unless neighbouring planes are used.")
+    alone = INSTANT.replace({"network.context": 0})
+    assert Redenoiser(alone, "cpu").plan(stack, "ZYX").corrections.smooth_scales == 1
+
+
 def test_random_weights_take_the_noise_as_it_is() -> None:
     config = Config(training={"start": "random", "steps": 1})
     assert Redenoiser(config, "cpu").plan(smoothed(1.5)).corrections.smooth_scales == 0

@@ -199,8 +199,10 @@ def make_plan(
         reports = [replace(report, residual=None) for report in reports]
     diagnosis = diagnose(reports, fine_tuning=fine_tuning)
     lines = diagnosis.lines if trains else _lines_of_a_training(reports)
-    corrections = _given(objective, Corrections(lines, diagnosis.smooth_scales))
-    if _is_training_useless(asked, diagnosis):
+    # Neighbouring planes tell smooth noise from structure.
+    scales = 0 if config.network.neighbours else diagnosis.smooth_scales
+    corrections = _given(objective, Corrections(lines, scales))
+    if scales and _is_training_automatic(asked):
         changes = _settings(corrections) | {"training.steps": 0}
         return TrainingPlan(asked, config.replace(changes), tuple(reports), diagnosis, reason)
     if trains and corrections:
@@ -219,10 +221,10 @@ def make_plan(
     return TrainingPlan(asked, config.replace(changes), tuple(reports), diagnosis, reason)
 
 
-def _is_training_useless(asked: Config, diagnosis: Diagnosis) -> bool:
-    """Whether smooth noise leaves nothing to learn, unless a training was asked for."""
+def _is_training_automatic(asked: Config) -> bool:
+    """Whether a training may be left out, because none of its settings was given."""
     is_automatic = asked.objective.kind == "auto" and asked.objective.smooth_scales == "auto"
-    return is_automatic and asked.training.steps is None and diagnosis.smooth_scales > 0
+    return is_automatic and asked.training.steps is None
 
 
 def _given(objective: ObjectiveConfig, found: Corrections) -> Corrections:

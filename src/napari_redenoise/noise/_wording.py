@@ -138,7 +138,8 @@ def _smooth_noise(report: NoiseReport) -> Iterator[Finding]:
         yield Finding(
             "correlation",
             "The grains of the noise are several pixels wide, and the pretrained network would "
-            "keep them as structure. Automatic removes them first, in a smaller image.",
+            "keep them as structure. Automatic removes them first, in a smaller image"
+            f"{', unless neighbouring planes are used' * (report.planes != 'none')}.",
         )
 
 

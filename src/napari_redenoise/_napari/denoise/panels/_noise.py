@@ -32,7 +32,9 @@ def advice_in_words(reports: tuple[NoiseReport, ...], *, fine_tuning: bool = Tru
     advice = diagnose(reports, fine_tuning=fine_tuning)
     objective, _ = OBJECTIVE_NAMES[advice.objective]
     first = [f"line correction ({LINES_IN_WORDS[advice.lines]})"] * (advice.lines != "none")
-    first += ["the removal of noise of several pixels"] * (advice.smooth_scales > 0)
+    first += ["the removal of noise of several pixels"] * (
+        advice.smooth_scales > 0 and reports[0].planes == "none"
+    )
     if not first:
         return f"{objective}, because {advice.reason}"
     return f"{objective}, if it suits the noise that remains after {' and '.join(first)}"
