@@ -9,7 +9,7 @@ from skimage import data
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Planes
-from napari_redenoise.model import Corrections, TrainingPlan, Window, measure_noise
+from napari_redenoise.model import Corrections, TrainingPlan, Window, _plan, measure_noise
 from napari_redenoise.model._corrections import correct
 from napari_redenoise.noise import describe, diagnose, enlarge, smooth_noise
 from napari_redenoise.noise._smooth_noise import bin_pixels, smooth_noise_scales
@@ -139,6 +139,11 @@ def test_neighbours_tell_the_noise_of_a_stack() -> None:
     assert found.endswith("unless neighbouring planes are used.")
     alone = INSTANT.replace({"network.context": 0})
     assert Redenoiser(alone, "cpu").plan(stack, "ZYX").corrections.smooth_scales == 1
+
+
+def test_planes_that_are_too_large_are_not_read_whole(monkeypatch) -> None:
+    monkeypatch.setattr(_plan, "MAX_SMOOTHED", 256**2 - 1)
+    assert Redenoiser(INSTANT, "cpu").plan(smoothed(1.5)).corrections.smooth_scales == 0
 
 
 def test_random_weights_take_the_noise_as_it_is() -> None:

@@ -467,8 +467,7 @@ def test_two_docks_run_side_by_side(dock, noisy):
 
 def test_the_expected_time_includes_the_previews(dock, noisy, monkeypatch):
     monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", _run.survey)
-    monkeypatch.setattr(_run, "estimate_seconds", lambda *_: 1000.0 / 1.1)
-    monkeypatch.setattr(_run, "estimate_run", lambda *_: RunTime(4, 250.0, 0.0, 0.0, 0.0))
+    monkeypatch.setattr(_run, "estimate_run", lambda *_: RunTime(4, 250.0 / 1.1, 0.0, 0.0, 0.0))
     dock.viewer.add_image(noisy[:50], name="cells")
     dock.wait(lambda: "About 17 min on the" in dock.widget.plan.text())
 

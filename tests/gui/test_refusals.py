@@ -15,7 +15,6 @@ from napari_redenoise.model import RunTime
 def surveyed(dock, monkeypatch):
     """A dock that surveys layers, without a trial of the machine's speed."""
     monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", survey)
-    monkeypatch.setattr(_run, "estimate_seconds", lambda *_: 10.0)
     monkeypatch.setattr(_run, "estimate_run", lambda *_: RunTime(4, 1.0, 0.0, 0.0, 1.0))
     return dock
 

@@ -95,7 +95,6 @@ def test_wrong_axes_are_corrected_in_one_control_and_remembered(dock, noisy):
 
 def test_the_summary_names_the_objective_and_its_reason(dock, noisy, monkeypatch):
     monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", survey)
-    monkeypatch.setattr(_run, "estimate_seconds", lambda *_: 10.0)
     # The quality checks take no time.
     monkeypatch.setattr(_run, "estimate_run", lambda *_: RunTime(4, 2.5, 0.0, 0.0, 0.0))
     pick(dock.widget.objective.objective, "auto")

@@ -180,12 +180,11 @@ def test_the_expected_time_includes_the_quality_checks(dock, monkeypatch) -> Non
         return RunTime(config.training.total_steps, 1.0, 1e-3, 0.0, 0.0)
 
     monkeypatch.setattr(_run, "estimate_run", estimate)
-    monkeypatch.setattr(_run, "estimate_seconds", lambda *given: estimate(*given).seconds)
     source = LayerImage("cells", np.zeros((1024, 2048), np.float32), "YX")
     model = SimpleNamespace(config=dock.widget.config, device=None)
     # A window of 512 x 512 pixels is denoised twice; half a microsecond for every pixel.
     checks = 2 * 512**2 * 1e-3 + 2**21 * 5e-7
-    found = _run._seconds(model, source, None)
+    found = _run._seconds(model, source, None, None)
     assert found[0] == pytest.approx(4 * (1 + PREVIEW_SHARE) + checks)
 
 

@@ -34,6 +34,9 @@ Plane = npt.NDArray[np.floating]
 Sample = tuple[int, ...]
 Stop = Callable[[], bool] | None
 
+MAX_SMOOTHED = 2**26
+"""Pixels of the largest plane whose smooth noise is measured: it is read whole, about 1.5 GB."""
+
 _FAR = 64
 """Pixels around a window that show which of its pixels are missing."""
 

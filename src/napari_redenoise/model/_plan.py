@@ -9,7 +9,7 @@ import torch
 
 from napari_redenoise.config import Config, JsonDataclass, Lines, ObjectiveConfig
 from napari_redenoise.errors import InputError
-from napari_redenoise.model._corrections import Corrections
+from napari_redenoise.model._corrections import MAX_SMOOTHED, Corrections
 from napari_redenoise.model._neighbours import Settled, settle
 from napari_redenoise.model._training_images import TrainingImages
 from napari_redenoise.noise import (
@@ -199,8 +199,7 @@ def make_plan(
         reports = [replace(report, residual=None) for report in reports]
     diagnosis = diagnose(reports, fine_tuning=fine_tuning)
     lines = diagnosis.lines if trains else _lines_of_a_training(reports)
-    # Neighbouring planes tell smooth noise from structure.
-    scales = 0 if config.network.neighbours else diagnosis.smooth_scales
+    scales = _smooth_scales(config, images, diagnosis)
     corrections = _given(objective, Corrections(lines, scales))
     if scales and _is_training_automatic(asked):
         changes = _settings(corrections) | {"training.steps": 0}
@@ -219,6 +218,12 @@ def make_plan(
         }
         changes |= {"objective.kind": diagnosis.objective}
     return TrainingPlan(asked, config.replace(changes), tuple(reports), diagnosis, reason)
+
+
+def _smooth_scales(config: Config, images: TrainingImages, diagnosis: Diagnosis) -> int:
+    """Scales at which smooth noise is removed; neighbours tell it from structure."""
+    is_large = any(one.height * one.width > MAX_SMOOTHED for one in images.all)
+    return 0 if is_large or config.network.neighbours else diagnosis.smooth_scales
 
 
 def _is_training_automatic(asked: Config) -> bool:
