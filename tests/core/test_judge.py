@@ -172,14 +172,16 @@ def test_the_channel_that_loses_most_decides() -> None:
     assert shares["noisy and blank"] == 1
 
 
-def test_a_network_with_nan_is_not_kept() -> None:
+@pytest.mark.parametrize("weight", [math.nan, math.inf, 1e30])
+def test_a_network_that_diverged_is_not_kept(weight) -> None:
     judge = Judge(pool_of(scene(64) + 1e-1), 1, 0)
     judge.begin(Filter(1.0), never)
     wild = Filter(1.0)
-    wild.kernel.data[:] = math.nan
+    wild.kernel.data[:] = weight
     judgement = judge.judge(wild, 1, never)
     assert judgement.share == 0
     assert judgement.as_json()["change"] is None
+    assert "did not improve" in judgement.in_words()
 
 
 def test_the_same_network_changes_nothing() -> None:

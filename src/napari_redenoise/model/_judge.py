@@ -38,6 +38,10 @@ MAX_KEPT = 0.5
 MIN_ERROR = 0.005
 """Smallest plausible squared error of a result over the variance of the noise."""
 
+DIVERGED = 1e9
+"""Standard deviations of the image beyond which a prediction is that of a failed training; its
+squares may overflow."""
+
 LEVELS = 16
 """Ranges of grey levels whose noise is measured separately."""
 
@@ -127,6 +131,8 @@ class Judge:
 
     def _decide(self, before: _Predictions, after: _Predictions, step: int) -> Judgement:
         """Judge every channel by itself: the least share costs none of them."""
+        if not all(part.abs().max() < DIVERGED for part in after):
+            return Judgement(step, 0.0, math.nan, {"divergence": Estimate(0.0, 0.0)})
         # A blank channel keeps its pixels, whatever the share.
         varying = [n for n, one in enumerate(self._noisy.unbind(1)) if one.min() < one.max()]
         judgements = [self._decide_channel(before, after, step, n) for n in varying or [0]]
