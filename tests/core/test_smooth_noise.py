@@ -9,7 +9,15 @@ from skimage import data
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Planes
-from napari_redenoise.model import Corrections, TrainingPlan, Window, _plan, measure_noise
+from napari_redenoise.inference import Interrupted
+from napari_redenoise.model import (
+    Corrections,
+    TrainingPlan,
+    Window,
+    _corrections,
+    _plan,
+    measure_noise,
+)
 from napari_redenoise.model._corrections import correct
 from napari_redenoise.noise import describe, diagnose, enlarge, smooth_noise
 from napari_redenoise.noise._smooth_noise import bin_pixels, smooth_noise_scales
@@ -44,7 +52,7 @@ def model() -> Redenoiser:
 @pytest.mark.parametrize(("sigma", "scales"), [(0, 0), (0.5, 0), (1.5, 1), (2.5, 2)])
 def test_the_plan_finds_smooth_noise(sigma, scales) -> None:
     plan = Redenoiser(INSTANT, "cpu").plan(smoothed(sigma))
-    assert plan.corrections == Corrections("none", scales)
+    assert plan.corrections == Corrections("none", scales, where_found=True)
     assert TrainingPlan.from_json(plan.as_json()) == plan
 
 
@@ -172,9 +180,10 @@ def test_the_default_run_leaves_the_training_out(model) -> None:
     assert "fine-tuning: left out" in " ".join(plan.sentences())
     np.testing.assert_array_equal(default.predict(noisy).denoised, model.predict(noisy).denoised)
     # It can be trained all the same.
-    default.fit(noisy, resume=True, steps=1)
+    default.fit(noisy, plan=plan, resume=True, steps=1)
     assert default.session.step == 1
     assert not default.session.plan.is_training_left_out
+    assert default.session.plan.config.objective.kind == "noise2void"
 
 
 @pytest.mark.parametrize(
@@ -187,16 +196,54 @@ def test_a_setting_of_the_training_keeps_it(asked) -> None:
 
 def test_a_model_file_keeps_the_scales(model, tmp_path) -> None:
     again = Redenoiser.load(model.save(tmp_path / "model.safetensors"), "cpu")
-    assert again.session.plan.corrections == Corrections("none", 1)
+    assert again.session.plan.corrections == Corrections("none", 1, where_found=True)
     noisy = smoothed(1.5, seed=3)
     np.testing.assert_array_equal(again.predict(noisy).denoised, model.predict(noisy).denoised)
 
 
-def test_channels_with_and_without_smooth_noise() -> None:
-    """A channel without it would lose detail."""
-    both = np.stack([smoothed(1.5), smoothed(0)])
-    plan = Redenoiser(INSTANT, "cpu").plan(both, "CYX")
-    assert plan.corrections.smooth_scales == 0
+def test_other_channels_and_images_stay_as_they_are(model) -> None:
+    """They would lose detail."""
+    clean = np.where(scene() > 200, 255.0, 0.0).astype(np.float32)
+    image = np.stack([smoothed(1.5), smoothed(0), clean])
+    mixed = Redenoiser(INSTANT, "cpu").fit(image, "CYX")
+    plan = mixed.session.plan
+    assert plan.corrections == Corrections("none", 1, where_found=True)
+    everything = slice(None), slice(None)
+    corrected = correct(Planes(image, "CYX"), plan.corrections, CPU).read((), *everything)
+    assert np.abs(corrected[0] - image[0]).max() > 10
+    np.testing.assert_array_equal(corrected[1:], image[1:])
+    # White noise can be learned from.
+    default = Redenoiser(device="cpu")
+    assert not default.plan(image, "CYX").is_training_left_out
+    assert not default.plan(image[0], images=[image[1]]).is_training_left_out
+    other = smoothed(0, seed=5)
+    np.testing.assert_array_equal(
+        model.predict(other).denoised, model.predict(other, corrections=False).denoised
+    )
+
+
+@pytest.mark.parametrize("side", [16, 24, 31, 32, 63])
+def test_small_images_are_denoised_by_the_same_model(model, side) -> None:
+    assert model.predict(smoothed(1.5)[:side, :side]).denoised.shape == (side, side)
+    config = INSTANT.replace({"objective.smooth_scales": 2})
+    tiny = smoothed(1.5)[:side, :side]
+    assert np.isfinite(Redenoiser(config, "cpu").fit(tiny).predict(tiny).denoised).all()
+
+
+def test_a_stop_is_noticed_between_strips(monkeypatch) -> None:
+    monkeypatch.setattr(_corrections, "_STRIP", 64)
+    asked = iter([False, True])
+    with pytest.raises(Interrupted):
+        correct(Planes(smoothed(1.5), "YX"), Corrections("none", 1), CPU, lambda: next(asked))
+
+
+def test_strips_give_what_a_whole_plane_gives(monkeypatch) -> None:
+    noisy = smoothed(1.5)[:201]
+    noisy[30:60, 50:90] = np.nan
+    offsets = _corrections.Offsets(np.arange(201.0), np.arange(256.0))
+    whole = _corrections._bin(noisy, offsets, None)
+    monkeypatch.setattr(_corrections, "_STRIP", 64)
+    np.testing.assert_array_equal(_corrections._bin(noisy, offsets, None), whole)
 
 
 def test_the_noise_check_and_the_plan_say_it() -> None:
@@ -252,5 +299,5 @@ def test_a_perfect_denoiser_leaves_no_smooth_noise() -> None:
     (report,) = measure_noise(noisy)
     assert smooth_noise_scales(noisy, perfect(noisy), perfect, report) == 0
     assert smooth_noise_scales(noisy, noisy, perfect, report) >= 1
-    found = smooth_noise(noisy, 1, perfect)
+    found = smooth_noise(bin_pixels(noisy), 1, perfect)
     np.testing.assert_allclose(found, bin_pixels(noisy - truth), atol=1e-9)

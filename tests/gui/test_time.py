@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari._words import duration
@@ -13,7 +14,7 @@ from napari_redenoise._napari.denoise import _run, _time_left
 from napari_redenoise._napari.denoise._run import Survey, time_within
 from napari_redenoise._napari.denoise._time_left import Deadline, TimeLeft
 from napari_redenoise._napari.denoise.panels._options import Options
-from napari_redenoise.model import PREVIEW_SHARE, RunTime
+from napari_redenoise.model import PREVIEW_SHARE, Redenoiser, RunTime
 from napari_redenoise.training import StepDone
 
 
@@ -190,3 +191,16 @@ def test_the_expected_time_includes_the_quality_checks(dock, monkeypatch) -> Non
 
 def test_durations_have_units() -> None:
     assert [duration(68), duration(600)] == ["68 s", "10 min"]
+
+
+@pytest.mark.parametrize("is_planned", [False, True])
+def test_a_limit_asks_for_no_training_of_smooth_noise(monkeypatch, is_planned) -> None:
+    monkeypatch.setattr(_run, "time_within", lambda *_: RunTime(50, 0.1, 0.0, 1.0, 1.0))
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(160, 160)), 1.5)
+    noisy = (100 + 60 * noise / noise.std()).astype(np.float32)
+    noisy += 300 * (np.hypot(*np.mgrid[-80:80, -80:80]) < 40)
+    denoiser = Redenoiser(device="cpu")
+    plan = denoiser.plan(noisy) if is_planned else None
+    job = _run.Job(denoiser, LayerImage("cells", noisy, "YX"), plan=plan, seconds=60)
+    assert not any(isinstance(event, StepDone) for event in _run.run(job, _run.RunControl()))
+    assert denoiser.session.plan.is_training_left_out

@@ -17,7 +17,7 @@ from napari_redenoise.config import Config
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import check_folder, refuse_existing
-from napari_redenoise.model import ChannelStack, is_fine_tuned, noise_reports
+from napari_redenoise.model import NOT_TRAINED, ChannelStack, is_fine_tuned, noise_reports
 from napari_redenoise.noise import (
     Diagnosis,
     NoiseReport,
@@ -110,6 +110,9 @@ def as_text(report: NoiseReport, *, fine_tuning: bool = True) -> str:
     ]
     lines += [f"  - {finding.text}" for finding in describe(report)]
     advice = diagnose([report], fine_tuning=fine_tuning)
+    if advice.smooth_scales and report.planes == "none":
+        lines += ["  recommended: auto, without fine-tuning", f"    because {NOT_TRAINED}"]
+        return "\n".join(lines)
     blind_spot = "" if advice.objective == "r2r" else f", blind spot {_shape_in_words(advice)}"
     lines.append(f"  recommended: {advice.objective}{blind_spot}")
     lines.append(f"    because {advice.reason}")

@@ -122,8 +122,10 @@ def _structure(residual: ResidualStatistics, report: NoiseReport) -> QualityChec
     advice = "Look for outlines in the residual, and train longer or with a larger network."
     # Structure that looks like correlated noise has to remain.
     stayed = any(noise > CORRELATED and own < REMOVED * noise for own, noise in pairs)
-    case = diagnose([report], fine_tuning=True).case
-    if mark == "good" and stayed and case != "unknown structure":
+    found = diagnose([report], fine_tuning=True)
+    if found.smooth_scales:
+        advice = "Smooth noise went with the finest detail: compare with the raw image if you can."
+    elif mark == "good" and stayed and found.case != "unknown structure":
         mark, figure = "caution", f"{figure}; correlated noise remains"
         advice = "Train with the objective auto, whose blind spot covers the correlated pixels."
     # A pattern such as a colour mosaic: its lags cancel in the mean.

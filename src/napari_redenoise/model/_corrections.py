@@ -16,6 +16,7 @@ import torch
 
 from napari_redenoise.config import Config, Lines
 from napari_redenoise.data import (
+    SMALLEST_SIDE,
     Normalisation,
     Planes,
     is_missing,
@@ -26,26 +27,41 @@ from napari_redenoise.data import (
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import Interrupted
+from napari_redenoise.model._noise_reports import ChannelStack
 from napari_redenoise.model._pretrained import pretrained_denoiser
 from napari_redenoise.model._tiled import predict_in_tiles
-from napari_redenoise.noise import Offsets, enlarge, line_offsets, smooth_noise
+from napari_redenoise.noise import (
+    Offsets,
+    bin_pixels,
+    enlarge,
+    has_smooth_noise,
+    line_offsets,
+    smooth_noise,
+)
 
 Plane = npt.NDArray[np.floating]
 Sample = tuple[int, ...]
 Stop = Callable[[], bool] | None
 
 MAX_SMOOTHED = 2**26
-"""Pixels of the largest plane whose smooth noise is measured: it is read whole, about 1.5 GB."""
+"""Pixels of the largest plane whose smooth noise is measured: it is read whole, below 1 GB."""
+
+_STRIP = 256
+"""Rows that are binned at a time, between which a stop is noticed."""
 
 _FAR = 64
 """Pixels around a window that show which of its pixels are missing."""
 
 
 class Corrections(NamedTuple):
-    """Which corrections are made: lines, and coarser scales of smooth noise."""
+    """Which corrections are made: lines, and coarser scales of smooth noise.
+
+    The latter in every plane and channel, or ``where_found`` only.
+    """
 
     lines: Lines = "none"
     smooth_scales: int = 0
+    where_found: bool = False
 
     def __bool__(self) -> bool:
         return self.lines != "none" or self.smooth_scales > 0
@@ -138,13 +154,33 @@ def _measure(
             levels = mask_missing(plane, keep_outliers=True)
             offsets = line_offsets(levels, corrections.lines, denoise)
         smooth = None
-        if corrections.smooth_scales:
-            levels = mask_missing(plane) - offsets.rows[:, None] - offsets.columns
+        if _is_smooth(plane, corrections):
+            binned = _bin(plane, offsets, should_stop)
             denoise = partial(_denoise_by_itself, device=device, should_stop=should_stop)
-            noise = smooth_noise(levels, corrections.smooth_scales, denoise)
+            noise = smooth_noise(binned, corrections.smooth_scales, denoise)
             smooth = noise.astype(np.float32)
         found.append(Correction(offsets, smooth))
     return tuple(found)
+
+
+def _is_smooth(plane: npt.NDArray[Any], corrections: Corrections) -> bool:
+    """Whether smooth noise is removed from a plane: others would lose detail."""
+    if not corrections.smooth_scales or min(plane.shape) < 2 * SMALLEST_SIDE:
+        return False
+    return not corrections.where_found or has_smooth_noise(ChannelStack(Planes(plane, "YX"), 0))
+
+
+def _bin(plane: npt.NDArray[Any], offsets: Offsets, should_stop: Stop) -> npt.NDArray[np.float64]:
+    """Bin a plane without its line offsets, some rows at a time."""
+    parts = []
+    for start in range(0, len(plane), _STRIP):
+        if should_stop is not None and should_stop():
+            raise Interrupted
+        rows = slice(start, start + _STRIP)
+        wide, inner = _widen(rows, len(plane))
+        levels = mask_missing(plane[wide])[inner] - offsets.columns
+        parts.append(bin_pixels(levels - offsets.rows[rows, None]))
+    return np.concatenate(parts)
 
 
 def _normalisation(plane: npt.NDArray[Any]) -> Normalisation | None:

@@ -73,7 +73,8 @@ class TrainingPlan(JsonDataclass):
     def corrections(self) -> Corrections:
         """What is subtracted first."""
         scales = self.config.objective.smooth_scales
-        return Corrections(self.lines, 0 if scales == "auto" else scales)
+        is_automatic = self.asked.objective.smooth_scales == "auto"
+        return Corrections(self.lines, 0 if scales == "auto" else scales, is_automatic)
 
     @property
     def is_fine_tuning(self) -> bool:
@@ -201,7 +202,7 @@ def make_plan(
     lines = diagnosis.lines if trains else _lines_of_a_training(reports)
     scales = _smooth_scales(config, images, diagnosis)
     corrections = _given(objective, Corrections(lines, scales))
-    if scales and _is_training_automatic(asked):
+    if scales and _is_training_useless(asked, images, reports):
         changes = _settings(corrections) | {"training.steps": 0}
         return TrainingPlan(asked, config.replace(changes), tuple(reports), diagnosis, reason)
     if trains and corrections:
@@ -226,10 +227,15 @@ def _smooth_scales(config: Config, images: TrainingImages, diagnosis: Diagnosis)
     return 0 if is_large or config.network.neighbours else diagnosis.smooth_scales
 
 
-def _is_training_automatic(asked: Config) -> bool:
-    """Whether a training may be left out, because none of its settings was given."""
+def _is_training_useless(
+    asked: Config, images: TrainingImages, reports: Sequence[NoiseReport]
+) -> bool:
+    """Whether all is smooth noise, and no setting asks for a training."""
     is_automatic = asked.objective.kind == "auto" and asked.objective.smooth_scales == "auto"
-    return is_automatic and asked.training.steps is None
+    if not is_automatic or asked.training.steps is not None or images.images:
+        return False
+    noisy = [report for report in reports if not report.is_clean]
+    return all(one.residual is not None and one.residual.smooth_scales for one in noisy)
 
 
 def _given(objective: ObjectiveConfig, found: Corrections) -> Corrections:
@@ -238,12 +244,16 @@ def _given(objective: ObjectiveConfig, found: Corrections) -> Corrections:
     return Corrections(
         found.lines if lines == "auto" else lines,
         found.smooth_scales if scales == "auto" else scales,
+        scales == "auto",
     )
 
 
 def _settings(corrections: Corrections) -> dict[str, object]:
     """The settings of corrections that were decided."""
-    return {f"objective.{name}": value for name, value in corrections._asdict().items()}
+    return {
+        "objective.lines": corrections.lines,
+        "objective.smooth_scales": corrections.smooth_scales,
+    }
 
 
 def _measure(

@@ -79,7 +79,7 @@ def predict_planes(
         return
     # Those of a plane are needed again until its last neighbour is denoised.
     known: dict[tuple[int, ...], Any] = {}
-    most = (2 * planes.context + 1) * planes.planes_between_neighbours
+    most = (2 * planes.context + 1) * planes.planes_between_neighbours if planes.context else 1
     for number, sample in enumerate(samples):
         if number and should_stop is not None and should_stop():
             return

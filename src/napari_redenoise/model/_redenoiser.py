@@ -277,7 +277,7 @@ class Redenoiser:
         if session.is_loaded:
             check_scale(inputs.planes, normalisation)
         snapshot = session.current_snapshot()
-        if plan is None:
+        if plan is None or plan.is_training_left_out:
             asked = self.config.replace({"training.steps": snapshot.step + steps})
             begun = session.trained_plan().config
             # The weights stay, and so does what the network receives.

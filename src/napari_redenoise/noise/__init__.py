@@ -19,7 +19,12 @@ from napari_redenoise.noise._report import (
     without_noise,
 )
 from napari_redenoise.noise._residual import residual_noise
-from napari_redenoise.noise._smooth_noise import MAX_SCALES, enlarge, smooth_noise
+from napari_redenoise.noise._smooth_noise import (
+    bin_pixels,
+    enlarge,
+    has_smooth_noise,
+    smooth_noise,
+)
 from napari_redenoise.noise._synthetic import poisson_gaussian
 from napari_redenoise.noise._wording import (
     Finding,
@@ -29,7 +34,6 @@ from napari_redenoise.noise._wording import (
 )
 
 __all__ = [
-    "MAX_SCALES",
     "Autocorrelation",
     "Diagnosis",
     "Finding",
@@ -38,12 +42,14 @@ __all__ = [
     "Offsets",
     "ResidualNoise",
     "VariancePoint",
+    "bin_pixels",
     "describe",
     "diagnose",
     "enlarge",
     "estimate_noise",
     "estimate_noise_from_repeats",
     "few_photons_in_words",
+    "has_smooth_noise",
     "is_noise_shared",
     "line_offsets",
     "noise_in_words",

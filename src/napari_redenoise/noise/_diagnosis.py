@@ -113,8 +113,7 @@ def diagnose(reports: Sequence[NoiseReport], *, fine_tuning: bool) -> Diagnosis:
     lines = lines_with_offsets(reports)
     if case == "correlated":
         found = _correlated_diagnosis(noisy, lines)
-        # A channel without smooth noise would lose detail.
-        return replace(found, smooth_scales=min(map(_smooth_scales, noisy)))
+        return replace(found, smooth_scales=max(map(_smooth_scales, noisy)))
     reason = _REASONS[case] if fine_tuning or case == "clean" else _WHITE
     reason += "; line offsets are subtracted first" * (lines != "none")
     if fine_tuning and case in ("white", "white by residual", "unknown structure"):

@@ -24,7 +24,7 @@ from napari_redenoise.noise._thresholds import (
     SMOOTH,
     SURELY_SMOOTH,
 )
-from napari_redenoise.noise._windows import Denoiser, Floats, square_blocks
+from napari_redenoise.noise._windows import ArrayLike, Denoiser, Floats, square_blocks
 
 MAX_SCALES = 2
 """A third scale made every image worse: to an eighth of the size little structure is left."""
@@ -83,6 +83,25 @@ def smooth_noise_scales(
     return MAX_SCALES
 
 
+def has_smooth_noise(image: ArrayLike) -> bool:
+    """Whether noise is correlated along both axes, as smooth noise is.
+
+    Parameters
+    ----------
+    image : (Y, X) or (N, Y, X)
+        Grey levels; NaN at missing pixels. Some windows are read.
+
+    Returns
+    -------
+    bool
+    """
+    try:
+        noise = estimate_noise(image)
+    except InputError:
+        return False
+    return not noise.is_clean and _correlation(noise) >= SMOOTH
+
+
 def _measure(plane: Floats) -> NoiseReport | None:
     """The noise of a binned plane; None where it is too small to measure."""
     try:
@@ -96,13 +115,13 @@ def _correlation(noise: NoiseReport) -> float:
     return min(along[0] for along in noise.autocorrelation.without_lines())
 
 
-def smooth_noise(plane: Floats, scales: int, denoise: Denoiser) -> Floats:
+def smooth_noise(coarse: Floats, scales: int, denoise: Denoiser) -> Floats:
     """Measure the smooth noise of a plane at a number of coarser scales.
 
     Parameters
     ----------
-    plane : (rows, columns)
-        Grey levels; NaN at missing pixels.
+    coarse : (rows, columns)
+        Binned plane, see `bin_pixels`; NaN at missing pixels.
     scales : int
         At least 1.
     denoise : callable
@@ -110,12 +129,13 @@ def smooth_noise(plane: Floats, scales: int, denoise: Denoiser) -> Floats:
 
     Returns
     -------
-    (rows / 2, columns / 2) float64
+    (rows, columns) float64
         To be enlarged by `enlarge` and subtracted; 0 at missing pixels.
     """
-    coarse = noisy = bin_pixels(plane)
+    noisy = coarse
     if scales > 1 and min(coarse.shape) >= 2 * _MIN_SIDE:
-        noisy = coarse - enlarge(smooth_noise(coarse, scales - 1, denoise), coarse.shape)
+        smaller = smooth_noise(bin_pixels(coarse), scales - 1, denoise)
+        noisy = coarse - enlarge(smaller, coarse.shape)
     return np.nan_to_num(coarse - denoise(noisy), nan=0.0)
 
 

@@ -18,7 +18,11 @@ from napari_redenoise._napari.denoise._layout import DenoiseLayout
 from napari_redenoise._napari.denoise._results import Results
 from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise._napari.denoise._snapshot_viewer import SnapshotViewer
-from napari_redenoise._napari.denoise.panels._progress import NO_TRAINING, UNTRAINED
+from napari_redenoise._napari.denoise.panels._progress import (
+    LEFT_OUT,
+    NO_TRAINING,
+    UNTRAINED,
+)
 from napari_redenoise._napari.denoise.panels._quality import NO_RESULT as NO_REPORT
 from napari_redenoise._napari.denoise.panels._quality import Row, summary_of_all
 from napari_redenoise._napari.denoise.panels._result import NO_RESULT
@@ -182,7 +186,9 @@ class ResultTabs(QObject):
     def _show_training(self, run: FinishedRun) -> None:
         panel, model = self._dock.training, run.job.denoiser
         trains = run.config.training.total_steps > 0
-        panel.title.setText(run.title if trains else f"{run.title}. {UNTRAINED}")
+        plan = model.session.plan
+        why = LEFT_OUT if plan is not None and plan.is_training_left_out else UNTRAINED
+        panel.title.setText(run.title if trains else f"{run.title}. {why}")
         if self._dock.loss_plot.losses != run.losses:
             self._dock.loss_plot.show_losses(run.losses)
         if self._viewed_run is not run:

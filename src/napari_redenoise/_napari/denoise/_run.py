@@ -252,16 +252,26 @@ def _train(
         steps = time.steps
         deadline.bring_forward(time.after)
         fewest = 0 if is_fine_tuned(denoiser.config, source.channels) else MIN_STEPS
-        if plan is not None and not plan.is_training_left_out:
-            plan = plan.with_steps(steps)
 
     def should_stop() -> bool:
         return control.stop.is_set() or (deadline.is_over() and done >= fewest)
 
-    what: dict[str, Any] = {
+    material: dict[str, Any] = {
         "target": None if job.target is None else job.target.array,
         "mask": job.region.pixels() if isinstance(job.region, Region) else job.region,
         "images": tuple(other.array for other in job.others),
+    }
+    if job.seconds is not None and job.action == "train":
+        try:
+            # The steps of a limit ask for no training where the plan leaves it out.
+            plan = plan or denoiser.plan(
+                source.array, source.axes, should_stop=should_stop, **material
+            )
+        except Interrupted:
+            return
+        plan = plan if plan.is_training_left_out else plan.with_steps(steps or 0)
+    what: dict[str, Any] = {
+        **material,
         "steps": steps,
         "plan": plan,
         "resume": job.action == "continue",

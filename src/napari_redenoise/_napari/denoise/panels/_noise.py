@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_redenoise._napari._plots import Plot
 from napari_redenoise._napari._words import WrappedLabel
-from napari_redenoise.model import LINES_IN_WORDS
+from napari_redenoise.model import LINES_IN_WORDS, NOT_TRAINED
 from napari_redenoise.noise import NoiseReport, describe, diagnose
 from napari_redenoise.objectives import OBJECTIVE_NAMES
 
@@ -31,13 +31,14 @@ def advice_in_words(reports: tuple[NoiseReport, ...], *, fine_tuning: bool = Tru
     """The recommended objective and the reason, in words."""
     advice = diagnose(reports, fine_tuning=fine_tuning)
     objective, _ = OBJECTIVE_NAMES[advice.objective]
-    first = [f"line correction ({LINES_IN_WORDS[advice.lines]})"] * (advice.lines != "none")
-    first += ["the removal of noise of several pixels"] * (
-        advice.smooth_scales > 0 and reports[0].planes == "none"
-    )
-    if not first:
+    if advice.smooth_scales and reports[0].planes == "none":
+        return f"the pretrained network as it is, since {NOT_TRAINED}"
+    if advice.lines == "none":
         return f"{objective}, because {advice.reason}"
-    return f"{objective}, if it suits the noise that remains after {' and '.join(first)}"
+    return (
+        f"{objective}, if it suits the noise that remains after line correction "
+        f"({LINES_IN_WORDS[advice.lines]})"
+    )
 
 
 class NoisePanel(QWidget):

@@ -10,10 +10,13 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSlider, QVBoxLayou
 
 from napari_redenoise._napari._plots import LossPlot
 from napari_redenoise._napari._words import WrappedLabel
-from napari_redenoise.model import Snapshot
+from napari_redenoise.model import NOT_TRAINED, Snapshot
 
 NO_TRAINING = "The loss and the snapshots of a training appear here."
 UNTRAINED = "The pretrained network denoised without training: press Denoise to fine-tune it."
+LEFT_OUT = (
+    f"Fine-tuning was left out, since {NOT_TRAINED}: choose an objective to train all the same."
+)
 
 
 class ProgressPanel(QWidget):
