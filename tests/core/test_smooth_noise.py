@@ -177,7 +177,7 @@ def test_the_default_run_leaves_the_training_out(model) -> None:
     plan = default.session.plan
     assert plan.is_training_left_out
     assert default.session.step == 0
-    assert "fine-tuning: left out" in " ".join(plan.sentences())
+    assert "training: left out" in " ".join(plan.sentences())
     np.testing.assert_array_equal(default.predict(noisy).denoised, model.predict(noisy).denoised)
     # It can be trained all the same.
     default.fit(noisy, plan=plan, resume=True, steps=1)

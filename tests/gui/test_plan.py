@@ -81,7 +81,7 @@ def test_the_summary_names_the_corrections(image, corrections, words) -> None:
 def test_the_summary_says_that_training_is_left_out(image) -> None:
     objective = ChosenObjective("", "", Corrections("none", 1))
     said = summarise_training(image, denoiser(), objective, 4, is_left_out=True)
-    assert "Denoises with the pretrained network as it is, because what is left" in said
+    assert "Denoises with the pretrained network as it is, because fine-tuning does" in said
     assert "Noise of several pixels is removed first. About 4 s" in said
 
 

@@ -29,7 +29,8 @@ LINES_IN_WORDS: dict[Lines, str] = {
     "both": "rows and columns",
 }
 
-NOT_TRAINED = "what is left of noise of several pixels cannot be learned from"
+NOT_TRAINED = "fine-tuning does not help against noise of several pixels"
+"""Follows "because"."""
 
 SMALLER_IN_WORDS = {
     1: "an image of half the size",
@@ -118,7 +119,7 @@ class TrainingPlan(JsonDataclass):
         if scales := self.corrections.smooth_scales:
             yield f"smooth noise: removed first, in {SMALLER_IN_WORDS[scales]}"
         if self.is_training_left_out:
-            yield f"fine-tuning: left out, since {NOT_TRAINED}"
+            yield f"training: left out, since {NOT_TRAINED}"
         objective = self.config.objective
         yield from self._channel_sentence()
         if self.config.network.neighbours:

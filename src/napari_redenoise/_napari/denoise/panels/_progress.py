@@ -15,7 +15,7 @@ from napari_redenoise.model import NOT_TRAINED, Snapshot
 NO_TRAINING = "The loss and the snapshots of a training appear here."
 UNTRAINED = "The pretrained network denoised without training: press Denoise to fine-tune it."
 LEFT_OUT = (
-    f"Fine-tuning was left out, since {NOT_TRAINED}: choose an objective to train all the same."
+    f"The training was left out, because {NOT_TRAINED}: choose an objective to train all the same."
 )
 
 
