@@ -178,15 +178,15 @@ def enlarge(
 
 
 def _is_like(residual: Floats, denoised: Floats) -> bool:
-    """Whether what is removed resembles what is kept, so that it holds structure.
+    """Whether the residual resembles the denoised image, so that it holds structure.
 
-    Beside much noise, the little that is kept of it does, too.
+    Beside much noise, the little noise that stays does so, too.
     """
     finite = np.isfinite(residual)
-    removed, kept = residual[finite], denoised[finite]
-    if removed.std() > MUCH_NOISE * kept.std():
+    rest, kept = residual[finite], denoised[finite]
+    if rest.std() > MUCH_NOISE * kept.std():
         return False
-    return bool(np.corrcoef(removed, kept)[0, 1] > MAX_LIKENESS)
+    return bool(np.corrcoef(rest, kept)[0, 1] > MAX_LIKENESS)
 
 
 def _usual_square(residual: Floats) -> float:

@@ -140,7 +140,7 @@ def _scope(source: LayerImage, region: RegionKind) -> str:
 
 
 def _first(corrections: Corrections) -> str:
-    """What is removed before the network sees the image."""
+    """The corrections of the image, in a sentence."""
     names = {"rows": "Row stripes", "columns": "Column stripes", "both": "Row and column stripes"}
     removed = [names[corrections.lines]] if corrections.lines != "none" else []
     removed += ["noise of several pixels"] if corrections.smooth_scales else []
