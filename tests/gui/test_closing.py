@@ -7,6 +7,7 @@ import tifffile
 from napari._app_model import get_app_model
 from napari.settings import get_settings
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication, QPushButton
 from superqt.utils import WorkerBase
 
@@ -237,3 +238,71 @@ def test_a_script_closes_the_viewer_without_a_question(training):
     training.wait(run.control.cancel.is_set)
     WorkerBase.await_workers(10_000)
     training.wait(lambda: not _layer_run._running)
+
+
+def reopened(dock):
+    """Open another dock, as the menu does."""
+    opened = dock.viewer.window.add_plugin_dock_widget("napari-redenoise", "Denoise")
+    dock.dock, dock.widget = opened
+    # The windows of tests are hidden.
+    QApplication.sendEvent(dock.widget, QShowEvent())
+    return dock.widget
+
+
+def test_a_new_dock_shows_the_results_of_the_closed_one(dock, noisy):
+    layer = dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    dock.wait(lambda: dock.widget.finished_run.is_checked)
+    before = dock.widget.finished_run
+    title, report, losses = before.title, before.report, before.losses
+    dock.dock.destroyOnClose()
+    widget = reopened(dock)
+    run = widget.finished_run
+    assert run is not before
+    assert (run.title, run.report, run.losses) == (title, report, losses)
+    assert run.batch == [run]
+    assert widget.result.choice.count() == 1
+    assert widget.loss_plot.losses == losses
+    # It works: it computes further layers, and continues the training.
+    run.add("residual")
+    dock.wait(lambda: not run.is_busy)
+    assert "cells residual" in " ".join(dock.names)
+    widget.training.continue_button.click()
+    dock.wait_for_end()
+    assert widget.finished_run.provenance["steps"] == 8
+    assert widget.result.choice.count() == 2
+    dock.viewer.layers.remove(layer)
+    assert widget.result.choice.count() == 2
+
+
+def test_checks_of_a_closed_dock_are_made_in_the_next(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    assert not dock.widget.finished_run.is_checked
+    dock.dock.destroyOnClose()
+    widget = reopened(dock)
+    dock.wait(lambda: widget.finished_run.is_checked)
+    assert widget.finished_run.report is not None
+
+
+def test_a_result_that_a_closed_dock_adds_is_listed(dock, noisy):
+    dock.use(**{"training.steps": 1_000_000})
+    dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    dock.wait_for_step(2)
+    dock.dock.destroyOnClose()
+    dock.widget._question.choices["keep"].click()
+    dock.wait(lambda: not _layer_run._running)
+    widget = reopened(dock)
+    assert widget.finished_run.result.name == DENOISED
+    assert widget.finished_run.losses
+
+
+def test_results_whose_layers_were_deleted_are_not_taken(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    dock.dock.destroyOnClose()
+    dock.viewer.layers.remove(DENOISED)
+    widget = reopened(dock)
+    assert widget.finished_run is None
+    assert widget.result.choice.count() == 0

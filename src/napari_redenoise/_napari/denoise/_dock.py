@@ -24,7 +24,7 @@ from napari_redenoise._napari.denoise._closing import (
     other_viewers,
     takes_back_exit,
 )
-from napari_redenoise._napari.denoise._finished_run import FinishedRun
+from napari_redenoise._napari.denoise._finished_run import FinishedRun, finish
 from napari_redenoise._napari.denoise._form import A_BATCH, A_RUN, DenoiseForm
 from napari_redenoise._napari.denoise._jobs import layer_jobs, make_job
 from napari_redenoise._napari.denoise._layer_rows import LayerRows
@@ -147,7 +147,10 @@ class DenoiseWidget(DenoiseForm):
         if run is None:
             return
         if viewer_is_open and self._main_window is not None:
-            run.finish_alone(self._main_window)
+            window, losses = self._main_window, self.loss_plot.losses
+            reports = self._surveys.reports(image_kind(run.layer, run.job.source))
+            keep = partial(finish, self._viewer, reports=reports, losses=losses, parent=window)
+            run.finish_alone(window, lambda run: keep(run).leave())
         else:
             run.abandon()
         self._watch(None)
@@ -170,6 +173,13 @@ class DenoiseWidget(DenoiseForm):
         if window is not None:
             for one in (window, *other_viewers(window)):
                 one.installEventFilter(self)
+
+    def showEvent(self, event: QEvent) -> None:
+        """Show the results of a dock that was closed before."""
+        super().showEvent(event)
+        window = self._outermost()
+        if window is not None and self.run is None:
+            self._result_tabs.take_over(window, self.layer_choice.value)
 
     # -- closing ------------------------------------------------------------------------------
 
@@ -424,7 +434,7 @@ class DenoiseWidget(DenoiseForm):
             self._queue = self._queue_after_failure(run)
         else:
             reports = self._surveys.reports(image_kind(run.layer, run.job.source))
-            self._result_tabs.add_run(run, reports)
+            self._result_tabs.add_run(run, reports, self._main_window)
         while self._queue:
             layer, job = self._queue.pop(0)
             if layer in self._viewer.layers:

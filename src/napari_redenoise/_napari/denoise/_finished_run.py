@@ -28,7 +28,7 @@ from napari_redenoise._napari.denoise._extra_layers import (
     ExtraKind,
     extra_layers,
 )
-from napari_redenoise._napari.denoise._layer_run import PAINT_MS
+from napari_redenoise._napari.denoise._layer_run import PAINT_MS, LayerRun
 from napari_redenoise._napari.denoise._package import ask_package, write_package
 from napari_redenoise._napari.denoise._result_files import (
     RunFiles,
@@ -70,7 +70,7 @@ class FinishedRun(QObject):
     covers : sequence of layers
         Layers of the run that would cover the noisy one.
     parent : QWidget
-        Parent of dialogs.
+        Window of the viewer, which keeps the run where its dock is closed; parent of dialogs.
 
     Attributes
     ----------
@@ -83,8 +83,8 @@ class FinishedRun(QObject):
     said = Signal(str)
     """A message on the outcome of an action."""
 
-    assessed = Signal()
-    """The quality checks have ended; ``report`` is None if they failed."""
+    assessed = Signal(object)
+    """This run, whose quality checks have ended; ``report`` is None if they failed."""
 
     busy_changed = Signal()
     """Further layers begin to be computed, or all are added."""
@@ -107,7 +107,7 @@ class FinishedRun(QObject):
     ) -> None:
         super().__init__(parent)
         self.layer, self.result, self.job, self.provenance = layer, result, job, provenance
-        self._viewer, self._parent = viewer, parent
+        self._viewer = viewer
         self._reports, self.losses, self._mask = reports, tuple(losses), mask
         self.ended_at = datetime.now()
         self.batch: list[FinishedRun] = [self]
@@ -145,6 +145,32 @@ class FinishedRun(QObject):
         """Stop background work: the result is dropped, or the dock is closed."""
         self._stop.set()
         self._pending = []
+
+    @property
+    def is_left(self) -> bool:
+        """Whether its dock was closed, so that another one may show it."""
+        return self._stop.is_set() and not self._is_dropped
+
+    def renewed(self) -> FinishedRun:
+        """Replace a run that was left by one that works again."""
+        run = FinishedRun(
+            self._viewer,
+            self.layer,
+            self.result,
+            self.job,
+            self.provenance,
+            self.parent(),
+            self._reports,
+            self.losses,
+            self._mask,
+            self._extras,
+        )
+        run.ended_at, run.legends = self.ended_at, self.legends
+        run.report, run.is_checked = self.report, self.is_checked
+        run.batch = self.batch
+        run.batch[run.batch.index(self)] = run
+        self.drop()
+        return run
 
     def drop(self) -> None:
         """Release the model and the images; files that are being written are finished."""
@@ -201,7 +227,7 @@ class FinishedRun(QObject):
         self.is_checking = False
         if not self._stop.is_set():
             self.report, self.is_checked = report, True
-            self.assessed.emit()
+            self.assessed.emit(self)
 
     def add(self, kind: ExtraKind) -> None:
         """Compute further layers of a kind in the background; they are added hidden."""
@@ -332,7 +358,7 @@ class FinishedRun(QObject):
         if self.is_busy:
             return
         wanted = self._folder() / file_name(self.job.source.name)
-        target = ask_package(self._parent, wanted) if path is None else Path(path)
+        target = ask_package(self.parent(), wanted) if path is None else Path(path)
         if target is None:
             return
         export = partial(write_package, self.job.denoiser, target)
@@ -344,7 +370,7 @@ class FinishedRun(QObject):
         """Write all of the result into a new folder; without ``folder`` a dialog asks for one."""
         title = "Save all: a new folder is made in this one"
         folder = folder or QFileDialog.getExistingDirectory(
-            self._parent, title, str(self._folder())
+            self.parent(), title, str(self._folder())
         )
         if not folder or self.is_busy:
             return
@@ -374,7 +400,7 @@ class FinishedRun(QObject):
     def _ask(self, title: str, name: str, kinds: str) -> tuple[str, str]:
         """Ask for a file name and its kind; the dialog confirms overwriting."""
         wanted = str(self._folder() / name)
-        chosen, kind = QFileDialog.getSaveFileName(self._parent, title, wanted, kinds)
+        chosen, kind = QFileDialog.getSaveFileName(self.parent(), title, wanted, kinds)
         return str(chosen), str(kind)
 
     def _in_background(
@@ -433,6 +459,28 @@ class FinishedRun(QObject):
         if not is_repeatable(self.job):
             beside += "; save the model as model.safetensors, with Save model"
         return beside
+
+
+def finish(
+    viewer: Any,
+    run: LayerRun,
+    reports: tuple[NoiseReport, ...] | None,
+    losses: Sequence[tuple[int, float]],
+    parent: QWidget,
+) -> FinishedRun:
+    """The result of a run that has ended with one; see `FinishedRun`."""
+    return FinishedRun(
+        viewer,
+        run.layer,
+        run.result,
+        run.job,
+        dict(run.provenance or {}),
+        parent,
+        reports,
+        losses,
+        run.mask,
+        () if run.mask_layer is None else (run.mask_layer,),
+    )
 
 
 def _added_in_words(names: Sequence[str]) -> str:

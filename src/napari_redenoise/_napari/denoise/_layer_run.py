@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ class LayerRun(QObject):
         self._sentence = "Cancelled; no layers were added."
         self._abandoned = False
         self._main_window: QObject | None = None
+        self._then: Callable[[LayerRun], None] | None = None
         self.kept_beside = None if job.source.file is None else Path(job.source.file)
         self._timers = []
         for interval, slot in ((REFRESH_MS, self._refresh), (TELL_MS, self._tell)):
@@ -155,9 +157,10 @@ class LayerRun(QObject):
         else:
             self.control.pause.clear()
 
-    def finish_alone(self, main_window: QObject) -> None:
-        """Stop training and add the result, after the dock was closed."""
+    def finish_alone(self, main_window: QObject, then: Callable[[LayerRun], None]) -> None:
+        """Stop training and add the result, after the dock was closed; ``then`` is told it."""
         self.blockSignals(True)
+        self._then = then
         self.control.stop.set()
         # The viewer may be closed before the result is complete.
         main_window.destroyed.connect(self.abandon)
@@ -344,6 +347,9 @@ class LayerRun(QObject):
             # The connection would keep this run alive, and with it the viewer.
             self._main_window.destroyed.disconnect(self.abandon)
             self._main_window = None
+            if self._then is not None and self._finished is not None:
+                self._then(self)
+            self._then = None
         _garbage_collection.end(self)
         if not self._abandoned:
             self.ended.emit(self._sentence)

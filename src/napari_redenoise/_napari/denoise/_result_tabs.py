@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QWidget
 
 from napari_redenoise._napari._layers import is_auxiliary
 from napari_redenoise._napari._view import shows_planes
 from napari_redenoise._napari._words import in_short
-from napari_redenoise._napari.denoise._finished_run import FinishedRun
+from napari_redenoise._napari.denoise._finished_run import FinishedRun, finish
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
 from napari_redenoise._napari.denoise._results import Results
@@ -78,24 +79,13 @@ class ResultTabs(QObject):
         result.side_by_side.connect(self._on_grid)
         result.chosen.connect(self._on_chosen)
 
-    def add_run(self, run: LayerRun, reports: tuple[NoiseReport, ...] | None) -> None:
-        """Add the result of a run; the first one of a press stays shown."""
-        finished_run = FinishedRun(
-            self._viewer,
-            run.layer,
-            run.result,
-            run.job,
-            dict(run.provenance or {}),
-            self._dock,
-            reports,
-            self._dock.loss_plot.losses,
-            run.mask,
-            covers=() if run.mask_layer is None else (run.mask_layer,),
-        )
-        finished_run.said.connect(self._dock.say)
-        finished_run.assessed.connect(lambda: self._on_assessed(finished_run))
-        finished_run.busy_changed.connect(self._on_busy)
-        finished_run.progressed.connect(self._on_extra_progress)
+    def add_run(
+        self, run: LayerRun, reports: tuple[NoiseReport, ...] | None, window: QWidget | None
+    ) -> None:
+        """Add the result of a run, kept by the viewer's window; the first of a press is shown."""
+        losses = self._dock.loss_plot.losses
+        finished_run = finish(self._viewer, run, reports, losses, window or self._dock)
+        self._connect(finished_run)
         if self._batch:
             finished_run.batch = self._batch
             self._batch.append(finished_run)
@@ -104,6 +94,26 @@ class ResultTabs(QObject):
             self.finished_run = finished_run
             self._dock.open_tab(self._dock.result)
         self._results.add(finished_run)
+
+    def take_over(self, window: QWidget, layer: Any) -> None:
+        """Show the results of a dock that was closed."""
+        taken = self._results.take_over(window)
+        for run in taken:
+            self._connect(run)
+        if taken:
+            self.follow(layer)
+
+    def _connect(self, run: FinishedRun) -> None:
+        for signal, slot in self._connections(run):
+            signal.connect(slot)
+
+    def _connections(self, run: FinishedRun) -> tuple[tuple[Any, Callable[..., None]], ...]:
+        return (
+            (run.said, self._dock.say),
+            (run.assessed, self._on_assessed),
+            (run.busy_changed, self._on_busy),
+            (run.progressed, self._on_extra_progress),
+        )
 
     def show(self, layer: Any) -> None:
         """Enable the tabs for a layer after a run, and check its results."""
@@ -231,11 +241,15 @@ class ResultTabs(QObject):
 
     def leave(self, *, viewer_is_open: bool) -> None:
         """Stop background work: the dock or the viewer is closed."""
-        self._results.leave()
+        left = self._results.leave()
+        self.finished_run = None
         if self._viewed_snapshots is not None:
             self._viewed_snapshots.leave()
         if viewer_is_open:
             self.hide_snapshot()
+            for run in left:
+                for signal, slot in self._connections(run):
+                    signal.disconnect(slot)
 
     def _do(self, name: str, *given: Any) -> None:
         if self.finished_run is not None:

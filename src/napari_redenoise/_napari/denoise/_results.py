@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from qtpy.QtWidgets import QWidget
+
 from napari_redenoise._napari.denoise._finished_run import FinishedRun
 
 MOST_MODELS = 8
@@ -22,6 +24,13 @@ class Results:
 
     def __contains__(self, run: FinishedRun) -> bool:
         return run in self._runs
+
+    def take_over(self, window: QWidget) -> list[FinishedRun]:
+        """Take over what another dock of this viewer, which was closed, has left in its window."""
+        left = [run for run in window.findChildren(FinishedRun) if run.is_left]
+        taken = [run.renewed() for run in left]
+        self._runs += taken
+        return taken
 
     def add(self, run: FinishedRun) -> None:
         """Add a result; drop the oldest where there are too many models."""
@@ -59,10 +68,12 @@ class Results:
         if waiting is not None:
             waiting.check_quality()
 
-    def leave(self) -> None:
-        """Stop background work."""
-        for run in self._runs:
+    def leave(self) -> list[FinishedRun]:
+        """Stop background work, and leave the results to another dock."""
+        left, self._runs = self._runs, []
+        for run in left:
             run.leave()
+        return left
 
 
 def _is_droppable(run: FinishedRun, latest: FinishedRun) -> bool:
