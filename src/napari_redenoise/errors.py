@@ -75,7 +75,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def error_text(error: BaseException) -> str:
-    """Text of an error, or the name of its class where it has none.
+    """Text of an error, or the name of its class where it has none, or only the key of a mapping.
 
     Parameters
     ----------
@@ -85,7 +85,8 @@ def error_text(error: BaseException) -> str:
     -------
     str
     """
-    return str(error).strip() or type(error).__name__
+    text = "" if isinstance(error, KeyError) else str(error).strip()
+    return text or type(error).__name__
 
 
 class OutputError(RedenoiseError):

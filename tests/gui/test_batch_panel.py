@@ -253,7 +253,7 @@ def test_names_and_subfolders_choose_the_images(batch, raw):
     batch.panel.pattern.setText("*.png")
     batch.panel.inputs_changed.emit()
     batch.dock.wait(lambda: not batch.table.keys)
-    assert "there are no images to denoise" in batch.panel.chosen.text()
+    assert "There are no images to denoise" in batch.panel.chosen.text()
     assert not batch.panel.button.isEnabled()
 
 
@@ -287,7 +287,7 @@ def test_the_pretrained_network_denoises_without_training(pretrained, batch, raw
     batch.panel.output.setText(str(raw / "other"))
     batch.run()
     said = batch.panel.status.text()
-    assert said.startswith("there is no pretrained network with symmetry D4: choose C4")
+    assert said.startswith("There is no pretrained network with symmetry D4: choose C4")
 
 
 def test_a_network_of_this_session_denoises_all(batch, raw, noisy):
@@ -547,7 +547,7 @@ def test_layers_are_denoised_without_training_whatever_the_time(pretrained, laye
         assert made is None or made["steps"] == 0
     layers.dock.use(**{"network.group": "D4"})
     layers.press()
-    assert layers.panel.status.text().startswith("there is no pretrained network with symmetry D4")
+    assert layers.panel.status.text().startswith("There is no pretrained network with symmetry D4")
 
 
 def test_the_image_to_train_on_stays_when_the_list_is_read_again(batch, raw):
@@ -567,3 +567,12 @@ def test_a_zarr_store_is_chosen_as_one_image(batch, tmp_path, monkeypatch):
     batch.panel.folder_button.click()
     assert batch.panel.inputs == (store,)
     assert batch.panel.output.text() == str(tmp_path / "denoised")
+
+
+def test_a_name_alone_is_a_folder_beside_the_images(batch, raw, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    batch.choose(raw)
+    batch.panel.output.setText("results")
+    assert batch.panel.value().folder == raw / "results"
+    batch.panel.output.setText(str(tmp_path / "elsewhere"))
+    assert batch.panel.value().folder == tmp_path / "elsewhere"

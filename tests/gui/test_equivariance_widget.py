@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QLabel
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 from superqt.utils import WorkerBase
 
 from napari_redenoise._napari import _trained_models
@@ -51,6 +52,19 @@ def train(config):
         return model
 
     return on
+
+
+def test_it_shares_the_place_of_the_denoise_dock(dock, widget):
+    # The windows of tests are hidden.
+    QApplication.sendEvent(widget, QShowEvent())
+    place = widget.parentWidget()
+    window = place.parentWidget()
+    assert window.tabifiedDockWidgets(place) == [dock.dock]
+    assert widget.minimumSizeHint().height() < 150
+    # Once: the user may place it elsewhere.
+    window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, place)
+    QApplication.sendEvent(widget, QShowEvent())
+    assert window.tabifiedDockWidgets(place) == []
 
 
 def test_a_model_of_the_denoise_dock_is_compared(dock, widget, press, noisy):
@@ -233,7 +247,7 @@ def test_a_model_of_other_channels_is_refused(dock, widget, press, train, noisy)
     train(layer, noisy)
     widget._on_layer()
     press()
-    assert "trained on 1 channel(s), the image has 2" in widget.status.text()
+    assert "trained on 1 channel, the image has 2" in widget.status.text()
     assert len(dock.viewer.layers) == 1
 
 

@@ -150,3 +150,54 @@ def test_the_second_shot_comes_back_and_is_named(dock, noisy):
     assert objective.target_layer == shots[1]
     dock.viewer.layers.remove(shots[1])
     assert "with the next frame" in dock.widget.plan.text()
+
+
+def test_a_network_of_other_channels_is_refused_beforehand(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    channels = np.stack([noisy, noisy])
+    dock.viewer.add_image(channels, name="two", axis_labels=("C", "Y", "X"))
+    box = dock.widget.options.model.box
+    box.setCurrentIndex(box.findText("trained on 'cells'"))
+    plan = dock.widget.plan.text()
+    assert "the network was trained on 1 channel, the image has 2: train on this image" in plan
+    assert not dock.widget.button.isEnabled()
+    box.setCurrentIndex(0)
+    assert dock.widget.button.isEnabled()
+
+
+def test_instant_does_not_need_a_second_shot(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    dock.widget.options.objective.choose("noise2noise")
+    assert not dock.widget.button.isEnabled()
+    assert dock.widget.instant_button.isEnabled()
+    assert dock.widget.plan.text().endswith("Instant denoises without training.")
+    objective = dock.widget.options.objective
+    assert objective.second.currentText() == "Choose a layer"
+    dock.viewer.add_image(np.stack([noisy] * 3), name="movie")
+    assert objective.second.currentText() == "The next frame of the stack"
+
+
+def test_a_refusal_goes_when_something_else_is_chosen(dock, noisy):
+    layer = dock.viewer.add_image(noisy, name="cells")
+    status = dock.widget.status
+    dock.viewer.layers.selection.clear()
+    dock.widget.start_selected()
+    assert status.text() == "No layer is selected: select an image layer."
+    dock.viewer.layers.selection.active = layer
+    assert status.text() == ""
+    labels = dock.viewer.add_labels(np.zeros(noisy.shape, int), name="empty")
+    dock.viewer.layers.selection.active = layer
+    box = dock.widget.options.training_region.box
+    box.setCurrentIndex(box.findText(f"Region '{labels.name}'"))
+    dock.run()
+    assert status.text().startswith("Cannot denoise 'cells': no pixel of 'cells' lies inside")
+    box.setCurrentIndex(0)
+    assert status.text() == ""
+
+
+def test_outcomes_stay_when_an_option_changes(dock, noisy):
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    dock.widget.options.objective.choose("r2r")
+    assert dock.widget.status.text().startswith("Done")

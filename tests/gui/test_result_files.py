@@ -273,7 +273,7 @@ def test_a_network_that_cannot_be_exported_is_said(done, tmp_path, asked, monkey
     monkeypatch.setattr("napari_redenoise.io._bioimageio_file.torchscript", fails)
     said = export(done)
     assert said == (
-        "the network cannot be exported (no such operator): use Save model for its weights."
+        "The network cannot be exported (no such operator): use Save model for its weights."
     )
     assert not list(tmp_path.iterdir())
 
@@ -300,7 +300,7 @@ def test_a_failed_save_is_said_after_the_layer_is_deleted(done, tmp_path, monkey
     done.widget.finished_run.save_image(tmp_path / "a.tif")
     done.viewer.layers.remove(DENOISED)
     go_on.set()
-    done.wait(lambda: "the disk is full" in done.widget.status.text())
+    done.wait(lambda: "The disk is full" in done.widget.status.text())
 
 
 def test_save_all_ends_after_the_layer_is_deleted(done, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 
 from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari.denoise import _finished_run
-from napari_redenoise._napari.denoise._extra_layers import extra_layers
+from napari_redenoise._napari.denoise._extra_layers import Extra, extra_layers
 from napari_redenoise._napari.denoise._results import MOST_MODELS, Results
-from napari_redenoise._napari.denoise.panels._quality import summary_of_all
+from napari_redenoise._napari.denoise.panels._quality import Row, summary_of_all
 from napari_redenoise.assessment import QualityCheck, QualityReport
 
 DENOISED = "cells denoised (AdaReNet, N2S)"
@@ -186,16 +187,70 @@ def test_a_failed_check_does_not_stop_the_others(dock, noisy, monkeypatch):
     dock.widget.start_selected()
     dock.wait_for_end()
     dock.wait(lambda: "were checked" in dock.widget.status.text())
-    assert dock.widget.status.text().endswith("1 of 2 results were checked: see the tab Quality.")
+    assert dock.widget.status.text().endswith(
+        "1 of 2 results were checked: see the tab Quality. 'a denoised (AdaReNet, N2S)' could not "
+        "be checked."
+    )
+    assert "a denoised (AdaReNet, N2S): could not be checked" in dock.widget.quality.rows.text()
+
+
+def test_a_result_that_is_deleted_ends_the_work_on_it(dock, noisy, monkeypatch):
+    goes_on, made = Event(), Extra([(noisy, {"name": "map"}, "image")])
+    monkeypatch.setattr(_finished_run, "extra_layers", lambda *_: goes_on.wait(30) and made)
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    dock.wait(lambda: dock.widget.finished_run.is_checked)
+    dock.widget.finished_run.add("residual")
+    assert dock.widget.status.text() == "Computing the layers."
+    assert dock.widget.progress.isVisibleTo(dock.widget)
+    dock.viewer.layers.remove(DENOISED)
+    goes_on.set()
+    assert dock.widget.status.text() == ""
+    assert not dock.widget.progress.isVisibleTo(dock.widget)
+
+
+def test_work_on_a_result_is_not_shown_under_another_layer(dock, noisy, monkeypatch):
+    goes_on, made = Event(), Extra([(noisy, {"name": "map"}, "image")])
+    monkeypatch.setattr(_finished_run, "extra_layers", lambda *_: goes_on.wait(30) and made)
+    layer = dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    dock.wait(lambda: dock.widget.finished_run.is_checked)
+    dock.widget.finished_run.add("residual")
+    dock.viewer.add_image(noisy, name="other")
+    assert dock.widget.status.text() == ""
+    assert not dock.widget.progress.isVisibleTo(dock.widget)
+    dock.viewer.layers.selection = {layer}
+    assert dock.widget.progress.isVisibleTo(dock.widget)
+    goes_on.set()
+    dock.wait(lambda: not dock.widget.finished_run.is_busy)
+
+
+def test_a_result_has_the_present_name_of_its_layer(dock, noisy):
+    layer = dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    dock.wait(lambda: dock.step >= 1)
+    dock.viewer.layers["cells"].name = "nuclei"
+    assert dock.widget.layer_choice.value == layer
+    dock.wait_for_end()
+    assert dock.widget.finished_run.title.startswith("nuclei: ")
+    dock.viewer.layers.remove("nuclei")
+    assert dock.widget.finished_run.title.startswith("cells: ")
 
 
 def test_the_worst_result_has_the_worst_mark() -> None:
-    rows = [("a", report("caution", "caution")), ("b", report("bad", "good")), ("c", None)]
+    rows = [
+        Row("a", report("caution", "caution")),
+        Row("b", report("bad", "good")),
+        Row("c", None),
+    ]
     assert "2 of 3 results may be damaged, above all 'b' (check 0)." in summary_of_all(rows)
-    several = [("a", report("bad", "good")), ("b", report("bad", "bad"))]
+    assert summary_of_all(rows).endswith(" 'c' could not be checked.")
+    several = [Row("a", report("bad", "good")), Row("b", report("bad", "bad"))]
     assert "above all 'b'" in summary_of_all(several)
     namespace = SimpleNamespace(checks=[SimpleNamespace(name="A", mark="unknown")])
-    assert summary_of_all([("a", namespace)]) == "0 of 1 checks could be made: see the tab Quality."
+    assert (
+        summary_of_all([Row("a", namespace)]) == "0 of 1 checks could be made: see the tab Quality."
+    )
 
 
 class Run:
@@ -207,6 +262,7 @@ class Run:
         source = SimpleNamespace(name=f"image {number % 2}")
         self.job = SimpleNamespace(denoiser=model, source=source)
         self.ended_at, self.result, self.batch = number, number, [self]
+        self.source_name = source.name
         self.is_dropped = False
 
     def drop(self):

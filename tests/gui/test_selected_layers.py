@@ -133,7 +133,7 @@ def test_selected_images_that_do_not_go_together_are_refused(dock, noisy):
     assert started_on(dock) == []
     said = dock.widget.status.text()
     assert said.startswith(
-        "one network denoises layers of the same kind, but 'grey' is of the axes"
+        "One network denoises layers of the same kind, but 'grey' is of the axes"
     )
     assert "'pair' is of the axes channels, y, x with 2 channels: select one of them." in said
 

@@ -449,7 +449,7 @@ def test_the_dock_says_why_detail_cannot_be_mapped(dock):
     dock.wait(lambda: dock.widget.quality.report is not None)
     assert dock.widget.quality.report.checks[-1].mark == "unknown"
     dock.widget.result.extras["support"].click()
-    dock.wait(lambda: "there is no map, because" in dock.widget.status.text())
+    dock.wait(lambda: "There is no map, because" in dock.widget.status.text())
     assert "cells unsupported detail" not in dock.names
 
 

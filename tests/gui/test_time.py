@@ -139,9 +139,14 @@ def test_the_training_ends_at_the_limit_whatever_was_estimated(dock, noisy, monk
     assert 20 <= made["steps"] < 1_000_000
 
 
-def test_a_limit_too_short_for_training_keeps_the_pretrained(dock, noisy, pretrained, monkeypatch):
+# What follows a training may be expected to take longer than the limit itself.
+@pytest.mark.parametrize("after", [1.0, 100.0])
+def test_a_limit_too_short_for_training_keeps_the_pretrained(
+    dock, noisy, pretrained, monkeypatch, after
+):
+    time = RunTime(20, 1000.0, 0.0, after, 1.0)
     monkeypatch.setattr(_run, "steps_within", lambda *_: 20)
-    monkeypatch.setattr(_run, "estimate_run", lambda config, *_: RunTime(20, 1000.0, 0.0, 0.0, 1.0))
+    monkeypatch.setattr(_run, "estimate_run", lambda *_: time)
     dock.viewer.add_image(noisy, name="cells")
     dock.widget.options.setValue(Options(seconds=10))
     dock.run()
@@ -150,6 +155,20 @@ def test_a_limit_too_short_for_training_keeps_the_pretrained(dock, noisy, pretra
     )
     assert "cells denoised (AdaReNet, pretrained)" in dock.names
     assert dock.images[-1].metadata["napari-redenoise"]["steps"] == 0
+
+
+def test_a_limit_that_ends_before_the_first_step_keeps_a_result(
+    dock, noisy, pretrained, monkeypatch
+):
+    # The plan takes longer than was estimated.
+    time = RunTime(20, 1e-9, 0.0, 0.0, 0.0)
+    monkeypatch.setattr(_run, "time_within", lambda *_: time)
+    monkeypatch.setattr(_run.Deadline, "is_over", lambda _: True)
+    dock.viewer.add_image(noisy, name="cells")
+    dock.widget.options.setValue(Options(seconds=10))
+    dock.run()
+    assert dock.widget.status.text().startswith("Done: 1 training step in ")
+    assert len(dock.images) == 3
 
 
 def test_the_progress_names_the_tile_and_the_time_left(dock, noisy):

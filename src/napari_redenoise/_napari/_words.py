@@ -84,7 +84,10 @@ def listed(parts: Iterable[str]) -> str:
 
 def refusal(reason: object) -> str:
     """A reason as a sentence of the dock, which has not every remedy of the command."""
-    return f"{str(reason).removesuffix(', or allow overwriting')}."
+    text = str(reason).removesuffix(", or allow overwriting")
+    # Names of files keep their letters.
+    is_word = text.split(" ")[0].isalpha()
+    return f"{text[0].upper() if is_word else text[:1]}{text[1:]}."
 
 
 def in_short(sentences: Sequence[str]) -> str:

@@ -324,8 +324,9 @@ class Session:
             return
         expected = self.plan.config.network.channels
         if planes.channels != expected:
+            trained = "1 channel" if expected == 1 else f"{expected} channels"
             raise InputError(
-                f"the model was trained on {expected} channel(s), the image has "
+                f"the network was trained on {trained}, the image has "
                 f"{planes.channels}: train on this image, or choose one of the same kind"
             )
 

@@ -174,7 +174,7 @@ class BatchControl(QObject):
         if number != self._listing or self._has_left:
             return
         self._show({})
-        self._panel.chosen.setText(f"{error}.")
+        self._panel.chosen.setText(refusal(error))
 
     def _show(self, names: dict[Path, str]) -> None:
         self._names, self._results = names, {}
@@ -222,7 +222,7 @@ class BatchControl(QObject):
             if choices.training != "given":
                 choices.settings(options, None)
         except RedenoiseError as error:
-            self._panel.say(f"{error}.")
+            self._panel.say(refusal(error))
             return
         self._counts, self._seconds, self._current = Counter(), [], None
         self._panel.show_running()

@@ -140,7 +140,11 @@ class BatchPanel(QWidget):
             (self.pattern, "Names of the images in the folder: * stands for any letters."),
             (self.subfolders, "Also denoises the images in subfolders."),
             (self.train_on, "The image of the training."),
-            (self.output, "Results get the names of their images in this folder."),
+            (
+                self.output,
+                "Results get the names of their images in this folder. A name without a path is a "
+                "folder beside the images.",
+            ),
             (self.output_button, "Choose the folder for the results."),
             (self.format, FORMAT_TOOLTIP),
             (self.open_button, "Adds the image of the selected row and its result as layers."),
@@ -233,6 +237,9 @@ class BatchPanel(QWidget):
         """Whether a folder is chosen, and not files."""
         return len(self.inputs) == 1 and self.inputs[0].is_dir()
 
+    def _images_folder(self) -> Path:
+        return self.inputs[0] if self.has_folder else self.inputs[0].parent
+
     def _ask_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Images to denoise")
         if folder:
@@ -252,10 +259,14 @@ class BatchPanel(QWidget):
 
     def value(self) -> BatchChoices:
         """The choices."""
-        folder = self.output.text().strip()
+        text = self.output.text().strip()
+        folder = Path(text).expanduser() if text else Path()
+        if text and self.inputs:
+            # A name alone is a folder beside the images, wherever napari was started.
+            folder = self._images_folder() / folder
         return BatchChoices(
             self.inputs,
-            Path(folder).expanduser() if folder else Path(),
+            folder,
             self.pattern.text().strip() if self.has_folder else None,
             self.subfolders.isChecked() and self.has_folder,
             self.training.currentData(),
@@ -268,7 +279,7 @@ class BatchPanel(QWidget):
     def show_images(self, images: Mapping[Path, str]) -> None:
         """List the images that would be denoised."""
         self._list(images)
-        where = self.inputs[0] if self.has_folder else self.inputs[0].parent
+        where = self._images_folder()
         self.chosen.setText(f"{counted(len(images), 'image')} of '{where.name}'.")
         self.chosen.setToolTip(str(where))
 

@@ -14,6 +14,7 @@ from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 
 from napari_redenoise._napari import _garbage_collection
+from napari_redenoise._napari._words import refusal
 from napari_redenoise._napari.batch._choices import BatchChoices, RunOptions
 from napari_redenoise._napari.denoise._run import RunFailed, in_words
 from napari_redenoise.assessment import file_checks
@@ -82,7 +83,7 @@ class BatchWork(QObject):
 
     def _on_errored(self, error: Exception) -> None:
         if isinstance(error, RedenoiseError):
-            self._error = f"{error}."
+            self._error = refusal(error)
             return
         logger.error("the batch failed", exc_info=error)
         self._error = (

@@ -8,11 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QEvent, QObject
+from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_redenoise._napari._trained_models import model_beside
-from napari_redenoise._napari._words import TITLE, listed, show_text
+from napari_redenoise._napari._words import TITLE, listed, refusal, show_text
 from napari_redenoise._napari.batch._choices import Training
 from napari_redenoise._napari.denoise._cautions import NO_PREVIEW
 from napari_redenoise._napari.denoise._closing import (
@@ -39,6 +39,10 @@ from napari_redenoise.training import StepDone
 
 if TYPE_CHECKING:
     import napari.viewer
+
+
+CANCELS_AFTER_MS = 700
+"""Milliseconds from the end of a training to the time when *Cancel* is offered."""
 
 
 class DenoiseWidget(DenoiseForm):
@@ -71,6 +75,8 @@ class DenoiseWidget(DenoiseForm):
         self._details = ""
         self._sentences: list[str] = []
         self._postponed: tuple[Any, Callable[[], None]] | None = None
+        self._cancels_soon = QTimer(self, singleShot=True, interval=CANCELS_AFTER_MS)
+        self._cancels_soon.timeout.connect(lambda: self.button.setEnabled(True))
         self._result_tabs = ResultTabs(viewer, self, self._begin)
         self._layer_rows = LayerRows(self._batch, self._run_layers, self._stop_layers)
         self._result_tabs.assessed.connect(self._layer_rows.show_report)
@@ -91,7 +97,7 @@ class DenoiseWidget(DenoiseForm):
         self.pause_button.toggled.connect(self._on_pause)
         self.details_button.clicked.connect(self._show_details)
         self.layer_followed.connect(self._result_tabs.follow)
-        self.options.model.refused.connect(self.say)
+        self.options.model.refused.connect(self.refuse)
         self._file_axes.changed.connect(self._start_postponed)
 
     def _connect_viewer(self) -> None:
@@ -100,6 +106,7 @@ class DenoiseWidget(DenoiseForm):
             self._refresh_choices()
 
         def selected(_: Any) -> None:
+            self.withdraw_refusal()
             self._follow_selection()
 
         def described(_: Any) -> None:
@@ -281,7 +288,7 @@ class DenoiseWidget(DenoiseForm):
             return
         reason = self._choice.choose_selected()
         if reason:
-            self.say(reason)
+            self.refuse(reason)
             return
         left_out, selected = self._choice.left_out(), self._choice.selected()
         notes = (f"Left out {listed(left_out)}.",) if left_out else ()
@@ -292,7 +299,7 @@ class DenoiseWidget(DenoiseForm):
         selected.sort(key=lambda layer: layer != self.layer_choice.value)
         error = self._run_layers(selected, "all", notes)
         if error:
-            self.say(error)
+            self.refuse(error)
 
     def start(self, notes: Sequence[str] = (), *, instant: bool = False) -> None:
         """Begin a run on the chosen layer, unless one is running; errors are shown.
@@ -314,7 +321,7 @@ class DenoiseWidget(DenoiseForm):
         try:
             job = self._instant_job(layer) if instant else self._job(layer)
         except RedenoiseError as error:
-            self.say(f"{error}.")
+            self.refuse(refusal(error))
             return
         self._run_jobs([(layer, job)], notes)
 
@@ -328,7 +335,7 @@ class DenoiseWidget(DenoiseForm):
         try:
             jobs = layer_jobs(layers, self.options, self.config, training)
         except RedenoiseError as error:
-            return f"{error}."
+            return refusal(error)
         self._run_jobs(jobs, notes)
         return ""
 
@@ -413,15 +420,20 @@ class DenoiseWidget(DenoiseForm):
             self.training.offer(run.denoiser.session.snapshots, can_train=False)
 
     def _on_denoising(self) -> None:
+        """The training has ended."""
         self.button.setText("Cancel")
-        self.button.setEnabled(True)
         self.pause_button.setVisible(False)
+        if self.run is not None and self.run.job.trains:
+            # A press that was meant for Stop, in the same place, would lose the result.
+            self.button.setEnabled(False)
+            self._cancels_soon.start()
 
     def _on_end(self, sentence: str) -> None:
         """Prepare for the next press, or run the next queued layer."""
         run, self.run = self.run, None
         if run is None:
             return
+        self._cancels_soon.stop()
         self._result_tabs.hide_snapshot()
         self.loss_plot.redraw()
         self.show_idle()
@@ -440,6 +452,8 @@ class DenoiseWidget(DenoiseForm):
             if layer in self._viewer.layers:
                 self._begin(layer, job, follows=True)
                 return
+            self._sentences.append(f"'{job.source.name}' was deleted before its turn.")
+            self._layer_rows.fail(layer, self._sentences[-1])
         self._layer_rows.leave()
         self._refresh_choices()
         self._result_tabs.show(self.layer_choice.value)

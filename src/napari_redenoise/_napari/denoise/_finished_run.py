@@ -130,7 +130,12 @@ class FinishedRun(QObject):
     def title(self) -> str:
         """Source, method and time."""
         method = method_of(self.provenance)
-        return f"{self.job.source.name}: {method}, {self.ended_at:%H:%M:%S}"
+        return f"{self.source_name}: {method}, {self.ended_at:%H:%M:%S}"
+
+    @property
+    def source_name(self) -> str:
+        """Name of the noisy layer, or the one it had before it was deleted."""
+        return str(self.layer.name) if self.has_source else self.job.source.name
 
     @property
     def has_source(self) -> bool:
@@ -175,6 +180,9 @@ class FinishedRun(QObject):
     def drop(self) -> None:
         """Release the model and the images; files that are being written are finished."""
         self.leave()
+        if self.is_busy:
+            self._set_busy(busy=False)
+            self.said.emit("")
         self._is_dropped = True
         self._delete_if_idle()
 
@@ -210,7 +218,10 @@ class FinishedRun(QObject):
             )
 
         def errored(error: Exception) -> None:
-            logger.error("the quality checks failed", exc_info=error)
+            if isinstance(error, RedenoiseError):
+                logger.warning("the quality checks could not be made: %s", error)
+            else:
+                logger.error("the quality checks failed", exc_info=error)
             self._set_report(None)
 
         task = object()

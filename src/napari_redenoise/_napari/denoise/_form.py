@@ -83,8 +83,8 @@ class DenoiseForm(DenoiseLayout):
         self._batch = BatchControl(viewer, self.batch, self._batch_options, self._choice.selected)
         self._batch.running_changed.connect(self._on_batch)
         self._file_axes = FileAxes()
-        self.layer_choice.changed.connect(self._describe)
-        for part in (self.axes, self.options):
+        for part in (self.layer_choice, self.axes, self.options):
+            part.changed.connect(self.withdraw_refusal)
             part.changed.connect(self._describe)
         for background in (self._surveys, self._file_axes):
             background.changed.connect(self._describe)
@@ -115,10 +115,14 @@ class DenoiseForm(DenoiseLayout):
 
     def _choose(self, wanted: Any) -> None:
         """Update the list of layers; choose the wanted or the selected one, unless busy."""
+        before = self.layer_choice.value
         self._choice.preview = None if self.run is None else self.run.result
         self._choice.refresh()
         if self.run is None:
             self._choice.choose(wanted)
+        elif before in self._choice.images():
+            # Renamed, it has left the list.
+            self.layer_choice.value = before
         self._describe()
 
     def _listen(self, layer: Any) -> None:
@@ -163,8 +167,7 @@ class DenoiseForm(DenoiseLayout):
         try:
             source, target = read(layer), target_of(self.options)
             denoiser = model_of(self.options, self.config)
-            if self.options.model.model is None:
-                check(denoiser, source, target)
+            check(denoiser, source, target)
         except RedenoiseError as error:
             if self.options.model.model is None:
                 # What a trained network does not need may be the reason.
@@ -176,6 +179,7 @@ class DenoiseForm(DenoiseLayout):
             else:
                 self.axes.show_axes(layer, axes)
             self._refuse(str(error))
+            self._offer_instant_alone(layer)
             return
         self.axes.show_axes(layer, source.axes)
         self._explain_options(source, denoiser)
@@ -223,6 +227,18 @@ class DenoiseForm(DenoiseLayout):
             regions=regions,
             is_stack=layer.ndim - ("C" in (known_axes(layer) or "")) > 2,
         )
+
+    def _offer_instant_alone(self, layer: Any) -> None:
+        """Offer the pretrained network where only the options forbid a training."""
+        if self.options.model.model is not None:
+            return
+        try:
+            source = read(layer)
+            denoiser = Redenoiser(instant_config(self.options, self.config))
+            check(denoiser, source, None)
+        except RedenoiseError:
+            return
+        self._show_instant(source, denoiser)
 
     def _show_instant(self, source: LayerImage, denoiser: Redenoiser) -> None:
         """Offer the pretrained network without training, and say how long it takes."""

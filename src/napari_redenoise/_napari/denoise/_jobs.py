@@ -85,11 +85,16 @@ def instant_job(
 def check(model: Redenoiser, source: LayerImage, target: LayerImage | None) -> None:
     """Refuse shapes that a run would refuse, without reading pixels.
 
+    A trained model is not trained again.
+
     Raises
     ------
     RedenoiseError
         When the layers do not suit training or this objective.
     """
+    if model.session.plan is not None:
+        model.session.planes(source.array, source.axes)
+        return
     other = None if target is None else target.array
     TrainingImages.of(source.array, source.axes, other).shots(model.config.objective)
 

@@ -64,6 +64,11 @@ class LayerRows:
             self._outcomes[run.layer.unique_id] = run.result, sentence
             self._say(run, FAILED if run.provenance is None else DONE, sentence)
 
+    def fail(self, layer: Any, reason: str) -> None:
+        """Show that a layer has no run."""
+        if self._batch.has_running_layers:
+            self._batch.table.show_state(layer.unique_id, FAILED, reason)
+
     def leave(self) -> None:
         """All runs have ended."""
         self._batch.end_layers()

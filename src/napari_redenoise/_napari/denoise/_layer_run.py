@@ -261,7 +261,7 @@ class LayerRun(QObject):
 
     def _on_errored(self, error: Exception) -> None:
         if isinstance(error, RedenoiseError):
-            self._sentence = f"{error}."
+            self._sentence = f"Cannot denoise '{self._source.name}': {error}."
             return
         logger.error("denoising failed", exc_info=error)
         self.details = "".join(traceback.format_exception(error))
@@ -307,7 +307,7 @@ class LayerRun(QObject):
         finished = self._finished
         if finished is not None and not self._abandoned:
             # Not earlier: until the layer is complete, no other run may use the network.
-            if self.job.trains:
+            if self.job.trains and finished.provenance["steps"]:
                 remember(self.layer, self.denoiser)
             self._show()
             if self.result is not None:

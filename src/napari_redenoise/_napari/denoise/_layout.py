@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from magicgui.widgets import ComboBox
-from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
-    QAbstractSpinBox,
-    QComboBox,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
     QScrollArea,
-    QSlider,
     QTabWidget,
     QVBoxLayout,
     QWidget,
 )
 
+from napari_redenoise._napari._scrolling import scrolled
 from napari_redenoise._napari._words import WrappedLabel, narrow
 from napari_redenoise._napari.batch._panel import BatchPanel
 from napari_redenoise._napari.denoise.panels._axes import AxesChoice
@@ -65,6 +63,7 @@ class DenoiseLayout(QWidget):
         self.quality = QualityPanel()
         self.batch = BatchPanel()
         self.tabs = QTabWidget()
+        self._refusal = ""
         self._lay_out()
         self.show_idle()
 
@@ -92,7 +91,7 @@ class DenoiseLayout(QWidget):
             ("Quality", "Quality checks of the result", self.quality),
             ("Batch", "Denoise many image files into a folder", self.batch),
         ):
-            number = self.tabs.addTab(_scrolled(page), name)
+            number = self.tabs.addTab(scrolled(page), name)
             self.tabs.setTabToolTip(number, tooltip)
         # All tabs are visible at once: the dock is as wide as they need.
         self.tabs.setUsesScrollButtons(False)
@@ -105,6 +104,16 @@ class DenoiseLayout(QWidget):
         self.status.setText(sentence)
         self.status.setToolTip(tooltip)
         self.status.setVisible(bool(sentence))
+
+    def refuse(self, sentence: str, *, tooltip: str = "") -> None:
+        """Show why something cannot be done, until another choice may have changed that."""
+        self.say(sentence, tooltip=tooltip)
+        self._refusal = sentence
+
+    def withdraw_refusal(self, _: Any = None) -> None:
+        """Hide a refusal."""
+        if self._refusal and self.status.text() == self._refusal:
+            self.say("")
 
     def show_theme(self, colour: str) -> None:
         """Draw the plots in the text colour of the theme."""
@@ -156,28 +165,3 @@ class DenoiseLayout(QWidget):
         for part in (self.axes, self.options):
             part.setEnabled(True)
         self.button.setText("&Denoise")
-
-
-class _WheelScrolls(QObject):
-    """Hands the wheel over a control on to the page, which scrolls: no setting changes by it."""
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Ignore the wheel, which Qt then offers to the parent."""
-        if event.type() == QEvent.Type.Wheel:
-            event.ignore()
-            return True
-        return bool(super().eventFilter(watched, event))
-
-
-def _scrolled(page: QWidget) -> QScrollArea:
-    """A page that scrolls vertically where the dock is too low, never horizontally."""
-    area = QScrollArea()
-    area.setWidget(page)
-    guard = _WheelScrolls(area)
-    for kind in (QComboBox, QAbstractSpinBox, QSlider):
-        for control in page.findChildren(kind):
-            control.installEventFilter(guard)
-    area.setWidgetResizable(True)
-    area.setFrameShape(QFrame.Shape.NoFrame)
-    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    return area

@@ -130,7 +130,7 @@ def _time(seconds: float | None, limit: int | None, steps: int | None, device: s
     about = f"About {duration(seconds)} on {device}"
     if limit is None or seconds <= ABOUT * limit:
         return f"{about}."
-    fewest = f"training takes at least {steps} steps" if steps else "denoising alone takes it"
+    fewest = f"training takes at least {steps} steps" if steps else "denoising and checking take it"
     return f"{about}, longer than the limit of {duration(limit)}, because {fewest}."
 
 

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_redenoise._napari._layers import is_auxiliary
 from napari_redenoise._napari._view import shows_planes
-from napari_redenoise._napari._words import in_short
+from napari_redenoise._napari._words import in_short, refusal
 from napari_redenoise._napari.denoise._finished_run import FinishedRun, finish
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
@@ -122,7 +122,12 @@ class ResultTabs(QObject):
 
     def tell(self, outcomes: Sequence[str], layer: Any) -> None:
         """Say the outcomes of a press, until a layer is chosen that they do not concern."""
-        self._dock.say(in_short(outcomes), tooltip="\n".join(outcomes))
+        said, tooltip = in_short(outcomes), "\n".join(outcomes)
+        if self._batch:
+            self._dock.say(said, tooltip=tooltip)
+        else:
+            # Without a result, they say why there is none.
+            self._dock.refuse(said, tooltip=tooltip)
         about = (layer, *(one for run in self._batch for one in (run.layer, run.result)))
         # Not the layers, whose pixels would stay in memory.
         self._told = tuple(one.unique_id for one in about if one is not None)
@@ -143,12 +148,21 @@ class ResultTabs(QObject):
             shown = None
         shown = shown or self._results.latest_of(layer)
         name = None if layer is None else str(layer.name)
-        if shown is not self.finished_run:
+        before, self.finished_run, self._layer_name = self.finished_run, shown, name
+        if shown is not before:
             self.hide_snapshot()
-        self.finished_run, self._layer_name = shown, name
+            self._show_other_work(before)
         if self._is_shown:
             self._refresh()
             self._results.check_next()
+
+    def _show_other_work(self, before: FinishedRun | None) -> None:
+        """Show whether layers of the shown result are computed, instead of another one's."""
+        if not self._is_shown:
+            return
+        if before is not None and before.is_busy:
+            self._dock.say("")
+        self._dock.show_busy(busy=self.finished_run is not None and self.finished_run.is_busy)
 
     def _on_chosen(self, number: int) -> None:
         """Show a listed result, and choose its layer."""
@@ -184,7 +198,7 @@ class ResultTabs(QObject):
 
     def _show_result(self, run: FinishedRun) -> None:
         self._dock.result.offer(
-            f"Result of '{run.job.source.name}':",
+            f"Result of '{run.source_name}':",
             is_fused=run.config.network.kind == "adarenet",
             has_source=run.has_source,
             is_busy=run.is_busy,
@@ -197,7 +211,8 @@ class ResultTabs(QObject):
         panel, model = self._dock.training, run.job.denoiser
         trains = run.config.training.total_steps > 0
         plan = model.session.plan
-        why = LEFT_OUT if plan is not None and plan.is_training_left_out else UNTRAINED
+        is_left_out = plan is not None and plan.corrections.smooth_scales > 0
+        why = LEFT_OUT if is_left_out else UNTRAINED
         panel.title.setText(run.title if trains else f"{run.title}. {why}")
         if self._dock.loss_plot.losses != run.losses:
             self._dock.loss_plot.show_losses(run.losses)
@@ -276,7 +291,7 @@ class ResultTabs(QObject):
             self._show_result(shown)
         if run.batch is self._batch and all(one.is_checked for one in run.batch):
             rows = _rows(run.batch)
-            if self._told and any(report is not None for _, report in rows):
+            if self._told and any(row.report is not None for row in rows):
                 status = self._dock.status
                 said = f"{status.text()} {summary_of_all(rows)}"
                 self._dock.say(said, tooltip=status.toolTip())
@@ -318,10 +333,10 @@ class ResultTabs(QObject):
         if self._viewed_snapshots is None:
             return
         if self.finished_run is not None and not self.finished_run.has_source:
-            self._dock.say("A snapshot is shown on the noisy layer, which is deleted.")
+            self._dock.refuse("A snapshot is shown on the noisy layer, which is deleted.")
             return
         if not shows_planes(self._viewer):
-            self._dock.say("A snapshot shows a plane: switch to the 2-D view of y and x.")
+            self._dock.refuse("A snapshot shows a plane: switch to the 2-D view of y and x.")
             return
         self._viewed_snapshots.show(step)
 
@@ -344,10 +359,10 @@ class ResultTabs(QObject):
             if session.snapshots and step != session.step:
                 session.use_snapshot(step)
         except RedenoiseError as error:
-            self._dock.say(f"{error}.")
+            self._dock.refuse(refusal(error))
             return
         self._begin(self.finished_run.layer, replace(job, denoiser=model, **changes))
 
 
 def _rows(batch: list[FinishedRun]) -> list[Row]:
-    return [(str(run.result.name), run.report) for run in batch]
+    return [Row(str(run.result.name), run.report, run.is_checked) for run in batch]

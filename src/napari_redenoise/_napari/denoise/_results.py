@@ -58,7 +58,7 @@ class Results:
 
     def grouped(self) -> list[FinishedRun]:
         """All results, those of one source together, by name and time."""
-        return sorted(self._runs, key=lambda run: (run.job.source.name, run.ended_at))
+        return sorted(self._runs, key=lambda run: (run.source_name, run.ended_at))
 
     def check_next(self) -> None:
         """Begin the quality checks of one result, unless others are being checked."""

@@ -244,16 +244,17 @@ def _train(
 ) -> Generator[StepDone | PreviewDone | Judgement, None, None]:
     denoiser, source = job.denoiser, job.source
     steps, plan = job.steps or None, job.plan
-    deadline, fewest, done = Deadline(None, control.pause.is_set), 0, 0
+    deadline, fewest, done = Deadline(None, control.pause.is_set), 1, 0
     if job.seconds is not None and job.action == "train":
         # The trial of the speed counts, too.
         deadline = Deadline(job.seconds, control.pause.is_set)
         time = time_within(denoiser, source, job.seconds)
         steps = time.steps
         deadline.bring_forward(time.after)
-        fewest = 0 if is_fine_tuned(denoiser.config, source.channels) else MIN_STEPS
+        fewest = 1 if is_fine_tuned(denoiser.config, source.channels) else MIN_STEPS
 
     def should_stop() -> bool:
+        # The limit ends a training that has begun, and never the run: there is a result.
         return control.stop.is_set() or (deadline.is_over() and done >= fewest)
 
     material: dict[str, Any] = {
@@ -265,11 +266,12 @@ def _train(
         try:
             # The steps of a limit ask for no training where the plan leaves it out.
             plan = plan or denoiser.plan(
-                source.array, source.axes, should_stop=should_stop, **material
+                source.array, source.axes, should_stop=control.stop.is_set, **material
             )
         except Interrupted:
             return
-        plan = plan if plan.is_training_left_out else plan.with_steps(steps or 0)
+        if not plan.is_training_left_out:
+            plan = plan.with_steps(steps or 0)
     what: dict[str, Any] = {
         **material,
         "steps": steps,

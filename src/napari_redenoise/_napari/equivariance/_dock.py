@@ -13,8 +13,10 @@ from napari.layers import Image
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
+    QDockWidget,
     QFileDialog,
     QLabel,
+    QMainWindow,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
@@ -25,9 +27,11 @@ from superqt.utils import create_worker
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._layers import LayerData, LayerImage, is_auxiliary
 from napari_redenoise._napari._maps import disagreement_layers, window_placement
+from napari_redenoise._napari._scrolling import scrolled
 from napari_redenoise._napari._trained_models import recall
 from napari_redenoise._napari._view import current_window
-from napari_redenoise._napari._words import WrappedLabel, narrow, short_name
+from napari_redenoise._napari._words import WrappedLabel, narrow, refusal, short_name
+from napari_redenoise._napari.denoise._dock import DenoiseWidget
 from napari_redenoise._napari.denoise._jobs import read
 from napari_redenoise._napari.denoise._layer_run import PAINT_MS
 from napari_redenoise._napari.denoise._run import RunFailed
@@ -66,7 +70,7 @@ class EquivarianceWidget(QWidget):
         self._stop = Event()
         self._pending: list[LayerData] = []
         self._sentence = ""
-        self.is_running = False
+        self.is_running = self._is_placed = False
         self.result: EquivarianceResult | None = None
 
         self.layer_choice = ComboBox(label="Image layer", choices=self._image_layers, nullable=True)
@@ -99,7 +103,8 @@ class EquivarianceWidget(QWidget):
         # Long names of layers and files are elided instead of widening the dock.
         policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         self.model_choice.setSizeAdjustPolicy(policy)
-        layout = QVBoxLayout(self)
+        page = QWidget()
+        layout = QVBoxLayout(page)
         for text, widget in (
             ("&Noisy image layer", self.layer_choice.native),
             ("Trained &model", self.model_choice),
@@ -116,6 +121,10 @@ class EquivarianceWidget(QWidget):
                 layout.addWidget(label)
             layout.addWidget(widget)
         layout.addStretch()
+        # Its texts would make the window higher than the screen.
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scrolled(page))
         self.progress.setVisible(False)
         self.progress.setRange(0, 0)
         self.button.clicked.connect(self._pressed)
@@ -153,6 +162,19 @@ class EquivarianceWidget(QWidget):
         self._connections = []
         self._pending = []
         self._stop.set()
+
+    def showEvent(self, event: QEvent) -> None:
+        """Share the place of the dock *Denoise*: one below the other, a screen is too low."""
+        super().showEvent(event)
+        dock = self.parentWidget()
+        window = None if dock is None else dock.parentWidget()
+        if self._is_placed or not isinstance(window, QMainWindow):
+            return
+        self._is_placed = True
+        for other in window.findChildren(QDockWidget):
+            if isinstance(other.widget(), DenoiseWidget):
+                window.tabifyDockWidget(other, dock)
+                dock.raise_()
 
     def changeEvent(self, event: QEvent) -> None:
         """Detect that napari takes the widget out of a closing dock."""
@@ -211,7 +233,7 @@ class EquivarianceWidget(QWidget):
         try:
             model = Redenoiser.load(path)
         except RedenoiseError as error:
-            self.status.setText(f"{error}.")
+            self.status.setText(refusal(error))
             return
         self._files[Path(path).resolve()] = model
         self._on_layer()
@@ -259,7 +281,7 @@ class EquivarianceWidget(QWidget):
         try:
             source = read(layer)
         except RedenoiseError as error:
-            self.status.setText(f"{error}.")
+            self.status.setText(refusal(error))
             return
         window = current_window(self._viewer, layer, source)
         if window is None:
@@ -301,7 +323,7 @@ class EquivarianceWidget(QWidget):
 
     def _on_errored(self, error: Exception) -> None:
         if isinstance(error, RedenoiseError):
-            self._sentence = f"{error}."
+            self._sentence = refusal(error)
             return
         logger.error("comparing failed", exc_info=error)
         self._sentence = (

@@ -8,7 +8,7 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QWidget
 
 from napari_redenoise._napari._trained_models import remembered
-from napari_redenoise._napari._words import narrow, short_name
+from napari_redenoise._napari._words import narrow, refusal, short_name
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.model import Redenoiser
 
@@ -76,7 +76,7 @@ class ModelChoice(QObject):
         try:
             model = Redenoiser.load(path)
         except RedenoiseError as error:
-            self.refused.emit(f"{error}.")
+            self.refused.emit(refusal(error))
             return
         self._files[Path(path).resolve()] = model
         self.offer()

@@ -51,6 +51,7 @@ OBJECTIVES: tuple[tuple[ObjectiveKind, str, str], ...] = (
 )
 SECOND_SHOT = "A second shot of the same scene, in the same size."
 NEXT_FRAME = "The next frame of the stack"
+NOT_CHOSEN = "Choose a layer"
 
 
 class ObjectiveChoice(QObject):
@@ -113,15 +114,17 @@ class ObjectiveChoice(QObject):
         set_available(self.objective, reason, OBJECTIVES[self.objective.currentIndex()][2])
         set_available(self.second, reason, SECOND_SHOT)
 
-    def offer(self, layers: Sequence[Any]) -> None:
-        """List other image layers as second shots.
+    def offer(self, layers: Sequence[Any], *, is_stack: bool) -> None:
+        """List the next frame of a stack and other image layers as second shots.
 
         The choice stays, or comes back where the layer is listed again.
         """
         self._layers = list(layers)
         self.second.blockSignals(True)
         self.second.clear()
-        self.second.addItems([NEXT_FRAME, *(layer.name for layer in layers)])
+        self.second.addItems(
+            [NEXT_FRAME if is_stack else NOT_CHOSEN, *(layer.name for layer in layers)]
+        )
         places = (n for n, layer in enumerate(layers, start=1) if layer.unique_id == self._wanted)
         number = next(places, 0)
         self.second.setCurrentIndex(number)

@@ -243,7 +243,7 @@ class OptionsForm(QWidget):
     def offer(self, *, others: Sequence[Any], regions: Sequence[Any], is_stack: bool) -> None:
         """Update the choices that depend on the layers; what is chosen stays."""
         self.model.offer()
-        self.objective.offer(others)
+        self.objective.offer(others, is_stack=is_stack)
         trains = self.model.model is None
         self.training_region.offer(is_stack=is_stack and trains, regions=regions if trains else ())
 
@@ -286,6 +286,7 @@ class OptionsForm(QWidget):
     ) -> None:
         """Enable the options of a training, but those with a reason against them."""
         self.objective.set_available(trained)
+        self.training_region.set_available(trained)
         set_available(self.preset, trained, PRESETS[self.preset.currentData()][1])
         set_available(self.start, trained or start, STARTS[self.start.currentData()][1])
         set_available(self.group, trained or group, self._group_tooltip())

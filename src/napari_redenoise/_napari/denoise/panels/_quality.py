@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import NamedTuple
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_redenoise._napari._words import WrappedLabel
+from napari_redenoise._napari._words import WrappedLabel, listed
 from napari_redenoise.assessment import Mark, QualityReport
 
 MARKS = {"good": "●", "caution": "▲", "bad": "■", "unknown": "○"}
@@ -29,8 +30,13 @@ NO_RESULT = "The quality checks of a result appear here after a run."
 BY_WEIGHT: tuple[Mark, ...] = ("unknown", "good", "caution", "bad")
 """Marks, the worst last."""
 
-Row = tuple[str, QualityReport | None]
-"""Name of a denoised layer and its report, None where it is not checked yet."""
+
+class Row(NamedTuple):
+    """Name of a denoised layer and its report: None where it could not, or is not yet, checked."""
+
+    name: str
+    report: QualityReport | None
+    is_checked: bool = True
 
 
 class QualityPanel(QWidget):
@@ -58,7 +64,7 @@ class QualityPanel(QWidget):
         self.title.setText(f"<b>{escape(title)}</b>")
         self.title.setVisible(bool(title))
         several = rows if len(rows) > 1 else ()
-        self.rows.setText("".join(f"<p>{_row(name, report)}</p>" for name, report in several))
+        self.rows.setText("".join(f"<p>{_row(row)}</p>" for row in several))
         self.rows.setVisible(bool(several))
 
     def show_report(self, report: QualityReport) -> None:
@@ -80,10 +86,12 @@ def _coloured(mark: Mark) -> str:
     return f"<span style='color: {COLOURS[mark]}'>{MARKS[mark]}</span>"
 
 
-def _row(name: str, report: QualityReport | None) -> str:
+def _row(row: Row) -> str:
     """The denoised layer, the worst mark of its checks, and their names."""
+    name, report, is_checked = row
     if report is None:
-        return f"{MARKS['unknown']} {escape(name)}: not checked yet"
+        said = MARKS_IN_WORDS["unknown"] if is_checked else "not checked yet"
+        return f"{MARKS['unknown']} {escape(name)}: {said}"
     mark = _mark(report)
     return f"{_coloured(mark)} {escape(name)}: {_listed_doubts(report) or MARKS_IN_WORDS[mark]}"
 
@@ -101,16 +109,18 @@ def _listed_doubts(report: QualityReport) -> str:
 
 def summary_of_all(rows: Sequence[Row]) -> str:
     """The outcome of the checks of all results of a run in one sentence, which names the worst."""
-    checked = [(name, report) for name, report in rows if report is not None]
+    checked = [(row.name, row.report) for row in rows if row.report is not None]
+    failed = [f"'{row.name}'" for row in rows if row.report is None]
+    unknown = f" {listed(failed)} could not be checked." if failed else ""
     if len(rows) == 1 and checked:
         return summary(checked[0][1])
     doubtful = [(name, report) for name, report in checked if _listed_doubts(report)]
     if not doubtful:
-        return f"{len(checked)} of {len(rows)} results were checked: see the tab Quality."
+        return f"{len(checked)} of {len(rows)} results were checked: see the tab Quality.{unknown}"
     name, worst = max(doubtful, key=lambda row: _weight(row[1]))
     return (
         f"Look at the tab Quality: {len(doubtful)} of {len(rows)} results may be damaged, above "
-        f"all '{name}' ({_listed_doubts(worst)})."
+        f"all '{name}' ({_listed_doubts(worst)}).{unknown}"
     )
 
 

@@ -8,8 +8,13 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout
 
-from napari_redenoise._napari._words import narrow
+from napari_redenoise._napari._words import narrow, set_available
 from napari_redenoise._napari.denoise._training_region import RegionKind
+
+REGION = (
+    "Where the network learns; the whole layer is denoised in any case. A Shapes or Labels layer "
+    "marks a region."
+)
 
 
 class TrainingRegionChoice(QObject):
@@ -20,14 +25,15 @@ class TrainingRegionChoice(QObject):
     def __init__(self, form: QFormLayout) -> None:
         super().__init__()
         self.box = narrow(QComboBox())
-        self.box.setToolTip(
-            "Where the network learns; the whole layer is denoised in any case. A Shapes or Labels "
-            "layer marks a region."
-        )
+        self.set_available("")
         form.addRow("Training r&egion", self.box)
         self._regions: list[Any] = []
         self.offer(is_stack=False, regions=())
         self.box.currentIndexChanged.connect(self.changed)
+
+    def set_available(self, reason: str) -> None:
+        """Disable the choice where there is a reason."""
+        set_available(self.box, reason, REGION)
 
     @property
     def kind(self) -> RegionKind:
