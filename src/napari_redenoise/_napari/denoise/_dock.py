@@ -24,7 +24,7 @@ from napari_redenoise._napari.denoise._closing import (
     other_viewers,
     takes_back_exit,
 )
-from napari_redenoise._napari.denoise._finished_run import FinishedRun, finish
+from napari_redenoise._napari.denoise._finished_run import FinishedRun
 from napari_redenoise._napari.denoise._form import A_BATCH, A_RUN, DenoiseForm
 from napari_redenoise._napari.denoise._jobs import layer_jobs, make_job
 from napari_redenoise._napari.denoise._layer_rows import LayerRows
@@ -156,8 +156,12 @@ class DenoiseWidget(DenoiseForm):
         if viewer_is_open and self._main_window is not None:
             window, losses = self._main_window, self.loss_plot.losses
             reports = self._surveys.reports(image_kind(run.layer, run.job.source))
-            keep = partial(finish, self._viewer, reports=reports, losses=losses, parent=window)
-            run.finish_alone(window, lambda run: keep(run).leave())
+            viewer = self._viewer
+
+            def keep(run: LayerRun) -> None:
+                FinishedRun(viewer, run, window, reports, losses).leave()
+
+            run.finish_alone(window, keep)
         else:
             run.abandon()
         self._watch(None)

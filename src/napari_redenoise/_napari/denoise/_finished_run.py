@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, Protocol
 
 from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -28,7 +28,7 @@ from napari_redenoise._napari.denoise._extra_layers import (
     ExtraKind,
     extra_layers,
 )
-from napari_redenoise._napari.denoise._layer_run import PAINT_MS, LayerRun
+from napari_redenoise._napari.denoise._layer_run import PAINT_MS
 from napari_redenoise._napari.denoise._package import ask_package, write_package
 from napari_redenoise._napari.denoise._result_files import (
     RunFiles,
@@ -50,30 +50,53 @@ from napari_redenoise.noise import NoiseReport
 logger = logging.getLogger(__name__)
 
 
+class Outcome(Protocol):
+    """What a run leaves: the noisy and the denoised layer, what was done, and the fusion mask.
+
+    ``covers`` are layers of the run that would cover the noisy one.
+    """
+
+    layer: Image
+    result: Image | None
+    job: Job
+
+    @property
+    def provenance(self) -> dict[str, Any] | None:
+        """Metadata of the result."""
+
+    @property
+    def mask(self) -> Any:
+        """Fusion mask, or None."""
+
+    @property
+    def covers(self) -> tuple[Any, ...]:
+        """Layers of the run that would cover the noisy one."""
+
+
 class FinishedRun(QObject):
     """A finished run and its layers.
 
     Parameters
     ----------
     viewer : napari.viewer.Viewer
+    outcome : Outcome
+        A run that has ended with a result, or a finished run that was left.
+    parent : QWidget
+        Window of the viewer, which keeps the run where its dock is closed; parent of dialogs.
+    reports : tuple of NoiseReport or None
+        Noise of the noisy layer, if measured.
+    losses : sequence of (int, float)
+        Step and loss of the training.
+
+    Attributes
+    ----------
     layer, result : napari.layers.Image
         The noisy and the denoised layer.
     job : Job
     provenance : dict
         Metadata of the result.
-    reports : tuple of NoiseReport or None
-        Noise of the noisy layer, if measured.
-    losses : sequence of (int, float)
-        Step and loss of the training.
-    mask : array-like, optional
+    mask : array-like or None
         Fusion mask.
-    covers : sequence of layers
-        Layers of the run that would cover the noisy one.
-    parent : QWidget
-        Window of the viewer, which keeps the run where its dock is closed; parent of dialogs.
-
-    Attributes
-    ----------
     batch : list of FinishedRun
         All results of the same press, itself among them.
     report : QualityReport or None
@@ -95,26 +118,23 @@ class FinishedRun(QObject):
     def __init__(
         self,
         viewer: Any,
-        layer: Image,
-        result: Image,
-        job: Job,
-        provenance: dict[str, Any],
+        outcome: Outcome,
         parent: QWidget,
-        reports: tuple[NoiseReport, ...] | None = None,
-        losses: Sequence[tuple[int, float]] = (),
-        mask: Any = None,
-        covers: Sequence[Any] = (),
+        reports: tuple[NoiseReport, ...] | None,
+        losses: Sequence[tuple[int, float]],
     ) -> None:
         super().__init__(parent)
-        self.layer, self.result, self.job, self.provenance = layer, result, job, provenance
+        self.layer, self.job = outcome.layer, outcome.job
+        self.result: Any = outcome.result
+        self.provenance, self.mask = dict(outcome.provenance or {}), outcome.mask
         self._viewer = viewer
-        self._reports, self.losses, self._mask = reports, tuple(losses), mask
+        self._reports, self.losses = reports, tuple(losses)
         self.ended_at = datetime.now()
         self.batch: list[FinishedRun] = [self]
         self._stop = Event()
         self._writing, self._is_dropped = 0, False
         self._pending: list[LayerData] = []
-        self._extras: list[Any] = list(covers)
+        self._extras: list[Any] = list(outcome.covers)
         self._added: list[str] = []
         self.legends: dict[ExtraKind, str] = {}
         self.is_busy = False
@@ -138,6 +158,11 @@ class FinishedRun(QObject):
         return str(self.layer.name) if self.has_source else self.job.source.name
 
     @property
+    def covers(self) -> tuple[Any, ...]:
+        """Layers of the run that would cover the noisy one."""
+        return tuple(self._extras)
+
+    @property
     def has_source(self) -> bool:
         """Whether the noisy layer is still in the viewer."""
         return self.layer in self._viewer.layers
@@ -158,18 +183,7 @@ class FinishedRun(QObject):
 
     def renewed(self) -> FinishedRun:
         """Replace a run that was left by one that works again."""
-        run = FinishedRun(
-            self._viewer,
-            self.layer,
-            self.result,
-            self.job,
-            self.provenance,
-            self.parent(),
-            self._reports,
-            self.losses,
-            self._mask,
-            self._extras,
-        )
+        run = FinishedRun(self._viewer, self, self.parent(), self._reports, self.losses)
         run.ended_at, run.legends = self.ended_at, self.legends
         run.report, run.is_checked = self.report, self.is_checked
         run.batch = self.batch
@@ -390,7 +404,7 @@ class FinishedRun(QObject):
             self.title,
             self.job.source,
             self.result.data,
-            self._mask,
+            self.mask,
             self.job.denoiser,
             self.provenance,
             self.report,
@@ -470,28 +484,6 @@ class FinishedRun(QObject):
         if not is_repeatable(self.job):
             beside += "; save the model as model.safetensors, with Save model"
         return beside
-
-
-def finish(
-    viewer: Any,
-    run: LayerRun,
-    reports: tuple[NoiseReport, ...] | None,
-    losses: Sequence[tuple[int, float]],
-    parent: QWidget,
-) -> FinishedRun:
-    """The result of a run that has ended with one; see `FinishedRun`."""
-    return FinishedRun(
-        viewer,
-        run.layer,
-        run.result,
-        run.job,
-        dict(run.provenance or {}),
-        parent,
-        reports,
-        losses,
-        run.mask,
-        () if run.mask_layer is None else (run.mask_layer,),
-    )
 
 
 def _added_in_words(names: Sequence[str]) -> str:

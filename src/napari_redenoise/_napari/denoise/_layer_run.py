@@ -145,6 +145,11 @@ class LayerRun(QObject):
         return None if self._finished is None else self._finished.mask
 
     @property
+    def covers(self) -> tuple[Any, ...]:
+        """Layers of the run that would cover the noisy one."""
+        return () if self.mask_layer is None else (self.mask_layer,)
+
+    @property
     def is_paused(self) -> bool:
         """Whether the training is paused."""
         return self.control.pause.is_set()

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QWidget
 from napari_redenoise._napari._layers import is_auxiliary
 from napari_redenoise._napari._view import shows_planes
 from napari_redenoise._napari._words import in_short, refusal
-from napari_redenoise._napari.denoise._finished_run import FinishedRun, finish
+from napari_redenoise._napari.denoise._finished_run import FinishedRun
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._layout import DenoiseLayout
 from napari_redenoise._napari.denoise._results import Results
@@ -84,7 +84,7 @@ class ResultTabs(QObject):
     ) -> None:
         """Add the result of a run, kept by the viewer's window; the first of a press is shown."""
         losses = self._dock.loss_plot.losses
-        finished_run = finish(self._viewer, run, reports, losses, window or self._dock)
+        finished_run = FinishedRun(self._viewer, run, window or self._dock, reports, losses)
         self._connect(finished_run)
         if self._batch:
             finished_run.batch = self._batch
