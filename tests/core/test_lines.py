@@ -260,6 +260,28 @@ def test_offsets_drawn_by_chance_are_no_pattern(seed: int) -> None:
     assert correlation.patterned == ()
 
 
+def found_lines(image: np.ndarray) -> str:
+    return diagnose(measure_noise(image), fine_tuning=True).lines
+
+
+@pytest.mark.parametrize("step", [20, 200, 1000])
+@pytest.mark.parametrize("width", [30, 96])
+def test_the_seam_of_a_split_view_is_no_line_offset(step, width) -> None:
+    image = noisy_scene()
+    image[:, 96 - width : 96] += step
+    assert found_lines(image) == "none"
+    assert found_lines(image.T) == "none"
+    # Offsets of all lines are found beside it.
+    assert found_lines(image + offsets(192)) == "columns"
+    assert found_lines(image + offsets(160)[:, None]) == "rows"
+
+
+@pytest.mark.parametrize("width", [5, 10])
+def test_stripes_with_sharp_edges_are_no_line_offsets(width) -> None:
+    stripes = 100.0 * ((np.arange(192) // width) % 2)
+    assert found_lines(noisy_scene() + stripes) == "none"
+
+
 def test_slopes_without_noise_have_no_lines() -> None:
     slope = np.tile(np.linspace(0, 60, 256), (256, 1))
     for image in (slope, slope.astype(np.uint8), slope.T.astype(np.uint8)):

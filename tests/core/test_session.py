@@ -454,3 +454,22 @@ def test_the_expected_time_includes_the_judgement(
     # Without steps there is nothing to judge.
     still = estimate_run(config.replace({"training.steps": 0}), image, None, device)
     assert still.seconds == still.prediction
+
+
+def test_a_model_can_be_pickled_and_copied(tiny: Config) -> None:
+    noisy = np.random.default_rng(0).poisson(20.0, (48, 56)).astype(np.float32)
+    pickle.loads(pickle.dumps(Redenoiser(tiny, "cpu")))
+    model = Redenoiser(tiny, "cpu").fit(noisy)
+    expected = model.predict(noisy).denoised
+    for made in (pickle.loads(pickle.dumps(model)), deepcopy(model)):
+        np.testing.assert_array_equal(made.predict(noisy).denoised, expected)
+        made.session.use_snapshot(made.session.snapshots[0].step)
+    np.testing.assert_array_equal(model.predict(noisy).denoised, expected)
+
+
+def test_a_plan_of_other_channels_is_refused(tiny: Config) -> None:
+    noisy = np.random.default_rng(0).poisson(20.0, (48, 56)).astype(np.float32)
+    model = Redenoiser(tiny, "cpu")
+    plan = model.plan(np.stack([noisy] * 3), "CYX")
+    with pytest.raises(InputError, match="of other channels"):
+        model.fit(noisy, plan=plan)

@@ -149,7 +149,11 @@ def _measure(
         offsets = nothing
         if corrections.lines != "none":
             denoise = partial(
-                _denoise, normalisation=normalisation, device=device, should_stop=should_stop
+                _denoise,
+                normalisation=normalisation,
+                device=device,
+                should_stop=should_stop,
+                precision="auto",
             )
             levels = mask_missing(plane, keep_outliers=True)
             offsets = line_offsets(levels, corrections.lines, denoise)
@@ -195,11 +199,18 @@ def _normalisation(plane: npt.NDArray[Any]) -> Normalisation | None:
 def _denoise_by_itself(noisy: Plane, device: torch.device, should_stop: Stop) -> Plane:
     """Denoise a plane with its own normalisation: binned pixels have another spread."""
     normalisation = _normalisation(noisy)
-    return noisy if normalisation is None else _denoise(noisy, normalisation, device, should_stop)
+    if normalisation is None:
+        return noisy
+    # A binned plane takes a quarter of the time: it need not be the fastest precision.
+    return _denoise(noisy, normalisation, device, should_stop, "float32")
 
 
 def _denoise(
-    noisy: Plane, normalisation: Normalisation, device: torch.device, should_stop: Stop
+    noisy: Plane,
+    normalisation: Normalisation,
+    device: torch.device,
+    should_stop: Stop,
+    precision: str,
 ) -> Plane:
     """Denoise a plane (rows, columns) by the pretrained network."""
     denoised = np.empty(noisy.shape, _floating(noisy.dtype))
@@ -213,7 +224,7 @@ def _denoise(
         None,
         should_stop,
         tta=False,
-        dtype=training_dtype(device, "auto"),
+        dtype=training_dtype(device, precision),
     ):
         pass
     if should_stop is not None and should_stop():

@@ -11,7 +11,7 @@ import torch
 from napari_redenoise.config import Config
 from napari_redenoise.data import ArrayLike, check_scale, load_pool
 from napari_redenoise.devices import explain_out_of_memory, get_device
-from napari_redenoise.errors import ConfigError, ModelFileError
+from napari_redenoise.errors import ConfigError, InputError, ModelFileError
 from napari_redenoise.inference import Interrupted, TileDone
 from napari_redenoise.io import load_model, save_model
 from napari_redenoise.model._corrections import Corrections
@@ -239,6 +239,11 @@ class Redenoiser:
         """Begin a training from random or pretrained weights."""
         asked = self.config if steps is None else self.config.replace({"training.steps": steps})
         should_stop = controls.should_stop
+        if plan is not None and plan.config.network.channels != inputs.planes.channels:
+            raise InputError(
+                f"the plan is for images of other channels ({plan.config.network.channels}, not "
+                f"{inputs.planes.channels}): make one for this image, or leave it out"
+            )
         settled = (
             Settled(plan.config) if plan else settle(asked, inputs.all, self.device, should_stop)
         )

@@ -79,11 +79,18 @@ class Snapshots:
         self._network: DenoisingNetwork | None = None
         self._lock = Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the lock and the network, which `copy` and `pickle` make anew."""
+        return {**self.__dict__, "_lock": None, "_network": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a state over, with a lock of its own."""
+        self.__dict__.update(state)
+        self._lock = Lock()
+
     def copy(self) -> Snapshots:
         """Copy the collection, to continue separately."""
-        copied = copy.copy(self)
-        copied._network, copied._lock = None, Lock()
-        return copied
+        return copy.copy(self)
 
     @property
     def all(self) -> tuple[Snapshot, ...]:

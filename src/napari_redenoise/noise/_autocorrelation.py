@@ -9,13 +9,23 @@ from scipy import ndimage
 
 from napari_redenoise.noise._blocks import SIDE, Blocks, Mask
 from napari_redenoise.noise._report import Autocorrelation
-from napari_redenoise.noise._thresholds import CERTAIN_OFFSETS, FRINGES, OUTLIER
+from napari_redenoise.noise._thresholds import CERTAIN_OFFSETS, FRINGES, OUTLIER, SHARED_OFFSETS
 from napari_redenoise.noise._windows import MAX_PIXELS, Floats
 
 _LAGS = 8
 
 _FEWEST_LINES = 64
 """Of fewer lines, offsets drawn by chance may have a peak."""
+
+_MOST, _MEAN_OF_MOST = 0.9, 0.6235
+"""Share of the lines with the smallest squared sums, and the mean of these squares of standard
+normal values."""
+
+_PASSED = 0.05
+"""Share of the power of a frequency that the filter has to pass."""
+
+_FEW_FREQUENCIES = 0.1
+"""Share of the frequencies, which holds a third of the power of offsets drawn by chance."""
 
 # Fourth difference: it removes polynomials of degree 3 and responds to details finer than an
 # optical system passes at the usual sampling.
@@ -118,34 +128,40 @@ def _line_offsets(residuals: list[Residual], axis: int, along: tuple[float, ...]
 
     The sum of n values of noise has n times their variance; line offsets add n times n.
     """
-    total, lines, length, power = 0.0, 0, 0, 0.0
+    squares, lines, length, power = [np.zeros(0)], 0, 0, 0.0
     for residual, mask in residuals:
         count = mask.sum(axis)
         long = count >= SIDE
-        total += float((residual.sum(axis)[long] ** 2 / count[long]).sum())
+        squares.append(residual.sum(axis)[long] ** 2 / count[long])
         lines, length = lines + int(long.sum()), length + int(count[long].sum())
         power += float((residual**2).sum(axis)[long].sum())
     if not lines or power <= 0:
         return 0.0
-    excess = total / lines / (power / length) - (1 + 2 * sum(along))
-    is_certain = excess > CERTAIN_OFFSETS * np.sqrt(4 / lines)
+    sums = np.sort(np.concatenate(squares)) / (power / length)
+    # All lines have offsets; a straight edge, or the seam of a split view, is in a few sums.
+    most = float(sums[: int(_MOST * lines)].mean()) / _MEAN_OF_MOST
+    is_shared = most - 1 > SHARED_OFFSETS * (float(sums.mean()) - 1)
+    excess = float(sums.mean()) - (1 + 2 * sum(along))
+    is_certain = is_shared and excess > CERTAIN_OFFSETS * np.sqrt(4 / lines)
     return float(np.sqrt(excess * lines / length)) if is_certain else 0.0
 
 
 def _is_regular(residuals: list[Residual], axis: int) -> bool:
-    """Whether one frequency holds most of the power of the line sums; offsets have all.
+    """Whether few frequencies hold most of the power of the line sums; offsets have all.
 
-    Every second line apart from the others is an offset of the detector: optics pass no such
-    grating.
+    Fringes have one, stripes with sharp edges its multiples. Every second line apart from the
+    others is an offset of the detector: optics pass no such grating.
     """
-    peak = total = 0.0
+    highest = total = 0.0
     for residual, mask in residuals:
         count = mask.sum(axis)
         sums = np.where(count >= SIDE, residual.sum(axis), 0.0) / np.sqrt(np.maximum(count, 1))
         if len(sums) < _FEWEST_LINES:
             continue
-        power = np.abs(np.fft.rfft(sums)[1:-1]) ** 2
-        highest = int(power.argmax())
-        peak += float(power[max(0, highest - 1) : highest + 2].sum())
-        total += float((np.abs(np.fft.fft(sums)[1:]) ** 2).sum() / 2)
-    return peak > FRINGES * total
+        frequency = np.fft.rfftfreq(len(sums))
+        passed = np.sin(np.pi * frequency) ** (2 * len(_DIFFERENCE) - 2)
+        power = np.abs(np.fft.rfft(sums)) ** 2 / np.maximum(passed, _PASSED)
+        inner = np.sort(power[(passed > _PASSED) & (frequency < 0.5)])[::-1]
+        highest += float(inner[: max(2, round(_FEW_FREQUENCIES * len(inner)))].sum())
+        total += float(inner.sum() + power[frequency == 0.5].sum() / 2)
+    return highest > FRINGES * total

@@ -96,10 +96,15 @@ CERTAIN_OFFSETS = 6.0
 """Standard errors by which line sums vary more than by noise: structure along lines makes them
 vary, too."""
 
+SHARED_OFFSETS = 0.4
+"""Least excess of nine tenths of the line sums, as a share of that of all. Offsets of all lines
+have 0.66 to 1.1. With the seam of a split view, or a straight edge one pixel sharp, it is 0 to
+0.17: subtracted as an offset, such an edge cost up to 6 dB."""
+
 FRINGES = 0.6
-"""Share of the power of line sums in one peak (three frequencies) above which lines have a regular
-pattern: gratings of 2.5 to 3.3 pixels, 10 to 30 % of the level, have 0.79 to 0.93 in 64 to 256
-lines, offsets drawn by chance 0.09 to 0.44."""
+"""Share of the power of line sums in a tenth of the frequencies above which lines have a regular
+pattern. Gratings of 2.5 to 3.3 pixels have 0.83 to 0.99 in 96 to 256 lines, stripes of 5 and 10
+pixels 0.55 to 0.95, offsets drawn by chance 0.2 to 0.5."""
 
 OUTLIER = 4.0
 """Standard deviations at which a residual is cut off, and standard errors above which a block is
