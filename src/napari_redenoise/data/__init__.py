@@ -18,6 +18,7 @@ from napari_redenoise.data._normalisation import (
     Normalisation,
     check_scale,
     measure,
+    plane_normalisation,
     result_dtype,
 )
 from napari_redenoise.data._patches import Patches, Pool, context_of, load_pool, patches
@@ -51,6 +52,7 @@ __all__ = [
     "measure",
     "middle_window",
     "patches",
+    "plane_normalisation",
     "read_middle",
     "representative_runs",
     "representative_subset",

@@ -23,6 +23,13 @@ from napari_redenoise.errors import InputError, check_grey_scale
 _SHOWN = 40.0
 """Standard deviations from the mean at which a network's input is clipped."""
 
+_FAINT = 16.0
+"""Standard deviations of a stack over that of a plane, above which the plane is normalised by its
+own: at 20 it loses 0.2 dB otherwise, at 60 5 dB."""
+
+_MOST_MEASURED, _FEW_MEASURED = 2**24, 2**16
+"""Pixels of the largest planes that are measured, and about how many of them are used."""
+
 _DISTINCT = 2.0**8
 """Grey levels per standard deviation that float32 has to resolve."""
 
@@ -164,6 +171,40 @@ def _some(values: np.ndarray, parts: int) -> np.ndarray:
 
 def _any_value(parts: list[np.ndarray]) -> float:
     return next((float(part[0]) for part in parts if part.size), 0.0)
+
+
+def plane_normalisation(
+    planes: Planes, sample: tuple[int, ...], normalisation: Normalisation
+) -> Normalisation:
+    """The normalisation of a stack, or of one of its planes that is far fainter.
+
+    Beside a bright position or a flash, the noise of a faint plane is too small for the network: it
+    stays, and the mean shifts. Up to a sixteenth of the standard deviation, a plane is denoised in
+    a stack as well as alone.
+
+    Parameters
+    ----------
+    planes : Planes
+        A single plane, and planes above 16 million pixels, are not measured.
+    sample : tuple of int
+    normalisation : Normalisation
+
+    Returns
+    -------
+    Normalisation
+    """
+    pixels = planes.height * planes.width
+    if len(planes) == 1 or pixels > _MOST_MEASURED:
+        return normalisation
+    plane = planes.read(sample, slice(0, planes.height), slice(0, planes.width))
+    step = max(1, math.isqrt(pixels // _FEW_MEASURED))
+    levels = plane[:, ::step, ::step].astype(np.float64)
+    try:
+        own = measure([levels])
+    except InputError:
+        return normalisation
+    pairs = zip(own.std, normalisation.std, strict=True)
+    return own if all(one < other / _FAINT for one, other in pairs) else normalisation
 
 
 def result_dtype(planes: Planes) -> npt.DTypeLike:

@@ -13,7 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_redenoise.data import NetworkInput, Normalisation, Planes, context_of
+from napari_redenoise.data import (
+    NetworkInput,
+    Normalisation,
+    Planes,
+    context_of,
+    plane_normalisation,
+)
 from napari_redenoise.inference._tiles import Span, Tile, tiles, within
 from napari_redenoise.nn import DenoisingNetwork, Prediction, reflect_indices
 
@@ -77,16 +83,18 @@ def predict(
     """
     layout = tiles(planes.height, planes.width, tile, halo, network.stride)
     layout = layout if window is None else within(layout, *window)
-    context = _Context(planes, normalisation, layout)
+    context = _Context(planes, layout)
     chosen = list(planes.indices()) if samples is None else samples
     done = 0
     for sample in chosen:
+        # Draws are made for the normalisation of the whole image.
+        scale = (
+            plane_normalisation(planes, sample, normalisation) if draws is None else normalisation
+        )
         for number, place in enumerate(layout):
             pixels = _read(planes, sample, place)
-            beside = context.of(sample, number, place)
-            prediction = predict_tile(
-                network, pixels, normalisation, dtype, draws, tta=tta, context=beside
-            )
+            beside = context.of(sample, number, place, scale)
+            prediction = predict_tile(network, pixels, scale, dtype, draws, tta=tta, context=beside)
             for name, target in outputs.items():
                 part = getattr(prediction, name)[:, place.rows.crop, place.columns.crop]
                 rows, columns = place.rows.write, place.columns.write
@@ -251,8 +259,8 @@ MOST_BYTES_PREPARED = 2**29
 class _Context:
     """Neighbours of the tiles of a stack, each prepared once while it is needed."""
 
-    def __init__(self, planes: Planes, normalisation: Normalisation, layout: list[Tile]) -> None:
-        self._planes, self._normalisation = planes, normalisation
+    def __init__(self, planes: Planes, layout: list[Tile]) -> None:
+        self._planes = planes
         self._prepared: OrderedDict[tuple[Any, ...], Tensor | None] = OrderedDict()
         pixels = sum(
             math.prod(stop - start for start, stop in (one.rows.read, one.columns.read))
@@ -262,21 +270,27 @@ class _Context:
         is_small = runs * pixels * planes.channels * 4 <= MOST_BYTES_PREPARED
         self._most = runs * len(layout) if is_small else 1
 
-    def of(self, sample: tuple[int, ...], number: int, place: Tile) -> Tensor | None:
+    def of(
+        self, sample: tuple[int, ...], number: int, place: Tile, scale: Normalisation
+    ) -> Tensor | None:
         """Network inputs beside a tile; None without neighbours."""
         neighbours = self._planes.neighbours(sample)
         if not neighbours:
             return None
-        around = [None if one is None else self._tile(one, number, place) for one in neighbours]
+        around = [
+            None if one is None else self._tile(one, number, place, scale) for one in neighbours
+        ]
         rows, columns = place.rows.read, place.columns.read
         shape = self._planes.channels, rows[1] - rows[0], columns[1] - columns[0]
         return context_of(around, torch.zeros(shape, dtype=torch.float32))
 
-    def _tile(self, sample: tuple[int, ...], number: int, place: Tile) -> Tensor | None:
-        key = sample, number
+    def _tile(
+        self, sample: tuple[int, ...], number: int, place: Tile, scale: Normalisation
+    ) -> Tensor | None:
+        key = sample, number, scale
         if key not in self._prepared:
             window = _read(self._planes, sample, place)
-            self._prepared[key] = _input(window, self._normalisation)
+            self._prepared[key] = _input(window, scale)
             if len(self._prepared) > self._most:
                 self._prepared.popitem(last=False)
         return self._prepared[key]

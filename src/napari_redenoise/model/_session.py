@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_redenoise.data import SMALLEST_SIDE, ArrayLike, Normalisation, Planes, result_dtype
+from napari_redenoise.data import (
+    SMALLEST_SIDE,
+    ArrayLike,
+    Normalisation,
+    Planes,
+    plane_normalisation,
+    result_dtype,
+)
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.inference import Draws, normalised_context, predict_tile
@@ -253,8 +260,10 @@ class Session:
 
         pixels = read(window.sample)
         around = [None if one is None else read(one) for one in planes.neighbours(window.sample)]
-        context = normalised_context(around, pixels, normalisation)
         draws = self.draws(1)
+        if draws is None:
+            normalisation = plane_normalisation(planes, window.sample, normalisation)
+        context = normalised_context(around, pixels, normalisation)
         arrays = predict_tile(network, pixels, normalisation, dtype, draws, context=context)
         return PreviewDone(step, window, arrays.denoised, arrays.mask)
 

@@ -1,0 +1,56 @@
+"""Planes of a stack that are far fainter than the others."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from napari_redenoise import Config, Redenoiser
+from napari_redenoise.data import Normalisation, Planes, plane_normalisation
+from napari_redenoise.model._previews import Window
+
+PLAIN = Config(training={"steps": 0}, network={"context": 0})
+
+
+def light() -> np.ndarray:
+    """Photons per pixel, (96, 96): blobs on a dark background."""
+    field = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(96, 96)), 4)
+    return 2 + 40 * np.clip(field / field.max(), 0, 1)
+
+
+def positions(factor: float) -> np.ndarray:
+    """A faint position and a bright one, (2, 96, 96)."""
+    return np.random.default_rng(1).poisson(np.stack([light(), factor * light()[::-1]]))
+
+
+def error(denoised: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((denoised - light()) ** 2)))
+
+
+@pytest.mark.parametrize("factor", [5, 60, 1000])
+def test_a_faint_plane_is_denoised_as_if_alone(factor) -> None:
+    noisy = positions(factor)
+    alone = Redenoiser(PLAIN, "cpu").fit(noisy[0]).predict(noisy[0]).denoised
+    model = Redenoiser(PLAIN, "cpu").fit(noisy, "SYX")
+    found = model.predict(noisy, "SYX").denoised
+    assert error(found[0]) < 1.1 * error(alone) < 0.5 * error(noisy[0])
+    assert found[0].mean() == pytest.approx(noisy[0].mean(), rel=0.005)
+    assert found[0].min() > 0
+    # The preview shows what the result will be.
+    view = Window((0,), slice(0, 96), slice(0, 96))
+    planes = Planes(noisy, "SYX")
+    shown = model.session.preview_with(model.session.network(), planes, view, 0).denoised
+    assert np.abs(shown[0] - found[0]).max() < 0.1 * np.ptp(light())
+
+
+def test_only_far_fainter_planes_have_their_own_scale() -> None:
+    noisy = positions(10.0)
+    stack = Planes(noisy, "SYX")
+    usual = Normalisation((float(noisy.mean()),), (float(noisy.std()),))
+    assert plane_normalisation(stack, (0,), usual) is usual
+    bright = Normalisation((1e4,), (100 * float(noisy[0].std()),))
+    own = plane_normalisation(stack, (0,), bright)
+    assert own.mean[0] == pytest.approx(noisy[0].mean())
+    assert own.std[0] == pytest.approx(noisy[0].std())
+    # A single image has the scale of its model, and a constant plane no scale.
+    assert plane_normalisation(Planes(noisy[0], "YX"), (), bright) is bright
+    assert plane_normalisation(Planes(np.ones((2, 40, 40)), "SYX"), (0,), bright) is bright
