@@ -141,3 +141,20 @@ print("closed", flush=True)
     assert ended.stdout == "closed\n", ended.stderr
     assert ended.returncode == 0
     assert Path(f"{image.with_suffix('')}.redenoise.safetensors").is_file()
+
+
+def test_a_script_ends_after_a_dock_was_opened_again():
+    code = """
+viewer, widget = begin(noisy, **{"training.steps": 2})
+viewer.window._qt_window.show()
+wait(lambda: widget.finished_run is not None and widget.finished_run.is_checked)
+dock = widget.parentWidget()
+dock.destroyOnClose()
+wait(lambda: widget.parentWidget() is None)
+dock, again = viewer.window.add_plugin_dock_widget("napari-redenoise", "Denoise")
+wait(lambda: again.finished_run is not None)
+"""
+    # What Qt finds when the interpreter ends is in no fixed order.
+    for _ in range(3):
+        ended = run(code)
+        assert ended.returncode == 0, ended.stderr

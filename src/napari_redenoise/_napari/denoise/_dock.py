@@ -11,6 +11,7 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
+from napari_redenoise._napari._scrolling import delete_closed
 from napari_redenoise._napari._trained_models import model_beside
 from napari_redenoise._napari._words import TITLE, listed, refusal, show_text
 from napari_redenoise._napari.batch._choices import Training
@@ -150,6 +151,8 @@ class DenoiseWidget(DenoiseForm):
         self._file_axes.leave()
         self._result_tabs.leave(viewer_is_open=viewer_is_open)
         self._batch.leave()
+        if viewer_is_open:
+            delete_closed(self)
         run, self.run = self.run, None
         if run is None:
             return

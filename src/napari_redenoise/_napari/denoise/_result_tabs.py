@@ -256,13 +256,14 @@ class ResultTabs(QObject):
 
     def leave(self, *, viewer_is_open: bool) -> None:
         """Stop background work: the dock or the viewer is closed."""
-        left = self._results.leave()
-        self.finished_run = None
+        self._results.leave()
         if self._viewed_snapshots is not None:
             self._viewed_snapshots.leave()
         if viewer_is_open:
             self.hide_snapshot()
-            for run in left:
+            # Not where the interpreter ends: Qt frees what Python holds no longer.
+            self.finished_run = None
+            for run in self._results.hand_over():
                 for signal, slot in self._connections(run):
                     signal.disconnect(slot)
 

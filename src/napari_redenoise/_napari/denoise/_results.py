@@ -68,11 +68,14 @@ class Results:
         if waiting is not None:
             waiting.check_quality()
 
-    def leave(self) -> list[FinishedRun]:
-        """Stop background work, and leave the results to another dock."""
-        left, self._runs = self._runs, []
-        for run in left:
+    def leave(self) -> None:
+        """Stop background work."""
+        for run in self._runs:
             run.leave()
+
+    def hand_over(self) -> list[FinishedRun]:
+        """Leave the results to another dock."""
+        left, self._runs = self._runs, []
         return left
 
 

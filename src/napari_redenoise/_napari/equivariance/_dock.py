@@ -27,7 +27,7 @@ from superqt.utils import create_worker
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._layers import LayerData, LayerImage, is_auxiliary
 from napari_redenoise._napari._maps import disagreement_layers, window_placement
-from napari_redenoise._napari._scrolling import scrolled
+from napari_redenoise._napari._scrolling import delete_closed, scrolled
 from napari_redenoise._napari._trained_models import recall
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari._words import WrappedLabel, narrow, refusal, short_name
@@ -180,6 +180,7 @@ class EquivarianceWidget(QWidget):
         """Detect that napari takes the widget out of a closing dock."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._leave()
+            delete_closed(self)
         super().changeEvent(event)
 
     # -- choosing -----------------------------------------------------------------------------
