@@ -72,7 +72,7 @@ def test_a_tensor_on_the_processor_is_not_copied(counts: np.ndarray) -> None:
 UNKNOWN = "axis of unknown length .shape .*: call its compute_chunk_sizes"
 NO_NUMBERS = "is not an array of numbers: give a numpy array"
 PIXELS = "integer or floating-point pixels, got .*: convert the image"
-AXES = "2 to 5 axes, got 0: choose another"
+NO_IMAGE = "an object of type .* is not an image: give an array"
 REFUSED = {
     "ragged": (lambda a: [[1, 2], [3]], NO_NUMBERS),
     "ragged images": (lambda a: [a, a[:, :20]], NO_NUMBERS),
@@ -88,10 +88,10 @@ REFUSED = {
     "texts": (lambda a: a.astype(str).tolist(), PIXELS),
     "masked bool": (lambda a: np.ma.masked_array(a > 50, a > 60), PIXELS),
     "a series": (lambda a: frame(a)[0], "2 to 5 axes, got 1"),
-    "a scalar tensor": (lambda a: torch.tensor(1.0), AXES),
-    "a path": (lambda a: "image.tif", AXES),
-    "nothing": (lambda a: None, AXES),
-    "an object": (lambda a: object(), AXES),
+    "a scalar tensor": (lambda a: torch.tensor(1.0), NO_IMAGE),
+    "a path": (lambda a: "image.tif", NO_IMAGE),
+    "nothing": (lambda a: None, NO_IMAGE),
+    "an object": (lambda a: object(), NO_IMAGE),
 }
 
 

@@ -47,6 +47,11 @@ def as_array(given: Any, masked: float = np.nan) -> ArrayLike:
         ) from error
     if isinstance(array, np.ma.MaskedArray):
         array = _without_mask(array, masked)
+    if array.shape == ():
+        raise InputError(
+            f"an object of type {type(given).__name__} is not an image: give an array "
+            "(napari_redenoise.io.read_image reads one from a file)"
+        )
     if any(np.isnan(size) for size in array.shape):
         raise InputError(
             f"the image has an axis of unknown length (shape {tuple(array.shape)}): call its "
