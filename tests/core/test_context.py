@@ -208,8 +208,8 @@ def test_every_tile_is_prepared_once_for_its_neighbours(monkeypatch) -> None:
     planes = Planes(stack, "TYX", context=2)
     for _ in predict(network, planes, UNIT, {"denoised": output}, tile=1024, halo=24):
         pass
-    # Once as what is denoised, and once as a neighbour of others.
-    assert sorted(read) == sorted([(number,) for number in range(9)] * 2)
+    # Once for its scale, once as what is denoised, and once as a neighbour of others.
+    assert sorted(read) == sorted([(number,) for number in range(9)] * 3)
 
 
 def test_prepared_tiles_have_a_bounded_size(monkeypatch) -> None:

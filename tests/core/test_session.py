@@ -402,7 +402,7 @@ def test_resuming_without_training_is_refused(tiny: Config, noisy) -> None:
     model.fit(noisy)
     with pytest.raises(ConfigError, match="resumed for a number of steps: give at least 1"):
         next(model.fit_events(noisy, resume=True, steps=0))
-    with pytest.raises(InputError, match=r"trained on 1 channel\(s\), the image has 2"):
+    with pytest.raises(InputError, match=r"trained on 1 channel, the image has 2"):
         next(model.fit_events(np.stack([noisy] * 2), "CYX", resume=True, steps=2))
     with pytest.raises(InputError, match="same value"):
         next(model.fit_events(np.zeros((40, 40)), resume=True, steps=2))
