@@ -1,10 +1,8 @@
-"""Pages that scroll where their dock is too low, and the end of closed docks."""
+"""Pages that scroll where their dock is too low."""
 
 from __future__ import annotations
 
-import contextlib
-
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QFrame, QScrollArea, QSlider, QWidget
 
 
@@ -31,18 +29,3 @@ def scrolled(page: QWidget) -> QScrollArea:
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     return area
-
-
-def delete_closed(widget: QWidget) -> None:
-    """Delete a widget that napari has taken out of its closed dock, unless it is docked again.
-
-    What is left over when the interpreter ends, Qt deletes in no fixed order: PyQt may crash.
-    """
-
-    def delete() -> None:
-        # Qt raises RuntimeError where the widget is deleted with the viewer.
-        with contextlib.suppress(RuntimeError):
-            if widget.parent() is None:
-                widget.deleteLater()
-
-    QTimer.singleShot(0, delete)

@@ -1,11 +1,12 @@
-"""The question whether a closing dock or viewer ends a training."""
+"""The end of a dock: the question whether it ends a training, and its deletion."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Literal
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import QApplication, QMainWindow, QMessageBox, QWidget
 
 Answer = Literal["keep", "resume", "discard"]
@@ -118,3 +119,18 @@ def close_window(window: Any, *, exits: bool) -> None:
         window.close(quit_app=True)
     else:
         window.close()
+
+
+def delete_closed(widget: QWidget) -> None:
+    """Delete a widget that napari has taken out of its closed dock, unless it is docked again.
+
+    What is left over when the interpreter ends, Qt deletes in no fixed order: PyQt may crash.
+    """
+
+    def delete() -> None:
+        # Qt raises RuntimeError where the widget is deleted with the viewer.
+        with contextlib.suppress(RuntimeError):
+            if widget.parent() is None:
+                widget.deleteLater()
+
+    QTimer.singleShot(0, delete)

@@ -11,7 +11,6 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
-from napari_redenoise._napari._scrolling import delete_closed
 from napari_redenoise._napari._trained_models import model_beside
 from napari_redenoise._napari._words import TITLE, listed, refusal, show_text
 from napari_redenoise._napari.batch._choices import Training
@@ -20,6 +19,7 @@ from napari_redenoise._napari.denoise._closing import (
     Answer,
     ClosingQuestion,
     close_window,
+    delete_closed,
     is_close_of_user,
     is_exit,
     other_viewers,

@@ -27,10 +27,11 @@ from superqt.utils import create_worker
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._layers import LayerData, LayerImage, is_auxiliary
 from napari_redenoise._napari._maps import disagreement_layers, window_placement
-from napari_redenoise._napari._scrolling import delete_closed, scrolled
+from napari_redenoise._napari._scrolling import scrolled
 from napari_redenoise._napari._trained_models import recall
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari._words import WrappedLabel, narrow, refusal, short_name
+from napari_redenoise._napari.denoise._closing import delete_closed
 from napari_redenoise._napari.denoise._dock import DenoiseWidget
 from napari_redenoise._napari.denoise._jobs import read
 from napari_redenoise._napari.denoise._layer_run import PAINT_MS
