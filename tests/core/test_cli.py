@@ -334,6 +334,8 @@ def test_denoise_prints_the_line_correction(redenoise, tmp_path):
         (("--noise", "2,100,5"), "only r2r"),
         (("--objective", "r2r", "--noise", "2"), "gain, offset and read noise"),
         (("--objective", "r2r", "--noise", "0,0,0"), "both 0"),
+        (("--objective", "r2r", "--noise=-1,0,0"), "cannot be negative"),
+        (("--objective", "r2r", "--noise", "nan,0,5"), "cannot be negative"),
         (("--model", "small", "--objective", "r2r"), "does not train"),
         (("--model", "small", "--target", "small"), "does not train"),
     ],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import skimage.io
 import tifffile
+import torch
 from scipy import ndimage
 
 from napari_redenoise.errors import InputError
@@ -584,3 +585,21 @@ def test_counts_that_reach_zero_are_not_clipped(photons) -> None:
     light = photons * (1.1 + np.sin(x / 11) * np.cos(y / 13))
     counts = np.random.default_rng(0).poisson(light).astype(np.uint8)
     assert estimate_noise(counts).clipped == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("convert", [np.ndarray.tolist, torch.from_numpy])
+def test_noise_of_lists_and_tensors(convert):
+    image = np.random.default_rng(0).poisson(50, (64, 64)).astype(np.int32)
+    assert estimate_noise(convert(image)).model == estimate_noise(image).model
+
+
+def test_masked_pixels_count_in_no_noise():
+    image = np.random.default_rng(0).poisson(50, (64, 64)).astype(np.float32)
+    is_masked = np.arange(64)[:, None] < np.full(64, 20)
+    masked = np.ma.array(np.where(is_masked, 6e4, image), mask=is_masked)
+    assert estimate_noise(masked).model == estimate_noise(np.where(is_masked, np.nan, image)).model
+
+
+def test_a_ragged_list_is_refused_in_words():
+    with pytest.raises(InputError, match="is not an array of numbers"):
+        estimate_noise([[1, 2], [3]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -116,7 +117,9 @@ def denoise(
     ] = None,
     noise: Annotated[
         str | None,
-        typer.Option(help="r2r: GAIN,OFFSET,READ_NOISE in grey levels; default: estimated."),
+        typer.Option(
+            help="GAIN,OFFSET,READ_NOISE in grey levels, with --objective r2r; default: estimated."
+        ),
     ] = None,
     instant: Annotated[
         bool,
@@ -281,4 +284,10 @@ def _noise(text: str) -> dict[str, tuple[float]]:
         raise ConfigError(
             f"--noise {text} is not gain, offset and read noise: give three numbers, as 2.1,100,5"
         ) from None
+    finite = all(map(math.isfinite, (gain, offset, read_noise)))
+    if not finite or min(gain, read_noise) < 0 or gain == read_noise == 0:
+        raise ConfigError(
+            f"--noise {text}: gain and read noise cannot be negative, or both 0: give them in "
+            "grey levels, as 2.1,100,5"
+        )
     return {"gain": (gain,), "offset": (offset,), "read_noise": (read_noise,)}

@@ -49,6 +49,7 @@ from napari_redenoise.noise._thresholds import (
 from napari_redenoise.noise._windows import (
     ArrayLike,
     Floats,
+    as_images,
     read_pairs,
     read_planes,
     read_repeats,
@@ -66,8 +67,8 @@ def estimate_noise(image: ArrayLike, pairs: Sequence[tuple[int, int]] = ()) -> N
     ----------
     image : array-like, (Y, X) or (N, Y, X)
         Integer or floating-point grey levels of the detector: not denoised, not sharpened, without
-        gamma. NaN and infinite pixels are left out. At most a million pixels of large images are
-        read.
+        gamma. NaN, infinite and masked pixels are left out. At most a million pixels of large
+        images are read.
     pairs : sequence of (int, int)
         Planes of the stack that show the same field, such as successive frames, with independent
         noise.
@@ -104,6 +105,7 @@ def estimate_noise(image: ArrayLike, pairs: Sequence[tuple[int, int]] = ()) -> N
     and used if more of its blocks are homogeneous. Moving, blinking and bleaching blocks are not.
     Constant line offsets are seen in single planes only.
     """
+    image = as_images(image)
     planes = read_planes(image)
     histogram = histogram_of(planes)
     blocks = single_image_blocks(planes, histogram.limits)
@@ -178,6 +180,7 @@ def estimate_noise_from_repeats(frames: ArrayLike) -> NoiseReport:
     frames and two million pixels of large movies are read. The offset is as ambiguous as in
     `estimate_noise`.
     """
+    frames = as_images(frames)
     windows = read_repeats(frames)
     histogram = histogram_of(windows)
     blocks = repeats_blocks(windows, histogram.limits)

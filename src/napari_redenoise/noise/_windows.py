@@ -33,6 +33,29 @@ class ArrayLike(Protocol):
     def __getitem__(self, key: Any, /) -> Any: ...
 
 
+def as_images(given: Any) -> ArrayLike:
+    """Convert tensors and nested lists to arrays; other arrays, lazy ones too, are returned."""
+    try:
+        has_numpy_type = hasattr(given, "shape") and np.dtype(given.dtype).itemsize > 0
+    except (AttributeError, TypeError):
+        has_numpy_type = False
+    try:
+        return given if has_numpy_type else np.asarray(given)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"the image of type {type(given).__name__} is not an array of numbers: give a numpy "
+            "array whose rows all have the same length"
+        ) from error
+
+
+def _read(image: ArrayLike, key: Any) -> Floats:
+    """Read a window as float64; masked pixels are NaN."""
+    window = image[key]
+    if isinstance(window, np.ma.MaskedArray):
+        window = np.ma.filled(window.astype(np.float64), np.nan)
+    return np.asarray(window, np.float64)
+
+
 def read_planes(image: ArrayLike) -> list[Floats]:
     """Read a plane (Y, X) or windows spread over a stack (N, Y, X), as float64."""
     check_image(image, (2, 3))
@@ -44,7 +67,7 @@ def read_planes(image: ArrayLike) -> list[Floats]:
     planes = []
     for number in _spread(len(keys), max(1, MAX_PIXELS // parts)):
         plane, window = keys[number]
-        planes.append(np.asarray(image[(plane, *window) if stack else window], np.float64))
+        planes.append(_read(image, (plane, *window) if stack else window))
     _check_content(planes)
     return planes
 
@@ -55,9 +78,7 @@ def read_pairs(image: ArrayLike, pairs: Sequence[tuple[int, int]]) -> list[Float
     keys = [(pair, window) for pair in pairs for window in windows]
     pixels = 2 * len(pairs) * int(np.prod(image.shape[-2:])) // len(keys)
     return [
-        np.stack(
-            [np.asarray(image[(plane, *keys[number][1])], np.float64) for plane in keys[number][0]]
-        )
+        np.stack([_read(image, (plane, *keys[number][1])) for plane in keys[number][0]])
         for number in _spread(len(keys), max(1, MAX_PIXELS // pixels))
     ]
 
@@ -75,7 +96,7 @@ def read_repeats(frames: ArrayLike) -> list[Floats]:
     pixels = int(np.prod(frames.shape[-2:])) * len(chosen)
     most = max(1, 2 * MAX_PIXELS * len(windows) // pixels)
     planes = [
-        np.stack([np.asarray(frames[(n, *windows[number])], np.float64) for n in chosen])
+        np.stack([_read(frames, (n, *windows[number])) for n in chosen])
         for number in _spread(len(windows), most)
     ]
     _check_content(planes)

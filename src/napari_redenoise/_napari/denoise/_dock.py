@@ -391,7 +391,7 @@ class DenoiseWidget(DenoiseForm):
         self.run.progressed.connect(self._on_progress)
         self.run.denoising.connect(self._on_denoising)
         self.run.ended.connect(self._on_end)
-        self.show_running(trains=job.trains)
+        self.show_running(trains=job.has_steps)
         # The status says it of the view that is shown then.
         self.plan.setText(self.plan.text().replace(f"{NO_PREVIEW} ", ""))
         if job.action == "continue":
@@ -430,7 +430,7 @@ class DenoiseWidget(DenoiseForm):
         """The training has ended."""
         self.button.setText("Cancel")
         self.pause_button.setVisible(False)
-        if self.run is not None and self.run.job.trains:
+        if self.run is not None and self.run.job.has_steps:
             # A press that was meant for Stop, in the same place, would lose the result.
             self.button.setEnabled(False)
             self._cancels_soon.start()

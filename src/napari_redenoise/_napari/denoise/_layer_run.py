@@ -128,11 +128,10 @@ class LayerRun(QObject):
         )
 
     def stop(self) -> None:
-        """End the training and keep the network; a second call cancels the run."""
-        if self.control.stop.is_set():
+        """End the training and keep the network; without one, or called again, cancel the run."""
+        if self.control.stop.is_set() or not self.job.has_steps:
             self.control.cancel.set()
-        else:
-            self.control.stop.set()
+        self.control.stop.set()
 
     @property
     def provenance(self) -> dict[str, Any] | None:
@@ -286,7 +285,7 @@ class LayerRun(QObject):
         if self._finished is None and not self._abandoned:
             # A partly denoised image is no result.
             self._remove_result()
-            if self.job.trains and self.denoiser.session.provenance and not self.details:
+            if self.job.has_steps and self.denoiser.session.provenance and not self.details:
                 remember(self.layer, self.denoiser)
                 self._sentence += " The network is kept: choose it in Options > Network."
         if self._finished is None or self._abandoned:

@@ -179,6 +179,12 @@ class Job:
         """Whether the run trains a network."""
         return self.action in ("train", "continue")
 
+    @property
+    def has_steps(self) -> bool:
+        """Whether there is a training to stop: not where the plan leaves it out."""
+        planned = self.denoiser if self.plan is None else self.plan
+        return self.trains and (self.steps > 0 or planned.config.training.total_steps > 0)
+
 
 ACTIONS = {
     "train": "Training on",
