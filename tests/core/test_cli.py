@@ -138,6 +138,24 @@ def test_the_source_is_never_replaced_by_a_model(redenoise, noisy, tmp_path):
     assert noisy.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["denoise {} {}/out.tif", "noise {} --plot {}/plot.png", "export {} {}/network.pt2"],
+)
+def test_a_refusal_leaves_no_new_folder(redenoise, tmp_path, line):
+    broken, new = tmp_path / "broken.safetensors", tmp_path / "new"
+    broken.write_bytes(b"broken")
+    status, _, _ = redenoise(*line.format(broken, new / "deep").split())
+    assert status
+    assert not new.exists()
+
+
+def test_new_folders_of_results_are_made(redenoise, noisy, tmp_path):
+    plot = tmp_path / "new" / "deep" / "plot.png"
+    assert redenoise("noise", noisy, "--plot", plot)[0] == 0
+    assert plot.exists()
+
+
 def test_an_unwritable_folder_is_refused_before_training(redenoise, noisy, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     status, said, errors = redenoise("denoise", noisy, tmp_path / "file" / "out.tif")

@@ -19,9 +19,9 @@ from napari_redenoise.devices import get_device, refused_devices
 from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import (
     ImageFile,
-    check_folder,
     check_model,
     check_output,
+    check_place,
     ome_files,
     read_image,
 )
@@ -233,7 +233,7 @@ def check_targets(
                 raise OutputError(f"{path} and {other} lie one in the other: choose another name")
         check = check_output if path in images else check_model
         check(path, overwrite=overwrite)
-        check_folder(path)
+        check_place(path)
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_redenoise._cli._app import Overwrite, app
-from napari_redenoise.io import check_folder
+from napari_redenoise.io import check_place
 from napari_redenoise.model import (
     ExportFormat,
     Redenoiser,
@@ -39,7 +39,7 @@ def export(
     In Python, a program is run by: torch.export.load("OUTPUT").module()(image)
     """
     check_export(output, form, overwrite=overwrite)
-    check_folder(output)
+    check_place(output)
     denoiser = Redenoiser.load(model, "cpu")
     for caution in export_cautions(denoiser.session.trained_plan().config):
         typer.echo(f"note: {caution}", err=True)

@@ -16,7 +16,7 @@ from napari_redenoise._cli._interruption import print_result
 from napari_redenoise.config import Config
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import ConfigError, OutputError
-from napari_redenoise.io import check_folder, refuse_existing
+from napari_redenoise.io import check_place, refuse_existing
 from napari_redenoise.model import NOT_TRAINED, ChannelStack, is_fine_tuned, noise_reports
 from napari_redenoise.noise import (
     Diagnosis,
@@ -67,7 +67,7 @@ def noise(
         # Not at the top, because matplotlib takes longer to load than the measurement.
         from napari_redenoise._cli._noise_plot import draw
 
-        draw(plot, reports)
+        draw(plot, reports, overwrite=overwrite)
         typer.echo(f"wrote {plot}", err=as_json)
 
 
@@ -81,7 +81,7 @@ def check_plot(image: Path, plot: Path, *, overwrite: bool) -> None:
         # Even with --overwrite.
         raise OutputError(f"{plot} is the noisy image itself: choose another name")
     refuse_existing(plot, overwrite=overwrite)
-    check_folder(plot)
+    check_place(plot)
 
 
 def repeated(planes: Planes) -> list[ChannelStack]:

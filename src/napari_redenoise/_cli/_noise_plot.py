@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from napari_redenoise.io import write_atomically
 from napari_redenoise.noise import NoiseReport
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"
 
 
-def draw(path: Path, reports: Sequence[NoiseReport]) -> None:
+def draw(path: Path, reports: Sequence[NoiseReport], *, overwrite: bool = False) -> None:
     """Write one row of two plots per report."""
     figure = Figure(figsize=(9.0, 3.6 * len(reports)), layout="constrained", dpi=150)
     rows = figure.subplots(len(reports), 2, squeeze=False)
@@ -23,7 +24,8 @@ def draw(path: Path, reports: Sequence[NoiseReport]) -> None:
         draw_autocorrelation(right, report)
         if len(reports) > 1:
             left.set_title(f"channel {number}")
-    figure.savefig(path)
+    with write_atomically(path, overwrite=overwrite) as partial:
+        figure.savefig(partial)
 
 
 def draw_variance(axes: Any, report: NoiseReport) -> None:

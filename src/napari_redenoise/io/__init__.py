@@ -37,6 +37,7 @@ from napari_redenoise.io._result_arrays import (
 from napari_redenoise.io._result_format import exceeds_tiff
 from napari_redenoise.io._safe_writing import (
     check_folder,
+    check_place,
     check_space,
     format_bytes,
     refuse_existing,
@@ -64,6 +65,7 @@ __all__ = [
     "check_folder",
     "check_model",
     "check_output",
+    "check_place",
     "check_program",
     "check_space",
     "disk_space_needed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -200,6 +201,30 @@ def check_folder(path: str | Path) -> None:
             (folder.path / path.name).touch()
         finally:
             folder.remove()
+
+
+def check_place(path: str | Path) -> None:
+    """Check that a file can be written at ``path``, and leave no folder.
+
+    Parameters
+    ----------
+    path : path
+        Its folder is created by what writes the file.
+
+    Raises
+    ------
+    OutputError
+        As `check_folder`.
+    """
+    path = Path(path)
+    missing = [folder for folder in path.parents if not folder.exists()]
+    try:
+        check_folder(path)
+    finally:
+        for folder in missing:
+            # Of another process, which writes into it meanwhile, it is not empty.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def check_space(needs: Mapping[Path, int]) -> None:
