@@ -166,3 +166,28 @@ def test_zeiss_channels() -> None:
     assert czi_channels(metadata, range(2)) == (Channel("EGFP"), Channel("DAPI", "0000FF"))
     assert czi_channels(metadata, range(1, 2)) == (Channel("DAPI", "0000FF"),)
     assert czi_channels(metadata, range(3)) == ()
+
+
+@pytest.mark.parametrize(("axes", "labels"), [("ZCYX", list("abcdéf")), ("CZYX", None)])
+def test_texts_of_imagej_are_kept(tmp_path, axes, labels):
+    noisy, written = tmp_path / "noisy.tif", tmp_path / "written.tif"
+    texts = {"Info": "objective 63x\nexposure 5 ms", "Labels": list("abcdéf")}
+    stack = np.arange(6 * 32 * 40, dtype=np.uint16).reshape(3, 2, 32, 40)
+    tifffile.imwrite(noisy, stack, imagej=True, metadata={"axes": "ZCYX", **texts})
+    source = read_image(noisy)
+    # Read in another order, its slices are others.
+    write_tiff(written, source.array, replace(source, axes=axes))
+    with tifffile.TiffFile(written) as file:
+        assert file.imagej_metadata["Info"] == texts["Info"]
+        assert file.imagej_metadata.get("Labels") == labels
+
+
+def test_labels_of_other_slices_are_not_kept(tmp_path):
+    noisy, written = tmp_path / "noisy.tif", tmp_path / "written.tif"
+    stack = np.arange(3 * 32 * 40, dtype=np.uint16).reshape(3, 32, 40)
+    metadata = {"axes": "ZYX", "Labels": list("abc")}
+    tifffile.imwrite(noisy, stack, imagej=True, metadata=metadata)
+    source = read_image(noisy)
+    write_tiff(written, source.array[0], replace(source, axes="YX"))
+    with tifffile.TiffFile(written) as file:
+        assert "Labels" not in file.imagej_metadata

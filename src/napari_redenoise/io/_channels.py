@@ -272,6 +272,15 @@ def imagej_options(channels: Sequence[Channel], planes: int) -> dict[str, Any]:
     return options
 
 
+def imagej_texts(metadata: Mapping[str, Any], planes: int) -> dict[str, Any]:
+    """The text that ImageJ shows as *Info*, and the labels of all slices, by names of tifffile."""
+    info, labels = metadata.get("Info"), metadata.get("Labels")
+    found: dict[str, Any] = {"Info": info} if isinstance(info, str) else {}
+    if isinstance(labels, list) and len(labels) == planes and {*map(type, labels)} == {str}:
+        found["Labels"] = labels
+    return found
+
+
 def _text(value: Any) -> str | None:
     text = "" if value is None else str(value).strip()
     return text if text and text.isprintable() else None

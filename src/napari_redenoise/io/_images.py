@@ -20,7 +20,7 @@ from PIL import UnidentifiedImageError
 from napari_redenoise.data import ArrayLike
 from napari_redenoise.errors import InputError, OutputError, error_text
 from napari_redenoise.io._bioio_reading import microscope_kind, read_microscope
-from napari_redenoise.io._channels import Channel, imagej_options
+from napari_redenoise.io._channels import Channel, imagej_options, imagej_texts
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._ome_companion import first_tiff, is_companion
 from napari_redenoise.io._ome_zarr import read_ome_zarr
@@ -249,8 +249,10 @@ def _form_with(
         kept = [axis for axis in "TZCYX" if axis in axes]
         order = tuple(axes.index(axis) for axis in kept)
         axes = "".join(kept)
+        pages = math.prod(shape[axis] for axis in order[:-2])
+        # The labels are in the order of the source's slices.
+        metadata |= imagej_texts(like.metadata, pages if list(order) == sorted(order) else 0)
         if described:
-            pages = math.prod(shape[axis] for axis in order[:-2])
             metadata |= imagej_options(described, pages)
     else:
         axes = axes.replace("C", "S") if colour else axes
