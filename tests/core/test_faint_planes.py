@@ -6,6 +6,7 @@ from scipy import ndimage
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.data import Normalisation, Planes, plane_normalisation
+from napari_redenoise.errors import InputError
 from napari_redenoise.model._previews import Window
 
 PLAIN = Config(training={"steps": 0}, network={"context": 0})
@@ -51,6 +52,59 @@ def test_only_far_fainter_planes_have_their_own_scale() -> None:
     own = plane_normalisation(stack, (0,), bright)
     assert own.mean[0] == pytest.approx(noisy[0].mean())
     assert own.std[0] == pytest.approx(noisy[0].std())
-    # A single image has the scale of its model, and a constant plane no scale.
-    assert plane_normalisation(Planes(noisy[0], "YX"), (), bright) is bright
+    # As in a single image; a constant plane has no scale.
+    assert plane_normalisation(Planes(noisy[0], "YX"), (), bright).std == own.std
     assert plane_normalisation(Planes(np.ones((2, 40, 40)), "SYX"), (0,), bright) is bright
+
+
+def test_a_bright_object_of_a_dark_field_has_the_scale_of_its_model() -> None:
+    field = np.random.default_rng(0).poisson(2.0, (200, 200)).astype(float)
+    trained = Normalisation((1e4,), (2e3,))
+    field[50, 50] = 1e4
+    hot = Planes(field.copy(), "YX")
+    assert plane_normalisation(hot, (), trained).std[0] < 10
+    field[50:58, 50:58] = 1e4
+    assert plane_normalisation(Planes(field, "YX"), (), trained) is trained
+
+
+def test_a_model_of_a_long_exposure_denoises_a_short_one() -> None:
+    noisy = positions(50)
+    model = Redenoiser(PLAIN, "cpu").fit(noisy[1])
+    assert error(model.predict(noisy[0]).denoised) < 0.5 * error(noisy[0])
+
+
+def with_a_dark_frame() -> np.ndarray:
+    stack = np.stack([400 * light()] * 5)
+    stack[2] = 0.5
+    return np.random.default_rng(0).poisson(stack)
+
+
+def test_a_dark_frame_in_the_middle_refuses_no_model(tmp_path) -> None:
+    stack = with_a_dark_frame()
+    model = Redenoiser(PLAIN, "cpu").fit(stack, "TYX")
+    model.save(tmp_path / "model.safetensors")
+    loaded = Redenoiser.load(tmp_path / "model.safetensors", "cpu")
+    again = loaded.predict(stack, "TYX").denoised
+    np.testing.assert_array_equal(again, model.predict(stack, "TYX").denoised)
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+@pytest.mark.parametrize("factor", [1 / 65535, 100])
+def test_another_grey_scale_is_refused(tmp_path, is_loaded, factor) -> None:
+    noisy = positions(1)[0]
+    model = Redenoiser(PLAIN, "cpu").fit(noisy)
+    if is_loaded:
+        model.save(tmp_path / "model.safetensors")
+        model = Redenoiser.load(tmp_path / "model.safetensors", "cpu")
+    with pytest.raises(InputError, match="convert it to the same grey scale"):
+        model.predict((factor * noisy).astype(np.float32))
+    model.predict(noisy)
+
+
+def test_a_region_without_light_refuses_no_image() -> None:
+    noisy = positions(1000)[1]
+    noisy[:40] = np.random.default_rng(0).poisson(2, (40, 96))
+    mask = np.zeros(noisy.shape, bool)
+    mask[:40] = True
+    model = Redenoiser(PLAIN, "cpu").fit(noisy, mask=mask)
+    assert np.isfinite(model.predict(noisy).denoised).all()

@@ -14,9 +14,11 @@ from napari_redenoise.data._image_folder import FULL_SCALE, ImageFolder, Window,
 from napari_redenoise.data._lazy_array import LazyArray
 from napari_redenoise.data._noisy_pairs import NeighbouringFrames, Shots, TwoImages
 from napari_redenoise.data._normalisation import (
+    GreyScale,
     NetworkInput,
     Normalisation,
     check_scale,
+    grey_scale,
     measure,
     plane_normalisation,
     result_dtype,
@@ -30,6 +32,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "SMALLEST_SIDE",
     "ArrayLike",
+    "GreyScale",
     "ImageFolder",
     "LazyArray",
     "NeighbouringFrames",
@@ -45,6 +48,7 @@ __all__ = [
     "check_scale",
     "context_of",
     "default_axes",
+    "grey_scale",
     "is_missing",
     "list_images",
     "load_pool",

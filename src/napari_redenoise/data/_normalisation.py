@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,12 @@ from napari_redenoise.data._bad_pixels import (
     fill_missing,
     is_missing,
     is_outlier,
+    mask_missing,
     neighbour_median,
 )
-from napari_redenoise.data._bounded_reading import read_middle
+from napari_redenoise.data._bounded_reading import BLOCK, read_middle, spread_evenly
 from napari_redenoise.data._planes import Planes
+from napari_redenoise.data._window_places import spread_window
 from napari_redenoise.errors import InputError, check_grey_scale
 
 _SHOWN = 40.0
@@ -27,8 +30,18 @@ _FAINT = 16.0
 """Standard deviations of a stack over that of a plane, above which the plane is normalised by its
 own: at 20 it loses 0.2 dB otherwise, at 60 5 dB."""
 
+_BRIGHT = 5e-4
+"""Share of the pixels of a faint plane beyond `_SHOWN`, above which it has the scale of its model:
+these are more than hot pixels, and the model may have been trained on such a bright region."""
+
 _MOST_MEASURED, _FEW_MEASURED = 2**24, 2**16
 """Pixels of the largest planes that are measured, and about how many of them are used."""
+
+_WINDOWS = 16
+"""Windows of an image that are compared with a model: one of its grey scale is enough."""
+
+GreyScale = tuple[tuple[float, float], ...]
+"""Mean and standard deviation of every channel."""
 
 _DISTINCT = 2.0**8
 """Grey levels per standard deviation that float32 has to resolve."""
@@ -176,16 +189,16 @@ def _any_value(parts: list[np.ndarray]) -> float:
 def plane_normalisation(
     planes: Planes, sample: tuple[int, ...], normalisation: Normalisation
 ) -> Normalisation:
-    """The normalisation of a stack, or of one of its planes that is far fainter.
+    """The normalisation of a model, or that of a plane which is far fainter.
 
-    Beside a bright position or a flash, the noise of a faint plane is too small for the network: it
-    stays, and the mean shifts. Up to a sixteenth of the standard deviation, a plane is denoised in
-    a stack as well as alone.
+    Beside a bright position or a flash, or with a model of longer exposures, the noise of a faint
+    plane is too small for the network: it stays, and the mean shifts. Up to a sixteenth of the
+    standard deviation, a plane is denoised in a stack as well as alone.
 
     Parameters
     ----------
     planes : Planes
-        A single plane, and planes above 16 million pixels, are not measured.
+        Planes above 16 million pixels are not measured.
     sample : tuple of int
     normalisation : Normalisation
 
@@ -194,7 +207,7 @@ def plane_normalisation(
     Normalisation
     """
     pixels = planes.height * planes.width
-    if len(planes) == 1 or pixels > _MOST_MEASURED:
+    if pixels > _MOST_MEASURED:
         return normalisation
     plane = planes.read(sample, slice(0, planes.height), slice(0, planes.width))
     step = max(1, math.isqrt(pixels // _FEW_MEASURED))
@@ -204,7 +217,11 @@ def plane_normalisation(
     except InputError:
         return normalisation
     pairs = zip(own.std, normalisation.std, strict=True)
-    return own if all(one < other / _FAINT for one, other in pairs) else normalisation
+    if not all(one < other / _FAINT for one, other in pairs):
+        return normalisation
+    # What little is bright would be clipped.
+    is_bright = np.abs(own.apply(levels)) > _SHOWN
+    return normalisation if is_bright.mean() > _BRIGHT else own
 
 
 def result_dtype(planes: Planes) -> npt.DTypeLike:
@@ -221,31 +238,82 @@ def result_dtype(planes: Planes) -> npt.DTypeLike:
         return np.float32
 
 
-def check_scale(planes: Planes, normalisation: Normalisation) -> None:
+def grey_scale(planes: Planes, number: int = 0, of: int = 1) -> GreyScale:
+    """Mean and standard deviation of every channel in one of several windows; 0: the middle.
+
+    Parameters
+    ----------
+    planes : Planes
+        Its training region does not matter: whole images are denoised.
+    number, of : int
+        Of windows that are spread over samples and places.
+
+    Returns
+    -------
+    tuple of (float, float)
+        NaN for constant channels.
+    """
+    planes = replace(planes, region=None)
+    if number:
+        samples = spread_evenly(list(planes.indices()), of)
+        sample = samples[number % len(samples)]
+        window = mask_missing(planes.read(sample, *spread_window(planes, sample, BLOCK, number)))
+    else:
+        window = read_middle(planes)
+    return tuple(map(_mean_and_std_of, window.astype(np.float64)))
+
+
+def _mean_and_std_of(channel: np.ndarray) -> tuple[float, float]:
+    finite = channel[np.isfinite(channel)]
+    if not finite.size or finite.min() == finite.max():
+        return math.nan, math.nan
+    return float(finite.mean()), float(finite.std())
+
+
+def check_scale(
+    planes: Planes, normalisation: Normalisation, known: Collection[GreyScale] = ()
+) -> None:
     """Refuse an image whose grey scale differs from that of a model.
 
-    Reads the middle of the middle sample. The limits exceed all differences between images of one
-    camera: a mean 30 standard deviations away, or a standard deviation a hundred times smaller.
+    Reads the middle of the middle sample and, where that differs, windows spread over the image:
+    a frame may be dark, or the middle of a field empty. The limits exceed all differences between
+    images of one camera: a mean 30 standard deviations away, or a standard deviation a hundred
+    times smaller.
 
     Parameters
     ----------
     planes : Planes
     normalisation : Normalisation
         Of the model.
+    known : collection of GreyScale
+        Of the middles of images that the model was trained on, which are not refused.
 
     Raises
     ------
     InputError
         For example for an image of 16 bits and a model trained on 8 bits.
     """
-    window = read_middle(planes).astype(np.float64)
-    for channel, mean, std in zip(window, normalisation.mean, normalisation.std, strict=True):
-        finite = channel[np.isfinite(channel)]
-        if not finite.size or finite.min() == finite.max():
-            continue
-        if abs(finite.mean() - mean) > 30 * std or finite.std() < std / 100:
+    found = None
+    for number in range(_WINDOWS):
+        window = grey_scale(planes, number, _WINDOWS)
+        if window in known or _fits(window, normalisation):
+            return
+        # Nothing is known of a constant window.
+        found = found or (None if np.isnan(window).all() else window)
+    for channel, mean, std in zip(found or (), normalisation.mean, normalisation.std, strict=False):
+        if not _is_near(channel, mean, std):
             raise InputError(
                 f"the model expects grey levels of {mean:.4g} ± {std:.4g} and this image has "
-                f"{finite.mean():.4g} ± {finite.std():.4g}: convert it to the same grey scale, "
+                f"{channel[0]:.4g} ± {channel[1]:.4g}: convert it to the same grey scale, "
                 "train on it, or choose another model"
             )
+
+
+def _fits(found: GreyScale, normalisation: Normalisation) -> bool:
+    near = map(_is_near, found, normalisation.mean, normalisation.std)
+    return not np.isnan(found).all() and all(near)
+
+
+def _is_near(found: tuple[float, float], mean: float, std: float) -> bool:
+    is_constant = math.isnan(found[0])
+    return is_constant or (abs(found[0] - mean) <= 30 * std and found[1] >= std / 100)

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 
 from napari_redenoise.config import Config
-from napari_redenoise.data import ArrayLike, check_scale, load_pool
+from napari_redenoise.data import ArrayLike, check_scale, grey_scale, load_pool
 from napari_redenoise.devices import explain_out_of_memory, get_device
 from napari_redenoise.errors import ConfigError, InputError, ModelFileError
 from napari_redenoise.inference import Interrupted, TileDone
@@ -263,7 +263,8 @@ class Redenoiser:
             for network in (state.network, state.average):
                 network.load_state_dict(pretrained_weights(first.config.network))
         pool = load_pool(shots, state.generator, should_stop=controls.should_stop)
-        self.session.begin(first, state, pool.normalisation)
+        grey_scales = tuple(map(grey_scale, inputs.all))
+        self.session.begin(first, state, pool.normalisation, grey_scales)
         return TrainingRun(self.session, inputs, pool, state, controls, decide)
 
     def _resume(
@@ -279,8 +280,7 @@ class Redenoiser:
         if steps is None or steps < 1:
             raise ConfigError("training is resumed for a number of steps: give at least 1")
         session.check_channels(inputs.planes)
-        if session.is_loaded:
-            check_scale(inputs.planes, normalisation)
+        check_scale(inputs.planes, normalisation, session.grey_scales)
         snapshot = session.current_snapshot()
         if plan is None or plan.is_training_left_out:
             asked = self.config.replace({"training.steps": snapshot.step + steps})
@@ -384,8 +384,8 @@ class Redenoiser:
         ConfigError
             When nothing was trained or loaded.
         InputError
-            When the image does not fit the model, or its grey levels differ much from those of a
-            loaded model.
+            When the image does not fit the model, or its grey levels differ much from those of the
+            model.
         DeviceError
             When the smallest tile does not fit the device's memory.
         """
@@ -393,8 +393,7 @@ class Redenoiser:
         planes = session.planes(image, axes)
         session.apply_judgement(should_stop)
         network, normalisation = session.network(), session.trained_normalisation()
-        if session.is_loaded:
-            check_scale(planes, normalisation)
+        check_scale(planes, normalisation, session.grey_scales)
         plan = session.trained_plan()
         count = plan.config.objective.draws if draws is None else draws
         if int(count) != count or count < 0:

@@ -12,6 +12,7 @@ import torch
 from napari_redenoise.data import (
     SMALLEST_SIDE,
     ArrayLike,
+    GreyScale,
     Normalisation,
     Planes,
     plane_normalisation,
@@ -58,6 +59,8 @@ class Session:
         Hold-out test of a fine-tuning; None where its judgement is made or not due.
     is_loaded : bool
         Whether the model comes from a file.
+    grey_scales : tuple of GreyScale
+        Of the training images; a model from a file knows none.
     is_training : bool
         Whether a training is running.
     """
@@ -74,6 +77,7 @@ class Session:
         self.state: TrainingState | None = None
         self.judge: Judge | None = None
         self.is_loaded = False
+        self.grey_scales: tuple[GreyScale, ...] = ()
         self.history = Snapshots()
         self._network: DenoisingNetwork | None = None
         self._delivered: DenoisingNetwork | None = None
@@ -267,9 +271,16 @@ class Session:
         arrays = predict_tile(network, pixels, normalisation, dtype, draws, context=context)
         return PreviewDone(step, window, arrays.denoised, arrays.mask)
 
-    def begin(self, plan: TrainingPlan, state: TrainingState, normalisation: Normalisation) -> None:
-        """Replace the trained state by that of a new training."""
+    def begin(
+        self,
+        plan: TrainingPlan,
+        state: TrainingState,
+        normalisation: Normalisation,
+        grey_scales: tuple[GreyScale, ...],
+    ) -> None:
+        """Replace the trained state by that of a new training; ``grey_scales``: of its images."""
         self._forget()
+        self.grey_scales = grey_scales
         self.plan, self.normalisation = plan, normalisation
         self.state, self._network = state, state.average
 
