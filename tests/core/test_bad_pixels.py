@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_redenoise import Config, Redenoiser
+from napari_redenoise import Config, Redenoiser, denoise
 from napari_redenoise.data import (
     NetworkInput,
     Normalisation,
@@ -201,3 +201,11 @@ def test_a_blank_channel_leaves_the_others_measured(tiny: Config, noisy) -> None
     assert reports[1].noise_std == 0
     denoised = Redenoiser(tiny, "cpu").fit(image, "CYX").predict(image, "CYX").denoised
     assert (denoised[1] == 0).all()
+
+
+@pytest.mark.parametrize("axes", ["TYX", "CYX"])
+def test_a_plane_of_infinity_stays_beside_a_good_one(axes):
+    good = np.random.default_rng(0).poisson(50, (48, 56)).astype(np.float32)
+    denoised = denoise(np.stack([good, np.full_like(good, np.inf)]), axes, steps=0)
+    assert np.isfinite(denoised[0]).all()
+    assert (denoised[1] == np.inf).all()

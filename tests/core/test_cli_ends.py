@@ -410,3 +410,12 @@ def test_a_scale_beyond_tiff_is_reported_before_and_left_out(redenoise, image, t
     assert status == 0, errors
     assert said.startswith("caution: the results lack the resolution (nan, 2.0)")
     assert tifffile.imread(out).shape == (48, 56)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes streams by a shell")
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_closed_streams_end_no_run(image, tmp_path, closed):
+    program = shlex.join([sys.executable, "-c", "from napari_redenoise._cli import main; main()"])
+    line = f"{program} denoise in.tif out.tif --instant {closed}"
+    assert subprocess.run(line, shell=True, cwd=tmp_path, check=False).returncode == 0
+    assert tifffile.imread(tmp_path / "out.tif").shape == (48, 56)

@@ -269,3 +269,37 @@ def test_the_images_of_an_animation_are_not_lost_silently(tmp_path) -> None:
     image = read_image(tmp_path / "a.gif")
     np.testing.assert_array_equal(image.array, GREY)
     assert image.notes == ("it holds 2 images and the first is read: save the others as TIFF",)
+
+
+def test_colours_of_many_images_are_written_as_pages(tmp_path):
+    colours = np.arange(5 * 24 * 30 * 3, dtype=np.uint8).reshape(5, 24, 30, 3)
+    tifffile.imwrite(tmp_path / "colours.tif", colours, imagej=True)
+    found = read_image(tmp_path / "colours.tif")
+    assert found.axes == "ZYXC"
+    write_tiff(tmp_path / "written.tif", found.array, found)
+    with tifffile.TiffFile(tmp_path / "written.tif") as file:
+        assert [page.shape for page in file.pages] == [(24, 30, 3)] * 5
+        np.testing.assert_array_equal(file.asarray(), colours)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.pgm", b"P5\n# made by hand\n20 20\n4095\n" + bytes(800)),
+        ("a.ppm", b"P6 20 20 65535\n" + bytes(2400)),
+    ],
+)
+def test_grey_levels_that_are_scaled_are_noted(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert "may be scaled, or lose bits" in read_image(tmp_path / name).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ending"), [(np.uint8, "pgm"), (np.uint16, "pgm"), (np.uint8, "png")]
+)
+def test_grey_levels_that_stay_are_not_noted(tmp_path, dtype, ending):
+    levels = (np.arange(400).reshape(20, 20) * 150).astype(dtype)
+    Image.fromarray(levels).save(tmp_path / f"a.{ending}")
+    found = read_image(tmp_path / f"a.{ending}")
+    np.testing.assert_array_equal(found.array, levels)
+    assert not found.notes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 import typer
@@ -15,6 +16,7 @@ __all__ = ["COMMANDS", "app", "import_command", "main"]
 
 def main() -> None:
     """Run the command line; errors end it with a sentence and the exit code 1."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Names of files may be of another encoding, and must not end a run.
@@ -29,3 +31,13 @@ def main() -> None:
 
         typer.echo(f"redenoise: {unexpected_error(error, sys.argv)}", err=True)
         sys.exit(1)
+
+
+def _open_closed_streams() -> None:
+    """Discard what is written to streams that were closed at the start, as by ``2>&-``.
+
+    Otherwise the next file that is opened has their number, and receives what is written to them.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115

@@ -157,7 +157,8 @@ def _is_constant(plane: npt.NDArray[Any]) -> Mask:
     flat = _squares(rows, columns, _SQUARE)
     if flat.any():
         finite = plane[np.isfinite(plane)]
-        flat &= (plane == finite.min()) | (plane == finite.max())
+        if finite.size:
+            flat &= (plane == finite.min()) | (plane == finite.max())
         flat |= _squares(rows, columns, _LARGE_SQUARE)
     flat |= _lines(rows, columns, 0) | _lines(columns, rows, 1)
     if not flat.any() or flat.all():

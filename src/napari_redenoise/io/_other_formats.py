@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ _ALPHA = ("LA", "La", "RGBA", "RGBa")
 _EXIF_ORIENTATION = 274
 _DEEP_COLOURS = (b"\x10\x02", b"\x10\x04", b"\x10\x06")
 """Bits and kind of PNG with 16 bits for each colour or alpha."""
+
+_EXACT = ("BMP", "DIB", "GIF", "JPEG", "MPO", "PCX", "TGA", "WEBP")
+"""Formats of 8 bits, which Pillow reads as they are stored."""
+
+_PNM = re.compile(rb"P[2356](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+(\d+)\s")
+"""Header of PGM and PPM: width, height, highest grey level."""
 
 
 def read_other(path: Path) -> ImageFile:
@@ -43,6 +50,11 @@ def read_other(path: Path) -> ImageFile:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path) as image:
             array, axes, notes = _pixels(image, path)
+            if _is_scaled(image, path):
+                notes += (
+                    "its grey levels may be scaled, or lose bits: save it as TIFF to have them as "
+                    "they are stored",
+                )
             frames = getattr(image, "n_frames", 1)
             if frames > 1:
                 notes += (
@@ -94,6 +106,22 @@ def _without_alpha(
 
 
 def _is_deep(path: Path) -> bool:
-    with path.open("rb") as file:
-        header = file.read(26)
+    header = _header(path)[:26]
     return header.startswith(b"\x89PNG") and header[24:] in _DEEP_COLOURS
+
+
+def _is_scaled(image: Image.Image, path: Path) -> bool:
+    """Whether Pillow may change the stored grey levels, or read a part of their bits."""
+    if image.format == "PNG":
+        return image.mode == "L" and _header(path)[24] < 8
+    if image.format == "PPM":
+        found = _PNM.match(_header(path))
+        highest = 1 if found is None else int(found[1])
+        exact = (255,) if image.mode == "RGB" else (255, 65535)
+        return image.mode != "1" and highest not in exact
+    return image.mode != "1" and image.format not in _EXACT
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(1024)

@@ -84,8 +84,9 @@ def known_axes(axes: str, ndim: int) -> str:
     if not {"Y", "X"} <= set(axes):
         return default_axes(ndim)
     for samples, channels in (("YXS", "YXC"), ("SYX", "CYX")):
-        if axes.endswith(samples) and "C" not in axes:
-            axes = axes.replace(samples, channels)
+        if axes.endswith(samples):
+            # Of colours, further channels are images: ImageJ shows them one after the other.
+            axes = axes.replace("C", "Q").replace(samples, channels)
     # tifffile calls unknown axes Q or I, possibly more than once.
     unnamed = sum(axis in "QI" for axis in axes)
     free = [letter for letter in "PRSTZ" if letter not in axes]
