@@ -97,8 +97,9 @@ def test_a_killed_worker_is_replaced_bit_by_bit(
         options = ("--model", model, "--device", "cpu", "--mask", mask)
         address = cluster.scheduler_address
         status, said, errors = redenoise("denoise", source, out, *options, "--scheduler", address)
-        left = client.run(os.getpid).values()
-        loads = client.run(loads_of_the_model).values()
+        # On a busy machine the death of a worker is noticed late.
+        left = client.run(os.getpid, on_error="ignore").values()
+        loads = client.run(loads_of_the_model, on_error="ignore").values()
     assert status == 0, errors
     assert "wrote" in said
     assert killed

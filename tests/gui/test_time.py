@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari._words import duration
-from napari_redenoise._napari.denoise import _run, _time_left
+from napari_redenoise._napari.denoise import _run, _surveys, _time_left
 from napari_redenoise._napari.denoise._run import Survey, time_within
 from napari_redenoise._napari.denoise._time_left import Deadline, TimeLeft
 from napari_redenoise._napari.denoise.panels._options import Options
@@ -112,6 +112,24 @@ def test_the_summary_says_that_a_limit_is_too_short_for_training(dock, noisy, mo
     dock.wait(lambda: "because fine-tuning takes longer than 10 s" in dock.widget.plan.text())
     assert "Denoises with the pretrained network as it is" in dock.widget.plan.text()
     assert "About 8 s on the" in dock.widget.plan.text()
+
+
+def test_the_time_is_that_of_the_image_itself(qtbot, monkeypatch):
+    plans = {"cells": None, "denoised": SimpleNamespace(is_training_left_out=True)}
+    times = {"cells": RunTime(100, 3.0, 0.0, 0.0, 8.0), "denoised": RunTime(0, 3.0, 0.0, 0.0, 8.0)}
+
+    def survey(_, image, *__):
+        return Survey(times[image].seconds, None, plans[image], times[image])
+
+    monkeypatch.setattr(_surveys, "survey", survey)
+    surveys = _surveys.Surveys()
+    for image in ("denoised", "cells", "denoised"):
+        surveys.begin("run", image, None, image)
+        qtbot.waitUntil(lambda: not surveys.is_measuring)
+        assert surveys.seconds("run", image) == times[image].seconds
+    # An image that is not yet measured has the time of one that is trained on.
+    assert surveys.time("run", "another").steps == 100
+    assert surveys.time("run", "denoised").steps == 0
 
 
 def test_the_summary_gives_the_true_time_beyond_the_limit(dock, noisy, monkeypatch):

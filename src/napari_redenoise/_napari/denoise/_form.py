@@ -284,8 +284,9 @@ class DenoiseForm(DenoiseLayout):
             self._surveys.reports(noise_kind),
             fine_tuning=is_fine_tuned(denoiser.config, source.channels),
         )
-        limit, time = self.options.value().seconds, self._surveys.time(kind)
-        seconds = self._surveys.seconds(kind) if limit is None or time is not None else limit
+        limit, time = self.options.value().seconds, self._surveys.time(kind, noise_kind)
+        is_known = limit is None or time is not None
+        seconds = self._surveys.seconds(kind, noise_kind) if is_known else limit
         region = self.options.training_region.kind
         steps = None if time is None else time.steps
         if self.objective.kind == "noise2noise":
@@ -329,6 +330,5 @@ class DenoiseForm(DenoiseLayout):
     def _surveyed(self, layer: Any) -> Surveyed:
         """Plan and expected time of the run, where they are known beforehand."""
         source = read(layer)
-        kind = self._kind(source)
-        plan = self._surveys.plan(kind, image_kind(layer, source))
-        return Surveyed(plan, self._surveys.time(kind))
+        kinds = self._kind(source), image_kind(layer, source)
+        return Surveyed(self._surveys.plan(*kinds), self._surveys.time(*kinds))

@@ -78,13 +78,13 @@ class Surveys(QObject):
         """Whether a measurement is running."""
         return self._task is not None
 
-    def seconds(self, run: Hashable) -> float | None:
-        """Expected time of a kind of run, in seconds."""
-        return self._seconds.get(run)
+    def seconds(self, run: Hashable, image: Hashable) -> float | None:
+        """Expected seconds of a kind of run on an image, or on another one of its shape."""
+        return self._seconds.get((run, image), self._seconds.get(run))
 
-    def time(self, run: Hashable) -> RunTime | None:
-        """Expected time of the parts of a kind of run."""
-        return self._times.get(run)
+    def time(self, run: Hashable, image: Hashable = None) -> RunTime | None:
+        """Expected time of the parts of a kind of run on an image, or on another of its shape."""
+        return self._times.get((run, image), self._times.get(run))
 
     def refusal(self, run: Hashable, image: Hashable) -> str:
         """Why a kind of run would refuse the pixels of an image; empty where it would not."""
@@ -127,7 +127,10 @@ class Surveys(QObject):
             return
 
         def done(found: Survey) -> None:
-            self._seconds[run], self._times[run] = found.seconds, found.time
+            left_out = found.plan is not None and found.plan.is_training_left_out
+            # Where the training is left out, that holds for this image only.
+            for key in ((run, image), *(() if left_out else (run,))):
+                self._seconds[key], self._times[key] = found.seconds, found.time
             self._refusals[run, image] = found.refusal
             self._reports[image], self._plans[run, image] = found.reports, found.plan
 
@@ -138,7 +141,7 @@ class Surveys(QObject):
         def finished() -> None:
             self._task = None
             # Failures are kept, too: the run reports the error, and no trial is repeated.
-            self._seconds.setdefault(run, None)
+            self._seconds.setdefault((run, image), self._seconds.get(run))
             self._reports.setdefault(image, None)
             self._plans.setdefault((run, image), None)
             if not self._over:
