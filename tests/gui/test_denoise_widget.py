@@ -125,6 +125,23 @@ def test_stop_denoises_with_the_network_so_far(dock, noisy):
     assert dock.widget.button.text() == "&Denoise"
 
 
+def test_a_preview_that_was_given_other_data_is_no_result(dock, noisy):
+    dock.use(**{"training.steps": 1_000_000})
+    dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    dock.wait(lambda: dock.widget.run.result is not None)
+    mine = dock.widget.run.result
+    mine.data = np.zeros((5, 5))
+    dock.wait_for_step(2)
+    dock.press()
+    dock.wait_for_end()
+    result = next(layer for layer in dock.images if layer.name == DENOISED)
+    assert result is not mine
+    assert result.data.shape == noisy.shape
+    assert mine in dock.images
+    assert KEY not in mine.metadata or mine.metadata[KEY].get("steps") is None
+
+
 @pytest.mark.usefixtures("pretrained")
 def test_without_steps_there_is_nothing_to_stop(dock, noisy):
     dock.use(**{"training.steps": 0, "training.start": "pretrained"})

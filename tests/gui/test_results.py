@@ -140,6 +140,15 @@ def test_without_the_noisy_layer_only_maps_of_the_view_are_off(two):
     assert result.buttons["Save image..."].isEnabled()
 
 
+def test_maps_of_a_view_of_other_data_are_refused_in_words(two):
+    other = two.viewer.layers["other"]
+    other.data = np.stack([other.data] * 3)
+    said = []
+    two.widget.finished_run.said.connect(said.append)
+    two.widget.finished_run.add("rotation")
+    assert said == ["This map is of a plane of the noisy layer: show its y and x in the 2-D view."]
+
+
 def test_the_tabs_are_off_when_all_layers_are_deleted(two):
     two.viewer.layers.clear()
     assert two.widget.finished_run is None

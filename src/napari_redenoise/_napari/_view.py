@@ -17,9 +17,11 @@ MOST_PREVIEWED = 640
 def current_window(viewer: Any, layer: Any, source: LayerImage) -> Window | None:
     """Window of ``source`` that the viewer shows, or None where it shows no plane of it.
 
-    It is the whole of a small plane, and the middle of the visible part of a large one.
+    It is the whole of a small plane, and the middle of the visible part of a large one. A layer
+    whose array was replaced by one of other axes shows none.
     """
-    if not shows_planes(viewer):
+    was_replaced = layer.ndim != len(source.axes) - source.colour
+    if was_replaced or not shows_planes(viewer):
         return None
     planes = Planes(source.array, source.axes)
     position = np.asarray(layer.world_to_data(viewer.dims.point))

@@ -264,7 +264,9 @@ class FinishedRun(QObject):
         if kind in OF_VIEW:
             window = current_window(self._viewer, self.layer, source) if self.has_source else None
             if window is None:
-                self.said.emit("This map is of a plane: show y and x in the 2-D view.")
+                self.said.emit(
+                    "This map is of a plane of the noisy layer: show its y and x in the 2-D view."
+                )
                 return
             placed = window_placement(self.layer, source, window)
         self._set_busy(busy=True)

@@ -90,6 +90,7 @@ class LayerRun(QObject):
         self._notes: list[str] = []
         self._viewer, self.layer, self._source = viewer, layer, job.source
         self._canvas: Any = None
+        self._drawn: Any = None
         self._finished: Finished | None = None
         self._mask_name = ""
         self.mask_layer: Any = None
@@ -248,12 +249,14 @@ class LayerRun(QObject):
         self.progressed.emit(f"{sentence}.", done.tile, done.tiles)
 
     def _show(self) -> None:
-        """Draw the canvas; a deleted layer is added again."""
-        if self.result is not None and self.result in self._viewer.layers:
-            self.result.refresh()
+        """Draw the canvas; a layer that was deleted, or given other data, is added again."""
+        shown = self.result
+        if shown is not None and shown in self._viewer.layers and shown.data is self._drawn:
+            shown.refresh()
             return
         data, keywords, _ = denoised_layer(self._source, self._canvas)
         self.result = self._add(data, keywords)
+        self._drawn = self.result.data
 
     def _add(self, data: Any, keywords: dict[str, Any]) -> Image:
         return add_image(self._viewer, data, keywords)
