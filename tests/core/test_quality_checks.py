@@ -455,3 +455,16 @@ def test_the_page_on_quality_runs_and_holds_every_table():
     ]
     assert all(len(text) > 50 for _, text in sections)
     assert all(f"| {name} |" in page for name in NAMES)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("factor", [1e-30, 1e30])
+def test_checks_of_any_scale_are_the_same(truth, factor):
+    photons = (truth - 100) / 4
+    rng = np.random.default_rng(0)
+    noisy = poisson_gaussian(photons, rng, gain=4.0, offset=100.0, read_noise=3.0)
+    usual = assess(noisy, truth).checks
+    for found, check in zip(assess(factor * noisy, factor * truth).checks, usual, strict=True):
+        assert found.mark == check.mark
+        values = np.array([found.value, check.value], float)
+        np.testing.assert_allclose(values[0], values[1], rtol=1e-3, atol=1e-3)

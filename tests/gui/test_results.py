@@ -203,6 +203,19 @@ def test_a_failed_check_does_not_stop_the_others(dock, noisy, monkeypatch):
     assert "a denoised (AdaReNet, N2S): could not be checked" in dock.widget.quality.rows.text()
 
 
+def test_a_refusal_has_no_verdict_of_an_earlier_result(dock, noisy, monkeypatch):
+    goes_on = Event()
+    monkeypatch.setattr(
+        _finished_run, "assess", lambda *_, **__: goes_on.wait(30) and report("bad")
+    )
+    dock.viewer.add_image(noisy, name="cells")
+    dock.run()
+    dock.widget.refuse("'region' has no shape with an area: draw one.")
+    goes_on.set()
+    dock.wait(lambda: dock.widget.finished_run.is_checked)
+    assert dock.widget.status.text() == "'region' has no shape with an area: draw one."
+
+
 def test_a_result_that_is_deleted_ends_the_work_on_it(dock, noisy, monkeypatch):
     goes_on, made = Event(), Extra([(noisy, {"name": "map"}, "image")])
     monkeypatch.setattr(_finished_run, "extra_layers", lambda *_: goes_on.wait(30) and made)

@@ -166,17 +166,18 @@ class _Sums:
         self.expected += float(variance[used].sum(dtype=np.float64))
         scaled = np.clip(residual / np.sqrt(variance), -OUTLIER, OUTLIER)
         self._correlate(np.where(used, scaled, 0), used)
-        edges = ndimage.gaussian_gradient_magnitude(level, _EDGE_SIGMA) / np.sqrt(variance)
+        steep = ndimage.gaussian_gradient_magnitude(level, _EDGE_SIGMA, output=np.float64)
+        edges = steep / np.sqrt(variance)
         self.blocks.append(_means(_BLOCK, used, scaled**2, level, edges))
         side = min(_SQUARE, *level.shape)
         self.squares.append(_means(side, used, residual, variance))
 
-    def _variance(self, level: Floats) -> Floats:
+    def _variance(self, level: Floats) -> npt.NDArray[np.float64]:
         """Expected noise variance; never far below the smallest measured one."""
         points = self.report.points
         least = 0.5 * min((point.variance for point in points), default=0.0)
         least = max(least, 1e-6 * self.report.noise_std**2)
-        return np.asarray(np.maximum(noise_model(self.report).variance(level), least), np.float32)
+        return np.asarray(np.maximum(noise_model(self.report).variance(level), least))
 
     def _unclipped(self, level: Floats, std: Floats) -> Bools:
         """Pixels whose noise does not reach a clipping limit."""
@@ -275,7 +276,7 @@ def _means(side: int, used: Bools, *images: npt.NDArray[np.floating]) -> Floats:
 
     def pooled(image: npt.NDArray[np.generic]) -> Floats:
         cut = image[: rows * side, : columns * side].reshape(rows, side, columns, side)
-        return np.asarray(cut.sum((1, 3), dtype=np.float64), np.float32).ravel()
+        return np.asarray(cut.sum((1, 3), dtype=np.float64)).ravel()
 
     weight = pooled(used)
     full = weight >= side * side / 2

@@ -168,7 +168,9 @@ def _mean_and_std(parts: list[np.ndarray]) -> tuple[float, float] | None:
         return None
     low, high = clipping_limits(np.concatenate([_some(part, len(parts)) for part in parts]))
     if np.isfinite(low):
-        parts = [np.clip(part, low, high) for part in parts]
+        # A limit beyond float32 clips nothing.
+        with np.errstate(over="ignore"):
+            parts = [np.clip(part, low, high) for part in parts]
     count = sum(part.size for part in parts)
     mean = float(sum(part.sum(dtype=np.float64) for part in parts)) / count
     square = sum(float(((part - np.float64(mean)) ** 2).sum(dtype=np.float64)) for part in parts)

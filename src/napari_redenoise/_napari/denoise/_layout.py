@@ -110,9 +110,14 @@ class DenoiseLayout(QWidget):
         self.say(sentence, tooltip=tooltip)
         self._refusal = sentence
 
+    @property
+    def is_refusing(self) -> bool:
+        """Whether the message says why something cannot be done."""
+        return bool(self._refusal) and self.status.text() == self._refusal
+
     def withdraw_refusal(self, _: Any = None) -> None:
         """Hide a refusal."""
-        if self._refusal and self.status.text() == self._refusal:
+        if self.is_refusing:
             self.say("")
 
     def show_theme(self, colour: str) -> None:

@@ -292,7 +292,8 @@ class ResultTabs(QObject):
             self._show_result(shown)
         if run.batch is self._batch and all(one.is_checked for one in run.batch):
             rows = _rows(run.batch)
-            if self._told and any(row.report is not None for row in rows):
+            is_told = self._told and not self._dock.is_refusing
+            if is_told and any(row.report is not None for row in rows):
                 status = self._dock.status
                 said = f"{status.text()} {summary_of_all(rows)}"
                 self._dock.say(said, tooltip=status.toolTip())
