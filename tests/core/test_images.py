@@ -1,9 +1,11 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.io
 import tifffile
+import zarr
 
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError, OutputError
@@ -12,6 +14,7 @@ from napari_redenoise.io import (
     _images,
     _result_arrays,
     check_output,
+    ome_files,
     read_image,
     result_array,
     write_tiff,
@@ -388,3 +391,27 @@ def test_a_name_of_ome_keeps_the_form_of_others(tmp_path, shape, dtype, axes) ->
         assert image.resolution == (4, 4)
         assert image.metadata.get("unit") == found[0].metadata.get("unit")
         np.testing.assert_array_equal(image.array, array)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.tif")
+    with pytest.raises(InputError, match="is no file but a device or a pipe"):
+        read_image(tmp_path / "pipe.tif")
+
+
+@pytest.mark.parametrize("name", ["a b.tif", "in.zarr"])
+def test_a_local_address_is_a_path(tmp_path, name):
+    pixels = np.arange(400, dtype=np.uint16).reshape(20, 20)
+    write = tifffile.imwrite if name.endswith(".tif") else zarr.save_array
+    write(tmp_path / name, pixels)
+    found = read_image((tmp_path / name).as_uri())
+    np.testing.assert_array_equal(np.asarray(found.array), pixels)
+
+
+def test_a_damaged_header_is_said_in_words(tmp_path, capfd):
+    (tmp_path / "bad.tif").write_bytes(b"II*\0\x08\0\0\0")
+    with pytest.raises(InputError, match=r"\(it is damaged\): repair it"):
+        read_image(tmp_path / "bad.tif")
+    assert ome_files(tmp_path / "bad.tif") == []
+    assert capfd.readouterr() == ("", "")

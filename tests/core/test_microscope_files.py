@@ -140,3 +140,13 @@ def test_without_a_reader_it_is_said_what_to_install(path):
     words = "it is a file of tests, which needs a reader: run pip install bioio bioio-of-tests"
     with pytest.raises(InputError, match=words):
         read_image(path)
+
+
+@needs_bioio
+def test_a_damaged_file_is_told_from_a_missing_reader(path, reader, redenoise):
+    path.write_bytes(b"OF TESTS")
+    status, _, said = redenoise("inspect", path)
+    assert status
+    assert "reader refuses" in said
+    assert "pip install" not in said
+    assert len(said.splitlines()) == 1

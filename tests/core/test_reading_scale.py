@@ -216,3 +216,22 @@ def test_sizes_in_one_unit_are_not_touched() -> None:
     )
     assert metadata == {"unit": "micron", "spacing": 0.7, "other": 1}
     assert resolution == (9.5, 9.5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_scale_of_colours_is_known_to_other_programs(tmp_path, dtype):
+    colours = np.zeros((40, 50, 3), np.uint8)
+    metadata = {"axes": "YXS", "unit": "um"}
+    tifffile.imwrite(
+        tmp_path / "in.tif", colours, imagej=True, resolution=(10, 5), metadata=metadata
+    )
+    source = read_image(tmp_path / "in.tif")
+    write_tiff(tmp_path / "out.tif", source.array.astype(dtype), source)
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        tags = file.pages[0].tags
+        assert tags.valueof("ResolutionUnit") == tifffile.RESUNIT.CENTIMETER
+        assert np.divide(*tags.valueof("XResolution")) == pytest.approx(1e5)
+        assert np.divide(*tags.valueof("YResolution")) == pytest.approx(5e4)
+    found = read_image(tmp_path / "out.tif")
+    assert found.resolution == pytest.approx((10.0, 5.0))
+    assert found.metadata["unit"] == "um"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._lazy_images import whole_or_lazy
 from napari_redenoise.io._series_choice import choose_series
 from napari_redenoise.io._spatial_metadata import as_number
-from napari_redenoise.io._unreadable import UNREADABLE
+from napari_redenoise.io._unreadable import UNREADABLE, quiet
 
 _CZI = b"ZISRAWFILE"
 _KINDS = {
@@ -94,17 +95,29 @@ def _open(path: Path) -> Any:
         from bioio_base.exceptions import UnsupportedFileFormatError
     except ImportError as error:
         raise missing from error
-    # It prints which of its readers are too old.
-    with contextlib.redirect_stdout(io.StringIO()):
+    # It prints which of its readers are too old, and logs those that refuse a file.
+    with contextlib.redirect_stdout(io.StringIO()), quiet("bioio"):
         try:
             return BioImage(path).reader
         except UnsupportedFileFormatError as error:
-            raise missing from error
+            if not _is_installed(package):
+                raise missing from error
+            raise InputError(
+                f"it is a {kind} that its reader refuses, since it may be damaged: copy it again, "
+                "or convert it to OME-TIFF"
+            ) from error
         except UNREADABLE as error:
             raise InputError(
                 f"it is a {kind} that its reader refuses ({error_text(error)}): give it its usual "
                 "ending, or convert it to OME-TIFF"
             ) from error
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return bool(package and metadata.version(package))
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def _choose(reader: Any, number: int | None) -> tuple[int, tuple[str, ...]]:

@@ -28,11 +28,11 @@ from napari_redenoise.io._ome_zarr_writing import ZARR_SUFFIX, check_zarr_output
 from napari_redenoise.io._other_formats import read_other
 from napari_redenoise.io._own_results import SOFTWARE
 from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
-from napari_redenoise.io._spatial_metadata import Scale, scale_of
+from napari_redenoise.io._spatial_metadata import Scale, per_centimetre, scale_of
 from napari_redenoise.io._tiff_reading import is_tiff, read_tiff
 from napari_redenoise.io._tiff_series import check_series
 from napari_redenoise.io._unreadable import UNREADABLE
-from napari_redenoise.io._zarr_source import ZarrSource
+from napari_redenoise.io._zarr_source import ZarrSource, local_path
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 # Offsets have 32 bits; some bytes are reserved for headers.
@@ -81,11 +81,13 @@ def read_image(path: str | Path, axes: str | None = None, series: int | None = N
     if source is not None:
         check_series(series or 0, 1)
         return _with_axes(read_ome_zarr(source), axes)
-    path = Path(path)
+    path = local_path(path)
     # os.path instead of Path: it returns False for names that are too long.
     if os.path.isdir(path):
         raise InputError(f"{path} is a folder: name an image file in it")
     if not os.path.isfile(path):
+        if os.path.exists(path):
+            raise InputError(f"{path} is no file but a device or a pipe: save its image as a file")
         raise InputError(f"there is no image file {path}: check the name")
     try:
         image = _read(path, series)
@@ -102,9 +104,10 @@ def read_image(path: str | Path, axes: str | None = None, series: int | None = N
             "another file"
         ) from error
     except UNREADABLE as error:
+        # The text of a failed look-up is a number or a name.
+        why = "it is damaged" if isinstance(error, LookupError) else error_text(error)
         raise InputError(
-            f"{path} cannot be read as an image ({error_text(error)}): repair it or choose another "
-            "file"
+            f"{path} cannot be read as an image ({why}): repair it or choose another file"
         ) from error
     return _with_axes(image, axes)
 
@@ -256,6 +259,7 @@ def _form_with(
             metadata |= imagej_options(described, pages)
     else:
         axes = axes.replace("C", "S") if colour else axes
+        scale = per_centimetre(scale)
     if scale.resolution is not None:
         options["resolution"] = scale.resolution
         if scale.unit is not None:

@@ -9,7 +9,7 @@ from xml.sax.saxutils import unescape
 import tifffile
 
 from napari_redenoise.errors import InputError
-from napari_redenoise.io._unreadable import UNREADABLE
+from napari_redenoise.io._unreadable import UNREADABLE, quiet
 
 _METADATA_FILE = re.compile(r"<(?:\w+:)?BinaryOnly\b[^>]*?\bMetadataFile\s*=\s*[\"']([^\"']+)[\"']")
 _FILE_NAME = re.compile(r"<(?:\w+:)?UUID\b[^>]*?\bFileName\s*=\s*[\"']([^\"']+)[\"']")
@@ -112,7 +112,7 @@ def ome_files(path: Path) -> list[Path]:
         if is_companion(path):
             xml, beside = companion_metadata(path), []
         else:
-            with tifffile.TiffFile(path) as file:
+            with quiet("tifffile"), tifffile.TiffFile(path) as file:
                 companion = companion_of(file, path)
                 xml = file.ome_metadata or ""
             beside = [companion] if companion is not None and companion.is_file() else []

@@ -163,9 +163,10 @@ def parse_multiscales(ome: Mapping[str, Any], ndim: int) -> tuple[OmeMetadata, t
     ):
         kind, unit = _kind_and_unit(entry)
         axis = OmeAxis(letter, str(entry.get("name", letter.lower())), kind)
-        if 0 < scale < math.inf:
+        # A flipped axis has a negative scale.
+        if 0 < abs(scale) < math.inf:
             place = translation if math.isfinite(translation) else 0.0
-            axis = replace(axis, unit=unit, scale=scale, translation=place)
+            axis = replace(axis, unit=unit, scale=abs(scale), translation=place)
         elif letter != "C" and (unit is not None or transformations):
             unknown.append(letter)
         found.append(axis)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 import tifffile
+
+from napari_redenoise.io._units import conversion
 
 Rational = tuple[int, int]
 
@@ -85,6 +87,20 @@ def scale_of(metadata: Mapping[str, Any], resolution: Any, unit: Any) -> Scale:
         None if unit is None or rationals is None else number,
         tuple(lost_metadata),
     )
+
+
+def per_centimetre(scale: Scale) -> Scale:
+    """Give the resolution in pixels per centimetre, as TIFF readers know it, if there is a length.
+
+    Files of tifffile have the unit in a description that other programs do not read.
+    """
+    factor = conversion("cm", scale.metadata.get("unit"))
+    if factor is None or scale.resolution is None:
+        return scale
+    across, down = (_rational(factor * one / per) for one, per in scale.resolution)
+    if across is None or down is None:
+        return scale
+    return replace(scale, resolution=(across, down), unit=int(tifffile.RESUNIT.CENTIMETER))
 
 
 def as_number(value: Any) -> float | None:

@@ -10,10 +10,11 @@ import numpy as np
 import tifffile
 
 from napari_redenoise.io._spatial_metadata import as_number, per_unit
-from napari_redenoise.io._units import SECOND, in_one_unit
+from napari_redenoise.io._units import SECOND, conversion, in_one_unit
 from napari_redenoise.io._unreadable import UNREADABLE
 
 _NO_UNIT = int(tifffile.RESUNIT.NONE)
+_LENGTHS = {int(tifffile.RESUNIT.INCH): "in", int(tifffile.RESUNIT.CENTIMETER): "cm"}
 
 
 class TiffScale(NamedTuple):
@@ -159,7 +160,14 @@ def _shaped_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> T
     if not found:
         return None
     _, resolution, unit = _tag_scale(page)
-    return TiffScale(dict(found[number if len(found) == of else 0]), resolution, unit)
+    metadata = dict(found[number if len(found) == of else 0])
+    length = _LENGTHS.get(unit) if unit else None
+    factor = None if length is None else conversion(metadata.get("unit"), length)
+    if resolution is None or factor is None:
+        return TiffScale(metadata, resolution, unit)
+    # The tags have a unit of their own.
+    across, down = (float(f"{factor * one:.12g}") for one in resolution)
+    return TiffScale(metadata, (across, down), _NO_UNIT)
 
 
 def _tag_scale(page: Any) -> TiffScale:

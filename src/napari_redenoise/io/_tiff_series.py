@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import struct
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import tifffile
 from napari_redenoise.errors import InputError, error_text
 from napari_redenoise.io._ome_companion import companion_metadata, companion_of
 from napari_redenoise.io._tiff_planes import plane_count
-from napari_redenoise.io._unreadable import UNREADABLE
+from napari_redenoise.io._unreadable import UNREADABLE, quiet
 
 _MOST_LISTED = 8
 # Without them, pages of one kind are a series.
@@ -120,7 +119,7 @@ def open_tiff(path: Path, companion: Path | None = None) -> Iterator[OpenTiff]:
     Metadata that are damaged, or do not fit the pages, are not used: each kind of page then is a
     series.
     """
-    with _quiet(), _opened(path, companion) as (file, missing):
+    with quiet("tifffile"), _opened(path, companion) as (file, missing):
         series, why = _trusted_series(file)
         if missing and why:
             why = f"its OME metadata lie in {missing}, which is missing: {_WITHOUT}"
@@ -146,17 +145,6 @@ def _opened(path: Path, companion: Path | None) -> Iterator[tuple[tifffile.TiffF
             return
     with tifffile.TiffFile(path, omexml=companion_metadata(companion)) as file:
         yield file, ""
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the cautions of tifffile from the terminal; notes and errors take their place."""
-    logger, handler = logging.getLogger("tifffile"), logging.NullHandler()
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
 
 
 def _trusted_series(

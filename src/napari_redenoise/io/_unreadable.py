@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import tifffile
 from PIL import Image
@@ -27,3 +30,14 @@ UNREADABLE = (
     tifffile.TiffFileError,
     zlib.error,
 )
+
+
+@contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Keep the cautions of a decoder from the terminal; notes and errors take their place."""
+    logger, handler = logging.getLogger(name), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

@@ -9,6 +9,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import url2pathname
 
 import zarr
 from zarr import storage
@@ -61,12 +62,13 @@ class ZarrSource:
         InputError
             When a zip file holds several.
         """
-        path = Path(path)
+        path = local_path(path)
         # os.path instead of Path: it returns False for names that are too long.
         if os.path.isdir(path):
             return cls(str(path), path) if is_zarr_folder(path) else None
         if os.path.exists(path):
-            return _in_zip(path, path)
+            # Nothing comes from a pipe that no one writes to.
+            return _in_zip(path, path) if os.path.isfile(path) else None
         address = _ADDRESS.fullmatch(path.as_posix())
         if address is not None:
             whole = f"{address[1]}://{address[2]}"
@@ -89,7 +91,7 @@ class ZarrSource:
                 f"{self.name} cannot be read ({error_text(error)}): install the package that it "
                 "names"
             ) from error
-        except (LookupError, OSError, TypeError, ValueError, NotImplementedError) as error:
+        except Exception as error:
             raise InputError(
                 f"{self.name} cannot be opened as an OME-Zarr ({error_text(error)}): check the "
                 "name, and copy it again completely"
@@ -103,9 +105,16 @@ class ZarrSource:
         return storage.ZipStore(self.location, mode="r")
 
 
+def local_path(path: str | Path) -> Path:
+    """The path of a local file, which may be given as ``file:///...``; other names as they are."""
+    address = _ADDRESS.fullmatch(Path(path).as_posix())
+    is_local = address is not None and address[1].lower() == "file"
+    return Path(url2pathname(f"/{address[2]}")) if address and is_local else Path(path)
+
+
 def is_address(path: str | Path) -> bool:
     """Whether a name is an address, such as ``https://...``."""
-    return _ADDRESS.fullmatch(Path(path).as_posix()) is not None
+    return _ADDRESS.fullmatch(local_path(path).as_posix()) is not None
 
 
 def is_store(path: Path) -> bool:
