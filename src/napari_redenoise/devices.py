@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from napari_redenoise.errors import DeviceError, is_out_of_memory
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Smallest speed-up for which bfloat16 is used.
 _WORTHWHILE = 1.3
@@ -198,6 +202,37 @@ def _reason(error: Exception) -> str:
             return reason
     said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     return f"a trial step fails ({said}): update torch and the driver"
+
+
+def on_the_cpu(function: F) -> F:
+    """Have a function, or a generator, make its tensors on the CPU, whatever torch's default is.
+
+    Those of other devices are named where they are made. Only a caller who has set another default
+    device pays for it: torch then looks at every operation.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*arguments: Any, **keywords: Any) -> Any:
+        if torch.get_default_device().type == "cpu":
+            return function(*arguments, **keywords)
+        with torch.device("cpu"):
+            made = function(*arguments, **keywords)
+        return _stepwise(made) if isinstance(made, Generator) else made
+
+    return cast(F, wrapped)
+
+
+def _stepwise(events: Generator[Any, None, Any]) -> Generator[Any, None, Any]:
+    try:
+        while True:
+            with torch.device("cpu"):
+                try:
+                    event = next(events)
+                except StopIteration as end:
+                    return end.value
+            yield event
+    finally:
+        events.close()
 
 
 @torch.inference_mode(mode=False)

@@ -159,3 +159,25 @@ def test_pretrained_weights_do_not_depend_on_the_default_dtype(noisy, use_dtype)
     use_dtype(torch.float64)
     found = Redenoiser(config, "cpu").fit(noisy).predict(noisy).denoised
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.fixture
+def meta_device():
+    """A default device that every computer has and that is no place to compute."""
+    before = torch.get_default_device()
+    torch.set_default_device("meta")
+    yield
+    torch.set_default_device(before if before.type != "cpu" else None)
+
+
+@pytest.mark.usefixtures("meta_device")
+@objectives
+def test_another_default_device_changes_nothing(tiny: Config, noisy, objective, tmp_path) -> None:
+    config = configured(tiny, objective)
+    found = of_all_steps(config, noisy, objective)
+    torch.set_default_device(None)
+    np.testing.assert_array_equal(found, of_all_steps(config, noisy, objective))
+    torch.set_default_device("meta")
+    path = Redenoiser(tiny, "cpu").fit(noisy).save(tmp_path / "model.safetensors")
+    assert np.isfinite(Redenoiser.load(path, "cpu").predict(noisy).denoised).all()
+    assert torch.get_default_device().type == "meta"

@@ -10,7 +10,7 @@ import torch
 
 from napari_redenoise.config import Config
 from napari_redenoise.data import ArrayLike, check_scale, grey_scale, load_pool
-from napari_redenoise.devices import explain_out_of_memory, get_device
+from napari_redenoise.devices import explain_out_of_memory, get_device, on_the_cpu
 from napari_redenoise.errors import ConfigError, InputError, ModelFileError
 from napari_redenoise.inference import Interrupted, TileDone
 from napari_redenoise.io import load_model, save_model
@@ -75,6 +75,7 @@ class Redenoiser:
     def device(self, device: torch.device) -> None:
         self.session.device = device
 
+    @on_the_cpu
     def plan(
         self,
         image: ArrayLike,
@@ -154,6 +155,7 @@ class Redenoiser:
             pass
         return self
 
+    @on_the_cpu
     def fit_events(
         self,
         image: ArrayLike,
@@ -337,6 +339,7 @@ class Redenoiser:
             pass
         return Result(**outputs, provenance=dict(self.session.provenance))
 
+    @on_the_cpu
     def predict_events(
         self,
         image: ArrayLike,
@@ -414,6 +417,7 @@ class Redenoiser:
             window=window,
         )
 
+    @on_the_cpu
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the model as safetensors, with its configuration and plan in the header.
 
@@ -449,6 +453,7 @@ class Redenoiser:
         )
 
     @classmethod
+    @on_the_cpu
     def load(cls, path: str | Path, device: str | None = None) -> Redenoiser:
         """Read a model that `save` wrote.
 

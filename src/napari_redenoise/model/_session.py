@@ -18,7 +18,7 @@ from napari_redenoise.data import (
     plane_normalisation,
     result_dtype,
 )
-from napari_redenoise.devices import training_dtype
+from napari_redenoise.devices import on_the_cpu, training_dtype
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.inference import Draws, normalised_context, predict_tile
 from napari_redenoise.io import result_array
@@ -118,6 +118,7 @@ class Session:
             self._network = snapshot.network(self.trained_plan().config.network, self.device)
         self.provenance = dict(snapshot.provenance)
 
+    @on_the_cpu
     @torch.inference_mode(mode=False)  # The copy can be trained even if the caller infers.
     def copy(self) -> Session:
         """Copy the session, to continue training separately.
@@ -141,6 +142,7 @@ class Session:
         copied.provenance = dict(self.provenance)
         return copied
 
+    @on_the_cpu
     @torch.inference_mode(mode=False)
     def apply_judgement(self, should_stop: Callable[[], bool] | None = None) -> Judgement | None:
         """Keep as much of the fine-tuning as improves the result.
@@ -241,6 +243,7 @@ class Session:
         with self.history.shown(step, network, self.device) as shown:
             return self.preview_with(shown, planes, window, step)
 
+    @on_the_cpu
     def preview_with(
         self,
         network: DenoisingNetwork,
