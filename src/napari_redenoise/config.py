@@ -266,7 +266,7 @@ class TrainingConfig(_Frozen):
     loss: Literal["l2", "l1"] = Field("l2", description="squared or absolute error")
     branch_weight: float = Field(0.1, ge=0, description="weight of each branch's loss (AdaReNet)")
     precision: Precision = Field("auto", description="auto: bfloat16 where it is faster")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of all random numbers")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="seed of all random numbers")
 
     @property
     def total_steps(self) -> int:

@@ -9,7 +9,14 @@ import tifffile
 import yaozarrs
 import zarr
 
-from napari_redenoise.io import RGB, ImageFile, read_image, write_ome_zarr, write_tiff
+from napari_redenoise.io import (
+    RGB,
+    ImageFile,
+    lost_metadata,
+    read_image,
+    write_ome_zarr,
+    write_tiff,
+)
 from napari_redenoise.io._channels import Channel, czi_channels, lsm_channels
 
 ARRAY = np.arange(2 * 3 * 20 * 30, dtype=np.uint16).reshape(2, 3, 20, 30)
@@ -191,3 +198,19 @@ def test_labels_of_other_slices_are_not_kept(tmp_path):
     write_tiff(written, source.array[0], replace(source, axes="YX"))
     with tifffile.TiffFile(written) as file:
         assert "Labels" not in file.imagej_metadata
+
+
+def test_the_name_of_a_single_channel_is_kept(tmp_path):
+    metadata = {"axes": "ZYX", "Channel": {"Name": ["GFP"]}}
+    tifffile.imwrite(tmp_path / "in.ome.tif", ARRAY[:, 0], ome=True, metadata=metadata)
+    source = read_image(tmp_path / "in.ome.tif")
+    assert source.channels[0].name == "GFP"
+    write_tiff(tmp_path / "out.tif", source.array, source)
+    assert read_image(tmp_path / "out.tif").channels[0].name == "GFP"
+
+
+@pytest.mark.parametrize(("dtype", "is_lost"), [(np.float64, True), (np.float32, False)])
+def test_channels_that_a_tiff_cannot_hold_are_told(tmp_path, dtype, is_lost):
+    source = read_image(ome_tiff(tmp_path / "in.ome.tif", Name=["DAPI", "GFP", "mCherry"]))
+    lost = lost_metadata(source.array.astype(dtype), source)
+    assert lost == (("the names, colours and contrast of its channels",) if is_lost else ())

@@ -142,3 +142,9 @@ def test_fields_of_the_noise_are_set_by_their_names() -> None:
     noise = Config().replace({"objective.kind": "r2r", "objective.noise.gain": (2.0,)})
     assert noise.objective.noise.gain == (2.0,)
     assert noise.objective.noise.read_noise == (0.0,)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**70])
+def test_seeds_that_torch_refuses_are_refused(seed):
+    with pytest.raises(ConfigError, match=r"training\.seed"):
+        Config(training={"seed": seed})

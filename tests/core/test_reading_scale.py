@@ -235,3 +235,13 @@ def test_a_scale_of_colours_is_known_to_other_programs(tmp_path, dtype):
     found = read_image(tmp_path / "out.tif")
     assert found.resolution == pytest.approx((10.0, 5.0))
     assert found.metadata["unit"] == "um"
+
+
+def test_one_size_is_that_of_square_pixels(tmp_path):
+    metadata = {"axes": "ZYX", "PhysicalSizeX": 0.2, "PhysicalSizeZ": 1.0}
+    tifffile.imwrite(
+        tmp_path / "in.ome.tif", np.zeros((3, 20, 24), np.uint8), ome=True, metadata=metadata
+    )
+    found = read_image(tmp_path / "in.ome.tif")
+    assert found.resolution == pytest.approx((5.0, 5.0))
+    assert found.metadata == {"unit": "µm", "spacing": 1.0}

@@ -113,7 +113,8 @@ class Targets:
                 continue
             needs[path] = array.nbytes
             temporary.append(array.nbytes)
-        if not denoiser.session.is_trained:
+        trains = denoiser.config.training.total_steps > 0
+        if not denoiser.session.is_trained and (trains or self.model is not None):
             needs[self.model or beside(self.output)] = _model_size(denoiser, planes.channels)
         folder, size = disk_space_needed(temporary)
         return needs | {folder: size}

@@ -261,7 +261,7 @@ def imagej_options(channels: Sequence[Channel], planes: int) -> dict[str, Any]:
     """
     options: dict[str, Any] = {}
     if all(channel.colour for channel in channels):
-        options["mode"] = "composite"
+        options["mode"] = "composite" if len(channels) > 1 else "color"
         options["LUTs"] = [_table(channel.colour or "") for channel in channels]
     if all(channel.window for channel in channels):
         options["Ranges"] = tuple(

@@ -260,6 +260,9 @@ def _form_with(
     else:
         axes = axes.replace("C", "S") if colour else axes
         scale = per_centimetre(scale)
+        if described and not colour:
+            lost = ("the names, colours and contrast of its channels",)
+            scale = replace(scale, lost_metadata=(*scale.lost_metadata, *lost))
     if scale.resolution is not None:
         options["resolution"] = scale.resolution
         if scale.unit is not None:
@@ -269,9 +272,9 @@ def _form_with(
 
 
 def _described(like: ImageFile, axes: str, shape: tuple[int, ...]) -> tuple[Channel, ...]:
-    """The channels of a result that has several."""
+    """The channels of a result, where the source tells as many."""
     count = shape[axes.index("C")] if "C" in axes else 1
-    return like.channels if len(like.channels) == count > 1 else ()
+    return like.channels if len(like.channels) == count else ()
 
 
 def _refusal(form: _Form, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Exception | None:

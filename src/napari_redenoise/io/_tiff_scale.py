@@ -108,6 +108,9 @@ def _ome_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> Tiff
     pixels = ome_images(file.ome_metadata or "")[found]
     sizes = {axis: pixels.get(f"PhysicalSize{axis}") for axis in "XYZ"}
     units = {axis: str(pixels.get(f"PhysicalSize{axis}Unit", "µm")) for axis in "XYZ"}
+    if sizes["Y"] is None:
+        # Several programs give one size of square pixels.
+        sizes["Y"], units["Y"] = sizes["X"], units["X"]
     metadata = {
         "unit": None if sizes["X"] is None else units["X"],
         "spacing": sizes["Z"],
