@@ -81,6 +81,11 @@ def test_inputs_without_images_are_refused(raw, inputs, words):
     assert words in str(caught.value)
 
 
+def test_names_that_match_no_image_are_refused(raw):
+    with pytest.raises(InputError, match=r"whose names match \[\*: check the pattern"):
+        find_images(["raw"], pattern="[*")
+
+
 def test_results_are_never_denoised_again(raw):
     folder = raw / "out"
     run(folder=folder)

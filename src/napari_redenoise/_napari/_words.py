@@ -8,7 +8,6 @@ from pathlib import Path
 
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
-    QComboBox,
     QDialog,
     QLabel,
     QPlainTextEdit,
@@ -100,7 +99,7 @@ def in_short(sentences: Sequence[str]) -> str:
 
 def duration(seconds: float) -> str:
     """A duration with a unit that suits it."""
-    if seconds < 90:
+    if seconds < 120:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:
         return f"{round(seconds / 60)} min"
@@ -131,12 +130,6 @@ def short_name(path: Path, paths: Collection[Path]) -> str:
 
 def _end(path: Path, length: int) -> Path:
     return Path(*path.parts[-length:])
-
-
-def narrow(box: QComboBox) -> QComboBox:
-    """Elide long entries of a list instead of widening the dock."""
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    return box
 
 
 def set_available(widget: QWidget, reason: str, tooltip: str) -> None:

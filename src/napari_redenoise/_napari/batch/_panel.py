@@ -10,7 +10,6 @@ from qtpy.QtCore import QMimeData, QTimer, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
@@ -21,7 +20,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_redenoise._napari._words import WrappedLabel, counted, narrow, set_available
+from napari_redenoise._napari._eliding_box import ElidingBox
+from napari_redenoise._napari._words import WrappedLabel, counted, set_available
 from napari_redenoise._napari.batch._choices import BatchChoices, Training
 from napari_redenoise._napari.batch._table import BatchTable
 from napari_redenoise.io import is_zarr
@@ -108,11 +108,11 @@ class BatchPanel(QWidget):
         self.chosen = WrappedLabel(NO_IMAGES)
         self.pattern = QLineEdit()
         self.subfolders = QCheckBox("subfolders")
-        self.training = narrow(QComboBox())
-        self.train_on = narrow(QComboBox())
+        self.training = ElidingBox()
+        self.train_on = ElidingBox()
         self.output = QLineEdit()
         self.output_button = QPushButton("...")
-        self.format = narrow(QComboBox())
+        self.format = ElidingBox()
         self.hint = WrappedLabel(HINT)
         self.button = QPushButton("&Start")
         self.open_button = QPushButton("&Open result")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -78,8 +79,10 @@ class BatchWork(QObject):
 
     def leave(self) -> None:
         """Stop, and report no more: the dock is closed. Finished files stay."""
-        self.blockSignals(True)
         self.stop.set()
+        # At the end of a script Qt may have deleted it already.
+        with contextlib.suppress(RuntimeError):
+            self.blockSignals(True)
 
     def _on_errored(self, error: Exception) -> None:
         if isinstance(error, RedenoiseError):

@@ -16,8 +16,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_redenoise._napari._eliding_box import narrow
 from napari_redenoise._napari._scrolling import scrolled
-from napari_redenoise._napari._words import WrappedLabel, narrow
+from napari_redenoise._napari._words import WrappedLabel
 from napari_redenoise._napari.batch._panel import BatchPanel
 from napari_redenoise._napari.denoise.panels._axes import AxesChoice
 from napari_redenoise._napari.denoise.panels._noise import NoisePanel

@@ -25,12 +25,13 @@ from qtpy.QtWidgets import (
 from superqt.utils import create_worker
 
 from napari_redenoise._napari._add_layers import add_image
+from napari_redenoise._napari._eliding_box import ElidingBox, narrow
 from napari_redenoise._napari._layers import LayerData, LayerImage, is_auxiliary
 from napari_redenoise._napari._maps import disagreement_layers, window_placement
 from napari_redenoise._napari._scrolling import scrolled
 from napari_redenoise._napari._trained_models import recall
 from napari_redenoise._napari._view import current_window
-from napari_redenoise._napari._words import WrappedLabel, narrow, refusal, short_name
+from napari_redenoise._napari._words import WrappedLabel, refusal, short_name
 from napari_redenoise._napari.denoise._closing import delete_closed
 from napari_redenoise._napari.denoise._dock import DenoiseWidget
 from napari_redenoise._napari.denoise._jobs import read
@@ -77,11 +78,11 @@ class EquivarianceWidget(QWidget):
         self.layer_choice = ComboBox(label="Image layer", choices=self._image_layers, nullable=True)
         self.layer_choice.tooltip = "The noisy image. Follows the layer selected in the layer list."
         narrow(self.layer_choice.native)
-        self.model_choice = narrow(QComboBox())
+        self.model_choice = ElidingBox()
         self.model_choice.setToolTip("The trained model to test.")
         self.file_button = QPushButton("&Open a model file...")
         self.file_button.setToolTip("A .safetensors file that Redenoise saved.")
-        self.angle_choice = narrow(QComboBox())
+        self.angle_choice = ElidingBox()
         self.angle_choice.setToolTip(
             "Counter-clockwise. Rotations by 90°, 180° and 270° only move pixels; 45° interpolates "
             "between pixels, which also changes the image."

@@ -100,9 +100,15 @@ def find_images(
         if not is_result(Path(os.path.realpath(path)), path in named)
     }
     if not kept:
+        places = ", ".join(map(str, inputs))
+        if pattern is not None:
+            raise InputError(
+                f"there are no images to denoise in {places} whose names match {pattern}: check "
+                "the pattern"
+            )
         raise InputError(
-            f"there are no images to denoise in {', '.join(map(str, inputs))}: give files, "
-            f"patterns, or folders of files ending in {', '.join(_SUFFIXES)}"
+            f"there are no images to denoise in {places}: give files, patterns, or folders of "
+            f"files ending in {', '.join(_SUFFIXES)}"
         )
     common = _common(folder for _, folder in kept.values())
     return {image: Path(os.path.relpath(path, common)) for path, (image, _) in kept.items()}

@@ -6,10 +6,10 @@ from collections.abc import Callable, Hashable
 from typing import Any, Literal
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from napari_redenoise._napari._eliding_box import ElidingBox
 from napari_redenoise._napari._layers import axes_in_words, has_named_axes, possible_axes
-from napari_redenoise._napari._words import narrow
 from napari_redenoise.io import axes_of_file
 
 AxesOrigin = Literal["chosen", "labels", "file", "guess"]
@@ -88,7 +88,7 @@ class AxesChoice(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.choice = narrow(QComboBox())
+        self.choice = ElidingBox()
         self.choice.setToolTip(
             "The axes of the layer. The network learns from all time points, slices and images, "
             "and denoises them one by one; one network learns from all channels. The choice is "

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QWidget
 
+from napari_redenoise._napari._eliding_box import ElidingBox
 from napari_redenoise._napari._trained_models import remembered
-from napari_redenoise._napari._words import narrow, refusal, short_name
+from napari_redenoise._napari._words import refusal, short_name
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.model import Redenoiser
 
@@ -28,7 +29,7 @@ class ModelChoice(QObject):
         super().__init__(parent)
         self._parent = parent
         self._files: dict[Path, Redenoiser] = {}
-        self.box = narrow(QComboBox())
+        self.box = ElidingBox()
         self.box.setToolTip(
             "The network that denoises. A network from another layer or from a file denoises "
             "without training; it suits images of the same kind and the same settings."

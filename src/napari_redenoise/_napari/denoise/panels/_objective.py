@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QObject, Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel
+from qtpy.QtWidgets import QFormLayout, QLabel
 
-from napari_redenoise._napari._words import narrow, set_available
+from napari_redenoise._napari._eliding_box import ElidingBox
+from napari_redenoise._napari._words import set_available
 from napari_redenoise.config import Config, ObjectiveKind
 
 OBJECTIVES: tuple[tuple[ObjectiveKind, str, str], ...] = (
@@ -61,14 +62,14 @@ class ObjectiveChoice(QObject):
 
     def __init__(self, form: QFormLayout, config: Config) -> None:
         super().__init__()
-        self.objective = narrow(QComboBox())
+        self.objective = ElidingBox()
         for kind, label, tooltip in OBJECTIVES:
             self.objective.addItem(label, kind)
             self.objective.setItemData(
                 self.objective.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole
             )
         self.objective.setCurrentIndex(self.objective.findData(config.objective.kind))
-        self.second = narrow(QComboBox())
+        self.second = ElidingBox()
         self.second.setToolTip(SECOND_SHOT)
         self.second_label = QLabel("Second shot")
         self._layers: list[Any] = []

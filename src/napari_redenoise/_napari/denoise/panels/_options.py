@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QFormLayout, QSpinBox, QWidget
 
+from napari_redenoise._napari._eliding_box import ElidingBox
 from napari_redenoise._napari._preferences import preferences
 from napari_redenoise._napari._words import (
     WrappedLabel,
     device_name,
-    narrow,
     set_available,
 )
 from napari_redenoise._napari.denoise._pretrained_words import why_not_pretrained
@@ -152,16 +152,16 @@ class OptionsForm(QWidget):
         self.model = ModelChoice(form, self)
         self.objective = ObjectiveChoice(form, config)
         self.training_region = TrainingRegionChoice(form)
-        self.preset = narrow(QComboBox())
+        self.preset = ElidingBox()
         for preset in get_args(Preset):
             label, tooltip = PRESETS[preset]
             self.preset.addItem(label, preset)
             self.preset.setItemData(self.preset.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
-        self.start = narrow(QComboBox())
+        self.start = ElidingBox()
         for start, (label, tooltip) in STARTS.items():
             self.start.addItem(label, start)
             self.start.setItemData(self.start.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
-        self.context = narrow(QComboBox())
+        self.context = ElidingBox()
         for context, (label, tooltip) in NEIGHBOURS.items():
             self.context.addItem(label, context)
             self.context.setItemData(self.context.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
@@ -170,11 +170,11 @@ class OptionsForm(QWidget):
         self.seconds.setSingleStep(10)
         self.seconds.setSpecialValueText("automatic")
         self.seconds.setSuffix(" s")
-        self.group = narrow(QComboBox())
+        self.group = ElidingBox()
         for name, (label, tooltip) in {config.network.group: ("", ""), **GROUPS}.items():
             self.group.addItem(label or name, name)
             self.group.setItemData(self.group.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
-        self.device = narrow(QComboBox())
+        self.device = ElidingBox()
         self.device.addItem("Automatic", None)
         for name in available_devices():
             self.device.addItem(f"{device_name(name.split(':')[0])} ({name})", name)

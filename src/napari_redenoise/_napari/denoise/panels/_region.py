@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QObject, Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout
+from qtpy.QtWidgets import QFormLayout
 
-from napari_redenoise._napari._words import narrow, set_available
+from napari_redenoise._napari._eliding_box import ElidingBox
+from napari_redenoise._napari._words import set_available
 from napari_redenoise._napari.denoise._training_region import RegionKind
 
 REGION = (
@@ -24,7 +25,7 @@ class TrainingRegionChoice(QObject):
 
     def __init__(self, form: QFormLayout) -> None:
         super().__init__()
-        self.box = narrow(QComboBox())
+        self.box = ElidingBox()
         self.set_available("")
         form.addRow("Training r&egion", self.box)
         self._regions: list[Any] = []

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QComboBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -16,7 +15,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_redenoise._napari._words import WrappedLabel, narrow, set_available
+from napari_redenoise._napari._eliding_box import ElidingBox
+from napari_redenoise._napari._words import WrappedLabel, set_available
 from napari_redenoise._napari.denoise._extra_layers import EXTRAS, OF_VIEW, ExtraKind
 
 LEGEND = (
@@ -69,7 +69,7 @@ class ResultPanel(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.title = WrappedLabel()
-        self.choice = narrow(QComboBox())
+        self.choice = ElidingBox()
         self.choice.setPlaceholderText("Earlier results")
         self.blend = QSlider(Qt.Orientation.Horizontal)
         self.blend.setRange(0, 100)
