@@ -18,7 +18,7 @@ from napari_redenoise.data._bad_pixels import (
     mask_missing,
     neighbour_median,
 )
-from napari_redenoise.data._bounded_reading import BLOCK, read_middle, spread_evenly
+from napari_redenoise.data._bounded_reading import read_middle, spread_evenly
 from napari_redenoise.data._planes import Planes
 from napari_redenoise.data._window_places import spread_window
 from napari_redenoise.errors import InputError, check_grey_scale
@@ -37,8 +37,9 @@ these are more than hot pixels, and the model may have been trained on such a br
 _MOST_MEASURED, _FEW_MEASURED = 2**24, 2**16
 """Pixels of the largest planes that are measured, and about how many of them are used."""
 
-_WINDOWS = 16
-"""Windows of an image that are compared with a model: one of its grey scale is enough."""
+_WINDOWS, _SIDE = 16, 256
+"""Windows of an image that are compared with a model, and their side in pixels. One of the model's
+grey scale is enough. One costs less than a hundredth of a prediction of its pixels."""
 
 GreyScale = tuple[tuple[float, float], ...]
 """Mean and standard deviation of every channel."""
@@ -259,9 +260,9 @@ def grey_scale(planes: Planes, number: int = 0, of: int = 1) -> GreyScale:
     if number:
         samples = spread_evenly(list(planes.indices()), of)
         sample = samples[number % len(samples)]
-        window = mask_missing(planes.read(sample, *spread_window(planes, sample, BLOCK, number)))
+        window = mask_missing(planes.read(sample, *spread_window(planes, sample, _SIDE, number)))
     else:
-        window = read_middle(planes)
+        window = read_middle(planes, side=_SIDE)
     return tuple(map(_mean_and_std_of, window.astype(np.float64)))
 
 
