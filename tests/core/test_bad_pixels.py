@@ -42,6 +42,24 @@ def test_gaps_borders_and_saturated_blobs_are_missing(dtype) -> None:
     np.testing.assert_array_equal(is_missing(image), gaps)
 
 
+@pytest.mark.parametrize("width", [2, 3, 4, 6])
+@pytest.mark.parametrize("angle", [0.2, 0.5, np.pi / 4, 1.3, 2.5])
+@pytest.mark.parametrize("value", [0, 65535])
+def test_slanted_gaps_are_missing(width, angle, value) -> None:
+    rows, columns = np.mgrid[:96, :96] - 48
+    gap = np.abs(rows * np.cos(angle) + columns * np.sin(angle)) < width / 2
+    image = np.random.default_rng(0).poisson(200, gap.shape).astype(np.uint16)
+    missing = is_missing(np.where(gap, value, image).astype(np.uint16))
+    assert missing[gap].mean() > 0.97
+    assert not missing[~gap].any()
+
+
+@pytest.mark.parametrize("photons", [0.05, 0.1, 0.3, 1.0, 5.0])
+def test_slanted_lines_of_dark_pixels_are_no_gaps(photons) -> None:
+    image = np.random.default_rng(0).poisson(photons, (256, 256)).astype(np.uint8)
+    assert not is_missing(image).any()
+
+
 def test_no_finite_number_is_missing() -> None:
     image = noise(40, 40, dtype=np.float32)
     image[3, 4], image[20, 7], image[9] = np.nan, np.inf, -np.inf

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ of any other value."""
 
 _LINE = 48
 """Pixels; length of the shortest constant line that counts, such as a narrow border."""
+
+_DIRECTIONS = 64
+"""Directions of lines in half a turn: a line of 2 pixels in between differs by 1 at its ends."""
 
 _AROUND = 17
 """Pixels; side of the square in which a constant area is compared with its surroundings."""
@@ -60,7 +64,8 @@ def is_missing(window: npt.NDArray[Any]) -> Mask:
     Notes
     -----
     A constant area holds a square of one value, or a line of 48 pixels. The square has 4 x 4 pixels
-    of the darkest or brightest value, or 8 x 8 of any other. The value is rare in the surroundings.
+    of the darkest or brightest value, or 8 x 8 of any other. A line that is slanted is of the
+    darkest or brightest value. The value is rare in the surroundings.
     The result depends on pixels up to 60 pixels away.
     """
     missing: Mask = ~np.isfinite(window)
@@ -154,13 +159,22 @@ def neighbour_median(plane: Floats, pixels: Mask) -> Floats:
 def _is_constant(plane: npt.NDArray[Any]) -> Mask:
     """Pixels of constant squares or lines whose value is rare in their surroundings."""
     rows, columns = plane[1:] == plane[:-1], plane[:, 1:] == plane[:, :-1]
+    finite = plane[np.isfinite(plane)]
+    extremes = [plane == level for level in {finite.min(), finite.max()}] if finite.size else []
     flat = _squares(rows, columns, _SQUARE)
     if flat.any():
-        finite = plane[np.isfinite(plane)]
-        if finite.size:
-            flat &= (plane == finite.min()) | (plane == finite.max())
+        if extremes:
+            flat &= np.logical_or.reduce(extremes)
         flat |= _squares(rows, columns, _LARGE_SQUARE)
     flat |= _lines(rows, columns, 0) | _lines(columns, rows, 1)
+    constant = _rare(plane, flat)
+    for extreme in extremes:
+        constant |= _rare(plane, _slanted_lines(extreme))
+    return constant
+
+
+def _rare(plane: npt.NDArray[Any], flat: Mask) -> Mask:
+    """The flat pixels whose value is rare in their surroundings."""
     if not flat.any() or flat.all():
         return flat
     # Each value on its own: a gap may touch a saturated blob.
@@ -211,6 +225,46 @@ def _run(equal: Mask, length: int, axis: int) -> Mask:
     for shift in range(1, length):
         every = every & np.take(equal, range(shift, shift + count), axis)
     return every
+
+
+def _slanted_lines(area: Mask) -> Mask:
+    """Pixels of an area in lines of any direction but those of the axes, or beside such lines.
+
+    They are gaps between rotated tiles, and borders of a rotated image.
+    """
+    found = np.zeros_like(area)
+    for steps in _slanted_steps() if np.count_nonzero(area) >= _LINE else ():
+        low, high = steps.min(0), steps.max(0)
+        sizes = np.subtract(area.shape, high - low)
+        if sizes.min() <= 0:
+            continue
+        parts = [
+            (slice(y, y + sizes[0]), slice(x, x + sizes[1])) for y, x in (steps - low).tolist()
+        ]
+        lines = area[parts[0]].copy()
+        for number, part in enumerate(parts):
+            lines &= area[part]
+            # Chance makes short lines only.
+            if number % 6 == 5 and not lines.any():
+                break
+        if lines.any():
+            for part in parts:
+                found[part] |= lines
+    # The edge of a wide line has steps of its own.
+    return np.asarray(area & ndimage.binary_dilation(found, np.ones((3, 3))))
+
+
+@lru_cache(maxsize=1)
+def _slanted_steps() -> tuple[npt.NDArray[np.int64], ...]:
+    """Pixels (y, x) of lines of 48 pixels in 62 directions."""
+    found = []
+    for number in range(_DIRECTIONS):
+        if number % (_DIRECTIONS // 2):
+            angle = np.pi * number / _DIRECTIONS
+            step = np.array([np.sin(angle), np.cos(angle)])
+            places = np.arange(_LINE)[:, None] * step / np.abs(step).max()
+            found.append(np.round(places).astype(np.int64))
+    return tuple(found)
 
 
 def _lines(equal: Mask, across: Mask, axis: int) -> Mask:
