@@ -57,7 +57,7 @@ def test_only_far_fainter_planes_have_their_own_scale() -> None:
     assert plane_normalisation(Planes(np.ones((2, 40, 40)), "SYX"), (0,), bright) is bright
 
 
-def test_a_bright_object_of_a_dark_field_has_the_scale_of_its_model() -> None:
+def test_a_bright_object_of_a_dark_field_keeps_its_scale() -> None:
     field = np.random.default_rng(0).poisson(2.0, (200, 200)).astype(float)
     trained = Normalisation((1e4,), (2e3,))
     field[50, 50] = 1e4
