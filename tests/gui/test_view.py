@@ -7,10 +7,13 @@ from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari._view import MOST_PREVIEWED, current_window
 
 
-def shown(shape, axes, corners, point=None, *, ndisplay=2, levels=None, colour=False, order=()):
-    """The window of a layer with visible corners."""
+def shown(
+    shape, axes, corners, point=None, *, ndisplay=2, levels=None, colour=False, order=(), now=None
+):
+    """The window of a layer with visible corners, which may have another number of axes now."""
     source = LayerImage("cells", np.zeros(shape, np.uint8), axes, colour)
     layer = SimpleNamespace(
+        ndim=now or len(shape) - colour,
         multiscale=levels is not None,
         corner_pixels=np.asarray(corners),
         downsample_factors=levels,
@@ -76,3 +79,9 @@ def test_sections_along_other_axes_are_no_planes():
     assert shown((5, 30, 40), "ZYX", corners, order=(1, 0, 2)) is None
     # Transposed, y and x are shown.
     assert shown((5, 30, 40), "ZYX", corners, order=(0, 2, 1)).sample == (0,)
+
+
+def test_data_of_other_axes_show_no_plane_of_the_image():
+    corners = [(0, 0), (29, 39)]
+    assert shown((30, 40), "YX", corners, now=3) is None
+    assert shown((30, 40), "YX", corners, now=2) is not None
