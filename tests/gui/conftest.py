@@ -73,6 +73,14 @@ class Dock:
     def wait_for_end(self):
         self.wait(lambda: self.widget.run is None)
 
+    def cancel(self):
+        """Cancel a run that does not train, by one press; nothing is added."""
+        assert self.widget.button.text() == "Cancel"
+        assert not self.widget.pause_button.isVisibleTo(self.widget)
+        self.press()
+        self.wait_for_end()
+        assert self.widget.status.text() == "Cancelled; no layers were added."
+
     def run(self):
         self.press()
         self.wait_for_end()

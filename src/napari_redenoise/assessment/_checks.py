@@ -92,9 +92,7 @@ def _brightness(residual: ResidualStatistics) -> QualityCheck:
         "every structure has kept its brightness."
     )
     if math.isnan(shift):
-        return _unknown(
-            name, meaning, "there are no pixels to compare, or they have a single grey level"
-        )
+        return _unknown(name, meaning, _NOTHING)
     global_mark = _graded(max(abs(shift) - 2 * residual.shift_error, 0.0), SHIFT)
     local_mark = "good" if math.isnan(local) else _graded(local, LOCAL_SHIFT)
     mark = max(global_mark, local_mark, key=("good", "caution", "bad").index)
@@ -226,9 +224,7 @@ def _between_planes(stack: StackStatistics) -> QualityCheck:
     )
     flicker, correlation = stack.flicker, stack.correlation
     if math.isnan(flicker) or math.isnan(correlation):
-        return _unknown(
-            name, meaning, "there are no pixels to compare, or they have a single grey level"
-        )
+        return _unknown(name, meaning, _NOTHING)
     least = max(EXCESS[0], 3 * stack.correlation_error)
     marks = (_graded(flicker, FLICKER), _graded(correlation, (least, max(EXCESS[1], 2 * least))))
     mark = max(marks, key=("good", "caution", "bad").index)
