@@ -60,25 +60,12 @@ class JsonDataclass:
     __pydantic_config__ = ConfigDict(ser_json_inf_nan="strings")
 
     def as_json(self) -> dict[str, Any]:
-        """Convert to plain values; infinite numbers and NaN become words.
-
-        Returns
-        -------
-        dict
-        """
+        """Convert to plain values; infinite numbers and NaN become words."""
         return dict(json.loads(TypeAdapter(type(self)).dump_json(self)))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Make an object from what `as_json` returned.
-
-        Parameters
-        ----------
-        values : mapping
-
-        Returns
-        -------
-        object of this class
 
         Raises
         ------

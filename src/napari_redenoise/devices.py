@@ -42,12 +42,7 @@ _one_trial = threading.Lock()
 
 
 def available_devices() -> list[str]:
-    """Names of the devices of this machine, fastest type first.
-
-    Returns
-    -------
-    list of str
-    """
+    """Names of the devices of this machine, fastest type first."""
     names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         names.append("mps")
@@ -63,10 +58,6 @@ def get_device(name: str | None = None) -> torch.device:
     ----------
     name : str, optional
         Default, or ``"auto"``: the fastest device that passes its trial.
-
-    Returns
-    -------
-    torch.device
 
     Raises
     ------
@@ -96,10 +87,6 @@ def training_dtype(device: torch.device, precision: str = "auto") -> torch.dtype
     precision : {"auto", "float32", "bfloat16"}
         ``"auto"`` selects bfloat16 on CUDA devices of compute capability 8.0, and on CPUs where a
         short trial shows that it is faster. MPS uses float32, since its autocast is not measured.
-
-    Returns
-    -------
-    torch.dtype
     """
     if precision != "auto":
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
@@ -136,10 +123,6 @@ def _cpu_bfloat16_gain() -> float:
 def explain_out_of_memory(device: torch.device) -> Iterator[None]:
     """Replace out-of-memory errors of torch by an error with a remedy.
 
-    Parameters
-    ----------
-    device : torch.device
-
     Raises
     ------
     DeviceError
@@ -159,14 +142,6 @@ def refusal_reason(name: str) -> str | None:
     """Reason and remedy for a device that cannot be used; None if it can.
 
     A trial runs once per process, and again if the memory was full. The CPU needs no trial.
-
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    str or None
     """
     if name == "cpu":
         return None
@@ -176,12 +151,7 @@ def refusal_reason(name: str) -> str | None:
 
 
 def refused_devices() -> dict[str, str]:
-    """Devices of this machine that failed their trial, with reason and remedy.
-
-    Returns
-    -------
-    dict of str to str
-    """
+    """Devices of this machine that failed their trial, with reason and remedy."""
     return {name: reason for name, reason in _trials.items() if reason is not None}
 
 

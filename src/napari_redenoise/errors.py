@@ -59,14 +59,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error reports that the memory of a device is exhausted.
 
     Only CUDA has a class for it. Allocators of CPU and MPS and CUDA libraries use messages.
-
-    Parameters
-    ----------
-    error : BaseException
-
-    Returns
-    -------
-    bool
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
@@ -75,16 +67,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def error_text(error: BaseException) -> str:
-    """Text of an error, or the name of its class where it has none, or only the key of a mapping.
-
-    Parameters
-    ----------
-    error : BaseException
-
-    Returns
-    -------
-    str
-    """
+    """Text of an error, or the name of its class where it has none or only a mapping's key."""
     text = "" if isinstance(error, KeyError) else str(error).strip()
     return text or type(error).__name__
 

@@ -38,10 +38,6 @@ def left_out(what: str, reasons: Collection[str]) -> str:
         For example ``"skipped"``.
     reasons : collection of str
         One sentence per image, with its name.
-
-    Returns
-    -------
-    str
     """
     number = "1 image is" if len(reasons) == 1 else f"{len(reasons)} images are"
     named = "\n  ".join(list(reasons)[:_MOST_NAMED])

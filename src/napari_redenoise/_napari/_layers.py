@@ -160,10 +160,6 @@ def read_layer(layer: Any, axes: str | None = None) -> LayerImage:
     axes : str, optional
         One letter per axis of a grey layer; overrides the axis labels.
 
-    Returns
-    -------
-    LayerImage
-
     Raises
     ------
     InputError
@@ -289,10 +285,6 @@ def make_canvas(source: LayerImage) -> Any:
     Grey images begin as NaN, which napari shows as transparent. Colour images begin as a copy,
     since their pixels cannot be transparent. Large arrays are stored on disk, see
     `napari_redenoise.io.result_array`.
-
-    Returns
-    -------
-    array-like
 
     Raises
     ------

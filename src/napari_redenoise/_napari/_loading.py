@@ -33,10 +33,6 @@ class LoadingDock(QWidget):
     """Stands in a dock until torch is loaded; then its widget takes the place.
 
     Where the widget is loaded already, the call makes the widget itself.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
     """
 
     _widget = ("", "")

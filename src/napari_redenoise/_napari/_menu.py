@@ -14,20 +14,12 @@ def denoise_selected_layer(viewer: napari.viewer.Viewer) -> None:
     """Open the dock *Denoise* and begin a run on the selected image layers.
 
     Where none of the selected layers can be denoised, the dock says why.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
     """
     open_dock(viewer).start_selected()
 
 
 def open_dock(viewer: napari.viewer.Viewer) -> Any:
     """Show the dock *Denoise*; a new one is made only where there is none.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
 
     Returns
     -------

@@ -264,10 +264,6 @@ def resolution_check(
         Of every channel, or the reason why there is none.
     pixel_size : (float, str), optional
         Side of a pixel and its unit.
-
-    Returns
-    -------
-    QualityCheck
     """
     name = "Supported resolution"
     meaning = (
@@ -312,10 +308,6 @@ def in_pixels(scale: float, pixel_size: PixelSize | None) -> str:
         Pixels.
     pixel_size : (float, str) or None
         Side of a pixel and its unit.
-
-    Returns
-    -------
-    str
     """
     if pixel_size is None:
         return f"{scale:.1f} px"

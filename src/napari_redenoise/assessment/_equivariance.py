@@ -147,10 +147,6 @@ def equivariance_events(
     should_stop : callable, optional
         Polled between tiles.
 
-    Yields
-    ------
-    TileDone
-
     Returns
     -------
     EquivarianceResult or None
@@ -187,16 +183,7 @@ def equivariance_events(
 
 
 def percent(error: float) -> str:
-    """A relative error in per cent.
-
-    Parameters
-    ----------
-    error : float
-
-    Returns
-    -------
-    str
-    """
+    """A relative error in per cent."""
     if error < 1e-4:
         return "less than 0.01 %"
     return f"{100 * error:.2f} %" if error < 0.01 else f"{100 * error:.1f} %"

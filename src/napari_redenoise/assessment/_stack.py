@@ -82,10 +82,6 @@ def stack_statistics(
         Denoises a window (channels, Y, X) without its neighbours.
     should_stop : callable
         Polled between planes.
-
-    Returns
-    -------
-    tuple of StackStatistics
     """
     axis = noisy.context_axes[0]
     along = [letter for letter in noisy.axes if letter not in "CYX"].index(axis)

@@ -66,10 +66,6 @@ def as_denoiser(model: Redenoiser, should_stop: Callable[[], bool] | None = None
     model : Redenoiser
     should_stop : callable, optional
         Polled during a prediction.
-
-    Returns
-    -------
-    callable
     """
     return _ModelDenoiser(model, should_stop)
 
@@ -111,16 +107,7 @@ class _ModelDenoiser:
 
 
 def central_window(planes: Planes) -> Window:
-    """The middle of the middle plane, at most 512 x 512 pixels.
-
-    Parameters
-    ----------
-    planes : Planes
-
-    Returns
-    -------
-    Window
-    """
+    """The middle of the middle plane, at most 512 x 512 pixels."""
     rows, columns = (_middle(side) for side in (planes.height, planes.width))
     return Window(tuple(size // 2 for size in planes.sample_shape), rows, columns)
 
@@ -263,10 +250,6 @@ def _limits_of(report: NoiseReport) -> tuple[float, float]:
 
 def pixel_size_of(image: ImageFile) -> PixelSize | None:
     """Pixel size of a file with square pixels and a unit, or None.
-
-    Parameters
-    ----------
-    image : ImageFile
 
     Returns
     -------

@@ -29,10 +29,6 @@ def as_array(given: Any, masked: float = np.nan) -> ArrayLike:
         Value of masked pixels. NaN converts integers up to 16 bits and floats up to 32 bits to
         float32, other numbers to float64.
 
-    Returns
-    -------
-    array-like
-
     Raises
     ------
     InputError

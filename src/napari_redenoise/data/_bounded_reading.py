@@ -129,11 +129,6 @@ def representative_runs(planes: Planes, most_pixels: int) -> Planes:
     So planes keep their neighbours along T and Z. Runs of a large stack are cut to the same window.
     Those whose middle plane is constant or outside the training region are replaced by others.
 
-    Parameters
-    ----------
-    planes : Planes
-    most_pixels : int
-
     Returns
     -------
     Planes
@@ -187,17 +182,7 @@ def middle_window(planes: Planes, sample: Sample, side: int) -> tuple[slice, sli
 
 
 def spread_evenly(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """At most so many samples, evenly over all, and not all of one level or interleaved channel.
-
-    Parameters
-    ----------
-    samples : sequence of tuple of int
-    count : int
-
-    Returns
-    -------
-    list of tuple of int
-    """
+    """At most so many samples, evenly over all, and not all of one level or interleaved channel."""
     total, count = len(samples), min(count, len(samples))
     if not count or total % count:
         return [samples[(2 * number + 1) * total // (2 * count)] for number in range(count)]

@@ -48,14 +48,6 @@ class Header(NamedTuple):
 def read_header(path: Path) -> Header:
     """Read the header of an image file and check that the image can be used for training.
 
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    Header
-
     Raises
     ------
     InputError
@@ -77,10 +69,6 @@ def read_header(path: Path) -> Header:
 
 def decode(path: Path) -> npt.NDArray[Any]:
     """Decode an image file.
-
-    Parameters
-    ----------
-    path : Path
 
     Returns
     -------

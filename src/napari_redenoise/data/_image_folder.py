@@ -98,10 +98,6 @@ class ImageFolder:
         subfolders : bool
             Whether to include images in subfolders.
 
-        Returns
-        -------
-        ImageFolder
-
         Raises
         ------
         InputError

@@ -133,10 +133,6 @@ def measure(blocks: list[np.ndarray], what: str = "image") -> Normalisation:
     what : str
         Name of the source in errors.
 
-    Returns
-    -------
-    Normalisation
-
     Raises
     ------
     InputError
@@ -204,10 +200,6 @@ def plane_normalisation(
         Planes above 16 million pixels are not measured.
     sample : tuple of int
     normalisation : Normalisation
-
-    Returns
-    -------
-    Normalisation
     """
     pixels = planes.height * planes.width
     if pixels > _MOST_MEASURED:

@@ -48,16 +48,7 @@ class Pool:
                 object.__setattr__(self, name, (nothing,) * len(self.blocks))
 
     def common_side(self, most: int) -> int:
-        """Largest side of squares in all blocks, but those less than half as large as others.
-
-        Parameters
-        ----------
-        most : int
-
-        Returns
-        -------
-        int
-        """
+        """Largest side of squares in all blocks, but those less than half as large as others."""
         sides = [min(most, int(min(block.shape[1:]))) for block in self.blocks]
         return min(side for side in sides if 2 * side >= max(sides))
 
@@ -133,10 +124,6 @@ def load_pool(
     most_pixels : int
     should_stop : callable, optional
         Ends the reading after a block; the pool holds the blocks read so far.
-
-    Returns
-    -------
-    Pool
 
     Raises
     ------

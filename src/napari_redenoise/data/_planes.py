@@ -38,14 +38,6 @@ class ArrayLike(Protocol):
 def default_axes(ndim: int) -> str:
     """Default axes of an array; the last two are the plane.
 
-    Parameters
-    ----------
-    ndim : int
-
-    Returns
-    -------
-    str
-
     Raises
     ------
     InputError

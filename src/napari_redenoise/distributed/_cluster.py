@@ -40,10 +40,6 @@ class Cluster:
     def client(self) -> Iterator[Client]:
         """Provide a client; local workers end with the block.
 
-        Yields
-        ------
-        distributed.Client
-
         Raises
         ------
         ClusterError
@@ -57,10 +53,6 @@ class Cluster:
 
 def check_cluster(cluster: Cluster) -> None:
     """Check that a cluster can be used, before any work.
-
-    Parameters
-    ----------
-    cluster : Cluster
 
     Raises
     ------

@@ -69,11 +69,6 @@ class Job:
 def denoise_block(job: Job, block: Block) -> int:
     """Denoise a block and write it.
 
-    Parameters
-    ----------
-    job : Job
-    block : Block
-
     Returns
     -------
     int

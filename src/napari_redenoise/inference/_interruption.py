@@ -20,11 +20,6 @@ def interruptible(network: nn.Module, should_stop: Callable[[], bool]) -> Iterat
     The check runs before every layer, so stopping does not wait for a large tile. Only forward
     passes of the thread that entered the context are interrupted: others may share the network.
 
-    Parameters
-    ----------
-    network : Module
-    should_stop : callable
-
     Raises
     ------
     Interrupted

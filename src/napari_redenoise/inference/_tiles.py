@@ -45,10 +45,6 @@ def spans(size: int, tile: int, halo: int, stride: int) -> list[Span]:
     size, tile, halo, stride : int
         Pixels.
 
-    Returns
-    -------
-    list of Span
-
     Raises
     ------
     ConfigError
@@ -84,11 +80,6 @@ def spans(size: int, tile: int, halo: int, stride: int) -> list[Span]:
 def tile_sizes(network: NetworkConfig, tiling: TilingConfig) -> tuple[int, int, int]:
     """Tile, halo, and smallest possible tile.
 
-    Parameters
-    ----------
-    network : NetworkConfig
-    tiling : TilingConfig
-
     Returns
     -------
     tile, halo, smallest : int
@@ -108,10 +99,6 @@ def tiles(height: int, width: int, tile: int, halo: int, stride: int) -> list[Ti
     height, width, tile, halo, stride : int
         Pixels.
 
-    Returns
-    -------
-    list of Tile
-
     Raises
     ------
     ConfigError
@@ -130,10 +117,6 @@ def within(layout: Iterable[Tile], rows: slice, columns: slice) -> list[Tile]:
         Tiles of the whole plane, so that the window has the pixels of its prediction.
     rows, columns : slice
         Pixels of the image, without a step.
-
-    Returns
-    -------
-    list of Tile
     """
     cropped = (Tile(_cropped(one.rows, rows), _cropped(one.columns, columns)) for one in layout)
     return [one for one in cropped if not _is_empty(one.rows) and not _is_empty(one.columns)]

@@ -101,11 +101,6 @@ def export_bioimageio(
 def check_bioimageio(path: Path, *, overwrite: bool) -> None:
     """Check that a package can be written under a name.
 
-    Parameters
-    ----------
-    path : Path
-    overwrite : bool
-
     Raises
     ------
     OutputError

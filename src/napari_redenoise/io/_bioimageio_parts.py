@@ -110,10 +110,6 @@ def documentation(
         As in a model file.
     cautions : tuple of str
         What the package does not do.
-
-    Returns
-    -------
-    str
     """
     listed = "".join(f"- {caution}\n" for caution in cautions) or "None are known."
     made = json.dumps({"provenance": provenance, "plan": plan}, indent=2, default=str)

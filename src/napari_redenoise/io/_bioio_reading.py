@@ -29,10 +29,6 @@ _KINDS = {
 def microscope_kind(path: Path) -> tuple[str, str] | None:
     """Recognise a microscope's own file by its content.
 
-    Parameters
-    ----------
-    path : Path
-
     Returns
     -------
     (str, str) or None

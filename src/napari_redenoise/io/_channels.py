@@ -57,16 +57,7 @@ RGB = (Channel("red", "FF0000"), Channel("green", "00FF00"), Channel("blue", "00
 
 
 def known_channels(channels: Iterable[Channel]) -> tuple[Channel, ...]:
-    """The channels, or none if nothing is known of any. All white is no colour.
-
-    Parameters
-    ----------
-    channels : iterable of Channel
-
-    Returns
-    -------
-    tuple of Channel
-    """
+    """The channels, or none if nothing is known of any. All white is no colour."""
     found = tuple(channels)
     if len(found) > 1 and all(channel.colour == _WHITE for channel in found):
         # A default, in which they could not be told apart.
@@ -138,10 +129,6 @@ def lsm_channels(metadata: Mapping[str, Any]) -> tuple[Channel, ...]:
     ----------
     metadata : mapping
         As tifffile reads them.
-
-    Returns
-    -------
-    tuple of Channel
     """
     found = metadata.get("ChannelColors", {})
     names, colours = found.get("ColorNames", ()), found.get("Colors", ())
@@ -159,10 +146,6 @@ def czi_channels(metadata: ElementTree.Element, places: Sequence[int]) -> tuple[
     metadata : Element
     places : sequence of int
         Numbers of the channels that the image has.
-
-    Returns
-    -------
-    tuple of Channel
     """
     listed = metadata.findall(".//Dimensions/Channels/Channel")
     shown = metadata.findall(".//DisplaySetting/Channels/Channel")
@@ -180,10 +163,6 @@ def czi_channels(metadata: ElementTree.Element, places: Sequence[int]) -> tuple[
 
 def omero_channels(omero: Mapping[str, Any]) -> tuple[Channel, ...]:
     """Channels in the attribute ``omero`` of an OME-Zarr.
-
-    Parameters
-    ----------
-    omero : mapping
 
     Returns
     -------
@@ -222,10 +201,6 @@ def omero_json(
         Of the image.
     ranges : sequence of (float, float)
         Smallest and largest grey level of each channel, the window of those without one.
-
-    Returns
-    -------
-    dict
     """
     colours = _DEFAULT_COLOURS.get(len(channels), _MORE_COLOURS)
     entries = []
@@ -254,10 +229,6 @@ def imagej_options(channels: Sequence[Channel], planes: int) -> dict[str, Any]:
     channels : sequence of Channel
     planes : int
         Number of slices; channels change fastest.
-
-    Returns
-    -------
-    dict
     """
     options: dict[str, Any] = {}
     if all(channel.colour for channel in channels):

@@ -192,10 +192,6 @@ def lost_metadata(array: ArrayLike, like: ImageFile) -> tuple[str, ...]:
     like : ImageFile
         The source.
 
-    Returns
-    -------
-    tuple of str
-
     Raises
     ------
     OutputError
@@ -299,11 +295,6 @@ def _write(target: Path | io.BytesIO, array: ArrayLike, form: _Form) -> None:
 
 def check_output(path: str | Path, *, overwrite: bool = False) -> None:
     """Check that a result can be written under a name.
-
-    Parameters
-    ----------
-    path : path
-    overwrite : bool
 
     Raises
     ------

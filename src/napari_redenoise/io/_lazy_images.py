@@ -55,10 +55,6 @@ def whole_or_lazy(array: Any, name: str, axes: str, chunks: Sequence[int]) -> An
     ----------
     array, name, axes, chunks
         As for `lazy_pixels`.
-
-    Returns
-    -------
-    numpy.ndarray or dask.array.Array
     """
     if math.prod(array.shape) * np.dtype(array.dtype).itemsize > MOST_BYTES_IN_MEMORY:
         return lazy_pixels(array, name, axes, chunks)

@@ -57,10 +57,6 @@ def save_model(
         Store weights in half precision. Filter bases keep theirs, so the network remains exactly
         equivariant. Loaded networks compute in float32.
 
-    Returns
-    -------
-    Path
-
     Raises
     ------
     OutputError
@@ -89,11 +85,6 @@ def save_model(
 def check_model(path: str | Path, *, overwrite: bool = False) -> None:
     """Check that a model can be written under a name.
 
-    Parameters
-    ----------
-    path : path
-    overwrite : bool
-
     Raises
     ------
     OutputError
@@ -119,14 +110,6 @@ class ModelFile(NamedTuple):
 
 def load_model(path: str | Path) -> ModelFile:
     """Read a model file; the network is on the CPU, in evaluation mode.
-
-    Parameters
-    ----------
-    path : path
-
-    Returns
-    -------
-    ModelFile
 
     Raises
     ------

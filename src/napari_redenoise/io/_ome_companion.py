@@ -35,16 +35,7 @@ def companion_of(file: tifffile.TiffFile, path: Path) -> Path | None:
 
 
 def companion_metadata(companion: Path) -> str:
-    """OME metadata of a companion file, which may be a TIFF.
-
-    Parameters
-    ----------
-    companion : Path
-
-    Returns
-    -------
-    str
-    """
+    """OME metadata of a companion file, which may be a TIFF."""
     with companion.open("rb") as file:
         is_xml = file.read(1) == b"<"
     if is_xml:
@@ -54,16 +45,7 @@ def companion_metadata(companion: Path) -> str:
 
 
 def is_companion(path: Path) -> bool:
-    """Whether a file is OME metadata without pixels.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    bool
-    """
+    """Whether a file is OME metadata without pixels."""
     with path.open("rb") as file:
         begin = file.read(_BEGINNING)
     return begin.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<") and b"<OME" in begin
@@ -71,14 +53,6 @@ def is_companion(path: Path) -> bool:
 
 def first_tiff(companion: Path) -> Path:
     """The first TIFF that a companion file names and that is beside it.
-
-    Parameters
-    ----------
-    companion : Path
-
-    Returns
-    -------
-    Path
 
     Raises
     ------
@@ -98,10 +72,6 @@ def first_tiff(companion: Path) -> Path:
 
 def ome_files(path: Path) -> list[Path]:
     """Further files of the image of a TIFF or companion file, as its OME metadata names them.
-
-    Parameters
-    ----------
-    path : Path
 
     Returns
     -------

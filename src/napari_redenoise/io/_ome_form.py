@@ -73,10 +73,6 @@ def ome_form(shape: Sequence[int], like: ImageFile) -> OmeForm:
     like : ImageFile
         The source. The result may lack its channels.
 
-    Returns
-    -------
-    OmeForm
-
     Raises
     ------
     OutputError

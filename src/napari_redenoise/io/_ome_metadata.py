@@ -240,16 +240,7 @@ def _composed(transformations: Sequence[Any], ndim: int) -> tuple[list[float], l
 
 
 def imagej_scale(ome: OmeMetadata) -> ImagejScale:
-    """Convert the scale to ImageJ's terms.
-
-    Parameters
-    ----------
-    ome : OmeMetadata
-
-    Returns
-    -------
-    ImagejScale
-    """
+    """Convert the scale to ImageJ's terms."""
     known = {axis.letter: axis for axis in ome.axes if axis.unit or axis.scale != 1}
     metadata: dict[str, Any] = {}
     x, y = (next(axis for axis in ome.axes if axis.letter == letter) for letter in "XY")
@@ -339,10 +330,6 @@ def ome_json(ome: OmeMetadata, levels: int) -> dict[str, Any]:
         In the order of the stored axes.
     levels : int
         Number of levels, named 0, 1, ...
-
-    Returns
-    -------
-    dict
     """
     multiscales: dict[str, Any] = {
         "axes": [axis.as_json() for axis in ome.axes],

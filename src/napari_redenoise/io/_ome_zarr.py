@@ -24,14 +24,6 @@ _MOST_NAMED = 3
 def read_ome_zarr(source: ZarrSource) -> ImageFile:
     """Read the finest level of an image; its pixels are read when they are indexed.
 
-    Parameters
-    ----------
-    source : ZarrSource
-
-    Returns
-    -------
-    ImageFile
-
     Raises
     ------
     InputError

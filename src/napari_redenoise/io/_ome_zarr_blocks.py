@@ -28,11 +28,6 @@ class OmeZarrBlocks:
     shape : tuple of int, optional
         As of the stream.
 
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : dtype
-
     Raises
     ------
     OutputError

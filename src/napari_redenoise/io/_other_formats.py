@@ -33,14 +33,6 @@ _PNM = re.compile(rb"P[2356](?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^\n]*\n)+\d+(?:\s+|#[^
 def read_other(path: Path) -> ImageFile:
     """Read a PNG or JPEG.
 
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    ImageFile
-
     Raises
     ------
     InputError

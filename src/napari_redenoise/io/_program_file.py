@@ -83,11 +83,6 @@ def export_model(
 def check_program(path: Path, *, overwrite: bool) -> None:
     """Check that a program can be written under a name.
 
-    Parameters
-    ----------
-    path : Path
-    overwrite : bool
-
     Raises
     ------
     OutputError

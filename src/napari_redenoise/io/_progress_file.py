@@ -18,11 +18,6 @@ def read_progress(path: Path) -> Progress:
     ----------
     path : Path
         A killed process may have left half a line.
-
-    Returns
-    -------
-    finished : set of tuple
-    blocks : dict of set
     """
     finished: set[Sample] = set()
     blocks: dict[Sample, set[tuple[int, int]]] = {}

@@ -42,10 +42,6 @@ def result_array(
         Whether the result has the channel axis; a mask has not.
     fill_value : float
     dtype : dtype
-
-    Returns
-    -------
-    numpy.ndarray or zarr.Array
     """
     axes = planes.axes if channels else planes.axes_without_channels
     shape = tuple(map(int, planes.array.shape)) if channels else planes.shape_without_channels
@@ -140,17 +136,7 @@ class RoundingArray:
 
 
 def round_to_integers(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Round to an integer type; values out of range are clipped and NaN becomes 0.
-
-    Parameters
-    ----------
-    array : array
-    dtype : dtype
-
-    Returns
-    -------
-    array of that dtype
-    """
+    """Round to an integer type; values out of range are clipped and NaN becomes 0."""
     dtype = np.dtype(dtype)
     limits = np.iinfo(dtype)
     if dtype.itemsize <= 2:

@@ -24,11 +24,6 @@ FULL_DISK = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 def refuse_existing(path: str | Path, *, overwrite: bool = False) -> None:
     """Refuse to overwrite a file.
 
-    Parameters
-    ----------
-    path : path
-    overwrite : bool
-
     Raises
     ------
     NameTakenError
@@ -55,10 +50,6 @@ def write_atomically(
         Replace an existing file, even one that was created meanwhile.
     needs : int, optional
         Size of the file in bytes, for the error message.
-
-    Yields
-    ------
-    Path
 
     Raises
     ------

@@ -51,10 +51,6 @@ def scale_of(metadata: Mapping[str, Any], resolution: Any, unit: Any) -> Scale:
         Pixels per unit along x and y.
     unit : int or None
         The ``ResolutionUnit`` of TIFF.
-
-    Returns
-    -------
-    Scale
     """
     kept: dict[str, Any] = {}
     lost_metadata: list[str] = []

@@ -21,10 +21,6 @@ _LEVELS = (_PHOTOMETRIC.MINISBLACK, _PHOTOMETRIC.MINISWHITE, _PHOTOMETRIC.RGB, _
 def check_colours(page: Any) -> None:
     """Refuse pages whose numbers are neither grey levels nor red, green and blue.
 
-    Parameters
-    ----------
-    page : tifffile.TiffPage
-
     Raises
     ------
     InputError
@@ -76,10 +72,6 @@ def known_axes(axes: str, ndim: int) -> str:
     axes : str
         As tifffile calls them.
     ndim : int
-
-    Returns
-    -------
-    str
     """
     if not {"Y", "X"} <= set(axes):
         return default_axes(ndim)
@@ -103,11 +95,6 @@ def grey_if_equal(colours: npt.NDArray[Any], axes: str) -> tuple[npt.NDArray[Any
         Colours on the last axis.
     axes : str
         Without that axis.
-
-    Returns
-    -------
-    array : array
-    axes : str
     """
     if (colours == colours[..., :1]).all():
         return colours[..., 0], axes

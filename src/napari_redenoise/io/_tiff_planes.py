@@ -17,11 +17,6 @@ from napari_redenoise.io._lazy_images import series_pixels
 def read_planes(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[Any, str | None]:
     """Read the pixels of a series.
 
-    Parameters
-    ----------
-    file : tifffile.TiffFile
-    series : tifffile.TiffPageSeries
-
     Returns
     -------
     array : array
@@ -54,16 +49,7 @@ def read_planes(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tup
 
 
 def plane_count(series: tifffile.TiffPageSeries) -> int:
-    """Number of planes that a series declares.
-
-    Parameters
-    ----------
-    series : tifffile.TiffPageSeries
-
-    Returns
-    -------
-    int
-    """
+    """Number of planes that a series declares."""
     return max(len(series), math.prod(series.shape) // max(series.keyframe.size, 1))
 
 

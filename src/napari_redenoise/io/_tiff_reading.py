@@ -19,16 +19,7 @@ _HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether the content of a file is that of a TIFF or BigTIFF.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    bool
-    """
+    """Whether the content of a file is that of a TIFF or BigTIFF."""
     with path.open("rb") as file:
         return file.read(4) in _HEADERS
 
@@ -43,10 +34,6 @@ def read_tiff(path: Path, number: int | None = None, companion: Path | None = No
         Of the series, counted from 0; default the one with the most pixels.
     companion : Path, optional
         File of its OME metadata, if the TIFF does not name it.
-
-    Returns
-    -------
-    ImageFile
 
     Raises
     ------

@@ -60,16 +60,7 @@ def tiff_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> Tiff
 
 
 def ome_images(xml: str) -> list[Mapping[str, Any]]:
-    """Return the `Pixels` of the images in an OME-XML; none if it is damaged.
-
-    Parameters
-    ----------
-    xml : str
-
-    Returns
-    -------
-    list of mapping
-    """
+    """Return the `Pixels` of the images in an OME-XML; none if it is damaged."""
     try:
         images = tifffile.xml2dict(xml)["OME"]["Image"]
         return [image["Pixels"] for image in (images if isinstance(images, list) else [images])]
@@ -84,10 +75,6 @@ def ome_number(file: tifffile.TiffFile, page: Any, number: int, of: int) -> int 
     ----------
     file, page, number, of
         As of `tiff_scale`.
-
-    Returns
-    -------
-    int or None
     """
     images = ome_images(file.ome_metadata or "")
     if len(images) == of:

@@ -86,10 +86,6 @@ class OpenTiff:
 def check_series(number: int, count: int) -> None:
     """Refuse the number of a series that a file does not hold.
 
-    Parameters
-    ----------
-    number, count : int
-
     Raises
     ------
     InputError
@@ -109,10 +105,6 @@ def open_tiff(path: Path, companion: Path | None = None) -> Iterator[OpenTiff]:
     path : Path
     companion : Path, optional
         File of its OME metadata, if the TIFF does not name it.
-
-    Yields
-    ------
-    OpenTiff
 
     Notes
     -----

@@ -65,10 +65,6 @@ class UnfinishedRun:
         path : Path
             The result.
 
-        Returns
-        -------
-        Path
-
         Raises
         ------
         OutputError
@@ -139,10 +135,6 @@ def run_mark(folder: Path) -> str | None:
 
 def fingerprint(path: Path | None) -> list[Any] | None:
     """Describe a file, or the files of a folder: a change of them changes the description.
-
-    Parameters
-    ----------
-    path : Path or None
 
     Returns
     -------

@@ -105,10 +105,6 @@ def conversion(unit: Any, target: Any) -> float | None:
     ----------
     unit, target : str or None
         Symbols or names, of lengths or times; None is unknown.
-
-    Returns
-    -------
-    float or None
     """
     one, other = unit_symbol(unit), unit_symbol(target)
     if one == other:
@@ -120,16 +116,7 @@ def conversion(unit: Any, target: Any) -> float | None:
 
 
 def unit_symbol(unit: Any) -> str | None:
-    """Return the symbol of a unit, ``"µm"`` for ``"microns"``; unknown units are unchanged.
-
-    Parameters
-    ----------
-    unit : str or None
-
-    Returns
-    -------
-    str or None
-    """
+    """Return the symbol of a unit, ``"µm"`` for ``"microns"``; unknown units are unchanged."""
     if unit is None:
         return None
     # ImageJ escapes letters beyond ASCII; the Greek letter and the sign of micro look the same.

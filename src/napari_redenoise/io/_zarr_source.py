@@ -53,10 +53,6 @@ class ZarrSource:
         path : path or str
             A folder, a zip file, an address such as ``https://...``, or an image inside.
 
-        Returns
-        -------
-        ZarrSource or None
-
         Raises
         ------
         InputError

@@ -23,10 +23,6 @@ ExportFormat = Literal["program", "bioimageio"]
 def export_format(path: str | Path) -> ExportFormat:
     """Choose the format of an exported model by the ending of its file.
 
-    Parameters
-    ----------
-    path : path
-
     Returns
     -------
     str

@@ -89,10 +89,6 @@ def noise_reports(
         Whether to measure the residual of white noise, too: without fine-tuning the pretrained
         network may remove structure.
 
-    Returns
-    -------
-    tuple of NoiseReport
-
     Raises
     ------
     InputError
@@ -167,11 +163,6 @@ def has_pairs_alone(planes: Planes) -> bool:
 
 def shares_noise(planes: Planes, should_stop: Callable[[], bool] | None = None) -> bool:
     """Whether noise of a plane is also in its neighbours, see `is_noise_shared`.
-
-    Parameters
-    ----------
-    planes : Planes
-    should_stop : callable, optional
 
     Raises
     ------

@@ -68,10 +68,6 @@ def as_python(
         Series of the file. Default the largest.
     out : str
         File for the denoised image, .tif; the fusion mask is saved beside it.
-
-    Returns
-    -------
-    str
     """
     image, other, lines = _files(source, target)
     series = series if image == source else None

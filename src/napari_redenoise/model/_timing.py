@@ -82,10 +82,6 @@ def estimate_run(
     image, axes
         As in `Redenoiser.fit_events`.
     device : torch.device
-
-    Returns
-    -------
-    RunTime
     """
     planes = as_planes(image, axes)
     config = for_image(config, planes)

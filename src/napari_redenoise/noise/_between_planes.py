@@ -23,10 +23,6 @@ def is_noise_shared(runs: Sequence[Run]) -> bool:
     runs : sequence of tuples of arrays (rows, columns)
         Windows of three successive planes each, or of two where there are no more.
 
-    Returns
-    -------
-    bool
-
     Notes
     -----
     Two successive differences of planes with independent noise share one plane: their correlation

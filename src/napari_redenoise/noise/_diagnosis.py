@@ -93,10 +93,6 @@ def diagnose(reports: Sequence[NoiseReport], *, fine_tuning: bool) -> Diagnosis:
         Whether the training starts from pretrained weights. For random weights the residual of the
         pretrained network does not matter.
 
-    Returns
-    -------
-    Diagnosis
-
     Notes
     -----
     A blind spot of one pixel assumes white noise. For correlated noise the blind spot covers the
@@ -245,14 +241,6 @@ def _is_more_correlated(report: NoiseReport) -> bool:
 def noise_model(report: NoiseReport) -> NoiseModel:
     """Choose the noise model: the measured one, or the residual's where that is more reliable.
 
-    Parameters
-    ----------
-    report : NoiseReport
-
-    Returns
-    -------
-    NoiseModel
-
     Notes
     -----
     A residual that holds structure is taken only if it is smaller than the measured noise: its fit
@@ -275,10 +263,6 @@ def sampling_noise(reports: Sequence[NoiseReport]) -> NoiseConfig:
     ----------
     reports : sequence of NoiseReport
         One per channel.
-
-    Returns
-    -------
-    NoiseConfig
 
     Raises
     ------

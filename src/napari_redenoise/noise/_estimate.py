@@ -164,10 +164,6 @@ def estimate_noise_from_repeats(frames: ArrayLike) -> NoiseReport:
     ----------
     frames : array-like, (N, Y, X) with N >= 2
 
-    Returns
-    -------
-    NoiseReport
-
     Raises
     ------
     InputError

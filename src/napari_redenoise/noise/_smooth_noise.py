@@ -90,10 +90,6 @@ def has_smooth_noise(image: ArrayLike) -> bool:
     ----------
     image : (Y, X) or (N, Y, X)
         Grey levels; NaN at missing pixels. Some windows are read.
-
-    Returns
-    -------
-    bool
     """
     try:
         noise = estimate_noise(image)
@@ -162,10 +158,6 @@ def enlarge(
         Of the larger plane.
     window : (slice, slice)
         Rows and columns of the larger plane.
-
-    Returns
-    -------
-    array
     """
     for axis, (size, part) in enumerate(zip(shape, window, strict=True)):
         place = np.arange(*part.indices(size)) / 2 - 0.25

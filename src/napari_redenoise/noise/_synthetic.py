@@ -28,10 +28,6 @@ def poisson_gaussian(
     read_noise : float
         Standard deviation of the Gaussian read noise, in grey levels.
 
-    Returns
-    -------
-    ndarray
-
     Notes
     -----
     The variance at an expected grey level m is ``gain * (m - offset) + read_noise**2``

@@ -45,10 +45,6 @@ def build_objective(config: ObjectiveConfig, noise: PatchNoise | None = None) ->
     noise : PatchNoise, optional
         The configured noise in the units of the patches, which R2R needs.
 
-    Returns
-    -------
-    Objective
-
     Raises
     ------
     ConfigError

@@ -19,10 +19,6 @@ def noise_config(kind: NoiseKind, level: float) -> NoiseConfig:
     kind : NoiseKind
     level : float
         Standard deviation, gain, or both, see `FolderConfig`.
-
-    Returns
-    -------
-    NoiseConfig
     """
     gain = 0.0 if kind == "gaussian" else level
     read_noise = 0.0 if kind == "poisson" else level

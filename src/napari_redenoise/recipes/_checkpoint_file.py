@@ -30,10 +30,6 @@ def save_checkpoint(path: str | Path, state: TrainingState, settings: str) -> Pa
     settings : str
         Settings of the training, compared by `load_checkpoint`.
 
-    Returns
-    -------
-    Path
-
     Raises
     ------
     OutputError

@@ -57,10 +57,6 @@ def evaluate(
     seed : int
         Of the noise; every image has its own generator.
 
-    Yields
-    ------
-    ImageDone
-
     Raises
     ------
     InputError
@@ -112,17 +108,7 @@ def denoise_image(
 
 
 def scale_normalisation(normalisation: Normalisation, factor: float) -> Normalisation:
-    """Multiply a normalisation by a factor of the grey levels.
-
-    Parameters
-    ----------
-    normalisation : Normalisation
-    factor : float
-
-    Returns
-    -------
-    Normalisation
-    """
+    """Multiply a normalisation by a factor of the grey levels."""
     return Normalisation(
         tuple(factor * mean for mean in normalisation.mean),
         tuple(factor * std for std in normalisation.std),

@@ -36,10 +36,6 @@ def prefetch(
     workers : int
         0 makes every batch on demand.
 
-    Yields
-    ------
-    Batch
-
     Notes
     -----
     Threads suffice, since decoders and numpy's generators release the interpreter lock. They share

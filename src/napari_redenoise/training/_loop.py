@@ -94,15 +94,6 @@ def start(config: Config, device: torch.device) -> TrainingState:
 
     They follow from the seed of the configuration. The caller may load other weights into
     ``network`` and ``average``.
-
-    Parameters
-    ----------
-    config : Config
-    device : torch.device
-
-    Returns
-    -------
-    TrainingState
     """
     generator = torch.Generator().manual_seed(config.training.seed)
     return _state(
@@ -124,10 +115,6 @@ def continue_training(
     step : int
         Steps made so far.
     device : torch.device
-
-    Returns
-    -------
-    TrainingState
     """
     # The seed itself would draw the patches of the first training again.
     generator = torch.Generator().manual_seed(config.training.seed + step)
@@ -155,12 +142,6 @@ def masked_losses(
     prediction: Prediction, sample: Sample, config: TrainingConfig
 ) -> tuple[Tensor, Tensor]:
     """Loss of the output, and the total loss with both branches.
-
-    Parameters
-    ----------
-    prediction : Prediction
-    sample : Sample
-    config : TrainingConfig
 
     Returns
     -------
@@ -266,15 +247,6 @@ def ema_decay(step: int, config: TrainingConfig) -> float:
     """Decay of the moving average at a step, counted from 1 over all schedules.
 
     From random weights it grows with the steps, so that early previews do not contain them.
-
-    Parameters
-    ----------
-    step : int
-    config : TrainingConfig
-
-    Returns
-    -------
-    float
     """
     if config.start == "pretrained":
         return config.ema_decay
@@ -285,15 +257,6 @@ def learning_rate_factor(step: int, config: TrainingConfig) -> float:
     """Factor of the learning rate: linear warm-up, constant to half of the steps, cosine to zero.
 
     The warm-up takes at most a quarter of the steps.
-
-    Parameters
-    ----------
-    step : int
-    config : TrainingConfig
-
-    Returns
-    -------
-    float
     """
     warmup = min(config.warmup_steps, config.total_steps // 4)
     if step < warmup:

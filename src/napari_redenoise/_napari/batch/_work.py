@@ -41,13 +41,7 @@ class Listed:
 
 
 class BatchWork(QObject):
-    """Runs a batch, and keeps itself alive until it has ended.
-
-    Parameters
-    ----------
-    choices : BatchChoices
-    options : RunOptions
-    """
+    """Runs a batch, and keeps itself alive until it has ended."""
 
     happened = Signal(object)
     """A `BatchEvent` or `Listed`."""

@@ -57,11 +57,6 @@ A_BATCH = "A batch is running: stop it in the tab Batch, or wait for its end."
 class DenoiseForm(DenoiseLayout):
     """Chooses a layer and options, and says what a run would do.
 
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-    config : Config
-
     Attributes
     ----------
     config : Config

@@ -15,13 +15,7 @@ NO_IMAGE = "Open an image, or try File > Open Sample > Redenoise."
 
 
 class LayerChoice:
-    """The list of image layers of the dock, which follows the selection of the viewer.
-
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-    box : magicgui.widgets.ComboBox
-    """
+    """The list of image layers of the dock, which follows the selection of the viewer."""
 
     def __init__(self, viewer: Any, box: ComboBox) -> None:
         self._viewer, self._box = viewer, box

@@ -28,10 +28,6 @@ def run_as_code(job: Job, provenance: dict[str, Any], series: int | None) -> dic
         Metadata of the result.
     series : int or None
         Series of the file that the layer shows.
-
-    Returns
-    -------
-    dict
     """
     steps, config = provenance["steps"], Config(**provenance["config"])
     return {

@@ -112,10 +112,6 @@ def region_of(layer: Any, source: LayerImage, marked: Any) -> Region:
     marked : napari.layers.Labels or napari.layers.Shapes
         Its pixels are matched by their world coordinates.
 
-    Returns
-    -------
-    Region
-
     Raises
     ------
     InputError

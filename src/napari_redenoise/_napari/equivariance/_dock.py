@@ -53,10 +53,6 @@ SIDE_BY_SIDE = "The grid button below the layer list (Ctrl+G) shows the maps sid
 class EquivarianceWidget(QWidget):
     """Rotates the view, denoises it, rotates it back, and compares with the denoised view.
 
-    Parameters
-    ----------
-    viewer : napari.viewer.Viewer
-
     Attributes
     ----------
     is_running : bool
@@ -227,12 +223,7 @@ class EquivarianceWidget(QWidget):
             self.open_model(path)
 
     def open_model(self, path: str | Path) -> None:
-        """Load a model file and choose it; refuse a file that is not a model.
-
-        Parameters
-        ----------
-        path : str or Path
-        """
+        """Load a model file and choose it; refuse a file that is not a model."""
         try:
             model = Redenoiser.load(path)
         except RedenoiseError as error:

@@ -146,10 +146,6 @@ def name_results(
     as_source : bool
         Whether results have the integer type of their image, which decides their size.
 
-    Returns
-    -------
-    tuple of BatchFile
-
     Raises
     ------
     OutputError

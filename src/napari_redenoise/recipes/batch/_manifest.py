@@ -18,14 +18,6 @@ class Manifest:
     """Records of the files that were denoised into a folder.
 
     Paths are relative to the folder, so that images and results can be moved together.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Attributes
-    ----------
-    path : Path
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,25 +30,11 @@ class Manifest:
             self._note(record)
 
     def latest(self, output: Path) -> Record | None:
-        """The last record of an output file; of a failure, the one of the result before it.
-
-        Parameters
-        ----------
-        output : Path
-
-        Returns
-        -------
-        dict or None
-        """
+        """The last record of an output file; of a failure, the one of the result before it."""
         return self._latest.get(self.name(output))
 
     def models(self) -> list[Record]:
-        """Records of shared models, the last one first.
-
-        Returns
-        -------
-        list of dict
-        """
+        """Records of shared models, the last one first."""
         return [one for one in reversed(self._records) if one["state"] == "trained"]
 
     def results(self) -> set[Path]:
@@ -73,10 +51,6 @@ class Manifest:
     def name(self, path: Path) -> str:
         """The name of a file in the manifest.
 
-        Parameters
-        ----------
-        path : Path
-
         Returns
         -------
         str
@@ -91,10 +65,6 @@ class Manifest:
 
     def append(self, record: Record) -> None:
         """Write a record.
-
-        Parameters
-        ----------
-        record : dict
 
         Raises
         ------

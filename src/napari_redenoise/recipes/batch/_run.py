@@ -52,10 +52,6 @@ class BatchRun:
         Makes the quality checks of a result; called with the model, the image, the denoised array
         and ``should_stop``.
 
-    Attributes
-    ----------
-    files : tuple of BatchFile
-
     Raises
     ------
     OutputError

@@ -93,12 +93,7 @@ class BatchSettings:
         return [one for one in (self.model, self.train_on) if isinstance(one, Path)]
 
     def of_training(self) -> dict[str, Any]:
-        """Settings of a training, as plain values.
-
-        Returns
-        -------
-        dict
-        """
+        """Settings of a training, as plain values."""
         return {
             "config": self.config.model_dump(mode="json"),
             "axes": self.axes,
@@ -112,10 +107,6 @@ class BatchSettings:
         ----------
         model : str or None
             SHA-256 of the file of a shared model.
-
-        Returns
-        -------
-        dict
         """
         if model is None:
             return {**self.of_training(), "as_source": self.as_source}
@@ -124,14 +115,6 @@ class BatchSettings:
 
 def file_state(path: Path) -> dict[str, int]:
     """Size and time of modification of a file or OME-Zarr, by which a change is noticed.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    dict
 
     Raises
     ------

@@ -40,10 +40,6 @@ class SharedModel:
     folder : Path
         Folder of the results.
     manifest : Manifest
-
-    Attributes
-    ----------
-    path : Path
     """
 
     def __init__(self, settings: BatchSettings, folder: Path, manifest: Manifest) -> None:
@@ -52,10 +48,6 @@ class SharedModel:
 
     def sha256(self) -> str:
         """Digest of the file; empty where the model has to be trained first.
-
-        Returns
-        -------
-        str
 
         Raises
         ------
@@ -84,10 +76,6 @@ class SharedModel:
         device : str or None
         should_stop : callable
             Ends the training, and nothing is saved.
-
-        Yields
-        ------
-        TrainingPlanned, StepDone, Judgement, ModelTrained
 
         Raises
         ------

@@ -36,10 +36,6 @@ class Standings:
     def of(self, file: BatchFile) -> Standing:
         """Decide the standing of a file.
 
-        Parameters
-        ----------
-        file : BatchFile
-
         Returns
         -------
         str

@@ -81,10 +81,6 @@ def record_scenes(cameras: Sequence[Camera], light: Tensor, generator: torch.Gen
         Non-negative scenes (B, H, W).
     generator : torch.Generator
         On the device of the scenes.
-
-    Returns
-    -------
-    Shots
     """
 
     def each(values: Sequence[float]) -> Tensor:
@@ -145,16 +141,7 @@ def _clipped(seen: Tensor, expected: Tensor, cameras: Sequence[Camera]) -> Shots
 
 
 def draw_camera(rng: np.random.Generator) -> Camera:
-    """Draw a camera: most have white noise, some have one or more flaws.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    Camera
-    """
+    """Draw a camera: most have white noise, some have one or more flaws."""
 
     def sometimes(share: float, low: float, high: float) -> float:
         return float(rng.uniform(low, high)) if rng.random() < share else 0.0

@@ -45,10 +45,6 @@ def make_batch(
     batch_size, patch : int
     flips : bool
         Whether patches are flipped and rotated.
-
-    Returns
-    -------
-    Sample
     """
     generator = torch.Generator(lights.device).manual_seed(int(rng.integers(2**62)))
     light = _composed(lights, rng, batch_size)
@@ -189,12 +185,6 @@ def gain_loss(
     The logarithm of the ratio of remaining squared error to noise variance, averaged over patches.
     Up to a factor this is the mean gain in dB. It depends neither on the unit nor on the noise of a
     patch.
-
-    Parameters
-    ----------
-    prediction : Prediction
-    sample : Sample
-    config : TrainingConfig
 
     Returns
     -------

@@ -110,10 +110,6 @@ class Pretraining:
 
         The model may see more or fewer neighbours.
 
-        Parameters
-        ----------
-        path : path
-
         Raises
         ------
         ConfigError

@@ -133,14 +133,7 @@ def _best(config: Config) -> Config:
 
 
 class OptionsForm(QWidget):
-    """A form whose value is `Options`, below the choices that depend on the layers.
-
-    Attributes
-    ----------
-    model : ModelChoice
-    objective : ObjectiveChoice
-    training_region : TrainingRegionChoice
-    """
+    """A form whose value is `Options`, below the choices that depend on the layers."""
 
     changed = Signal()
 
