@@ -10,7 +10,7 @@ import torch
 from napari_redenoise.config import Config
 from napari_redenoise.objectives import Sample
 from napari_redenoise.recipes.pretraining._recipe import gain_loss
-from napari_redenoise.training import start
+from napari_redenoise.training import start, with_branches
 from napari_redenoise.training._step import Step
 
 SIZES = ((8, 64), (32, 128), (64, 128))
@@ -41,7 +41,7 @@ def measure(batch: int, side: int, *, recorded: bool) -> tuple[float, float]:
         state.network,
         state.optimiser,
         torch.bfloat16,
-        lambda prediction, sample: gain_loss(prediction, sample, config.training),
+        with_branches(gain_loss, config.training.branch_weight),
         config.training.clip_norm,
     )
     target = torch.randn(batch, 1, side, side, device=device)

@@ -7,7 +7,6 @@ from typer.testing import CliRunner
 
 from napari_redenoise import Config
 from napari_redenoise._cli import app
-from napari_redenoise.config import TrainingConfig
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import load_model
 from napari_redenoise.nn import Prediction
@@ -27,6 +26,7 @@ from napari_redenoise.recipes.pretraining._clean_scenes import CleanScenes
 from napari_redenoise.recipes.pretraining._photographs import crop_photograph, photograph_planes
 from napari_redenoise.recipes.pretraining._recipe import gain_loss, make_batch
 from napari_redenoise.recipes.pretraining._scenes import through_optics
+from napari_redenoise.training import with_branches
 
 RECIPE = Recipe(scenes=4, photographs=0.5)
 CPU = torch.device("cpu")
@@ -229,7 +229,7 @@ def test_the_loss_is_the_gain_over_the_noise_in_any_unit() -> None:
     sample = Sample(scale * (target + noise), scale * target, torch.ones_like(target))
     # A tenth of the noise is left: a hundredth of its variance, or 20 dB, plus the floor.
     prediction = Prediction(scale * (target + 0.1 * noise), scale * target, sample.input)
-    main, total = gain_loss(prediction, sample, TrainingConfig(branch_weight=0.5))
+    main, total = with_branches(gain_loss, 0.5)(prediction, sample)
     assert float(main) == pytest.approx(np.log(0.01 + 0.02), abs=1e-3)
     branches = np.log(0.02) + np.log(1.02)
     assert float(total - main) == pytest.approx(0.5 * branches, abs=1e-3)

@@ -272,27 +272,15 @@ def _lines(equal: Mask, across: Mask, axis: int) -> Mask:
 
     Adjacent lines of different values belong to an image that changes along one axis only.
     """
-    shape = list(equal.shape)
-    shape[axis] += 1
-    length = min(_LINE, shape[axis])
-    flat = np.zeros(shape, bool)
-    sums = np.cumsum(equal, axis=axis, dtype=np.int32)
-    sums = np.concatenate([np.zeros_like(np.take(sums, [0], axis)), sums], axis)
-    count = shape[axis] - length + 1
-    runs = np.take(sums, range(length - 1, length - 1 + count), axis) - np.take(
-        sums, range(count), axis
-    )
-    begins = runs == length - 1
-    if not begins.any():
+    length = min(_LINE, equal.shape[axis] + 1) - 1
+    # In the middle of a run, and then all of it: a filter of even length has its centre behind.
+    middles = ndimage.minimum_filter1d(equal.view(np.uint8), length, axis, mode="constant")
+    origin = length % 2 - 1
+    runs = ndimage.maximum_filter1d(middles, length, axis, mode="constant", origin=origin) > 0
+    pad = np.zeros_like(np.take(runs, [0], axis))
+    flat = np.concatenate([runs, pad], axis) | np.concatenate([pad, runs], axis)
+    if not flat.any():
         return flat
-    # Every pixel less than one length behind a start.
-    marks = np.cumsum(begins, axis=axis, dtype=np.int32)
-    pad = np.take(marks, [-1], axis).repeat(length - 1, axis)
-    marks = np.concatenate([marks, pad], axis)
-    before = np.concatenate(
-        [np.zeros_like(np.take(marks, [0], axis)).repeat(length, axis), marks], axis
-    )
-    flat = np.asarray(marks > np.take(before, range(shape[axis]), axis))
     one, other = (np.moveaxis(flat, 1 - axis, 0)[part] for part in (slice(1, None), slice(-1)))
     differ = one & other & ~np.moveaxis(across, 1 - axis, 0)
     one &= ~differ

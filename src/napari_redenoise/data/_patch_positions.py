@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor
-
-
-class Corners(Protocol):
-    """Top left corners of the patches of a block.
-
-    ``weight`` is the relative probability of the block. ``draw`` takes a function that draws an
-    integer below its argument, and returns row and column of a corner.
-    """
-
-    @property
-    def weight(self) -> float: ...
-
-    def draw(self, integer: Callable[[int], int]) -> tuple[int, int]: ...
 
 
 class AllCorners:
@@ -69,6 +55,10 @@ class AllowedCorners:
         row = int(torch.searchsorted(self._until, number, right=True))
         before = int(self._until[row - 1]) if row else 0
         return row, int(self._allowed[row].nonzero()[number - before])
+
+
+Corners = AllCorners | AllowedCorners
+"""Top left corners of the patches of a block, whose ``weight`` is its relative probability."""
 
 
 def centred_corners(inside: Tensor, side: int) -> Tensor:

@@ -10,6 +10,7 @@ from napari_redenoise.training._loop import (
     learning_rate_factor,
     start,
     train,
+    with_branches,
 )
 from napari_redenoise.training._step import UNRECORDED_STEPS
 
@@ -24,4 +25,5 @@ __all__ = [
     "learning_rate_factor",
     "start",
     "train",
+    "with_branches",
 ]

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeVar
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from napari_redenoise.config import Config, TrainingConfig
 from napari_redenoise.nn import DenoisingNetwork, Prediction, build_network
 from napari_redenoise.objectives import Sample, masked_loss
-from napari_redenoise.training._step import Step
+from napari_redenoise.training._step import Losses, Step
 
 # Best of {1e-3, 2e-3, 3e-3} for short runs on one image: see docs/benchmarks.md.
 LEARNING_RATES = {"adarenet": 2e-3, "equivariant": 2e-3, "standard": 1e-3}
@@ -138,25 +138,22 @@ def _state(
     return TrainingState(network, average, generator, training.learning_rate or usual)
 
 
-def masked_losses(
-    prediction: Prediction, sample: Sample, config: TrainingConfig
-) -> tuple[Tensor, Tensor]:
-    """Loss of the output, and the total loss with both branches.
-
-    Returns
-    -------
-    output, total : Tensor
-        The first is detached.
-    """
-    main = masked_loss(prediction.denoised, sample, config.loss)
-    total = main
-    for branch in (prediction.standard, prediction.equivariant):
-        if branch is not None:
-            total = total + config.branch_weight * masked_loss(branch, sample, config.loss)
-    return main.detach(), total
+Loss = Callable[[Tensor, Sample], Tensor]
+"""Takes an output of the network and its sample."""
 
 
-Losses = Callable[[Prediction, Sample, TrainingConfig], tuple[Tensor, Tensor]]
+def with_branches(loss: Loss, weight: float) -> Losses:
+    """Add the loss of both branches, times a weight, to that of the output."""
+
+    def losses(prediction: Prediction, sample: Sample) -> tuple[Tensor, Tensor]:
+        main = loss(prediction.denoised, sample)
+        total = main
+        for branch in (prediction.standard, prediction.equivariant):
+            if branch is not None:
+                total = total + weight * loss(branch, sample)
+        return main.detach(), total
+
+    return losses
 
 
 @_with_gradients
@@ -166,7 +163,7 @@ def train(
     objective: Callable[[Batch, torch.Generator], Sample],
     config: TrainingConfig,
     dtype: torch.dtype = torch.float32,
-    losses: Losses = masked_losses,
+    loss: Loss | None = None,
 ) -> Iterator[StepDone]:
     """Train from ``state.step`` to ``config.total_steps``.
 
@@ -185,9 +182,8 @@ def train(
     config : TrainingConfig
     dtype : torch.dtype
         ``torch.bfloat16`` computes the network under autocast.
-    losses : callable
-        Takes a prediction, its sample and the configuration. Returns the loss to report and the
-        total loss.
+    loss : callable, optional
+        Default `masked_loss`; the branches have it, too.
 
     Yields
     ------
@@ -199,11 +195,8 @@ def train(
     device = parameters[0].device
     group = state.optimiser.param_groups[0]
     base_rate = group.setdefault("initial_lr", float(group["lr"]))
-
-    def all_losses(prediction: Prediction, sample: Sample) -> tuple[Tensor, Tensor]:
-        return losses(prediction, sample, config)
-
-    step = Step(state.network, state.optimiser, dtype, all_losses, config.clip_norm, state.patches)
+    losses = with_branches(loss or partial(masked_loss, kind=config.loss), config.branch_weight)
+    step = Step(state.network, state.optimiser, dtype, losses, config.clip_norm, state.patches)
     schedule = config.model_copy(update={"steps": config.total_steps - state.schedule_start})
     state.network.train()
     for noisy in batches:

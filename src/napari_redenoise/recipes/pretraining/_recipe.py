@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_redenoise.config import TrainingConfig
-from napari_redenoise.nn import Prediction
 from napari_redenoise.objectives import Sample
 from napari_redenoise.recipes.pretraining._cameras import Camera, draw_camera, record_scenes
 from napari_redenoise.recipes.pretraining._sequences import sequences
@@ -177,33 +175,16 @@ def _statistics(clean: Tensor, cameras: list[Camera]) -> tuple[Tensor, Tensor]:
     return (std**2 + variance).sqrt().clamp(min=1e-9), mean
 
 
-def gain_loss(
-    prediction: Prediction, sample: Sample, config: TrainingConfig
-) -> tuple[Tensor, Tensor]:
-    """Loss of the output, and the total with both branches.
+def gain_loss(output: Tensor, sample: Sample) -> Tensor:
+    """Logarithm of the ratio of remaining squared error to noise variance, averaged over patches.
 
-    The logarithm of the ratio of remaining squared error to noise variance, averaged over patches.
     Up to a factor this is the mean gain in dB. It depends neither on the unit nor on the noise of a
     patch.
-
-    Returns
-    -------
-    output, total : Tensor
-        The first is detached.
     """
     noisy = sample.input[:, : sample.target.shape[1]]
     noise = ((noisy - sample.target) ** 2).mean((1, 2, 3)) + 1e-6
-
-    def loss(output: Tensor) -> Tensor:
-        error = ((output.float() - sample.target) ** 2).mean((1, 2, 3))
-        return torch.log(error / noise + _FLOOR).mean()
-
-    main = loss(prediction.denoised)
-    total = main
-    for branch in (prediction.standard, prediction.equivariant):
-        if branch is not None:
-            total = total + config.branch_weight * loss(branch)
-    return main.detach(), total
+    error = ((output.float() - sample.target) ** 2).mean((1, 2, 3))
+    return torch.log(error / noise + _FLOOR).mean()
 
 
 def _composed(lights: Tensor, rng: np.random.Generator, count: int) -> Tensor:
