@@ -28,27 +28,6 @@ def psnr(image: Image, reference: Image, data_range: float) -> float:
     return float(20 * np.log10(data_range) - 10 * np.log10(np.mean(error**2)))
 
 
-def scale_invariant_psnr(image: Image, reference: Image, data_range: float) -> float:
-    """PSNR after a least-squares fit of gain and offset of ``image`` to ``reference``.
-
-    Parameters
-    ----------
-    image, reference : arrays
-        Of one shape.
-    data_range : float
-        Full scale in grey levels of the reference.
-
-    Returns
-    -------
-    float
-        In dB.
-    """
-    x, y = (np.asarray(a, np.float64).ravel() for a in (image, reference))
-    variance = x.var()
-    gain = 0.0 if variance == 0 else float(np.mean((x - x.mean()) * (y - y.mean())) / variance)
-    return psnr(gain * (x - x.mean()) + y.mean(), y, data_range)
-
-
 def ssim(image: Image, reference: Image, data_range: float) -> float:
     """Structural similarity (Wang et al. 2004) with a Gaussian window of sigma 1.5 pixels.
 

@@ -17,7 +17,7 @@ import napari_redenoise.model._tiled as prediction_module
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.errors import ConfigError, DeviceError, InputError, OutputError
 from napari_redenoise.inference import Interrupted, interruptible, tile_sizes
-from napari_redenoise.model import estimate_seconds
+from napari_redenoise.model import estimate_run
 from napari_redenoise.model._previews import FIRST_STEP, PreviewDone, Window
 from napari_redenoise.training import StepDone
 
@@ -305,13 +305,13 @@ def test_a_saved_model_predicts_the_same(trained: Redenoiser, noisy, tmp_path: P
 
 
 def test_the_time_expected_grows_with_the_work(model: Redenoiser, noisy, tiny: Config) -> None:
-    little = estimate_seconds(model.config, noisy, None, model.device)
-    longer = estimate_seconds(
+    little = estimate_run(model.config, noisy, None, model.device).seconds
+    longer = estimate_run(
         tiny.replace({"training.steps": 3000}), noisy, None, torch.device("cpu")
-    )
-    stack = estimate_seconds(
+    ).seconds
+    stack = estimate_run(
         model.config, np.broadcast_to(noisy, (500, *noisy.shape)), None, model.device
-    )
+    ).seconds
     assert 0 < little < longer
     assert little < stack
 
@@ -334,7 +334,7 @@ def test_a_stop_while_reading_trains_nothing(tiny: Config) -> None:
 def test_the_expected_time_grows_with_steps_and_pixels(tiny: Config) -> None:
     def seconds(steps, shape):
         model = Redenoiser(tiny.replace({"training.steps": steps}), "cpu")
-        return estimate_seconds(model.config, np.zeros(shape, np.float32), None, model.device)
+        return estimate_run(model.config, np.zeros(shape, np.float32), None, model.device).seconds
 
     # The trial is made once per setting of the training, so only rough factors are compared.
     assert seconds(100_000, (64, 64)) > 100 * seconds(10, (64, 64)) > 0
@@ -363,9 +363,9 @@ def test_small_images_are_predicted_with_tta(
 def test_the_expected_time_includes_tta(tiny: Config) -> None:
     def seconds(mirrored: bool) -> float:
         config = tiny.replace({"training.steps": 1, "tiling.tta": mirrored})
-        return estimate_seconds(
+        return estimate_run(
             config, np.zeros((5000, 64, 64), np.float32), None, torch.device("cpu")
-        )
+        ).seconds
 
     assert seconds(True) == pytest.approx(2 * seconds(False), rel=0.05)
 

@@ -11,9 +11,9 @@ from napari_redenoise.config import NoiseConfig, ObjectiveConfig
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
 from napari_redenoise.model import (
-    ChannelStack,
     Corrections,
     TrainingImages,
+    channel_stack,
     measure_noise,
     noise_reports,
 )
@@ -63,14 +63,14 @@ def camera(photons: np.ndarray, gain: float = 3.0, seed: int = 0) -> np.ndarray:
 
 def test_a_channel_is_read_as_a_stack_of_planes() -> None:
     array = np.arange(2 * 3 * 2 * 20 * 24, dtype=np.uint16).reshape(2, 3, 2, 20, 24)
-    stack = ChannelStack(Planes(array, "TZCYX"), 1)
+    stack = channel_stack(Planes(array, "TZCYX"), 1)
     assert stack.shape == (6, 20, 24)
     assert stack.dtype == np.uint16
     rows, columns = slice(2, 9), slice(4, 8)
     for number in range(6):
         expected = array[number // 3, number % 3, 1, rows, columns]
         np.testing.assert_array_equal(stack[number, rows, columns], expected)
-    plane = ChannelStack(Planes(array[0, 0, 0], "YX"), 0)
+    plane = channel_stack(Planes(array[0, 0, 0], "YX"), 0)
     np.testing.assert_array_equal(plane[0, rows, columns], array[0, 0, 0, rows, columns])
 
 

@@ -13,7 +13,7 @@ import torch
 
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.errors import ConfigError, InputError
-from napari_redenoise.model import estimate_run, estimate_seconds, steps_within
+from napari_redenoise.model import estimate_run, steps_within
 from napari_redenoise.model._previews import PreviewDone, Window
 from napari_redenoise.model._snapshots import MAX_SNAPSHOTS, SMOOTHED, Snapshot, Snapshots
 from napari_redenoise.training import StepDone
@@ -421,7 +421,7 @@ def test_the_steps_within_a_time_take_about_that_time(
     plane, planes = height * width, noisy.size // (noisy.shape[-2] * noisy.shape[-1])
     monkeypatch.setattr("napari_redenoise.model._timing._speed", lambda *_: (per_step, per_pixel))
     model = of(tiny.replace({"tiling.tta": False}), steps=1000)
-    expected = estimate_seconds(model.config, noisy, None, model.device)
+    expected = estimate_run(model.config, noisy, None, model.device).seconds
     assert expected == pytest.approx(1000 * per_step + planes * plane * per_pixel)
     assert steps_within(model.config, noisy, None, model.device, expected) == pytest.approx(
         1000, abs=1
@@ -452,7 +452,7 @@ def test_the_expected_time_includes_the_judgement(
     assert tuned.prediction == scratch.prediction >= 512**2 * 1e-6
     assert tuned.after == tuned.judging + tuned.prediction
     assert tuned.seconds == pytest.approx(100 + tuned.after)
-    assert estimate_seconds(config, image, None, device) == tuned.seconds
+    assert estimate_run(config, image, None, device).seconds == tuned.seconds
     # Without steps there is nothing to judge.
     still = estimate_run(config.replace({"training.steps": 0}), image, None, device)
     assert still.seconds == still.prediction

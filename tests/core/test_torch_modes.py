@@ -10,7 +10,7 @@ import torch
 
 from napari_redenoise import Config, FolderConfig, FolderTraining, Redenoiser
 from napari_redenoise.io import export_model
-from napari_redenoise.model import estimate_seconds
+from napari_redenoise.model import estimate_run
 
 MODES = {"no_grad": torch.no_grad, "inference_mode": torch.inference_mode}
 modes = pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
@@ -133,7 +133,7 @@ def test_training_works_in_float32_whatever_the_default(
     assert np.isfinite(model.predict(noisy).denoised).all()
     model.session.use_snapshot(model.session.snapshots[0].step)
     assert np.isfinite(model.predict(noisy).denoised).all()
-    assert estimate_seconds(model.config, noisy, None, model.device) > 0
+    assert estimate_run(model.config, noisy, None, model.device).seconds > 0
 
 
 def test_models_are_the_same_whatever_the_default(tiny, noisy, tmp_path, use_dtype) -> None:

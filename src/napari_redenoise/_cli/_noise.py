@@ -14,10 +14,10 @@ import typer
 from napari_redenoise._cli._app import Overwrite, Series, app, read_noted
 from napari_redenoise._cli._interruption import print_result
 from napari_redenoise.config import Config
-from napari_redenoise.data import Planes
+from napari_redenoise.data import LazyArray, Planes
 from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import check_place, refuse_existing
-from napari_redenoise.model import NOT_TRAINED, ChannelStack, is_fine_tuned, noise_reports
+from napari_redenoise.model import NOT_TRAINED, channel_stack, is_fine_tuned, noise_reports
 from napari_redenoise.noise import (
     Diagnosis,
     NoiseReport,
@@ -84,14 +84,14 @@ def check_plot(image: Path, plot: Path, *, overwrite: bool) -> None:
     check_place(plot)
 
 
-def repeated(planes: Planes) -> list[ChannelStack]:
+def repeated(planes: Planes) -> list[LazyArray]:
     """Repeated acquisitions (N, Y, X), one stack per channel."""
     if len(planes.sample_shape) != 1:
         raise ConfigError(
             f"--repeats needs one axis of repeated acquisitions, the image has {planes.axes}: "
             "name it with --axes TYX, or omit --repeats"
         )
-    return [ChannelStack(planes, channel) for channel in range(planes.channels)]
+    return [channel_stack(planes, channel) for channel in range(planes.channels)]
 
 
 def as_text(report: NoiseReport, *, fine_tuning: bool = True) -> str:

@@ -278,7 +278,7 @@ def _lines(equal: Mask, across: Mask, axis: int) -> Mask:
     origin = length % 2 - 1
     runs = ndimage.maximum_filter1d(middles, length, axis, mode="constant", origin=origin) > 0
     pad = np.zeros_like(np.take(runs, [0], axis))
-    flat = np.concatenate([runs, pad], axis) | np.concatenate([pad, runs], axis)
+    flat: Mask = np.concatenate([runs, pad], axis) | np.concatenate([pad, runs], axis)
     if not flat.any():
         return flat
     one, other = (np.moveaxis(flat, 1 - axis, 0)[part] for part in (slice(1, None), slice(-1)))

@@ -11,7 +11,7 @@ from napari_redenoise.model._export import (
     export_format,
 )
 from napari_redenoise.model._judgement import Judgement, judgement_in_words
-from napari_redenoise.model._noise_reports import ChannelStack, noise_reports
+from napari_redenoise.model._noise_reports import channel_stack, noise_reports
 from napari_redenoise.model._plan import LINES_IN_WORDS, NOT_TRAINED, TrainingPlan
 from napari_redenoise.model._prediction import Result
 from napari_redenoise.model._pretrained import PAIRED, is_fine_tuned, resolve_start
@@ -25,7 +25,6 @@ from napari_redenoise.model._timing import (
     MIN_STEPS,
     RunTime,
     estimate_run,
-    estimate_seconds,
     steps_within,
 )
 from napari_redenoise.model._training_images import (
@@ -47,7 +46,6 @@ __all__ = [
     "NOT_TRAINED",
     "PAIRED",
     "PREVIEW_SHARE",
-    "ChannelStack",
     "Corrections",
     "Event",
     "ExportFormat",
@@ -66,11 +64,11 @@ __all__ = [
     "Window",
     "as_command",
     "as_python",
+    "channel_stack",
     "check_export",
     "compare_usable",
     "denoise",
     "estimate_run",
-    "estimate_seconds",
     "export_cautions",
     "export_denoiser",
     "export_format",

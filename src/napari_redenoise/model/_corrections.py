@@ -27,7 +27,7 @@ from napari_redenoise.data import (
 from napari_redenoise.devices import training_dtype
 from napari_redenoise.errors import InputError
 from napari_redenoise.inference import Interrupted
-from napari_redenoise.model._noise_reports import ChannelStack
+from napari_redenoise.model._noise_reports import channel_stack
 from napari_redenoise.model._pretrained import pretrained_denoiser
 from napari_redenoise.model._tiled import predict_in_tiles
 from napari_redenoise.noise import (
@@ -171,7 +171,7 @@ def _is_smooth(plane: npt.NDArray[Any], corrections: Corrections) -> bool:
     """Whether smooth noise is removed from a plane: others would lose detail."""
     if not corrections.smooth_scales or min(plane.shape) < 2 * SMALLEST_SIDE:
         return False
-    return not corrections.where_found or has_smooth_noise(ChannelStack(Planes(plane, "YX"), 0))
+    return not corrections.where_found or has_smooth_noise(channel_stack(Planes(plane, "YX"), 0))
 
 
 def _bin(plane: npt.NDArray[Any], offsets: Offsets, should_stop: Stop) -> npt.NDArray[np.float64]:

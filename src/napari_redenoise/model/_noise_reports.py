@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from napari_redenoise.data import (
+    LazyArray,
     Planes,
     mask_missing,
     measure,
@@ -50,28 +51,17 @@ Sample = tuple[int, ...]
 _DEVICE = torch.device("cpu")
 
 
-@dataclass(frozen=True)
-class ChannelStack:
+def channel_stack(planes: Planes, channel: int) -> LazyArray:
     """One channel of an image as a stack of planes, NaN at missing pixels."""
 
-    planes: Planes
-    channel: int
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Planes, rows, columns."""
-        return len(self.planes), self.planes.height, self.planes.width
-
-    @property
-    def dtype(self) -> Any:
-        """Type of a pixel."""
-        return self.planes.array.dtype
-
-    def __getitem__(self, key: tuple[int, slice, slice]) -> npt.NDArray[Any]:
+    def read(key: tuple[int, slice, slice]) -> npt.NDArray[Any]:
         number, rows, columns = key
-        sizes = self.planes.sample_shape
+        sizes = planes.sample_shape
         sample = tuple(int(part) for part in np.unravel_index(number, sizes)) if sizes else ()
-        return mask_missing(self.planes.read(sample, rows, columns)[self.channel])
+        return mask_missing(planes.read(sample, rows, columns)[channel])
+
+    shape = len(planes), planes.height, planes.width
+    return LazyArray(shape, planes.array.dtype, read)
 
 
 def noise_reports(
@@ -103,7 +93,7 @@ def noise_reports(
     pairs = _following(planes) if between == "independent" else []
     for channel in range(planes.channels):
         try:
-            found = estimate_noise(ChannelStack(planes, channel), pairs)
+            found = estimate_noise(channel_stack(planes, channel), pairs)
             reports.append(replace(found, planes=between))
         except InputError as error:
             reports.append(without_noise())

@@ -97,16 +97,6 @@ def estimate_run(
     )
 
 
-def estimate_seconds(
-    config: Config, image: ArrayLike, axes: str | None, device: torch.device
-) -> float:
-    """Estimate the seconds of training on an image, judging the training, and denoising.
-
-    As `estimate_run` does.
-    """
-    return estimate_run(config, image, axes, device).seconds
-
-
 def steps_within(
     config: Config, image: ArrayLike, axes: str | None, device: torch.device, seconds: float
 ) -> int:
