@@ -84,7 +84,7 @@ def stack_statistics(
         Polled between planes.
     """
     axis = noisy.context_axes[0]
-    along = [letter for letter in noisy.axes if letter not in "CYX"].index(axis)
+    along = noisy.sample_axes.index(axis)
     middle = middle_window(noisy, next(noisy.indices()), SIDE)
 
     def residuals(sample: Sample, place: Place) -> list[_Residual]:

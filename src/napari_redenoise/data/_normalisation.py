@@ -104,6 +104,11 @@ class NetworkInput:
     outlier: Mask
     clipped: np.ndarray
 
+    @property
+    def replaced(self) -> Mask:
+        """Pixels that the network does not see as they are."""
+        return np.asarray(self.missing | self.outlier | (self.clipped != 0))
+
     @classmethod
     def of(cls, window: np.ndarray, normalisation: Normalisation) -> NetworkInput:
         """Prepare a window of grey levels."""

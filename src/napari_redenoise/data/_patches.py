@@ -201,7 +201,7 @@ def _usable(block: NetworkInput) -> Tensor | None:
     """Pixels that no channel replaces or clips."""
     # A channel that is missing as a whole does not exclude the others.
     some = ~block.missing.all((1, 2))
-    left_out = (block.missing | block.outlier | (block.clipped != 0))[some].any(0)
+    left_out = block.replaced[some].any(0)
     return torch.from_numpy(~left_out) if left_out.any() else None
 
 

@@ -216,7 +216,7 @@ def _windows_of(
         ]
         context = normalised_context(around, window, normalisation)
         inputs = NetworkInput.of(window, normalisation)
-        usable = ~(inputs.missing | inputs.outlier | (inputs.clipped != 0)).any(0)
+        usable = ~inputs.replaced.any(0)
         if context is not None and usable.any():
             noisy, known = torch.from_numpy(inputs.image), torch.from_numpy(usable)
             yield noisy[None], context[None], known[None, None]

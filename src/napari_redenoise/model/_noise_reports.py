@@ -159,11 +159,10 @@ def shares_noise(planes: Planes, should_stop: Callable[[], bool] | None = None) 
     Interrupted
         When stopped.
     """
-    axes = [letter for letter in planes.axes if letter not in "CYX"]
     middle = tuple(size // 2 for size in planes.sample_shape)
     window = middle_window(planes, middle, _COMPARED_SIDE)
     read = cache(partial(_compared_window, planes, window, should_stop))
-    for along in map(axes.index, planes.context_axes):
+    for along in map(planes.sample_axes.index, planes.context_axes):
         if is_noise_shared(_runs(planes, along, read)):
             return True
     return False
@@ -203,7 +202,7 @@ def _runs(
 
 def _following(planes: Planes) -> list[tuple[int, int]]:
     """Numbers of planes, and of those after them along T, else along Z."""
-    axes = [letter for letter in planes.axes if letter not in "CYX"]
+    axes = planes.sample_axes
     along = min(map(axes.index, planes.context_axes), key=lambda n: axes[n] != "T")
     step = int(np.prod(planes.sample_shape[along + 1 :], dtype=np.int64))
     return [

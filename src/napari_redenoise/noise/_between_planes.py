@@ -9,7 +9,7 @@ from scipy import fft
 
 from napari_redenoise.noise._blocks import COARSE, FINE, SIDE
 from napari_redenoise.noise._thresholds import FLAT_SHARE, REPEATED, SHARED_BY_TWO, SHARED_NOISE
-from napari_redenoise.noise._windows import Floats
+from napari_redenoise.noise._windows import Floats, square_blocks
 
 Run = tuple[Floats, ...]
 """The same window (rows, columns) of successive planes."""
@@ -63,18 +63,12 @@ def _details(run: Run, spectra: Floats) -> Floats:
 
 def _known(plane: Floats) -> Floats:
     """Whether blocks are whole; a constant one is a gap."""
-    blocks = _blocks(plane)
-    return np.asarray(np.isfinite(blocks).all((1, 2)) & (np.ptp(blocks, (1, 2)) > 0))
+    blocks = square_blocks(plane, SIDE)
+    return np.asarray(np.isfinite(blocks).all(1) & (np.ptp(blocks, 1) > 0))
 
 
 def _spectra(run: Run) -> Floats:
     """Coefficients (planes, blocks, 8, 8)."""
-    blocks = np.nan_to_num(np.stack([_blocks(plane) for plane in run]))
+    blocks = np.nan_to_num(np.stack([square_blocks(plane, SIDE) for plane in run]))
+    blocks = blocks.reshape(*blocks.shape[:2], SIDE, SIDE)
     return np.asarray(fft.dctn(blocks, axes=(2, 3), norm="ortho"))
-
-
-def _blocks(plane: Floats) -> Floats:
-    """Blocks (N, 8, 8) of a plane."""
-    rows, columns = (size // SIDE for size in plane.shape)
-    cut = plane[: rows * SIDE, : columns * SIDE].reshape(rows, SIDE, columns, SIDE)
-    return np.asarray(cut.swapaxes(1, 2).reshape(-1, SIDE, SIDE), np.float64)
