@@ -9,7 +9,7 @@ import structured
 import tifffile
 from _difficult_images import hard_pairs
 from _report import bench_data, scoring
-from defects import DEFECTS, PICTURES, with_defect
+from defects import DEFECTS, IMAGES, with_defect
 
 Image = np.ndarray
 
@@ -43,7 +43,7 @@ def scored() -> Iterator[tuple[str, Image, Callable[[Image], float]]]:
     for name, clean, noisy in structure.clean_and_noisy():
         yield f"structure {name}", noisy, partial(structure.psnr, clean=clean)
     for pair in rule.pairs("w2s_dev", "fmd_dev"):
-        for defect in DEFECTS[1:] if pair.id in PICTURES else ():
+        for defect in DEFECTS[1:] if pair.id in IMAGES else ():
             noisy = with_defect(pair.noisy.astype(np.float32), defect)
             yield f"defects {pair.id}, {defect}", noisy, partial(rule.score, pair=pair)
 
