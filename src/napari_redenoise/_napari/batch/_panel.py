@@ -128,10 +128,8 @@ class BatchPanel(QWidget):
         self.show_idle()
 
     def _fill(self) -> None:
-        for training, (label, _) in TRAININGS.items():
-            self.training.addItem(label, training)
-        for label, output_format in FORMATS:
-            self.format.addItem(label, output_format)
+        self.training.offer((label, training) for training, (label, _) in TRAININGS.items())
+        self.format.offer(FORMATS)
         self.pattern.setPlaceholderText("e.g. *_raw.tif")
         for widget, tooltip in (
             (self.folder_button, "Denoises the images of a folder; or drop it on this tab."),
@@ -285,13 +283,8 @@ class BatchPanel(QWidget):
 
     def _list(self, names: Mapping[Any, str]) -> None:
         self.table.list_images(names)
-        before = self.train_on.currentData()
-        self.train_on.clear()
-        for key, name in names.items():
-            self.train_on.addItem(name, key)
-        # Not by Qt's search, which compares Python objects by identity.
-        keys = list(names)
-        self.train_on.setCurrentIndex(keys.index(before) if before in names else 0)
+        entries = [(name, key) for key, name in names.items()]
+        self.train_on.offer(entries, keep=self.train_on.currentData())
         self.show_openable()
 
     def show_layers(self, names: Mapping[Any, str]) -> None:

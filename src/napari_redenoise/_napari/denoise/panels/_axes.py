@@ -107,11 +107,8 @@ class AxesChoice(QWidget):
         """List the possible axes of a layer, and where the chosen ones come from."""
         self._layer = layer
         offered = () if layer.rgb else possible_axes(len(axes))
-        self.choice.blockSignals(True)
-        self.choice.clear()
-        for reading in dict.fromkeys((axes, *offered)):
-            self.choice.addItem(axes_in_words(reading), reading)
-        self.choice.blockSignals(False)
+        readings = dict.fromkeys((axes, *offered))
+        self.choice.offer((axes_in_words(reading), reading) for reading in readings)
         self.label.setText(ORIGINS[origin_of_axes(layer)])
         self.setVisible(len(offered) > 1)
 

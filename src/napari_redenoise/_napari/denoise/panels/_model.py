@@ -59,18 +59,10 @@ class ModelChoice(QObject):
 
     def offer(self) -> None:
         """Update the list; the choice stays."""
-        before = self.model
-        entries: list[tuple[str, Redenoiser | None]] = [(NEW, None)]
+        entries: list[tuple[str, Redenoiser | str | None]] = [(NEW, None)]
         entries += [(f"trained on '{name}'", model) for name, model in remembered()]
         entries += [(short_name(path, self._files), model) for path, model in self._files.items()]
-        self.box.blockSignals(True)
-        self.box.clear()
-        for text, model in entries:
-            self.box.addItem(text, model)
-        self.box.addItem(OPEN, OPEN)
-        numbers = [number for number, (_, model) in enumerate(entries) if model is before]
-        self.box.setCurrentIndex(numbers[0] if numbers else 0)
-        self.box.blockSignals(False)
+        self.box.offer([*entries, (OPEN, OPEN)], keep=self.model)
 
     def open_file(self, path: str | Path) -> None:
         """Load a model file and choose it; refuse a file that is not a model."""
@@ -81,8 +73,7 @@ class ModelChoice(QObject):
             return
         self._files[Path(path).resolve()] = model
         self.offer()
-        number = next(n for n in range(self.box.count()) if self.box.itemData(n) is model)
-        self.box.setCurrentIndex(number)
+        self.box.choose(model)
 
     def _on_choice(self, number: int) -> None:
         if self.box.itemData(number) != OPEN:

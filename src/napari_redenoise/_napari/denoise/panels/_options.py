@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QFormLayout, QSpinBox, QWidget
 
 from napari_redenoise._napari._eliding_box import ElidingBox
@@ -146,31 +146,22 @@ class OptionsForm(QWidget):
         self.objective = ObjectiveChoice(form, config)
         self.training_region = TrainingRegionChoice(form)
         self.preset = ElidingBox()
-        for preset in get_args(Preset):
-            label, tooltip = PRESETS[preset]
-            self.preset.addItem(label, preset)
-            self.preset.setItemData(self.preset.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+        self.preset.explain(PRESETS)
         self.start = ElidingBox()
-        for start, (label, tooltip) in STARTS.items():
-            self.start.addItem(label, start)
-            self.start.setItemData(self.start.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+        self.start.explain(STARTS)
         self.context = ElidingBox()
-        for context, (label, tooltip) in NEIGHBOURS.items():
-            self.context.addItem(label, context)
-            self.context.setItemData(self.context.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+        self.context.explain(NEIGHBOURS)
         self.seconds = QSpinBox()
         self.seconds.setRange(0, LONGEST)
         self.seconds.setSingleStep(10)
         self.seconds.setSpecialValueText("automatic")
         self.seconds.setSuffix(" s")
         self.group = ElidingBox()
-        for name, (label, tooltip) in {config.network.group: ("", ""), **GROUPS}.items():
-            self.group.addItem(label or name, name)
-            self.group.setItemData(self.group.count() - 1, tooltip, Qt.ItemDataRole.ToolTipRole)
+        group = config.network.group
+        self.group.explain({group: (group, GROUPS["C4"][1]), **GROUPS})
         self.device = ElidingBox()
-        self.device.addItem("Automatic", None)
-        for name in available_devices():
-            self.device.addItem(f"{device_name(name.split(':')[0])} ({name})", name)
+        devices = [(f"{device_name(n.split(':')[0])} ({n})", n) for n in available_devices()]
+        self.device.offer([("Automatic", None), *devices])
         self.seed = QSpinBox()
         self.seed.setRange(0, 2**31 - 1)
         self.as_source = QCheckBox("same as source")
@@ -194,15 +185,15 @@ class OptionsForm(QWidget):
     def _lay_out(self, form: QFormLayout) -> None:
         rows = (
             ("&Preset", self.preset, ""),
-            ("Sta&rt", self.start, STARTS["pretrained"][1]),
-            ("&Neighbours", self.context, NEIGHBOURS["auto"][1]),
+            ("Sta&rt", self.start, ""),
+            ("&Neighbours", self.context, ""),
             (
                 "&Time",
                 self.seconds,
                 "Time limit of training and denoising together. Automatic: the number of steps "
                 "that suits one image. More time helps with stacks and very noisy images.",
             ),
-            ("S&ymmetry", self.group, GROUPS["C4"][1]),
+            ("S&ymmetry", self.group, ""),
             ("Devi&ce", self.device, "Where to compute. Automatic: the fastest device that works."),
             (
                 "Seed",
@@ -218,8 +209,9 @@ class OptionsForm(QWidget):
             ),
         )
         for label, widget, tooltip in rows:
-            widget.setToolTip(tooltip)
-            self._tooltips[widget] = tooltip
+            if tooltip:
+                widget.setToolTip(tooltip)
+                self._tooltips[widget] = tooltip
             form.addRow(label, widget)
             if widget is self.start:
                 form.addRow(self.note)
@@ -228,10 +220,10 @@ class OptionsForm(QWidget):
         for choice in (self.model, self.objective, self.training_region):
             choice.changed.connect(self.changed)
         for box in (self.preset, self.start, self.context, self.group, self.device):
-            box.currentIndexChanged.connect(self._on_change)
+            box.currentIndexChanged.connect(self.changed)
         for spin in (self.seconds, self.seed):
-            spin.valueChanged.connect(self._on_change)
-        self.as_source.toggled.connect(self._on_change)
+            spin.valueChanged.connect(self.changed)
+        self.as_source.toggled.connect(self.changed)
 
     def offer(self, *, others: Sequence[Any], regions: Sequence[Any], is_stack: bool) -> None:
         """Update the choices that depend on the layers; what is chosen stays."""
@@ -280,10 +272,10 @@ class OptionsForm(QWidget):
         """Enable the options of a training, but those with a reason against them."""
         self.objective.set_available(trained)
         self.training_region.set_available(trained)
-        set_available(self.preset, trained, PRESETS[self.preset.currentData()][1])
-        set_available(self.start, trained or start, STARTS[self.start.currentData()][1])
-        set_available(self.group, trained or group, self._group_tooltip())
-        set_available(self.context, trained or context, NEIGHBOURS[self.context.currentData()][1])
+        self.preset.set_available(trained)
+        self.start.set_available(trained or start)
+        self.group.set_available(trained or group)
+        self.context.set_available(trained or context)
         for spin in (self.seconds, self.seed):
             set_available(spin, trained, self._tooltips[spin])
 
@@ -323,19 +315,7 @@ class OptionsForm(QWidget):
             (self.group, options.group),
             (self.device, options.device),
         ):
-            number = next((n for n in range(box.count()) if box.itemData(n) == wanted), -1)
-            if number >= 0:
-                box.setCurrentIndex(number)
+            box.choose(wanted)
         self.seconds.setValue(options.seconds or 0)
         self.seed.setValue(options.seed)
         self.as_source.setChecked(options.as_source)
-
-    def _on_change(self, _: object = None) -> None:
-        self.preset.setToolTip(PRESETS[self.preset.currentData()][1])
-        self.start.setToolTip(STARTS[self.start.currentData()][1])
-        self.context.setToolTip(NEIGHBOURS[self.context.currentData()][1])
-        self.group.setToolTip(self._group_tooltip())
-        self.changed.emit()
-
-    def _group_tooltip(self) -> str:
-        return GROUPS.get(self.group.currentData(), GROUPS["C4"])[1]

@@ -28,7 +28,6 @@ class TrainingRegionChoice(QObject):
         self.box = ElidingBox()
         self.set_available("")
         form.addRow("Training r&egion", self.box)
-        self._regions: list[Any] = []
         self.offer(is_stack=False, regions=())
         self.box.currentIndexChanged.connect(self.changed)
 
@@ -40,32 +39,20 @@ class TrainingRegionChoice(QObject):
     def kind(self) -> RegionKind:
         """The chosen kind of region."""
         chosen = self.box.currentData()
-        return "region" if isinstance(chosen, int) else chosen
+        return chosen if chosen in ("layer", "slice") else "region"
 
     def choose(self, kind: RegionKind) -> None:
         """Choose a kind that is listed."""
-        numbers = [n for n in range(self.box.count()) if self.box.itemData(n) == kind]
-        if numbers:
-            self.box.setCurrentIndex(numbers[0])
+        self.box.choose(kind)
 
     @property
     def region_layer(self) -> Any:
         """The layer that marks the region, or None."""
-        return self._regions[self.box.currentData()] if self.kind == "region" else None
+        return self.box.currentData() if self.kind == "region" else None
 
     def offer(self, *, is_stack: bool, regions: Sequence[Any]) -> None:
         """Update the list; the choice stays while it is listed."""
-        before, region = (self.kind, self.region_layer) if self.box.count() else ("layer", None)
-        self._regions = list(regions)
-        self.box.blockSignals(True)
-        self.box.clear()
-        self.box.addItem("Whole layer", "layer")
-        if is_stack:
-            self.box.addItem("Slice shown", "slice")
-        for number, layer in enumerate(regions):
-            self.box.addItem(f"Region '{layer.name}'", number)
-        numbers = [n for n, layer in enumerate(regions) if before == "region" and layer == region]
-        wanted = numbers[0] if numbers else before
-        found = [n for n in range(self.box.count()) if self.box.itemData(n) == wanted]
-        self.box.setCurrentIndex(found[0] if found else 0)
-        self.box.blockSignals(False)
+        entries: list[tuple[str, Any]] = [("Whole layer", "layer")]
+        entries += [("Slice shown", "slice")] if is_stack else []
+        entries += [(f"Region '{layer.name}'", layer) for layer in regions]
+        self.box.offer(entries, keep=self.box.currentData())
