@@ -6,8 +6,9 @@ import torch
 from scipy import ndimage
 
 from napari_redenoise import Redenoiser
-from napari_redenoise.assessment._equivariance import equivariance, equivariance_events, percent
+from napari_redenoise.assessment._equivariance import equivariance, percent
 from napari_redenoise.errors import ConfigError, InputError
+from napari_redenoise.inference import Interrupted
 from napari_redenoise.model._previews import Window
 from napari_redenoise.nn import CyclicGroup
 from napari_redenoise.nn.testing import equivariance_error
@@ -201,14 +202,6 @@ def test_percentages(error, words):
     assert percent(error) == words
 
 
-def end_of(events):
-    try:
-        while True:
-            next(events)
-    except StopIteration as end:
-        return end.value
-
-
 def test_it_can_be_stopped_within_a_tile(model, noisy):
     asked = []
 
@@ -216,10 +209,17 @@ def test_it_can_be_stopped_within_a_tile(model, noisy):
         asked.append(True)
         return len(asked) > 5
 
-    assert end_of(equivariance_events(model, noisy, should_stop=should_stop)) is None
+    with pytest.raises(Interrupted):
+        equivariance(model, noisy, should_stop=should_stop)
     # Polled before every convolution: it did not continue.
     assert len(asked) < 12
-    assert end_of(equivariance_events(model, noisy, should_stop=lambda: False)) is not None
+    tiles = []
+    result = equivariance(
+        model, noisy, progress=lambda *tile: tiles.append(tile), should_stop=lambda: False
+    )
+    assert result.errors == equivariance(model, noisy).errors
+    # Denoised twice, in one tile each.
+    assert tiles == [(1, 1), (1, 1)]
 
 
 def test_wrong_arguments_are_refused(model, noisy, tiny):

@@ -7,9 +7,8 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
-from superqt.utils import WorkerBase
 
-from napari_redenoise._napari import _trained_models
+from napari_redenoise._napari import _background_task, _trained_models
 from napari_redenoise._napari._words import short_name
 from napari_redenoise._napari.equivariance import _dock as module
 from napari_redenoise.assessment._equivariance import equivariance, percent
@@ -31,7 +30,6 @@ def widget(dock):
     _, opened = dock.viewer.window.add_plugin_dock_widget("napari-redenoise", "Equivariance")
     yield opened
     opened._stop.set()
-    WorkerBase.await_workers(60_000)
     _trained_models._models.clear()
 
 
@@ -260,14 +258,13 @@ def test_volumes_are_refused(dock, widget, press, train, noisy):
 
 
 def endless(model, *_, should_stop, **__):
-    yield SimpleNamespace()
     while not should_stop():
         pass
     return "finished all the same"
 
 
 def test_stop_adds_nothing(dock, widget, train, noisy, monkeypatch):
-    monkeypatch.setattr(module, "equivariance_events", endless)
+    monkeypatch.setattr(module, "equivariance", endless)
     train(dock.viewer.add_image(noisy, name="cells"))
     widget._on_layer()
     widget.button.click()
@@ -284,14 +281,14 @@ def test_stop_adds_nothing(dock, widget, train, noisy, monkeypatch):
 
 
 def test_closing_the_dock_ends_the_comparison(dock, noisy, train, monkeypatch):
-    monkeypatch.setattr(module, "equivariance_events", endless)
+    monkeypatch.setattr(module, "equivariance", endless)
     train(dock.viewer.add_image(noisy, name="cells"))
     shell, opened = dock.viewer.window.add_plugin_dock_widget("napari-redenoise", "Equivariance")
     opened.button.click()
     stop = opened._stop
     shell.destroyOnClose()
     dock.wait(stop.is_set)
-    WorkerBase.await_workers(10_000)
+    dock.wait(lambda: not _background_task._tasks)
     dock.viewer.add_image(noisy, name="other")
     dock.qtbot.wait(100)
     assert dock.names == ["cells", "other"]
@@ -311,14 +308,13 @@ def test_an_unexpected_error_is_shown_and_logged(
 ):
     def broken(*_, **__):
         raise RuntimeError("a cable is loose")
-        yield
 
-    monkeypatch.setattr(module, "equivariance_events", broken)
+    monkeypatch.setattr(module, "equivariance", broken)
     train(dock.viewer.add_image(noisy, name="cells"))
     widget._on_layer()
     with caplog.at_level(logging.ERROR):
         press()
-    assert "a cable is loose" in widget.status.text()
+    assert "RuntimeError: a cable is loose" in widget.status.text()
     assert any(record.exc_info for record in caplog.records)
     assert dock.names == ["cells"]
 

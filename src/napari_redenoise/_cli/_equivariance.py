@@ -17,7 +17,8 @@ from napari_redenoise._cli._app import (
     check_targets,
     read_noted,
 )
-from napari_redenoise.assessment import EquivarianceResult, equivariance_events, percent
+from napari_redenoise.assessment import EquivarianceResult, percent
+from napari_redenoise.assessment import equivariance as measure
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
 from napari_redenoise.io import ImageFile, write_tiff
@@ -73,15 +74,15 @@ def _window(source: ImageFile, plane: int) -> Window:
 def _measure(
     denoiser: Redenoiser, source: ImageFile, window: Window, angle: float
 ) -> EquivarianceResult:
-    events = equivariance_events(denoiser, source.array, source.axes, angle=angle, window=window)
     with tqdm(desc="denoising twice", unit="tile") as bar:
-        while True:
-            try:
-                next(events)
-            except StopIteration as end:
-                result: EquivarianceResult = end.value
-                return result
-            bar.update()
+        return measure(
+            denoiser,
+            source.array,
+            source.axes,
+            angle=angle,
+            window=window,
+            progress=lambda *_: bar.update(),
+        )
 
 
 def _lines(result: EquivarianceResult) -> list[str]:

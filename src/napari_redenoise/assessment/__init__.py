@@ -4,7 +4,6 @@ from napari_redenoise.assessment._checks import Mark, QualityCheck, in_pixels
 from napari_redenoise.assessment._equivariance import (
     EquivarianceResult,
     equivariance,
-    equivariance_events,
     percent,
 )
 from napari_redenoise.assessment._file_checks import file_checks
@@ -42,7 +41,6 @@ __all__ = [
     "assess",
     "central_window",
     "equivariance",
-    "equivariance_events",
     "file_checks",
     "in_pixels",
     "map_unsupported_detail",

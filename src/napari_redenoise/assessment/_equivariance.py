@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy import ndimage
 from napari_redenoise.assessment._support import PLAIN
 from napari_redenoise.data import ArrayLike, Planes, as_array, default_axes
 from napari_redenoise.errors import ConfigError, InputError
-from napari_redenoise.inference import TileDone
+from napari_redenoise.inference import Interrupted
 from napari_redenoise.model import Redenoiser, Window
 
 _SPLINE_ORDER = 3
@@ -82,6 +82,8 @@ def equivariance(
     *,
     angle: float = 90.0,
     window: Window | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> EquivarianceResult:
     """Measure how much a denoised image changes when the image is rotated first.
 
@@ -98,6 +100,11 @@ def equivariance(
         twice with cubic splines, and are compared inside the inscribed disc.
     window : Window, optional
         Part of a sample; by default the whole plane of the first sample.
+    progress : callable, optional
+        Called after every tile with its number and the number of tiles. The image is denoised
+        twice, which counts from 1 both times.
+    should_stop : callable, optional
+        Polled between tiles and within each tile.
 
     Returns
     -------
@@ -110,6 +117,8 @@ def equivariance(
     InputError
         When the image does not fit the model, or the window is smaller than 16 x 16 pixels or
         constant.
+    Interrupted
+        When ``should_stop()`` was true; it is in `napari_redenoise.inference`.
 
     Notes
     -----
@@ -120,43 +129,6 @@ def equivariance(
     make every change look small. An odd side is cropped by one pixel: no network with pooling by
     two is equivariant on odd sides.
     """
-    events = equivariance_events(model, image, axes, angle=angle, window=window)
-    while True:
-        try:
-            next(events)
-        except StopIteration as end:
-            result: EquivarianceResult = end.value
-            return result
-
-
-def equivariance_events(
-    model: Redenoiser,
-    image: ArrayLike,
-    axes: str | None = None,
-    *,
-    angle: float = 90.0,
-    window: Window | None = None,
-    should_stop: Callable[[], bool] | None = None,
-) -> Generator[TileDone, None, EquivarianceResult | None]:
-    """Measure as `equivariance` does, as a generator of events.
-
-    Parameters
-    ----------
-    model, image, axes, angle, window
-        As for `equivariance`.
-    should_stop : callable, optional
-        Polled between tiles.
-
-    Returns
-    -------
-    EquivarianceResult or None
-        None when stopped.
-
-    Raises
-    ------
-    ConfigError, InputError
-        As for `equivariance`.
-    """
     if not np.isfinite(angle):
         raise ConfigError(f"expected an angle in degrees, got {angle}: give 90, for example")
     image = as_array(image)
@@ -165,10 +137,8 @@ def equivariance_events(
     window = _even(window or _whole(planes), planes)
     noisy = planes.read(window.sample, window.rows, window.columns)
     rotation = _Rotation(angle, noisy.shape[-2:])
-    original = yield from _denoise(model, noisy, should_stop)
-    rotated = yield from _denoise(model, rotation.apply(noisy), should_stop)
-    if should_stop is not None and should_stop():
-        return None
+    original = _denoise(model, noisy, progress, should_stop)
+    rotated = _denoise(model, rotation.apply(noisy), progress, should_stop)
     errors, differences = {}, {}
     for name in (name for name in _LABELS if name in original):
         errors[name], differences[name] = _compare(
@@ -231,11 +201,19 @@ def _even(window: Window, planes: Planes) -> Window:
 
 
 def _denoise(
-    model: Redenoiser, image: np.ndarray, should_stop: Callable[[], bool] | None
-) -> Generator[TileDone, None, dict[str, np.ndarray]]:
+    model: Redenoiser,
+    image: np.ndarray,
+    progress: Callable[[int, int], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> dict[str, np.ndarray]:
     """Outputs of all branches for an image (channels, Y, X)."""
     outputs = model.session.allocate(image, "CYX", branches=True)
-    yield from model.predict_events(image, "CYX", outputs=outputs, should_stop=should_stop, **PLAIN)
+    events = model.predict_events(image, "CYX", outputs=outputs, should_stop=should_stop, **PLAIN)
+    for done in events:
+        if progress is not None:
+            progress(done.tile, done.tiles)
+    if should_stop is not None and should_stop():
+        raise Interrupted
     return {name: np.asarray(array[:]) for name, array in outputs.items() if name != "mask"}
 
 

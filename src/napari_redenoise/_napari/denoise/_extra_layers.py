@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,10 @@ from napari_redenoise._napari._layers import (
     provenance_of,
 )
 from napari_redenoise._napari._maps import disagreement_layers, support_layer
-from napari_redenoise.assessment import as_denoiser, equivariance_events, percent, support_map
+from napari_redenoise.assessment import as_denoiser, equivariance, percent, support_map
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
-from napari_redenoise.inference import TileDone
+from napari_redenoise.inference import Interrupted
 from napari_redenoise.io import result_array
 from napari_redenoise.model import Redenoiser, Window, noise_reports
 from napari_redenoise.noise import NoiseModel, NoiseReport, noise_model
@@ -30,7 +30,6 @@ from napari_redenoise.noise import NoiseModel, NoiseReport, noise_model
 Report = Callable[[int, int], None]
 """Is told the value and the maximum of a progress."""
 
-Result = TypeVar("Result")
 ExtraKind = Literal["residual", "rotation", "branches", "support"]
 OF_VIEW: tuple[ExtraKind, ...] = ("rotation", "support")
 """Kinds of the current view."""
@@ -97,11 +96,17 @@ def _rotation(
     report: Report,
 ) -> Extra:
     """The map of the result; the dock *Equivariance* has those of the branches."""
-    events = equivariance_events(
-        denoiser, source.array, source.axes, angle=90, window=window, should_stop=should_stop
-    )
-    found = _result_of(events, report)
-    if found is None:
+    try:
+        found = equivariance(
+            denoiser,
+            source.array,
+            source.axes,
+            angle=90,
+            window=window,
+            progress=report,
+            should_stop=should_stop,
+        )
+    except Interrupted:
         return Extra([])
     found = replace(found, differences={"denoised": found.differences["denoised"]})
     layers = disagreement_layers(source, placed, found, denoiser.session.provenance)
@@ -115,16 +120,6 @@ def _rotation(
         f"orientation, yellow where it changes by {top:.3g} grey levels or more. In all "
         f"{error} of the standard deviation of the denoised view.",
     )
-
-
-def _result_of(events: Generator[TileDone, None, Result], report: Report) -> Result:
-    """Return value of a generator, whose tiles are reported."""
-    while True:
-        try:
-            tile = next(events)
-        except StopIteration as end:
-            return cast(Result, end.value)
-        report(tile.tile, tile.tiles)
 
 
 def _residual(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,9 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt.utils import create_worker
 
 from napari_redenoise._napari._add_layers import add_image
+from napari_redenoise._napari._background_task import Task
 from napari_redenoise._napari._eliding_box import ElidingBox, narrow
 from napari_redenoise._napari._layers import LayerData, LayerImage, is_auxiliary
 from napari_redenoise._napari._maps import disagreement_layers, window_placement
@@ -36,9 +36,10 @@ from napari_redenoise._napari.denoise._closing import delete_closed
 from napari_redenoise._napari.denoise._dock import DenoiseWidget
 from napari_redenoise._napari.denoise._jobs import read
 from napari_redenoise._napari.denoise._layer_run import PAINT_MS
-from napari_redenoise._napari.denoise._run import RunFailed
-from napari_redenoise.assessment import EquivarianceResult, equivariance_events
+from napari_redenoise._napari.denoise._run import in_words
+from napari_redenoise.assessment import EquivarianceResult, equivariance
 from napari_redenoise.errors import RedenoiseError
+from napari_redenoise.inference import Interrupted
 from napari_redenoise.model import Redenoiser, Window
 
 if TYPE_CHECKING:
@@ -288,18 +289,21 @@ class EquivarianceWidget(QWidget):
         self._sentence, self.result = "Stopped; no layers were added.", None
         self._source, self._model = source, self.model_choice.currentData()
         self._placed = window_placement(layer, source, window)
-        self._worker = create_worker(
-            compare,
+        compare = partial(
+            equivariance,
             self._model,
-            source,
-            self.angle_choice.currentData(),
-            window,
-            self._stop,
-            _connect={
-                "returned": self._on_returned,
-                "errored": self._on_errored,
-                "finished": self._on_worker_finished,
-            },
+            source.array,
+            source.axes,
+            angle=self.angle_choice.currentData(),
+            window=window,
+            should_stop=self._stop.is_set,
+        )
+        Task(
+            compare,
+            returned=self._on_returned,
+            errored=self._on_errored,
+            finished=self._on_finished,
+            stop=self._stop,
         )
         self._show_running(running=True)
         self.status.setText("Denoising the view, original and rotated.")
@@ -312,19 +316,22 @@ class EquivarianceWidget(QWidget):
             widget.setEnabled(not running)
         self.layer_choice.enabled = not running
 
-    def _on_returned(self, result: EquivarianceResult | None) -> None:
+    def _on_returned(self, result: EquivarianceResult) -> None:
         self.result = None if self._stop.is_set() else result
 
     def _on_errored(self, error: Exception) -> None:
+        if isinstance(error, Interrupted):
+            return
         if isinstance(error, RedenoiseError):
             self._sentence = refusal(error)
             return
         logger.error("comparing failed", exc_info=error)
         self._sentence = (
-            f"Unexpected error ({error}). Your layers are unchanged; see the log for details."
+            f"Unexpected error ({in_words(error)}). Your layers are unchanged; see the log for "
+            "details."
         )
 
-    def _on_worker_finished(self) -> None:
+    def _on_finished(self) -> None:
         if not self._connections:
             return
         if self.result is not None:
@@ -346,31 +353,6 @@ class EquivarianceWidget(QWidget):
             self.layer_choice.reset_choices()
             self._on_layer()
             self.status.setText(self._sentence)
-
-
-def compare(
-    model: Redenoiser, source: LayerImage, angle: float, window: Window, stop: Event
-) -> Generator[Any, None, EquivarianceResult | None]:
-    """Compare in the worker's thread.
-
-    Raises
-    ------
-    RunFailed
-        In place of a RuntimeError, which superqt's workers do not report.
-    """
-    try:
-        return (
-            yield from equivariance_events(
-                model,
-                source.array,
-                source.axes,
-                angle=angle,
-                window=window,
-                should_stop=stop.is_set,
-            )
-        )
-    except RuntimeError as error:
-        raise RunFailed(f"{type(error).__name__}: {error}") from error
 
 
 def _in_words(source: LayerImage, result: EquivarianceResult) -> str:
