@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol
+from typing import Any
 
 from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -28,7 +28,7 @@ from napari_redenoise._napari.denoise._extra_layers import (
     ExtraKind,
     extra_layers,
 )
-from napari_redenoise._napari.denoise._layer_run import PAINT_MS
+from napari_redenoise._napari.denoise._layer_run import PAINT_MS, LayerRun
 from napari_redenoise._napari.denoise._package import ask_package, write_package
 from napari_redenoise._napari.denoise._result_files import (
     RunFiles,
@@ -50,36 +50,13 @@ from napari_redenoise.noise import NoiseReport
 logger = logging.getLogger(__name__)
 
 
-class Outcome(Protocol):
-    """What a run leaves: the noisy and the denoised layer, what was done, and the fusion mask.
-
-    ``covers`` are layers of the run that would cover the noisy one.
-    """
-
-    layer: Image
-    result: Image | None
-    job: Job
-
-    @property
-    def provenance(self) -> dict[str, Any] | None:
-        """Metadata of the result."""
-
-    @property
-    def mask(self) -> Any:
-        """Fusion mask, or None."""
-
-    @property
-    def covers(self) -> tuple[Any, ...]:
-        """Layers of the run that would cover the noisy one."""
-
-
 class FinishedRun(QObject):
     """A finished run and its layers.
 
     Parameters
     ----------
     viewer : napari.viewer.Viewer
-    outcome : Outcome
+    outcome : LayerRun or FinishedRun
         A run that has ended with a result, or a finished run that was left.
     parent : QWidget
         Window of the viewer, which keeps the run where its dock is closed; parent of dialogs.
@@ -118,15 +95,17 @@ class FinishedRun(QObject):
     def __init__(
         self,
         viewer: Any,
-        outcome: Outcome,
+        outcome: LayerRun | FinishedRun,
         parent: QWidget,
         reports: tuple[NoiseReport, ...] | None,
         losses: Sequence[tuple[int, float]],
     ) -> None:
         super().__init__(parent)
-        self.layer, self.job = outcome.layer, outcome.job
+        self.layer: Image = outcome.layer
         self.result: Any = outcome.result
-        self.provenance, self.mask = dict(outcome.provenance or {}), outcome.mask
+        self.job: Job = outcome.job
+        self.provenance: dict[str, Any] = dict(outcome.provenance or {})
+        self.mask: Any = outcome.mask
         self._viewer = viewer
         self._reports, self.losses = reports, tuple(losses)
         self.ended_at = datetime.now()
