@@ -344,7 +344,7 @@ def test_training_continues_later(done):
     assert longer.metadata[KEY]["steps"] == 24
     assert not np.array_equal(longer.data, first)
     np.testing.assert_array_equal(done.viewer.layers[DENOISED].data, first)
-    assert len(done.widget.loss_plot.values) == 24
+    assert len(done.widget.loss_plot.losses) == 24
 
 
 def test_the_blend_is_the_opacity_of_the_result(done):
@@ -381,7 +381,7 @@ def test_further_layers_are_computed_on_request(done, noisy):
     expected = done.widget.denoiser.predict(noisy, branches=True)
     np.testing.assert_allclose(layers["cells standard branch"].data, expected.standard, atol=0.5)
     # Outputs of the branches may be denoised, a residual may not.
-    offered = [layer.name for _, layer in done.widget._image_layers()]
+    offered = [layer.name for layer in done.widget._choice.images()]
     assert "cells residual" not in offered
 
 
@@ -439,7 +439,7 @@ def test_the_supported_resolution_has_the_layer_unit_and_a_map(dock, photons):
     # The position of its plane.
     np.testing.assert_allclose(layer.translate, (1.0, 3.0, 4.0))
     assert [str(unit) for unit in layer.units] == ["second", "micrometer", "micrometer"]
-    assert "unsupported" not in "".join(layer.name for _, layer in dock.widget._image_layers())
+    assert "unsupported" not in "".join(layer.name for layer in dock.widget._choice.images())
 
 
 def test_the_dock_says_why_detail_cannot_be_mapped(dock):

@@ -126,10 +126,10 @@ def test_the_time_is_that_of_the_image_itself(qtbot, monkeypatch):
     for image in ("denoised", "cells", "denoised"):
         surveys.begin("run", image, None, image)
         qtbot.waitUntil(lambda: not surveys.is_measuring)
-        assert surveys.seconds("run", image) == times[image].seconds
+        assert surveys.of("run", image).seconds == times[image].seconds
     # An image that is not yet measured has the time of one that is trained on.
-    assert surveys.time("run", "another").steps == 100
-    assert surveys.time("run", "denoised").steps == 0
+    assert surveys.of("run", "another").time.steps == 100
+    assert surveys.of("run", "denoised").time.steps == 0
 
 
 def test_the_summary_gives_the_true_time_beyond_the_limit(dock, noisy, monkeypatch):

@@ -97,7 +97,7 @@ def test_a_continued_training_has_the_images_of_all_layers(dock, noisy):
 
 def test_replaced_pixels_are_looked_at(dock, noisy):
     layer = dock.viewer.add_image(np.full((72, 90), 7.0), name="cells")
-    dock.widget._surveys._refusals = {}
+    dock.widget._surveys._found = {}
     before = dock.widget.plan.text()
     layer.data = np.zeros((8, 8))
     assert dock.widget.plan.text() != before

@@ -16,7 +16,6 @@ from napari_redenoise._napari.batch._control import BatchControl
 from napari_redenoise._napari.denoise._cautions import cautions
 from napari_redenoise._napari.denoise._file_axes import FileAxes
 from napari_redenoise._napari.denoise._jobs import (
-    Surveyed,
     check,
     instant_config,
     instant_job,
@@ -37,7 +36,7 @@ from napari_redenoise._napari.denoise._plan_sentence import (
     summarise_training,
 )
 from napari_redenoise._napari.denoise._pretrained_words import why_not_pretrained
-from napari_redenoise._napari.denoise._run import Job
+from napari_redenoise._napari.denoise._run import Job, Survey
 from napari_redenoise._napari.denoise._surveys import Surveys, image_kind
 from napari_redenoise._napari.denoise.panels._axes import CHECK_AXES, known_axes, origin_of_axes
 from napari_redenoise._napari.denoise.panels._noise import (
@@ -98,9 +97,6 @@ class DenoiseForm(DenoiseLayout):
     def is_measuring(self) -> bool:
         """Whether axes are read, or noise and the speed of the machine are measured."""
         return self._file_axes.is_reading or self._surveys.is_measuring
-
-    def _image_layers(self, _: Any = None) -> list[tuple[str, Any]]:
-        return self._choice.named()
 
     def _refresh_choices(self) -> None:
         self._choose(self.layer_choice.value)
@@ -187,7 +183,7 @@ class DenoiseForm(DenoiseLayout):
             self._offer_instant(NETWORK_CHOSEN)
             return
         kinds = self._kind(source), image_kind(layer, source)
-        refusal = self._surveys.refusal(*kinds)
+        refusal = self._surveys.of(*kinds).refusal
         if refusal:
             self._refuse(refusal)
             return
@@ -218,7 +214,7 @@ class DenoiseForm(DenoiseLayout):
         """Update the choices that depend on the layers."""
         regions = [o for o in self._viewer.layers if isinstance(o, Labels | Shapes)]
         self.options.offer(
-            others=[other for _, other in self._image_layers() if other != layer],
+            others=[other for other in self._choice.images() if other != layer],
             regions=regions,
             is_stack=layer.ndim - ("C" in (known_axes(layer) or "")) > 2,
         )
@@ -242,7 +238,7 @@ class DenoiseForm(DenoiseLayout):
         if reason:
             self._offer_instant(f"{reason[0].upper()}{reason[1:]}: press Denoise to train one.")
             return
-        time = self._surveys.time(self._kind(source))
+        time = self._surveys.of(self._kind(source)).time
         tooltip, hint = summarise_instant(source, denoiser, time)
         self._offer_instant("", tooltip)
         self.plan.setText(f"{self.plan.text()} {hint}")
@@ -272,16 +268,17 @@ class DenoiseForm(DenoiseLayout):
             name = self.options.model.name
             self.plan.setText(f"{caution}{summarise_prediction(source, denoiser, name)}")
             return
-        plan = self._surveys.plan(kind, noise_kind)
+        found = self._surveys.of(kind, noise_kind)
+        plan, time = found.plan, found.time
         chosen = choose_objective(
             self.objective.kind,
             plan,
             self._surveys.reports(noise_kind),
             fine_tuning=is_fine_tuned(denoiser.config, source.channels),
         )
-        limit, time = self.options.value().seconds, self._surveys.time(kind, noise_kind)
+        limit = self.options.value().seconds
         is_known = limit is None or time is not None
-        seconds = self._surveys.seconds(kind, noise_kind) if is_known else limit
+        seconds = found.seconds if is_known else limit
         region = self.options.training_region.kind
         steps = None if time is None else time.steps
         if self.objective.kind == "noise2noise":
@@ -322,8 +319,7 @@ class DenoiseForm(DenoiseLayout):
         reports = self._surveys.reports(image_kind(layer, source))
         return instant_job(source, self.options, self.config, reports)
 
-    def _surveyed(self, layer: Any) -> Surveyed:
-        """Plan and expected time of the run, where they are known beforehand."""
+    def _surveyed(self, layer: Any) -> Survey:
+        """What is known of the run beforehand."""
         source = read(layer)
-        kinds = self._kind(source), image_kind(layer, source)
-        return Surveyed(self._surveys.plan(*kinds), self._surveys.time(*kinds))
+        return self._surveys.of(self._kind(source), image_kind(layer, source))

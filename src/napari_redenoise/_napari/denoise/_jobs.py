@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from napari_redenoise._napari._layers import LayerImage, axes_in_words, read_layer
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari.batch._choices import Training, without_training
-from napari_redenoise._napari.denoise._run import Job
+from napari_redenoise._napari.denoise._run import Job, Survey
 from napari_redenoise._napari.denoise._training_region import Region, one_sample, region_of
 from napari_redenoise._napari.denoise.panels._axes import known_axes
 from napari_redenoise._napari.denoise.panels._options import OptionsForm
@@ -17,15 +17,8 @@ from napari_redenoise.config import Config, TrainingConfig
 from napari_redenoise.data import LazyArray
 from napari_redenoise.devices import get_device
 from napari_redenoise.errors import InputError
-from napari_redenoise.model import Redenoiser, RunTime, TrainingImages, TrainingPlan
+from napari_redenoise.model import Redenoiser, TrainingImages
 from napari_redenoise.noise import NoiseReport
-
-
-class Surveyed(NamedTuple):
-    """What is known of a run before it."""
-
-    plan: TrainingPlan | None = None
-    time: RunTime | None = None
 
 
 def read(layer: Any) -> LayerImage:
@@ -110,7 +103,7 @@ def make_job(
     layer: Any,
     options: OptionsForm,
     config: Config,
-    surveyed: Surveyed,
+    surveyed: Survey,
 ) -> Job:
     """Make the job of a layer.
 

@@ -14,13 +14,12 @@ from qtpy.QtCore import QObject, Signal
 from napari_redenoise._napari._background_task import Task
 from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari.denoise._run import Survey, survey
-from napari_redenoise.model import Redenoiser, RunTime, TrainingPlan
+from napari_redenoise.model import Redenoiser
 from napari_redenoise.noise import NoiseReport
 
-Reports = tuple[NoiseReport, ...]
-
-
 logger = logging.getLogger(__name__)
+
+UNKNOWN = Survey(None, None)
 
 SAMPLED = 4096
 """Most pixels that tell whether the values of an array have changed: 0.1 ms."""
@@ -63,12 +62,9 @@ class Surveys(QObject):
 
     def __init__(self) -> None:
         super().__init__()
+        self._found: dict[Hashable, Survey] = {}
         # None where a measurement failed.
-        self._seconds: dict[Hashable, float | None] = {}
-        self._reports: dict[Hashable, Reports | None] = {}
-        self._plans: dict[Hashable, TrainingPlan | None] = {}
-        self._times: dict[Hashable, RunTime | None] = {}
-        self._refusals: dict[Hashable, str] = {}
+        self._reports: dict[Hashable, tuple[NoiseReport, ...] | None] = {}
         self._errors: dict[Hashable, str] = {}
         self._task: Any = None
         self._over = False
@@ -78,23 +74,11 @@ class Surveys(QObject):
         """Whether a measurement is running."""
         return self._task is not None
 
-    def seconds(self, run: Hashable, image: Hashable) -> float | None:
-        """Expected seconds of a kind of run on an image, or on another one of its shape."""
-        return self._seconds.get((run, image), self._seconds.get(run))
+    def of(self, run: Hashable, image: Hashable = None) -> Survey:
+        """What is known of a kind of run on an image: the time at least of another of its shape."""
+        return self._found.get((run, image), self._found.get(run, UNKNOWN))
 
-    def time(self, run: Hashable, image: Hashable = None) -> RunTime | None:
-        """Expected time of the parts of a kind of run on an image, or on another of its shape."""
-        return self._times.get((run, image), self._times.get(run))
-
-    def refusal(self, run: Hashable, image: Hashable) -> str:
-        """Why a kind of run would refuse the pixels of an image; empty where it would not."""
-        return self._refusals.get((run, image), "")
-
-    def plan(self, run: Hashable, image: Hashable) -> TrainingPlan | None:
-        """Plan of a kind of run on an image, if known."""
-        return self._plans.get((run, image))
-
-    def reports(self, image: Hashable) -> Reports | None:
+    def reports(self, image: Hashable) -> tuple[NoiseReport, ...] | None:
         """Noise reports of an image, if known."""
         return self._reports.get(image)
 
@@ -123,16 +107,14 @@ class Surveys(QObject):
 
         ``limit`` is the time limit of the run, in seconds.
         """
-        if self.is_measuring or (run, image) in self._plans:
+        if self.is_measuring or (run, image) in self._found:
             return
 
         def done(found: Survey) -> None:
-            left_out = found.plan is not None and found.plan.is_training_left_out
+            self._found[run, image], self._reports[image] = found, found.reports
             # Where the training is left out, that holds for this image only.
-            for key in ((run, image), *(() if left_out else (run,))):
-                self._seconds[key], self._times[key] = found.seconds, found.time
-            self._refusals[run, image] = found.refusal
-            self._reports[image], self._plans[run, image] = found.reports, found.plan
+            if found.plan is None or not found.plan.is_training_left_out:
+                self._found[run] = Survey(found.seconds, None, time=found.time)
 
         def errored(error: Exception) -> None:
             logger.error("the measurement of the noise failed", exc_info=error)
@@ -141,9 +123,8 @@ class Surveys(QObject):
         def finished() -> None:
             self._task = None
             # Failures are kept, too: the run reports the error, and no trial is repeated.
-            self._seconds.setdefault((run, image), self._seconds.get(run))
+            self._found.setdefault((run, image), self.of(run))
             self._reports.setdefault(image, None)
-            self._plans.setdefault((run, image), None)
             if not self._over:
                 self.changed.emit()
 
