@@ -463,8 +463,8 @@ def test_results_keep_the_name_of_a_source_renamed_during_a_run(dock, noisy):
 def test_the_loss_curve_has_every_step(dock, noisy):
     dock.viewer.add_image(noisy)
     dock.run()
-    assert len(dock.widget.loss_plot.values) == 4
-    assert np.isfinite(dock.widget.loss_plot.values).all()
+    assert len(dock.widget.loss_plot.losses) == 4
+    assert np.isfinite(dock.widget.loss_plot.losses).all()
 
 
 def test_an_unexpected_error_is_shown_and_logged(dock, noisy, monkeypatch, caplog):

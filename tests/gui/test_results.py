@@ -67,7 +67,7 @@ def test_the_tabs_are_off_for_a_layer_without_a_result(two, noisy):
     assert not widget.result.buttons["Save image..."].isEnabled()
     assert not widget.training.continue_button.isEnabled()
     assert widget.training.snapshots == ()
-    assert widget.loss_plot.values == ()
+    assert widget.loss_plot.losses == ()
     # Earlier results are still listed.
     assert widget.result.choice.isEnabled()
     assert len(titles(two)) == 2
@@ -83,23 +83,23 @@ def test_a_refused_run_shows_no_result_of_another_layer(two):
 
 
 def test_a_refused_run_keeps_the_losses_of_the_earlier_result(two):
-    losses = two.widget.loss_plot.values
+    losses = two.widget.loss_plot.losses
     assert len(losses) == 4
     two.press()
     two.widget.run.control.abandon()
     two.wait_for_end()
     assert two.widget.finished_run.layer.name == "other"
-    assert two.widget.loss_plot.values == losses
+    assert two.widget.loss_plot.losses == losses
 
 
 def test_a_result_of_a_snapshot_keeps_the_losses_of_its_training(two):
-    losses = two.widget.loss_plot.values
+    losses = two.widget.loss_plot.losses
     two.widget.training.snapshot_used.emit(two.widget.training.snapshots[0].step)
     two.wait_for_end()
     assert two.widget.finished_run.result.name == "other denoised (AdaReNet, N2S) [1]"
-    assert two.widget.loss_plot.values == losses
+    assert two.widget.loss_plot.losses == losses
     activate(two, "cells")
-    assert two.widget.loss_plot.values != losses
+    assert two.widget.loss_plot.losses != losses
 
 
 def test_an_earlier_result_is_chosen_from_the_list(two):

@@ -96,8 +96,3 @@ class LossPlot(Plot):
     def losses(self) -> tuple[tuple[int, float], ...]:
         """Steps and losses so far."""
         return tuple(zip(self._steps, self._losses, strict=True))
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        """Losses of all steps so far."""
-        return tuple(self._losses)

@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_redenoise._napari._background_task import Task
 from napari_redenoise._napari._words import counted, duration, refusal
-from napari_redenoise._napari.batch._choices import BatchChoices, RunOptions
+from napari_redenoise._napari.batch._choices import RunOptions
 from napari_redenoise._napari.batch._file_layers import FileLayer, read_pair
 from napari_redenoise._napari.batch._panel import NO_IMAGES, BatchPanel
 from napari_redenoise._napari.batch._table import (
@@ -145,7 +145,7 @@ class BatchControl(QObject):
         self._panel.say("")
         self._panel.chosen.setText("Listing the images.")
         Task(
-            partial(_found, choices),
+            choices.find,
             returned=partial(self._on_listed, number),
             errored=partial(self._on_unlisted, number),
         )
@@ -356,7 +356,7 @@ class BatchControl(QObject):
             return
         self._panel.say(f"Opening {image.name}.")
         Task(
-            partial(_pair, image, self._results[image]),
+            partial(read_pair, image, self._results[image]),
             returned=self._on_read,
             errored=self._on_unreadable,
         )
@@ -371,11 +371,3 @@ class BatchControl(QObject):
     def _on_unreadable(self, error: Exception) -> None:
         if not self._has_left:
             self._panel.say(refusal(error))
-
-
-def _found(choices: BatchChoices) -> dict[Path, Path]:
-    return choices.find()
-
-
-def _pair(image: Path, output: Path) -> tuple[FileLayer, FileLayer]:
-    return read_pair(image, output)

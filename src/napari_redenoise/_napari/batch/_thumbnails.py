@@ -41,7 +41,7 @@ class Thumbnails(QObject):
         self._tried.add(path)
         self._is_busy = True
         Task(
-            partial(_thumbnail_of, path),
+            partial(read_thumbnail, path),
             returned=partial(self._on_made, path),
             finished=self._on_finished,
         )
@@ -54,7 +54,3 @@ class Thumbnails(QObject):
         self._is_busy = False
         if not self._has_left:
             self._read_next()
-
-
-def _thumbnail_of(path: Path) -> Any:
-    return read_thumbnail(path)
