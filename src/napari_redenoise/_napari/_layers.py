@@ -101,18 +101,24 @@ class LayerImage:
         return int(self.array.shape[self.axes.index("C")]) if "C" in self.axes else 1
 
     @property
-    def is_stack(self) -> bool:
-        """Whether the layer holds several planes."""
-        return len(Planes(self.array, self.axes)) > 1
+    def planes(self) -> Planes:
+        """The planes of the array.
+
+        Raises
+        ------
+        InputError
+            When array and axes do not fit.
+        """
+        return Planes(self.array, self.axes)
 
     @property
-    def neighbour_axes(self) -> str:
-        """Axes along which planes have neighbours: T, Z, both, or none."""
-        return Planes(self.array, self.axes).context_axes
+    def is_stack(self) -> bool:
+        """Whether the layer holds several planes."""
+        return len(self.planes) > 1
 
     def describe(self) -> str:
         """Describe the axes as they are interpreted."""
-        planes = Planes(self.array, self.axes)
+        planes = self.planes
         plane = f"{planes.height} × {planes.width} pixels"
         if self.colour:
             plane += " in colour"
@@ -292,7 +298,7 @@ def make_canvas(source: LayerImage) -> Any:
         For floating-point colours above 1, which napari does not show.
     """
     if not source.colour:
-        planes = Planes(source.array, source.axes)
+        planes = source.planes
         return result_array(planes, fill_value=float("nan"), dtype=result_dtype(planes))
     check_colours(source)
     return np.array(source.array)
@@ -320,9 +326,7 @@ def check_colours(source: LayerImage) -> None:
 def paint(source: LayerImage, canvas: np.ndarray, window: Window, plane: np.ndarray) -> None:
     """Write a denoised window (channels, rows, columns) into a canvas."""
     shown = as_shown(plane, source) if source.colour else plane
-    Planes(source.array, source.axes).write(
-        canvas, window.sample, window.rows, window.columns, shown
-    )
+    source.planes.write(canvas, window.sample, window.rows, window.columns, shown)
 
 
 def expand_axes(source: LayerImage, plane: np.ndarray) -> np.ndarray:

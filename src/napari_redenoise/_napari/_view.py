@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from napari_redenoise._napari._layers import LayerImage
-from napari_redenoise.data import Planes
 from napari_redenoise.model import Window
 
 MOST_PREVIEWED = 640
@@ -23,7 +22,7 @@ def current_window(viewer: Any, layer: Any, source: LayerImage) -> Window | None
     was_replaced = layer.ndim != len(source.axes) - source.colour
     if was_replaced or not shows_planes(viewer):
         return None
-    planes = Planes(source.array, source.axes)
+    planes = source.planes
     position = np.asarray(layer.world_to_data(viewer.dims.point))
     leading = [axis for axis in source.axes if axis not in "YX" and not source.colour]
     sample = tuple(

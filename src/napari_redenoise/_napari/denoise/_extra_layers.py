@@ -166,7 +166,7 @@ def residual_image(
     report: Report,
 ) -> Any:
     """Noisy minus denoised, divided by the noise of the models, if there are any."""
-    planes = Planes(source.array, source.axes)
+    planes = source.planes
     residual = result_array(planes)
     whole = (slice(0, planes.height), slice(0, planes.width))
     samples = list(planes.indices())
@@ -205,7 +205,7 @@ def _least_photon(model: NoiseModel, levels: npt.NDArray[np.float64]) -> npt.NDA
 def _growing_noise(source: LayerImage, reports: tuple[NoiseReport, ...] | None) -> list[NoiseModel]:
     """Noise models of all channels where the noise grows with the signal, else none."""
     try:
-        known = reports or noise_reports(Planes(source.array, source.axes))
+        known = reports or noise_reports(source.planes)
     except InputError:
         return []
     models = [noise_model(report) for report in known]
@@ -221,7 +221,7 @@ def _support(
     reports: tuple[NoiseReport, ...] | None,
     should_stop: Callable[[], bool],
 ) -> Extra:
-    noisy, result = Planes(source.array, source.axes), Planes(denoised, source.axes)
+    noisy, result = source.planes, Planes(denoised, source.axes)
     function = as_denoiser(denoiser, should_stop)
     known = reports or noise_reports(noisy)
     found = support_map(noisy, result, window, known, function, should_stop)

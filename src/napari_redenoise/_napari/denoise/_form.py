@@ -252,7 +252,7 @@ class DenoiseForm(DenoiseLayout):
             channels=source.channels,
             is_colour=source.colour,
             is_integer=np.dtype(source.array.dtype).kind in "ui",
-            has_neighbours=bool(source.neighbour_axes),
+            has_neighbours=bool(source.planes.context_axes),
         )
 
     def _show_plan(self, layer: Any, source: LayerImage, denoiser: Redenoiser) -> None:

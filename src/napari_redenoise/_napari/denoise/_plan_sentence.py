@@ -10,7 +10,6 @@ from napari_redenoise._napari.denoise._pretrained_words import why_not_pretraine
 from napari_redenoise._napari.denoise._training_region import RegionKind
 from napari_redenoise._napari.denoise.panels._noise import advice_in_words
 from napari_redenoise.config import ObjectiveKind, TrainedObjective
-from napari_redenoise.data import Planes
 from napari_redenoise.devices import refused_devices
 from napari_redenoise.model import (
     NOT_TRAINED,
@@ -98,17 +97,17 @@ def summarise_instant(
     device = _device(denoiser)
     if time is None:
         return f"{what} Runs on {device}.", f"{INSTANT} denoises without training."
-    seconds = duration(Planes(source.array, source.axes).pixels * time.per_pixel)
+    seconds = duration(source.planes.pixels * time.per_pixel)
     hint = f"{INSTANT} takes about {seconds}, without training."
     return f"{what} About {seconds} on {device}.", hint
 
 
 def neighbours_in_words(source: LayerImage, plan: TrainingPlan | None) -> str:
     """Whether planes are denoised with their neighbours; empty where that is not decided."""
-    if plan is None or not source.neighbour_axes:
+    if plan is None or not source.planes.context_axes:
         return ""
     if plan.config.network.neighbours:
-        along = " and ".join(_ALONG[axis] for axis in source.neighbour_axes)
+        along = " and ".join(_ALONG[axis] for axis in source.planes.context_axes)
         return f"Each plane is denoised with two neighbours on either side ({along}). "
     if plan.no_neighbours:
         return f"Each plane is denoised without its neighbours, since {plan.no_neighbours}. "

@@ -20,7 +20,7 @@ from napari_redenoise._napari._layers import (
 )
 from napari_redenoise._napari.denoise._time_left import Deadline
 from napari_redenoise._napari.denoise._training_region import Region
-from napari_redenoise.data import LazyArray, Planes, load_pool
+from napari_redenoise.data import LazyArray, load_pool
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.inference import Interrupted, TileDone
 from napari_redenoise.io import cast_like
@@ -299,7 +299,7 @@ def _prepare(
     """Make the plan and the normalisation of the pretrained network; preview large images."""
     denoiser, source, should_stop = job.denoiser, job.source, control.cancel.is_set
     array, axes = source.array, source.axes
-    is_large = Planes(array, axes).pixels > UNSEEN_PIXELS
+    is_large = source.planes.pixels > UNSEEN_PIXELS
     plan = None
     if job.reports is not None:
         try:
@@ -445,6 +445,6 @@ def _seconds(
 
 def _checking(source: LayerImage, time: RunTime) -> float:
     """Seconds of the quality checks, which follow a run."""
-    pixels = Planes(source.array, source.axes).pixels
+    pixels = source.planes.pixels
     window = WINDOW_PASSES * min(WINDOW_PIXELS, pixels) * time.per_pixel
     return window + CHECK_SECONDS * min(CHECKED_PIXELS, pixels)

@@ -11,7 +11,7 @@ from scipy import ndimage
 from skimage import draw
 
 from napari_redenoise._napari._layers import LayerImage
-from napari_redenoise.data import LazyArray, Planes
+from napari_redenoise.data import LazyArray
 from napari_redenoise.errors import InputError
 
 RegionKind = Literal["layer", "slice", "region"]
@@ -117,7 +117,7 @@ def region_of(layer: Any, source: LayerImage, marked: Any) -> Region:
     InputError
         When a Shapes layer has no area.
     """
-    planes = Planes(source.array, source.axes)
+    planes = source.planes
     size = (planes.height, planes.width)
     matrix, shift = _between(layer, marked)
     if hasattr(marked, "shape_type"):
