@@ -11,13 +11,12 @@ from threading import Event
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 
 from napari_redenoise._napari import _garbage_collection
 from napari_redenoise._napari._words import refusal
+from napari_redenoise._napari._worker import in_words, start_worker
 from napari_redenoise._napari.batch._choices import BatchChoices, RunOptions
-from napari_redenoise._napari.denoise._run import RunFailed, in_words
 from napari_redenoise.assessment import file_checks
 from napari_redenoise.errors import OutputError, RedenoiseError
 from napari_redenoise.io import check_folder, write_under_free_name
@@ -59,16 +58,11 @@ class BatchWork(QObject):
         """Start the run."""
         _running.add(self)
         _garbage_collection.begin(self)
-        create_worker(
-            events,
-            self._choices,
-            self._options,
-            self.stop,
-            _connect={
-                "yielded": self.happened.emit,
-                "errored": self._on_errored,
-                "finished": self._on_finished,
-            },
+        start_worker(
+            events(self._choices, self._options, self.stop),
+            yielded=self.happened.emit,
+            errored=self._on_errored,
+            finished=self._on_finished,
         )
 
     def leave(self) -> None:
@@ -103,18 +97,7 @@ def events(
     ------
     RedenoiseError
         When there is nothing to denoise, or the results cannot be written.
-    RunFailed
-        In place of a RuntimeError, which superqt's workers do not report.
     """
-    try:
-        yield from _events(choices, options, stop)
-    except RuntimeError as error:
-        raise RunFailed(f"{type(error).__name__}: {error}") from error
-
-
-def _events(
-    choices: BatchChoices, options: RunOptions, stop: Event
-) -> Generator[BatchEvent | Listed, None, None]:
     images = choices.find()
     if not choices.folder.name:
         raise OutputError("there is no folder for the results: choose one")

@@ -12,7 +12,6 @@ from typing import Any
 
 from napari.layers import Image
 from qtpy.QtCore import QObject, QTimer, Signal
-from superqt.utils import create_worker
 
 from napari_redenoise._napari import _garbage_collection
 from napari_redenoise._napari._add_layers import add_image
@@ -25,6 +24,7 @@ from napari_redenoise._napari._layers import (
 from napari_redenoise._napari._trained_models import keep_model, remember
 from napari_redenoise._napari._view import current_window, shows_planes
 from napari_redenoise._napari._words import counted, duration, file_name
+from napari_redenoise._napari._worker import in_words, start_worker
 from napari_redenoise._napari.denoise._cautions import NO_PREVIEW
 from napari_redenoise._napari.denoise._run import (
     Begun,
@@ -33,7 +33,6 @@ from napari_redenoise._napari.denoise._run import (
     RunControl,
     RunEvent,
     Trained,
-    in_words,
     run,
 )
 from napari_redenoise._napari.denoise._time_left import TimeLeft
@@ -116,16 +115,13 @@ class LayerRun(QObject):
         if not self.job.trains:
             # There is no training to end: the first stop cancels.
             self.control.stop.set()
-        self._worker = create_worker(
-            run,
-            self.job,
-            self.control,
-            _connect={
-                "yielded": self._on_event,
-                "returned": self._on_returned,
-                "errored": self._on_errored,
-                "finished": self._on_worker_finished,
-            },
+        self.control.events = run(self.job, self.control)
+        self._worker = start_worker(
+            self.control.events,
+            yielded=self._on_event,
+            returned=self._on_returned,
+            errored=self._on_errored,
+            finished=self._on_worker_finished,
         )
 
     def stop(self) -> None:

@@ -195,31 +195,8 @@ ACTIONS = {
 """What a run does, as a title."""
 
 
-class RunFailed(Exception):
-    """An unexpected error ended a run; the error is the cause."""
-
-
-def in_words(error: Exception) -> str:
-    """Kind and text of an unexpected error."""
-    return str(error) if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
-
-
 def run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | None]:
-    """Train on a layer and denoise it; returns None when cancelled.
-
-    Raises
-    ------
-    RunFailed
-        In place of a RuntimeError, which superqt's workers do not report.
-    """
-    control.events = _run(job, control)
-    try:
-        return (yield from control.events)
-    except RuntimeError as error:
-        raise RunFailed(f"{type(error).__name__}: {error}") from error
-
-
-def _run(job: Job, control: RunControl) -> Generator[RunEvent, None, Finished | None]:
+    """Train on a layer and denoise it; returns None when cancelled."""
     denoiser, source = job.denoiser, job.source
     canvas = make_canvas(source)
     yield Begun(canvas)

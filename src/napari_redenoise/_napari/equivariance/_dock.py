@@ -32,11 +32,11 @@ from napari_redenoise._napari._scrolling import scrolled
 from napari_redenoise._napari._trained_models import recall
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari._words import WrappedLabel, refusal, short_name
+from napari_redenoise._napari._worker import in_words
 from napari_redenoise._napari.denoise._closing import delete_closed
 from napari_redenoise._napari.denoise._dock import DenoiseWidget
 from napari_redenoise._napari.denoise._jobs import read
 from napari_redenoise._napari.denoise._layer_run import PAINT_MS
-from napari_redenoise._napari.denoise._run import in_words
 from napari_redenoise.assessment import EquivarianceResult, equivariance
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.inference import Interrupted
