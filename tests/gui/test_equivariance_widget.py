@@ -319,6 +319,16 @@ def test_an_unexpected_error_is_shown_and_logged(
     assert dock.names == ["cells"]
 
 
+def test_the_outcome_goes_with_the_last_layer(dock, widget, press, train, noisy):
+    train(dock.viewer.add_image(noisy, name="cells"))
+    widget._on_layer()
+    press()
+    assert "Compared" in widget.status.text()
+    dock.viewer.layers.clear()
+    assert widget.status.text() == ""
+    assert "Open an image" in widget.plan.text()
+
+
 def test_maps_are_not_listed_as_images(dock, widget, press, train, noisy):
     train(dock.viewer.add_image(noisy, name="cells"))
     widget._on_layer()

@@ -9,10 +9,8 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
-from napari.layers import Image
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import (
-    QComboBox,
     QDockWidget,
     QFileDialog,
     QLabel,
@@ -26,7 +24,7 @@ from qtpy.QtWidgets import (
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._background_task import Task
 from napari_redenoise._napari._eliding_box import ElidingBox, narrow
-from napari_redenoise._napari._layers import LayerData, LayerImage, is_auxiliary
+from napari_redenoise._napari._layers import LayerData, LayerImage
 from napari_redenoise._napari._maps import disagreement_layers, window_placement
 from napari_redenoise._napari._scrolling import scrolled
 from napari_redenoise._napari._trained_models import recall
@@ -36,6 +34,7 @@ from napari_redenoise._napari._worker import in_words
 from napari_redenoise._napari.denoise._closing import delete_closed
 from napari_redenoise._napari.denoise._dock import DenoiseWidget
 from napari_redenoise._napari.denoise._jobs import read
+from napari_redenoise._napari.denoise._layer_choice import NO_IMAGE, LayerChoice
 from napari_redenoise._napari.denoise._layer_run import PAINT_MS
 from napari_redenoise.assessment import EquivarianceResult, equivariance
 from napari_redenoise.errors import RedenoiseError
@@ -72,9 +71,10 @@ class EquivarianceWidget(QWidget):
         self.is_running = self._is_placed = False
         self.result: EquivarianceResult | None = None
 
-        self.layer_choice = ComboBox(label="Image layer", choices=self._image_layers, nullable=True)
+        self.layer_choice = ComboBox(label="Image layer", choices=(), nullable=True)
         self.layer_choice.tooltip = "The noisy image. Follows the layer selected in the layer list."
         narrow(self.layer_choice.native)
+        self._choice = LayerChoice(viewer, self.layer_choice)
         self.model_choice = ElidingBox()
         self.model_choice.setToolTip("The trained model to test.")
         self.file_button = QPushButton("&Open a model file...")
@@ -96,12 +96,9 @@ class EquivarianceWidget(QWidget):
     # -- building -----------------------------------------------------------------------------
 
     def _build(self) -> None:
-        for angle in ANGLES:
-            exact = "" if angle % 90 == 0 else " (interpolated)"
-            self.angle_choice.addItem(f"{angle}°{exact}", angle)
-        # Long names of layers and files are elided instead of widening the dock.
-        policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        self.model_choice.setSizeAdjustPolicy(policy)
+        self.angle_choice.offer(
+            (f"{angle}°{'' if angle % 90 == 0 else ' (interpolated)'}", angle) for angle in ANGLES
+        )
         page = QWidget()
         layout = QVBoxLayout(page)
         for text, widget in (
@@ -136,7 +133,7 @@ class EquivarianceWidget(QWidget):
         # Functions and not methods: napari cannot disconnect the methods of a deleted widget.
         def changed(_: Any) -> None:
             if not self.is_running:
-                self.layer_choice.reset_choices()
+                self._choice.refresh()
                 self._on_layer()
 
         def selected(_: Any) -> None:
@@ -184,36 +181,22 @@ class EquivarianceWidget(QWidget):
 
     # -- choosing -----------------------------------------------------------------------------
 
-    def _image_layers(self, _: Any = None) -> list[tuple[str, Image]]:
-        layers = self._viewer.layers
-        return [
-            (layer.name, layer)
-            for layer in layers
-            if isinstance(layer, Image) and not is_auxiliary(layer)
-        ]
-
     def _follow_selection(self) -> None:
         if self.is_running:
             return
         active = self._viewer.layers.selection.active
-        self.layer_choice.reset_choices()
-        if active in [layer for _, layer in self._image_layers()]:
+        self._choice.refresh()
+        if active in self._choice.images():
             self.layer_choice.value = active
         self._on_layer()
 
     def _on_layer(self, _: Any = None) -> None:
         """List the model trained on the layer first, then models from files."""
-        layer, before = self.layer_choice.value, self.model_choice.currentData()
+        layer = self.layer_choice.value
         trained = None if layer is None else recall(layer)
-        self.model_choice.blockSignals(True)
-        self.model_choice.clear()
-        if trained is not None:
-            self.model_choice.addItem(f"trained on '{layer.name}'", trained)
-        for path, model in self._files.items():
-            self.model_choice.addItem(short_name(path, self._files), model)
-        kept = self.model_choice.findData(before) if before in self._files.values() else -1
-        self.model_choice.setCurrentIndex(max(kept, 0) if self.model_choice.count() else -1)
-        self.model_choice.blockSignals(False)
+        entries = [] if trained is None else [(f"trained on '{layer.name}'", trained)]
+        entries += [(short_name(path, self._files), model) for path, model in self._files.items()]
+        self.model_choice.offer(entries, keep=self.model_choice.currentData())
         self._describe()
 
     def _choose_file(self) -> None:
@@ -232,7 +215,7 @@ class EquivarianceWidget(QWidget):
             return
         self._files[Path(path).resolve()] = model
         self._on_layer()
-        self.model_choice.setCurrentIndex(self.model_choice.findData(model))
+        self.model_choice.choose(model)
         self.status.setText("")
 
     def _describe(self, _: Any = None) -> None:
@@ -242,7 +225,8 @@ class EquivarianceWidget(QWidget):
         layer, model = self.layer_choice.value, self.model_choice.currentData()
         self.button.setEnabled(False)
         if layer is None:
-            self.plan.setText("Open an image, or try File > Open Sample > Redenoise.")
+            self.plan.setText(NO_IMAGE)
+            self.status.setText("")
             return
         try:
             read(layer)
@@ -350,7 +334,7 @@ class EquivarianceWidget(QWidget):
         elif self._connections:
             self._show_running(running=False)
             # The new layers are no choice, and the chosen one stays.
-            self.layer_choice.reset_choices()
+            self._choice.refresh()
             self._on_layer()
             self.status.setText(self._sentence)
 
