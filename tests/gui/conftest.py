@@ -13,7 +13,7 @@ from superqt.utils import WorkerBase
 from napari_redenoise._napari import DenoiseWidget as DenoiseWidget
 from napari_redenoise._napari import EquivarianceWidget as EquivarianceWidget
 from napari_redenoise._napari.denoise import _layer_run
-from napari_redenoise._napari.denoise._run import Survey
+from napari_redenoise._napari.denoise._survey import Survey
 from napari_redenoise.config import Config
 from napari_redenoise.data import Normalisation
 from napari_redenoise.io import save_model

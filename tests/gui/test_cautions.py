@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from napari_redenoise._napari.denoise._cautions import DENOISED_ALREADY, NO_NOISE, NO_PREVIEW
-from napari_redenoise._napari.denoise._run import Survey
+from napari_redenoise._napari.denoise._survey import Survey
 from napari_redenoise.model import measure_noise
 
 

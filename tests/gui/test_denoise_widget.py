@@ -9,7 +9,7 @@ from superqt.utils import WorkerBase
 
 from napari_redenoise._napari import _trained_models
 from napari_redenoise._napari._plots import Plot
-from napari_redenoise._napari.denoise import _layer_run, _run
+from napari_redenoise._napari.denoise import _layer_run, _survey
 from napari_redenoise._napari.denoise._dock import DenoiseWidget
 from napari_redenoise.io import ImageFile, load_model, write_tiff
 from napari_redenoise.model import RunTime
@@ -495,8 +495,8 @@ def test_two_docks_run_side_by_side(dock, noisy):
 
 
 def test_the_expected_time_includes_the_previews(dock, noisy, monkeypatch):
-    monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", _run.survey)
-    monkeypatch.setattr(_run, "estimate_run", lambda *_: RunTime(4, 250.0 / 1.1, 0.0, 0.0, 0.0))
+    monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", _survey.survey)
+    monkeypatch.setattr(_survey, "estimate_run", lambda *_: RunTime(4, 250.0 / 1.1, 0.0, 0.0, 0.0))
     dock.viewer.add_image(noisy[:50], name="cells")
     dock.wait(lambda: "About 17 min on the" in dock.widget.plan.text())
 

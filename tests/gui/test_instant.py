@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_redenoise._napari.denoise import _run
+from napari_redenoise._napari.denoise import _run, _survey
 from napari_redenoise._napari.denoise._plan_sentence import NETWORK_CHOSEN
 from napari_redenoise._napari.denoise.panels._options import Options
 from napari_redenoise._napari.denoise.panels._progress import UNTRAINED
@@ -55,7 +55,7 @@ def test_a_press_adds_the_result_of_the_pretrained_network(dock, noisy, pretrain
 
 def test_the_summary_says_what_instant_does(dock, noisy, pretrained, monkeypatch):
     time = RunTime(4, per_step=1.0, per_pixel=1e-3, judging=0.0, prediction=13.0)
-    survey = _run.Survey(17.0, None, time=time)
+    survey = _survey.Survey(17.0, None, time=time)
     monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", lambda *_: survey)
     dock.viewer.add_image(noisy, name="cells")
     dock.wait(lambda: not dock.widget.is_measuring)

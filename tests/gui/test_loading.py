@@ -15,7 +15,7 @@ from napari_redenoise._napari import (
     _loading,
     denoise_selected_layer,
 )
-from napari_redenoise._napari.denoise._run import Survey
+from napari_redenoise._napari.denoise._survey import Survey
 
 from .conftest import PATIENCE_MS
 

@@ -5,7 +5,7 @@ import pytest
 
 from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari.denoise._plan_sentence import neighbours_in_words
-from napari_redenoise._napari.denoise._run import survey
+from napari_redenoise._napari.denoise._survey import survey
 from napari_redenoise._napari.denoise.panels._options import (
     NEIGHBOURS,
     NO_NEIGHBOURS,

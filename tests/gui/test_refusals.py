@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from napari_redenoise._napari._layers import percentiles
-from napari_redenoise._napari.denoise import _run
-from napari_redenoise._napari.denoise._run import survey
+from napari_redenoise._napari.denoise import _survey
+from napari_redenoise._napari.denoise._survey import survey
 from napari_redenoise.model import RunTime
 
 
@@ -15,7 +15,7 @@ from napari_redenoise.model import RunTime
 def surveyed(dock, monkeypatch):
     """A dock that surveys layers, without a trial of the machine's speed."""
     monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", survey)
-    monkeypatch.setattr(_run, "estimate_run", lambda *_: RunTime(4, 1.0, 0.0, 0.0, 1.0))
+    monkeypatch.setattr(_survey, "estimate_run", lambda *_: RunTime(4, 1.0, 0.0, 0.0, 1.0))
     return dock
 
 

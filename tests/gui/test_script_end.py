@@ -11,10 +11,10 @@ import sys, time
 import napari, numpy as np, torch
 from qtpy.QtWidgets import QApplication
 from napari_redenoise._napari import DenoiseWidget
-from napari_redenoise._napari.denoise import _finished_run, _run, _surveys
+from napari_redenoise._napari.denoise import _finished_run, _survey, _surveys
 from napari_redenoise.config import Config
 
-_surveys.survey = lambda *_, **__: _run.Survey(5.0, None)
+_surveys.survey = lambda *_, **__: _survey.Survey(5.0, None)
 torch.set_num_threads(1)
 small = {
     "network.kind": "standard",

@@ -27,8 +27,8 @@ from scipy import ndimage
 
 from napari_redenoise._cli import app
 from napari_redenoise._napari import DenoiseWidget, denoise_selected_layer
-from napari_redenoise._napari.denoise import _run
-from napari_redenoise._napari.denoise._run import survey
+from napari_redenoise._napari.denoise import _survey
+from napari_redenoise._napari.denoise._survey import survey
 from napari_redenoise._napari.denoise.panels._options import Options
 from napari_redenoise._napari.denoise.panels._quality import summary
 from napari_redenoise.config import Config
@@ -96,7 +96,7 @@ def test_wrong_axes_are_corrected_in_one_control_and_remembered(dock, noisy):
 def test_the_summary_names_the_objective_and_its_reason(dock, noisy, monkeypatch):
     monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", survey)
     # The quality checks take no time.
-    monkeypatch.setattr(_run, "estimate_run", lambda *_: RunTime(4, 2.5, 0.0, 0.0, 0.0))
+    monkeypatch.setattr(_survey, "estimate_run", lambda *_: RunTime(4, 2.5, 0.0, 0.0, 0.0))
     pick(dock.widget.objective.objective, "auto")
     rng = np.random.default_rng(0)
     dock.viewer.add_image(np.clip(rng.poisson(20, (96, 96)), 1, None).astype(np.uint16))
@@ -152,7 +152,7 @@ def test_options_determine_the_run(dock, noisy):
 
 
 def test_a_time_limit_sets_the_number_of_steps(dock, noisy, monkeypatch):
-    monkeypatch.setattr(_run, "steps_within", lambda *given: given[-1] // 10)
+    monkeypatch.setattr(_survey, "steps_within", lambda *given: given[-1] // 10)
     dock.viewer.add_image(noisy, name="cells")
     dock.widget.options.setValue(Options(seconds=70))
     assert "About 70 s on the" in dock.widget.plan.text()

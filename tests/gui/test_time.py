@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari._words import duration
-from napari_redenoise._napari.denoise import _run, _surveys, _time_left
-from napari_redenoise._napari.denoise._run import Survey, time_within
+from napari_redenoise._napari.denoise import _run, _survey, _surveys, _time_left
+from napari_redenoise._napari.denoise._survey import Survey, time_within
 from napari_redenoise._napari.denoise._time_left import Deadline, TimeLeft
 from napari_redenoise._napari.denoise.panels._options import Options
 from napari_redenoise.model import PREVIEW_SHARE, Redenoiser, RunTime
@@ -77,9 +77,10 @@ def speed(monkeypatch):
             after = judging + prediction
             return min(max(20, int((seconds - after) / per_step)), 100 if tuned else 10**6)
 
-        monkeypatch.setattr(_run, "estimate_run", estimate)
-        monkeypatch.setattr(_run, "steps_within", within)
-        monkeypatch.setattr(_run, "is_fine_tuned", lambda *_: tuned)
+        monkeypatch.setattr(_survey, "estimate_run", estimate)
+        monkeypatch.setattr(_survey, "steps_within", within)
+        for module in (_run, _survey):
+            monkeypatch.setattr(module, "is_fine_tuned", lambda *_: tuned)
 
     return known
 
@@ -144,9 +145,9 @@ def test_the_summary_gives_the_true_time_beyond_the_limit(dock, noisy, monkeypat
 
 def test_the_training_ends_at_the_limit_whatever_was_estimated(dock, noisy, monkeypatch):
     # The estimate is far too low: a thousand times more steps than fit.
-    monkeypatch.setattr(_run, "steps_within", lambda *_: 1_000_000)
+    monkeypatch.setattr(_survey, "steps_within", lambda *_: 1_000_000)
     monkeypatch.setattr(
-        _run, "estimate_run", lambda config, *_: RunTime(1_000_000, 1e-9, 0.0, 0.0, 0.0)
+        _survey, "estimate_run", lambda config, *_: RunTime(1_000_000, 1e-9, 0.0, 0.0, 0.0)
     )
     dock.viewer.add_image(noisy, name="cells")
     dock.widget.options.setValue(Options(seconds=3))
@@ -163,8 +164,8 @@ def test_a_limit_too_short_for_training_keeps_the_pretrained(
     dock, noisy, pretrained, monkeypatch, after
 ):
     time = RunTime(20, 1000.0, 0.0, after, 1.0)
-    monkeypatch.setattr(_run, "steps_within", lambda *_: 20)
-    monkeypatch.setattr(_run, "estimate_run", lambda *_: time)
+    monkeypatch.setattr(_survey, "steps_within", lambda *_: 20)
+    monkeypatch.setattr(_survey, "estimate_run", lambda *_: time)
     dock.viewer.add_image(noisy, name="cells")
     dock.widget.options.setValue(Options(seconds=10))
     dock.run()
@@ -217,12 +218,12 @@ def test_the_expected_time_includes_the_quality_checks(dock, monkeypatch) -> Non
     def estimate(config, *_):
         return RunTime(config.training.total_steps, 1.0, 1e-3, 0.0, 0.0)
 
-    monkeypatch.setattr(_run, "estimate_run", estimate)
+    monkeypatch.setattr(_survey, "estimate_run", estimate)
     source = LayerImage("cells", np.zeros((1024, 2048), np.float32), "YX")
     model = SimpleNamespace(config=dock.widget.config, device=None)
     # A window of 512 x 512 pixels is denoised twice; half a microsecond for every pixel.
     checks = 2 * 512**2 * 1e-3 + 2**21 * 5e-7
-    found = _run._seconds(model, source, None, None)
+    found = _survey._seconds(model, source, None, None)
     assert found[0] == pytest.approx(4 * (1 + PREVIEW_SHARE) + checks)
 
 

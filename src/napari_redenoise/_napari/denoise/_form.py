@@ -36,7 +36,8 @@ from napari_redenoise._napari.denoise._plan_sentence import (
     summarise_training,
 )
 from napari_redenoise._napari.denoise._pretrained_words import why_not_pretrained
-from napari_redenoise._napari.denoise._run import Job, Survey
+from napari_redenoise._napari.denoise._run import Job
+from napari_redenoise._napari.denoise._survey import Survey
 from napari_redenoise._napari.denoise._surveys import Surveys, image_kind
 from napari_redenoise._napari.denoise.panels._axes import CHECK_AXES, known_axes, origin_of_axes
 from napari_redenoise._napari.denoise.panels._noise import (

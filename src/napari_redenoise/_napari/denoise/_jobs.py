@@ -9,7 +9,8 @@ from typing import Any
 from napari_redenoise._napari._layers import LayerImage, axes_in_words, read_layer
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari.batch._choices import Training, without_training
-from napari_redenoise._napari.denoise._run import Job, Survey
+from napari_redenoise._napari.denoise._run import Job
+from napari_redenoise._napari.denoise._survey import Survey
 from napari_redenoise._napari.denoise._training_region import Region, one_sample, region_of
 from napari_redenoise._napari.denoise.panels._axes import known_axes
 from napari_redenoise._napari.denoise.panels._options import OptionsForm

@@ -251,11 +251,8 @@ class LayerRun(QObject):
             shown.refresh()
             return
         data, keywords, _ = denoised_layer(self._source, self._canvas)
-        self.result = self._add(data, keywords)
+        self.result = add_image(self._viewer, data, keywords)
         self._drawn = self.result.data
-
-    def _add(self, data: Any, keywords: dict[str, Any]) -> Image:
-        return add_image(self._viewer, data, keywords)
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -298,7 +295,7 @@ class LayerRun(QObject):
         finished = self._finished
         if finished is not None and finished.mask is not None:
             data, keywords, _ = mask_layer(self._source, finished.mask, finished.provenance)
-            mask = self._add(data, keywords)
+            mask = add_image(self._viewer, data, keywords)
             layers = self._viewer.layers
             if self.result in layers:
                 # Below the denoised image, which it would cover once it is shown.

@@ -1,4 +1,4 @@
-"""Measurements before a run: noise, plan and expected time."""
+"""Keeps the measurements before a run, which it makes in the background."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_redenoise._napari._background_task import Task
 from napari_redenoise._napari._layers import LayerImage
-from napari_redenoise._napari.denoise._run import Survey, survey
+from napari_redenoise._napari.denoise._survey import Survey, survey
 from napari_redenoise.model import Redenoiser
 from napari_redenoise.noise import NoiseReport
 
