@@ -11,7 +11,7 @@ import tifffile
 
 from napari_redenoise import Redenoiser
 from napari_redenoise.errors import ConfigError, InputError, OutputError
-from napari_redenoise.io import read_image, write_tiff
+from napari_redenoise.io import _result_files, read_image, write_tiff
 from napari_redenoise.recipes import (
     FileDone,
     FileFailed,
@@ -308,7 +308,7 @@ def test_results_of_a_file_are_all_written_or_none(raw, monkeypatch):
             raise OutputError(f"{path} cannot be written (No space left on device)")
         return write_tiff(path, *arguments, **keywords)
 
-    monkeypatch.setattr(_file_work, "write_tiff", full)
+    monkeypatch.setattr(_result_files, "write_tiff", full)
     wanted = {"config": TWO_BRANCHES, "masks": Path("masks"), "has_branches": True}
     events = run(**wanted)
     expected = ["a-equivariant.tif", "a-standard.tif", "a.tif"]
@@ -317,7 +317,7 @@ def test_results_of_a_file_are_all_written_or_none(raw, monkeypatch):
     assert [event.reason for event in events[FileFailed]] == [
         "masks/b/a.tif cannot be written (No space left on device)"
     ]
-    monkeypatch.setattr(_file_work, "write_tiff", write_tiff)
+    monkeypatch.setattr(_result_files, "write_tiff", write_tiff)
     assert outputs(run(**wanted), FileDone) == ["out/b/a.tif"]
     mask = tifffile.imread("masks/b/a.tif")
     assert 0 <= mask.min() <= mask.max() <= 1
@@ -336,14 +336,14 @@ def test_a_failed_overwrite_keeps_the_results_before(raw, monkeypatch, output_fo
     run("raw/a.tif", **wanted)
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
     name = "write_tiff" if output_format == "tiff" else "write_ome_zarr"
-    write = getattr(_file_work, name)
+    write = getattr(_result_files, name)
 
     def full(path, *arguments, **keywords):
         if path.parts[0] == "masks":
             raise OutputError(f"{path} cannot be written (No space left on device)")
         return write(path, *arguments, **keywords)
 
-    monkeypatch.setattr(_file_work, name, full)
+    monkeypatch.setattr(_result_files, name, full)
     events = run("raw/a.tif", **wanted, overwrite=True, as_source=True)
     assert len(events[FileFailed]) == 1
     after = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}

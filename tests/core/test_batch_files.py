@@ -11,6 +11,7 @@ from skimage.io import imsave
 from napari_redenoise.errors import InputError, OutputError
 from napari_redenoise.io import _result_format, read_image, write_ome_zarr
 from napari_redenoise.recipes import (
+    BatchSettings,
     FileDone,
     FileFailed,
     FileSkipped,
@@ -193,11 +194,11 @@ def test_results_have_the_format_that_was_chosen(raw, output_format, results):
 def test_results_too_large_for_tiff_are_ome_zarr(raw, monkeypatch, limit, as_source, name):
     monkeypatch.setattr(_result_format, "LEAST_BYTES", 0)
     monkeypatch.setattr(_result_format, "MOST_BYTES_IN_TIFF", limit)
-    chosen = {"as_source": as_source}
-    files = name_results({raw / "a.tif": Path("a.tif")}, Path("out"), **chosen)
+    images = {raw / "a.tif": Path("a.tif")}
+    files = name_results(images, Path("out"), BatchSettings(as_source=as_source))
     assert files[0].output == Path("out", name)
     # A chosen format counts more.
-    files = name_results({raw / "a.tif": Path("a.tif")}, Path("out"), output_format="tiff")
+    files = name_results(images, Path("out"), BatchSettings(output_format="tiff"))
     assert files[0].output == Path("out/a.tif")
 
 
@@ -206,7 +207,7 @@ def test_images_of_unknown_size_become_tiffs(raw, monkeypatch):
     monkeypatch.setattr(_result_format, "MOST_BYTES_IN_TIFF", 0)
     (raw / "broken.tif").write_bytes(b"II*")
     images = {raw / name: Path(name) for name in ("broken.tif", "missing.tif")}
-    results = [file.output.name for file in name_results(images, Path("out"))]
+    results = [file.output.name for file in name_results(images, Path("out"), BatchSettings())]
     assert results == ["broken.tif", "missing.tif"]
 
 
@@ -252,7 +253,7 @@ def test_fields_of_a_plate_and_stores_by_other_names(raw):
         store.parent.mkdir(parents=True, exist_ok=True)
         write_ome_zarr(raw / "x.zarr", source.array, source).rename(store)
     images = find_images([raw / "plate.zarr" / "*" / "0"])
-    found = name_results(images, Path("out"))
+    found = name_results(images, Path("out"), BatchSettings())
     assert [one.output.as_posix() for one in found] == ["out/A/0.zarr", "out/B/0.zarr"]
     assert raw / "store" in find_images([raw])
     events = run(raw / "plate.zarr" / "A" / "0")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,25 +21,24 @@ from napari_redenoise.io import (
     OmeZarrStream,
     RoundingArray,
     UnfinishedRun,
+    bytes_needed,
     check_space,
     disk_space_needed,
     is_zarr,
+    lack_in_words,
     lost_metadata,
+    model_beside,
     ome_form,
     read_image,
     result_array,
+    result_like,
+    result_paths,
+    result_type,
     write_tiff,
     write_under_free_name,
 )
 from napari_redenoise.model import Redenoiser, Result, should_recorrupt
 from napari_redenoise.nn import build_network
-
-_SUFFIX = ".redenoise.safetensors"
-_LONGEST_NAME = 255
-"""Bytes, of the common file systems."""
-
-BRANCHES = ("standard", "equivariant")
-"""Outputs of the branches in a `Result`."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +63,9 @@ class Targets:
     has_branches: bool = False
 
     @property
-    def branches(self) -> dict[str, Path]:
-        """Output files of the branches, by name of the branch."""
-        names = BRANCHES if self.has_branches else ()
-        stem, suffix = self.output.stem, self.output.suffix
-        return {name: self.output.with_name(f"{stem}-{name}{suffix}") for name in names}
-
-    @property
     def by_name(self) -> dict[str, Path]:
         """Output images, by name in a `Result`."""
-        mask = {} if self.mask is None else {"mask": self.mask}
-        return {"denoised": self.output, **mask, **self.branches}
-
-    def images(self) -> list[Path | None]:
-        """All output images."""
-        return [*self.by_name.values()]
+        return result_paths(self.output, self.mask, has_branches=self.has_branches)
 
     def check(self, denoiser: Redenoiser, source: ImageFile) -> Iterator[str]:
         """Refuse results that could not be written, before any work; yield cautions.
@@ -89,35 +75,22 @@ class Targets:
         OutputError
             When the disks have too little space, or no TIFF can hold the results.
         """
-        planes = Planes(source.array, source.axes)
-        dtype = _dtype(source, as_source=self.as_source)
-        image = np.broadcast_to(np.zeros((), dtype), source.array.shape)
-        mask = np.broadcast_to(np.float32(0), planes.shape_without_channels)
-        lost = [
-            _lost(path, *((mask, source.without_channels()) if name == "mask" else (image, source)))
-            for name, path in self.by_name.items()
-        ]
-        check_space(self._needs(denoiser, planes, image, mask))
-        yield from dict.fromkeys(caution for caution in lost if caution)
-
-    def _needs(
-        self, denoiser: Redenoiser, planes: Planes, image: np.ndarray, mask: np.ndarray
-    ) -> dict[Path, int]:
-        """Bytes of every file, including the model that is kept after an interruption."""
+        cautions = dict[str, None]()
         needs, temporary = {}, []
         for name, path in self.by_name.items():
-            array = mask if name == "mask" else image
-            if is_zarr(path):
-                # Coarser levels add a third.
-                needs[path] = array.nbytes * 4 // 3
-                continue
-            needs[path] = array.nbytes
-            temporary.append(array.nbytes)
+            like = result_like(name, source, as_source=self.as_source)
+            if lost := lost_metadata(like.array, like, path):
+                cautions[f"caution: {lack_in_words(path, lost)}"] = None
+            needs[path] = bytes_needed(path, like)
+            temporary += [] if is_zarr(path) else [needs[path]]
         trains = denoiser.config.training.total_steps > 0
         if not denoiser.session.is_trained and (trains or self.model is not None):
-            needs[self.model or beside(self.output)] = _model_size(denoiser, planes.channels)
+            # The model that is kept after an interruption, too.
+            channels = Planes(source.array, source.axes).channels
+            needs[self.model or model_beside(self.output)] = _model_size(denoiser, channels)
         folder, size = disk_space_needed(temporary)
-        return needs | {folder: size}
+        check_space(needs | {folder: size})
+        yield from cautions
 
 
 @dataclass
@@ -217,7 +190,7 @@ class Delivery:
     def _rounding_arrays(self) -> dict[str, RoundingArray]:
         """Arrays for the results in TIFF that have the integer type of the source."""
         planes = Planes(self.source.array, self.source.axes)
-        dtype = _dtype(self.source, as_source=self.targets.as_source)
+        dtype = result_type(self.source.array, as_source=self.targets.as_source)
         if dtype.kind not in "ui":
             return {}
         return {
@@ -231,12 +204,11 @@ class Delivery:
         planes = Planes(self.source.array, self.source.axes)
         for name, path in self.targets.by_name.items():
             if is_zarr(path):
-                is_mask = name == "mask"
                 streams[name] = OmeZarrStream(
                     path,
-                    self._like(name),
-                    planes.shape_without_channels if is_mask else None,
-                    np.float32 if is_mask else self._stream_dtype(planes),
+                    result_like(name, self.source),
+                    None,
+                    np.float32 if name == "mask" else self._stream_dtype(planes),
                     self.denoiser.session.provenance,
                     None if self.run is None else self.run.folder_for(path),
                 )
@@ -256,7 +228,7 @@ class Delivery:
         return [sample for sample in planes if sample not in finished]
 
     def _stream_dtype(self, planes: Planes) -> np.dtype[Any]:
-        dtype = _dtype(self.source, as_source=self.targets.as_source)
+        dtype = result_type(self.source.array, as_source=self.targets.as_source)
         return dtype if dtype.kind in "ui" else np.dtype(result_dtype(planes))
 
     def _stored(self, result: Result, where: Path | None) -> Result | None:
@@ -313,16 +285,13 @@ class Delivery:
         planned = session.trained_plan().config.training.total_steps
         return f"stopped after {session.step} of {planned} steps"
 
-    def _like(self, name: str) -> ImageFile:
-        """The source as a result of this name shows it; a mask has no grey levels of it."""
-        return self.source.without_channels() if name == "mask" else self.source
-
     def _writing(self, name: str, array: Any) -> Callable[[Path], object]:
         overwrite = self.targets.overwrite
         if isinstance(array, OmeZarrStream):
             return lambda path: array.move_to(path, overwrite=overwrite)
+        like = result_like(name, self.source)
         return lambda path: write_tiff(
-            path, array, self._like(name), overwrite=overwrite, is_denoised=name == "denoised"
+            path, array, like, overwrite=overwrite, is_denoised=name == "denoised"
         )
 
     def _saving(self, path: Path) -> object:
@@ -349,25 +318,11 @@ class Delivery:
         return where
 
 
-def beside(output: Path) -> Path:
-    """File of the model that is kept for an image."""
-    # A free name may get a number, too.
-    most = _LONGEST_NAME - len(f"-999{_SUFFIX}")
-    stem = output.stem
-    if len(os.fsencode(stem)) > most:
-        stem = os.fsencode(stem)[:most].decode(errors="ignore")
-    return output.with_name(f"{stem}{_SUFFIX}")
-
-
 def _places(output: Path) -> list[Path]:
     """Files for a kept model: beside the image, or in other folders with space."""
-    name = beside(output).name
-    return list(dict.fromkeys([beside(output), Path(name), Path(tempfile.gettempdir()) / name]))
-
-
-def _dtype(source: ImageFile, *, as_source: bool) -> np.dtype[Any]:
-    dtype = np.dtype(source.array.dtype)
-    return dtype if as_source and dtype.kind in "ui" else np.dtype(np.float32)
+    first = model_beside(output)
+    others = Path(first.name), Path(tempfile.gettempdir()) / first.name
+    return list(dict.fromkeys([first, *others]))
 
 
 def _model_size(denoiser: Redenoiser, channels: int) -> int:
@@ -375,14 +330,3 @@ def _model_size(denoiser: Redenoiser, channels: int) -> int:
     config = denoiser.config.replace({"network.channels": channels}).network
     tensors = build_network(config, torch.Generator()).state_dict().values()
     return sum(tensor.nbytes for tensor in tensors)
-
-
-def _lost(path: Path, array: np.ndarray, like: ImageFile) -> str | None:
-    """Caution about the metadata that a file cannot hold."""
-    if is_zarr(path):
-        lost, kind = ome_form(array.shape, like).lost_metadata, "OME-Zarr"
-    else:
-        lost, kind = lost_metadata(array, like), "TIFF"
-    if not lost:
-        return None
-    return f"caution: the results lack {', '.join(lost)}, which {kind} cannot store"

@@ -77,7 +77,7 @@ class SingleImage:
         targets = self.targets
         check_targets(
             self.image,
-            targets.images(),
+            [*targets.by_name.values()],
             targets.model,
             overwrite=targets.overwrite,
             others=(self.target, self.region, self.model),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from napari_redenoise.errors import OutputError
-from napari_redenoise.io import write_under_free_name
+from napari_redenoise.io import model_beside, write_under_free_name
 from napari_redenoise.model import Redenoiser
 
 logger = logging.getLogger(__name__)
@@ -45,11 +45,6 @@ def keep_model(model: Redenoiser, image: Path) -> None:
         logger.warning("the trained model could not be saved: %s", error)
     else:
         logger.warning("the viewer was closed during a run: %s holds the trained model", kept)
-
-
-def model_beside(image: Path) -> Path:
-    """File of the model that is kept for an image."""
-    return image.with_name(f"{image.stem}.redenoise.safetensors")
 
 
 def recall(layer: Any) -> Redenoiser | None:

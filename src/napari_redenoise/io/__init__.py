@@ -34,6 +34,16 @@ from napari_redenoise.io._result_arrays import (
     round_to_integers,
     set_results_folder,
 )
+from napari_redenoise.io._result_files import (
+    BRANCHES,
+    bytes_needed,
+    lack_in_words,
+    model_beside,
+    result_like,
+    result_paths,
+    result_type,
+    write_result,
+)
 from napari_redenoise.io._result_format import exceeds_tiff
 from napari_redenoise.io._safe_writing import (
     check_folder,
@@ -51,6 +61,7 @@ from napari_redenoise.io._units import in_one_unit, unit_symbol
 from napari_redenoise.io._zarr_source import is_address, is_store
 
 __all__ = [
+    "BRANCHES",
     "RGB",
     "ImageFile",
     "ModelFile",
@@ -60,6 +71,7 @@ __all__ = [
     "RoundingArray",
     "UnfinishedRun",
     "axes_of_file",
+    "bytes_needed",
     "cast_like",
     "check_bioimageio",
     "check_folder",
@@ -81,9 +93,11 @@ __all__ = [
     "is_own_result",
     "is_store",
     "is_zarr",
+    "lack_in_words",
     "load_authors_model",
     "load_model",
     "lost_metadata",
+    "model_beside",
     "ome_files",
     "ome_form",
     "ome_of_sizes",
@@ -92,6 +106,9 @@ __all__ = [
     "refuse_existing",
     "restored_after_errors",
     "result_array",
+    "result_like",
+    "result_paths",
+    "result_type",
     "round_to_integers",
     "run_mark",
     "save_model",
@@ -100,6 +117,7 @@ __all__ = [
     "unit_symbol",
     "write_atomically",
     "write_ome_zarr",
+    "write_result",
     "write_tiff",
     "write_under_free_name",
 ]

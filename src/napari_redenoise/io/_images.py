@@ -23,6 +23,7 @@ from napari_redenoise.io._bioio_reading import microscope_kind, read_microscope
 from napari_redenoise.io._channels import Channel, imagej_options, imagej_texts
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._ome_companion import first_tiff, is_companion
+from napari_redenoise.io._ome_form import ome_form
 from napari_redenoise.io._ome_zarr import read_ome_zarr
 from napari_redenoise.io._ome_zarr_writing import ZARR_SUFFIX, check_zarr_output, is_zarr
 from napari_redenoise.io._other_formats import read_other
@@ -182,7 +183,7 @@ def write_tiff(
     return path
 
 
-def lost_metadata(array: ArrayLike, like: ImageFile) -> tuple[str, ...]:
+def lost_metadata(array: ArrayLike, like: ImageFile, path: Path | None = None) -> tuple[str, ...]:
     """Describe the metadata of a source that a result cannot hold.
 
     Parameters
@@ -191,12 +192,16 @@ def lost_metadata(array: ArrayLike, like: ImageFile) -> tuple[str, ...]:
         The result; only shape and dtype matter.
     like : ImageFile
         The source.
+    path : Path, optional
+        Its file, whose ending names the format; default a TIFF.
 
     Raises
     ------
     OutputError
         When such a result cannot be written.
     """
+    if path is not None and is_zarr(path):
+        return ome_form(array.shape, like).lost_metadata
     return _form(tuple(array.shape), np.dtype(array.dtype), like).lost_metadata
 
 

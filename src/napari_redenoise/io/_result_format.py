@@ -6,11 +6,10 @@ import math
 import os
 from pathlib import Path
 
-import numpy as np
-
 from napari_redenoise.errors import InputError
 from napari_redenoise.io._images import MOST_BYTES_IN_TIFF, read_image
 from napari_redenoise.io._lazy_images import MOST_BYTES_IN_MEMORY
+from napari_redenoise.io._result_files import result_type
 
 LEAST_BYTES = MOST_BYTES_IN_MEMORY
 """Smaller files are not opened: `read_image` may read all their pixels, which takes long.
@@ -44,6 +43,5 @@ def exceeds_tiff(path: str | Path, axes: str | None = None, *, as_source: bool =
         array = read_image(path, axes).array
     except (InputError, OSError):
         return False
-    dtype = np.dtype(array.dtype)
-    size = dtype.itemsize if as_source and dtype.kind in "ui" else np.dtype(np.float32).itemsize
+    size = result_type(array, as_source=as_source).itemsize
     return math.prod(map(int, array.shape)) * size > MOST_BYTES_IN_TIFF

@@ -11,7 +11,6 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
-from napari_redenoise._napari._trained_models import model_beside
 from napari_redenoise._napari._words import TITLE, listed, refusal, show_text
 from napari_redenoise._napari.batch._choices import Training
 from napari_redenoise._napari.denoise._cautions import NO_PREVIEW
@@ -35,6 +34,7 @@ from napari_redenoise._napari.denoise._run import ACTIONS, Job
 from napari_redenoise._napari.denoise._surveys import image_kind
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
+from napari_redenoise.io import model_beside
 from napari_redenoise.model import Redenoiser
 from napari_redenoise.training import StepDone
 

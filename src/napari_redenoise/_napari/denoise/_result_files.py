@@ -19,23 +19,19 @@ from napari_redenoise._napari.denoise._extra_layers import Report, residual_imag
 from napari_redenoise.assessment import QualityReport
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.io import (
+    BRANCHES,
     ImageFile,
     check_folder,
-    is_zarr,
     lost_metadata,
-    ome_form,
     read_image,
     write_atomically,
-    write_ome_zarr,
-    write_tiff,
+    write_result,
 )
 from napari_redenoise.model import Redenoiser
 
 TIFF, ZARR = ".tif", ".zarr"
 KINDS = {TIFF: "TIFF (*.tif *.tiff)", ZARR: "OME-Zarr (*.zarr)"}
 """Filters of the dialog, by ending."""
-
-BRANCHES = ("standard", "equivariant")
 
 _ENDINGS = (TIFF, ".tiff", ZARR)
 
@@ -94,12 +90,15 @@ def write_image(
     OutputError
         When it cannot be written.
     """
-    if is_zarr(path):
-        lost = ome_form(array.shape, like).lost_metadata
-        write_ome_zarr(path, array, like, overwrite=overwrite, provenance=provenance)
-        return lost
-    lost = lost_metadata(array, like)
-    write_tiff(path, array, like, overwrite=overwrite, is_denoised=provenance is not None)
+    lost = lost_metadata(array, like, path)
+    write_result(
+        path,
+        array,
+        like,
+        overwrite=overwrite,
+        is_denoised=provenance is not None,
+        provenance=provenance,
+    )
     return lost
 
 

@@ -10,9 +10,9 @@ from napari_redenoise.recipes.batch._events import (
     TrainingPlanned,
 )
 from napari_redenoise.recipes.batch._file_work import ResultChecks
-from napari_redenoise.recipes.batch._files import BatchFile, OutputFormat, find_images
+from napari_redenoise.recipes.batch._files import BatchFile, find_images
 from napari_redenoise.recipes.batch._run import BatchRun
-from napari_redenoise.recipes.batch._settings import BatchSettings
+from napari_redenoise.recipes.batch._settings import BatchSettings, OutputFormat
 
 __all__ = [
     "BatchEvent",

@@ -11,24 +11,22 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from napari_redenoise import __version__
-from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError, RedenoiseError
 from napari_redenoise.io import (
     ImageFile,
+    bytes_needed,
     cast_like,
     check_folder,
     check_output,
     check_space,
     is_zarr,
+    lack_in_words,
     lost_metadata,
-    ome_form,
     read_image,
     restored_after_errors,
-    write_ome_zarr,
-    write_tiff,
+    result_like,
+    write_result,
 )
 from napari_redenoise.model import Redenoiser
 from napari_redenoise.recipes.batch._events import BatchEvent
@@ -147,23 +145,14 @@ class FileWork:
     def _check_results(self, source: ImageFile) -> list[str]:
         """Refuse results that could not be written, before any work; return cautions."""
         lost: dict[str, None] = {}
-        stored_as = "OME-Zarr" if is_zarr(self.file.output) else "TIFF"
-        planes = Planes(source.array, source.axes)
         needs: dict[Path, int] = {}
         for name, path in self.file.results.items():
-            shape = planes.shape_without_channels if name == "mask" else source.array.shape
-            like = np.broadcast_to(np.zeros((), self._dtype(name, source)), shape)
-            lost |= dict.fromkeys(_lost_metadata(path, like, source))
+            like = result_like(name, source, as_source=self.settings.as_source)
+            lost |= dict.fromkeys(lost_metadata(like.array, like, path))
             check_folder(path)
-            needs[path] = like.nbytes * 4 // 3 if is_zarr(path) else like.nbytes
+            needs[path] = bytes_needed(path, like)
         check_space(needs)
-        words = f"the results lack {', '.join(lost)}, which {stored_as} cannot store"
-        return [words] if lost else []
-
-    def _dtype(self, name: str, source: ImageFile) -> np.dtype[Any]:
-        dtype = np.dtype(source.array.dtype)
-        is_cast = self.settings.as_source and name != "mask" and dtype.kind in "ui"
-        return dtype if is_cast else np.dtype(np.float32)
+        return [lack_in_words(self.file.output, lost)] if lost else []
 
     def _quality(
         self, denoiser: Redenoiser, source: ImageFile, outputs: dict[str, Any]
@@ -192,25 +181,18 @@ class FileWork:
                 array = outputs[name]
                 if self.settings.as_source and name != "mask":
                     array = cast_like(source.array, source.axes, array)
-                # A mask has no grey levels of the image, which may be displayed inverted.
-                like = source.without_channels() if name == "mask" else source
+                write_result(
+                    path,
+                    array,
+                    result_like(name, source),
+                    overwrite=self.overwrite,
+                    is_denoised=name == "denoised",
+                    provenance=provenance,
+                )
                 if is_zarr(path):
-                    write_ome_zarr(
-                        path, array, like, overwrite=self.overwrite, provenance=provenance
-                    )
                     undo.callback(shutil.rmtree, path, ignore_errors=True)
                 else:
-                    write_tiff(
-                        path, array, like, overwrite=self.overwrite, is_denoised=name == "denoised"
-                    )
                     undo.callback(path.unlink, missing_ok=True)
                 sizes[self.manifest.name(path)] = file_state(path)["size"]
             undo.pop_all()
         return sizes
-
-
-def _lost_metadata(path: Path, like: Any, source: ImageFile) -> tuple[str, ...]:
-    """What of the metadata a result cannot hold."""
-    if is_zarr(path):
-        return ome_form(like.shape, source).lost_metadata
-    return lost_metadata(like, source)

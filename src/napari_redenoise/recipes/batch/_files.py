@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 from napari_redenoise.data import IMAGE_SUFFIXES
 from napari_redenoise.errors import InputError, OutputError
@@ -21,10 +20,10 @@ from napari_redenoise.io import (
     is_store,
     is_zarr,
     ome_files,
+    result_paths,
 )
 from napari_redenoise.recipes.batch._manifest import Manifest
-
-OutputFormat = Literal["tiff", "zarr"]
+from napari_redenoise.recipes.batch._settings import BatchSettings, OutputFormat
 
 _TIFF_SUFFIXES = (".tif", ".tiff")
 _SUFFIXES = (*IMAGE_SUFFIXES, ".zarr", ".nd2", ".lif", ".czi")
@@ -115,15 +114,7 @@ def find_images(
 
 
 def name_results(
-    images: Mapping[Path, Path],
-    folder: Path,
-    *,
-    masks: Path | None = None,
-    branches: Sequence[str] = (),
-    read: Sequence[Path] = (),
-    output_format: OutputFormat | None = None,
-    axes: str | None = None,
-    as_source: bool = False,
+    images: Mapping[Path, Path], folder: Path, settings: BatchSettings
 ) -> tuple[BatchFile, ...]:
     """Name the results of every image: the folders and names of the images, in their format.
 
@@ -133,34 +124,15 @@ def name_results(
         Result of `find_images`.
     folder : Path
         For the denoised images.
-    masks : Path, optional
-        Folder for the fusion masks.
-    branches : sequence of str
-        Branches whose outputs are written beside the denoised image.
-    read : sequence of Path
-        Further files that are read.
-    output_format : "tiff", "zarr" or None
-        Default OME-Zarr for an OME-Zarr and for results beyond 4 GiB, and TIFF for others.
-    axes : str, optional
-        Of every image; default the axes in the files.
-    as_source : bool
-        Whether results have the integer type of their image, which decides their size.
+    settings : BatchSettings
 
     Raises
     ------
     OutputError
         When two results have the same name, or a result would replace a file that is read.
     """
-
-    def form(image: Path) -> OutputFormat | None:
-        if output_format is None and os.path.isdir(image):
-            return "zarr"
-        if output_format is None and exceeds_tiff(image, axes, as_source=as_source):
-            return "zarr"
-        return output_format
-
     files = tuple(
-        BatchFile(image, _results(_renamed(relative, form(image)), folder, masks, branches))
+        _named(image, _renamed(relative, _format(image, settings)), folder, settings)
         for image, relative in images.items()
     )
     results = [path for file in files for path in file.results.values()]
@@ -170,7 +142,7 @@ def name_results(
                 f"two results would be written as {name}: rename one of the images, or choose "
                 "another folder"
             )
-    inputs = {_identity(path) for path in _all_read((*images, *read), results)}
+    inputs = {_identity(path) for path in _all_read((*images, *settings.read_files), results)}
     for path in results:
         if _identity(path) in inputs:
             raise OutputError(f"{path} is read by this run: choose another folder")
@@ -283,6 +255,13 @@ def _listed_results(folder: Path) -> set[Path]:
         return set()
 
 
+def _format(image: Path, settings: BatchSettings) -> OutputFormat | None:
+    if settings.output_format is not None:
+        return settings.output_format
+    is_large = exceeds_tiff(image, settings.axes, as_source=settings.as_source)
+    return "zarr" if os.path.isdir(image) or is_large else None
+
+
 def _renamed(relative: Path, output_format: OutputFormat | None) -> Path:
     """The name of a result; other endings are kept, because a.png and a.tif are two images."""
     is_tiff = relative.suffix.lower() in _TIFF_SUFFIXES
@@ -293,16 +272,10 @@ def _renamed(relative: Path, output_format: OutputFormat | None) -> Path:
     return relative if is_tiff else relative.with_name(f"{relative.name}.tif")
 
 
-def _results(
-    relative: Path, folder: Path, masks: Path | None, branches: Sequence[str]
-) -> dict[str, Path]:
-    output = folder / relative
-    results = {"denoised": output}
-    if masks is not None:
-        results["mask"] = masks / relative
-    for name in branches:
-        results[name] = output.with_name(f"{output.stem}-{name}{output.suffix}")
-    return results
+def _named(image: Path, relative: Path, folder: Path, settings: BatchSettings) -> BatchFile:
+    mask = None if settings.masks is None else settings.masks / relative
+    paths = result_paths(folder / relative, mask, has_branches=settings.has_branches)
+    return BatchFile(image, paths)
 
 
 def _identity(path: Path) -> object:

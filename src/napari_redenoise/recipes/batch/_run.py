@@ -70,16 +70,7 @@ class BatchRun:
         device: str | None = None,
         check: ResultChecks | None = None,
     ) -> None:
-        self.files = name_results(
-            images,
-            folder,
-            masks=settings.masks,
-            branches=settings.branches,
-            read=settings.read_files,
-            output_format=settings.output_format,
-            axes=settings.axes,
-            as_source=settings.as_source,
-        )
+        self.files = name_results(images, folder, settings)
         self._folder, self._settings, self._device, self._check = folder, settings, device, check
         self._given = None if settings.model is None else Redenoiser.load(settings.model, device)
         kind = (settings.config if self._given is None else self._given.config).network.kind

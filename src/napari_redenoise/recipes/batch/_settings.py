@@ -9,10 +9,9 @@ from typing import Any, Literal
 from napari_redenoise.config import Config
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.io import fingerprint
-from napari_redenoise.recipes.batch._files import OutputFormat
 
+OutputFormat = Literal["tiff", "zarr"]
 ALL: Literal["all"] = "all"
-BRANCHES = ("standard", "equivariant")
 
 
 @dataclass(frozen=True)
@@ -81,11 +80,6 @@ class BatchSettings:
     def is_shared(self) -> bool:
         """Whether one model denoises all images."""
         return self.model is not None or self.train_on is not None
-
-    @property
-    def branches(self) -> tuple[str, ...]:
-        """Branches whose outputs are written."""
-        return BRANCHES if self.has_branches else ()
 
     @property
     def read_files(self) -> list[Path]:
