@@ -19,7 +19,6 @@ from napari_redenoise.devices import get_device, refused_devices
 from napari_redenoise.errors import ConfigError, OutputError
 from napari_redenoise.io import (
     ImageFile,
-    check_model,
     check_output,
     check_place,
     ome_files,
@@ -231,8 +230,7 @@ def check_targets(
         for other in (*read, *targets):
             if _are_nested(path, other):
                 raise OutputError(f"{path} and {other} lie one in the other: choose another name")
-        check = check_output if path in images else check_model
-        check(path, overwrite=overwrite)
+        check_output(path, None if path in images else "model", overwrite=overwrite)
         check_place(path)
 
 

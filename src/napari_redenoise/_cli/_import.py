@@ -9,7 +9,7 @@ import typer
 
 from napari_redenoise._cli._app import Overwrite, app
 from napari_redenoise.errors import OutputError
-from napari_redenoise.io import check_model, check_place, load_authors_model, save_model
+from napari_redenoise.io import check_output, check_place, load_authors_model, save_model
 
 
 @app.command("import-checkpoint")
@@ -27,7 +27,7 @@ def import_checkpoint(
     """Read CHECKPOINT of the published AdaReNet code and write it as MODEL."""
     if model.exists() and checkpoint.exists() and model.samefile(checkpoint):
         raise OutputError(f"{model} is the checkpoint itself: choose another name")
-    check_model(model, overwrite=overwrite)
+    check_output(model, "model", overwrite=overwrite)
     check_place(model)
     network, config, normalisation, provenance = load_authors_model(checkpoint, grey_range)
     save_model(model, network, config, normalisation, provenance, overwrite=overwrite)

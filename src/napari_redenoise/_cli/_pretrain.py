@@ -13,7 +13,7 @@ from napari_redenoise._cli._app import Backbone, Device, Overwrite, app
 from napari_redenoise._cli._interruption import interruption
 from napari_redenoise.config import Config
 from napari_redenoise.errors import OutputError
-from napari_redenoise.io import check_folder, check_model
+from napari_redenoise.io import check_folder, check_output
 from napari_redenoise.recipes import SIDE, Pretraining, Recipe
 
 CHECKPOINT_SECONDS = 300.0
@@ -56,7 +56,7 @@ def pretrain(
 ) -> None:
     """Train a network on freely usable scenes with synthetic noise, and write MODEL."""
     checkpoint = model.with_suffix(".checkpoint")
-    check_model(model, overwrite=overwrite)
+    check_output(model, "model", overwrite=overwrite)
     check_folder(model)
     if checkpoint.exists() and not resume and not overwrite:
         raise OutputError(f"{checkpoint} exists: add --resume to continue its training")

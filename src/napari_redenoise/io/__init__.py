@@ -2,17 +2,12 @@
 
 from napari_redenoise.io._authors_checkpoint import load_authors_model
 from napari_redenoise.io._axes_of_file import axes_of_file
-from napari_redenoise.io._bioimageio_file import check_bioimageio, export_bioimageio
+from napari_redenoise.io._bioimageio_file import export_bioimageio
 from napari_redenoise.io._channels import RGB
 from napari_redenoise.io._image_file import ImageFile
-from napari_redenoise.io._images import (
-    check_output,
-    lost_metadata,
-    read_image,
-    write_tiff,
-)
+from napari_redenoise.io._images import lost_metadata, read_image, write_tiff
 from napari_redenoise.io._inspection import inspect_file
-from napari_redenoise.io._model_file import ModelFile, check_model, load_model, save_model
+from napari_redenoise.io._model_file import ModelFile, load_model, save_model
 from napari_redenoise.io._ome_companion import ome_files
 from napari_redenoise.io._ome_form import OmeForm, ome_form
 from napari_redenoise.io._ome_metadata import ome_of_sizes
@@ -23,8 +18,9 @@ from napari_redenoise.io._ome_zarr_writing import (
     ome_zarr_stream,
     write_ome_zarr,
 )
+from napari_redenoise.io._output_names import check_output
 from napari_redenoise.io._own_results import is_own_result
-from napari_redenoise.io._program_file import check_program, export_model
+from napari_redenoise.io._program_file import export_model
 from napari_redenoise.io._result_arrays import (
     RoundingArray,
     cast_like,
@@ -73,12 +69,9 @@ __all__ = [
     "axes_of_file",
     "bytes_needed",
     "cast_like",
-    "check_bioimageio",
     "check_folder",
-    "check_model",
     "check_output",
     "check_place",
-    "check_program",
     "check_space",
     "disk_space_needed",
     "exceeds_tiff",

@@ -14,7 +14,6 @@ import yaml
 
 from napari_redenoise import __version__
 from napari_redenoise.config import NetworkConfig
-from napari_redenoise.errors import OutputError
 from napari_redenoise.io._bioimageio_parts import (
     documentation,
     sample_image,
@@ -22,10 +21,10 @@ from napari_redenoise.io._bioimageio_parts import (
     write_cover,
 )
 from napari_redenoise.io._model_file import ModelFile
-from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
+from napari_redenoise.io._output_names import check_output
+from napari_redenoise.io._safe_writing import write_atomically
 from napari_redenoise.nn import DeployedNetwork, receptive_radius, total_stride
 
-_SUFFIX = ".zip"
 _FORMAT = "0.5.3"
 """Not the newest: other tools read packages by older libraries of the zoo."""
 
@@ -80,7 +79,7 @@ def export_bioimageio(
         When the name does not end in ``.zip``, or the file exists and ``overwrite`` is not set.
     """
     path = Path(path)
-    check_bioimageio(path, overwrite=overwrite)
+    check_output(path, "bioimageio", overwrite=overwrite)
     words = _words(model.config.network)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -96,22 +95,6 @@ def export_bioimageio(
             for file in files:
                 package.write(file, file.name)
     return words
-
-
-def check_bioimageio(path: Path, *, overwrite: bool) -> None:
-    """Check that a package can be written under a name.
-
-    Raises
-    ------
-    OutputError
-        When the name does not end in ``.zip``, or the file exists and ``overwrite`` is not set.
-    """
-    if path.suffix.lower() != _SUFFIX:
-        raise OutputError(
-            f"the package of the BioImage Model Zoo cannot be written as {path}: give a name that "
-            f"ends in {_SUFFIX}"
-        )
-    refuse_existing(path, overwrite=overwrite)
 
 
 def _halo(config: NetworkConfig) -> int:

@@ -25,17 +25,17 @@ from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._ome_companion import first_tiff, is_companion
 from napari_redenoise.io._ome_form import ome_form
 from napari_redenoise.io._ome_zarr import read_ome_zarr
-from napari_redenoise.io._ome_zarr_writing import ZARR_SUFFIX, check_zarr_output, is_zarr
+from napari_redenoise.io._ome_zarr_writing import is_zarr
 from napari_redenoise.io._other_formats import read_other
+from napari_redenoise.io._output_names import check_output
 from napari_redenoise.io._own_results import SOFTWARE
-from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
+from napari_redenoise.io._safe_writing import write_atomically
 from napari_redenoise.io._spatial_metadata import Scale, per_centimetre, scale_of
 from napari_redenoise.io._tiff_reading import is_tiff, read_tiff
 from napari_redenoise.io._tiff_series import check_series
 from napari_redenoise.io._unreadable import UNREADABLE
 from napari_redenoise.io._zarr_source import ZarrSource, local_path
 
-TIFF_SUFFIXES = (".tif", ".tiff")
 # Offsets have 32 bits; some bytes are reserved for headers.
 MOST_BYTES_IN_TIFF = 2**32 - 2**25
 _ORIENTATION = 274
@@ -172,7 +172,7 @@ def write_tiff(
     such as NaN, is omitted, see `lost_metadata`.
     """
     path = Path(path)
-    _check_tiff_output(path, overwrite=overwrite)
+    check_output(path, "tiff", overwrite=overwrite)
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     size = math.prod(shape) * dtype.itemsize
     with write_atomically(path, overwrite=overwrite, needs=size) as partial:
@@ -296,31 +296,6 @@ def _write(target: Path | io.BytesIO, array: ArrayLike, form: _Form) -> None:
     dtype = np.dtype(array.dtype)
     # tifffile would write OME, without the scale, into files that end in .ome.tif.
     tifffile.imwrite(target, pages, shape=shape, dtype=dtype, ome=False, **form.options)
-
-
-def check_output(path: str | Path, *, overwrite: bool = False) -> None:
-    """Check that a result can be written under a name.
-
-    Raises
-    ------
-    OutputError
-        When the file exists and ``overwrite`` is not set, or its name is not that of a TIFF or
-        an OME-Zarr.
-    """
-    path = Path(path)
-    if is_zarr(path):
-        check_zarr_output(path, overwrite=overwrite)
-    else:
-        _check_tiff_output(path, overwrite=overwrite)
-
-
-def _check_tiff_output(path: Path, *, overwrite: bool) -> None:
-    if path.suffix.lower() not in TIFF_SUFFIXES:
-        raise OutputError(
-            f"the result cannot be written as {path.name}: give a name that ends in .tif or "
-            f"{ZARR_SUFFIX}"
-        )
-    refuse_existing(path, overwrite=overwrite)
 
 
 def _pages(array: ArrayLike, order: Sequence[int], depth: int) -> Iterator[npt.NDArray[Any]]:

@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 
 from napari_redenoise.config import Config
 from napari_redenoise.data import Normalisation
-from napari_redenoise.errors import ConfigError, ModelFileError, OutputError, error_text
-from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
+from napari_redenoise.errors import ConfigError, ModelFileError, error_text
+from napari_redenoise.io._output_names import check_output
+from napari_redenoise.io._safe_writing import write_atomically
 from napari_redenoise.nn import DenoisingNetwork, build_network
 
 FORMAT = "napari-redenoise/1"
-SUFFIX = ".safetensors"
 
 
 def save_model(
@@ -64,7 +64,7 @@ def save_model(
         ``.safetensors``.
     """
     path = Path(path)
-    check_model(path, overwrite=overwrite)
+    check_output(path, "model", overwrite=overwrite)
     tensors = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
     if half:
         halved = ((name, value.detach().half()) for name, value in network.named_parameters())
@@ -80,22 +80,6 @@ def save_model(
     with write_atomically(path, overwrite=overwrite, needs=size) as partial:
         save_file(tensors, partial, header)
     return path
-
-
-def check_model(path: str | Path, *, overwrite: bool = False) -> None:
-    """Check that a model can be written under a name.
-
-    Raises
-    ------
-    OutputError
-        When the file exists and ``overwrite`` is not set, or does not end in ``.safetensors``.
-    """
-    path = Path(path)
-    if path.suffix.lower() != SUFFIX:
-        raise OutputError(
-            f"the model cannot be written as {path.name}: give a name that ends in {SUFFIX}"
-        )
-    refuse_existing(path, overwrite=overwrite)
 
 
 class ModelFile(NamedTuple):

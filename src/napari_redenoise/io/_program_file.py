@@ -8,8 +8,8 @@ from pathlib import Path
 
 from napari_redenoise.config import NetworkConfig
 from napari_redenoise.data import Normalisation
-from napari_redenoise.errors import OutputError
-from napari_redenoise.io._safe_writing import refuse_existing, write_atomically
+from napari_redenoise.io._output_names import check_output
+from napari_redenoise.io._safe_writing import write_atomically
 from napari_redenoise.nn import DenoisingNetwork, DeployedNetwork
 
 _LONGEST = 2**16
@@ -52,7 +52,7 @@ def export_model(
     import torch.export
 
     path = Path(path)
-    check_program(path, overwrite=overwrite)
+    check_output(path, "program", overwrite=overwrite)
     model = DeployedNetwork(network, normalisation.mean, normalisation.std).eval()
     shortest = model.stride + 1
     sides = {
@@ -78,21 +78,6 @@ def export_model(
     with write_atomically(path, overwrite=overwrite, needs=data.tell()) as partial:
         partial.write_bytes(data.getbuffer())
     return description
-
-
-def check_program(path: Path, *, overwrite: bool) -> None:
-    """Check that a program can be written under a name.
-
-    Raises
-    ------
-    OutputError
-        When the name does not end in ``.pt2``, or the file exists and ``overwrite`` is not set.
-    """
-    if path.suffix != ".pt2":
-        raise OutputError(
-            f"the exported network cannot be written as {path}: give a name that ends in .pt2"
-        )
-    refuse_existing(path, overwrite=overwrite)
 
 
 def _description(config: NetworkConfig, shortest: int) -> str:

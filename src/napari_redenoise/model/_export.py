@@ -9,8 +9,7 @@ from typing import Literal
 from napari_redenoise.config import Config
 from napari_redenoise.io import (
     ModelFile,
-    check_bioimageio,
-    check_program,
+    check_output,
     export_bioimageio,
     export_model,
 )
@@ -46,8 +45,7 @@ def check_export(
     OutputError
         When the name does not fit the format, or the file exists and ``overwrite`` is not set.
     """
-    check = check_bioimageio if (form or export_format(path)) == "bioimageio" else check_program
-    check(Path(path), overwrite=overwrite)
+    check_output(path, form or export_format(path), overwrite=overwrite)
 
 
 def export_cautions(config: Config) -> tuple[str, ...]:

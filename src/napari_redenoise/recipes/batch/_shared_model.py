@@ -15,7 +15,7 @@ from napari_redenoise import __version__
 from napari_redenoise.data import Planes, read_middle, representative_runs
 from napari_redenoise.errors import InputError, RedenoiseError
 from napari_redenoise.inference import Interrupted
-from napari_redenoise.io import check_folder, check_model, read_image
+from napari_redenoise.io import check_folder, check_output, read_image
 from napari_redenoise.model import Redenoiser
 from napari_redenoise.recipes.batch._events import BatchEvent, ModelTrained, TrainingPlanned
 from napari_redenoise.recipes.batch._manifest import Manifest, Record
@@ -83,7 +83,7 @@ class SharedModel:
             When the training is not possible, or the model cannot be saved.
         """
         settings, started = self._settings, perf_counter()
-        check_model(self.path, overwrite=settings.overwrite)
+        check_output(self.path, "model", overwrite=settings.overwrite)
         check_folder(self.path)
         training = self._training()
         first, axes, others, used = self._training_images(images)
