@@ -14,7 +14,7 @@ import torch
 import napari_redenoise
 from napari_redenoise import Config, Redenoiser
 from napari_redenoise.io import read_image
-from napari_redenoise.model._reproduce import as_command, as_python
+from napari_redenoise.model import RunAsCode
 
 RUNS = {
     "tiny": {},
@@ -26,7 +26,6 @@ RUNS = {
     },
     "auto": {"objective.kind": "auto", "network.kind": "standard"},
     "two shots": {"objective.kind": "noise2noise"},
-    "region": {"training.seed": 3},
     "equivariant": {"network.kind": "equivariant", "network.group": "D4"},
     "recorrupted": {
         "objective.kind": "r2r",
@@ -38,24 +37,18 @@ RUNS = {
 
 @pytest.fixture(params=RUNS)
 def run(request, tiny, noisy, tmp_path, monkeypatch):
-    """A run as the facade makes it, and the text's arguments; the files lie in the folder."""
+    """A run as the facade makes it, and its code; the files lie in the folder."""
     monkeypatch.chdir(tmp_path)
     tifffile.imwrite("it's noisy.tif", noisy)
     second = None
     if request.param == "two shots":
         second = "other shot.tif"
         tifffile.imwrite(second, np.random.default_rng(1).poisson(noisy).astype(np.uint16))
-    region = inside = None
-    if request.param == "region":
-        region, inside = "where to look.tif", np.zeros(noisy.shape, np.uint8)
-        inside[10:40, 5:30] = 7
-        tifffile.imwrite(region, inside)
     model = Redenoiser(tiny.replace(RUNS[request.param]), device="cpu")
     other = None if second is None else read_image(second).array
-    result = model.fit(noisy, "YX", target=other, mask=inside).predict(noisy, "YX")
+    result = model.fit(noisy, "YX", target=other).predict(noisy, "YX")
     config = Config(**result.provenance["asked"])
-    keywords = {"target": second, "region": region, "device": "cpu"}
-    return result, (config, "it's noisy.tif", "YX"), keywords
+    return result, RunAsCode(config, "it's noisy.tif", "YX", target=second, device="cpu")
 
 
 @pytest.mark.parametrize("form", ["script", "command"])
@@ -94,13 +87,11 @@ def test_a_model_denoises_without_training_and_in_integers(
 
 def execute(form, redenoise, config, **keywords):
     """Run a text on ``noisy.tif``, as a script or as a command."""
-    arguments = (config, "noisy.tif", "YX")
+    code = RunAsCode(config, "noisy.tif", "YX", device="cpu", **keywords)
     if form == "script":
-        exec(compile(as_python(*arguments, device="cpu", **keywords), "script", "exec"), {})
+        exec(compile(code.script(), "script", "exec"), {})
         return
-    status, _, errors = redenoise(
-        *shlex.split(as_command(*arguments, device="cpu", **keywords))[1:]
-    )
+    status, _, errors = redenoise(*shlex.split(code.command())[1:])
     assert status == 0, errors
 
 
@@ -113,14 +104,14 @@ def check(result):
 
 
 def test_the_script_makes_the_same_result(run):
-    result, arguments, keywords = run
-    exec(compile(as_python(*arguments, **keywords), "script", "exec"), {})
+    result, code = run
+    exec(compile(code.script(), "script", "exec"), {})
     check(result)
 
 
 def test_the_command_makes_the_same_result(run, redenoise):
-    result, arguments, keywords = run
-    program, *words = shlex.split(as_command(*arguments, **keywords))
+    result, code = run
+    program, *words = shlex.split(code.command())
     assert program == "redenoise"
     status, _, errors = redenoise(*words)
     assert status == 0, errors
@@ -129,7 +120,7 @@ def test_the_command_makes_the_same_result(run, redenoise):
 
 def test_the_script_runs_by_itself(tiny, noisy, tmp_path):
     tifffile.imwrite(tmp_path / "image.tif", noisy)
-    (tmp_path / "run.py").write_text(as_python(tiny, None, "YX", device="cpu", out="a.tif"))
+    (tmp_path / "run.py").write_text(RunAsCode(tiny, None, "YX", device="cpu").script())
     source = Path(napari_redenoise.__file__).parents[1]
     # Another number of threads adds in another order, and training multiplies the rounding.
     threads = str(torch.get_num_threads())
@@ -141,60 +132,62 @@ def test_the_script_runs_by_itself(tiny, noisy, tmp_path):
     }
     subprocess.run([sys.executable, "run.py"], cwd=tmp_path, env=environment, check=True)
     expected = Redenoiser(tiny, device="cpu").fit(noisy).predict(noisy)
-    np.testing.assert_allclose(tifffile.imread(tmp_path / "a.tif"), expected.denoised, rtol=1e-5)
-    np.testing.assert_allclose(tifffile.imread(tmp_path / "a-mask.tif"), expected.mask, atol=1e-5)
+    np.testing.assert_allclose(
+        tifffile.imread(tmp_path / "denoised.tif"), expected.denoised, rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        tifffile.imread(tmp_path / "denoised-mask.tif"), expected.mask, atol=1e-5
+    )
 
 
 def test_only_changed_settings_are_written():
     config = Config().replace({"training.steps": 12, "network.kind": "adarenet"})
-    assert as_command(config, "a.png", "YXC") == (
+    code = RunAsCode(config, "a.png", "YXC")
+    assert code.command() == (
         "redenoise denoise a.png denoised.tif --axes YXC --mask denoised-mask.tif --steps 12\n"
     )
-    assert as_python(config, "a.png", "YXC").splitlines()[4:8] == [
+    assert code.script().splitlines()[4:8] == [
         "config = Config().replace(",
         "    {",
         "        'training.steps': 12,",
         "    }",
     ]
-    assert "replace" not in as_python(Config(), "a.png", "YXC")
+    assert "replace" not in RunAsCode(Config(), "a.png", "YXC").script()
 
 
 @pytest.mark.parametrize("source", [None, "movie.zarr"])
-@pytest.mark.parametrize("form", [as_python, as_command])
+@pytest.mark.parametrize("form", [RunAsCode.script, RunAsCode.command])
 def test_a_layer_without_a_file_needs_to_be_saved_first(form, source):
-    text = form(Config(), source, "YX")
+    text = form(RunAsCode(Config(), source, "YX"))
     assert text.startswith("# Save the image layer as image.tif first.\n")
     assert "movie" not in text
-    assert "#" not in form(Config(), "image.tif", "YX")
+    assert "#" not in form(RunAsCode(Config(), "image.tif", "YX"))
 
 
-def test_the_figures_of_several_channels_and_a_region_are_said():
+def test_the_figures_of_several_channels_are_said():
     noise = {"gain": (1.0, 2.0), "offset": (0.0,), "read_noise": (0.0,)}
     config = Config().replace({"objective.kind": "r2r", "objective.noise": noise})
-    words = shlex.split(as_command(config, "-a.tif", "CYX", region="r.tif"))
+    words = shlex.split(RunAsCode(config, "-a.tif", "CYX").command())
     assert words[2] == "./-a.tif"
-    assert words[words.index("--region") + 1] == "r.tif"
     assert words[-1] == (
         'objective.noise={"gain": [1.0, 2.0], "offset": [0.0], "read_noise": [0.0], '
         '"skewed": [0.0]}'
     )
-    script = as_python(config, "a.tif", "CYX", region="r.tif")
-    assert "region = read_image('r.tif').array != 0" in script
-    assert "mask=region" in script
-    compile(script, "script", "exec")
+    compile(RunAsCode(config, "a.tif", "CYX").script(), "script", "exec")
 
 
 @pytest.mark.parametrize("ending", [".btf", ".tf8", ".lsm", ".stk", ".TIF"])
-@pytest.mark.parametrize("form", [as_python, as_command])
+@pytest.mark.parametrize("form", [RunAsCode.script, RunAsCode.command])
 def test_every_ending_of_a_tiff_is_read_directly(form, ending):
-    text = form(Config(), f"movie{ending}", "TYX")
+    text = form(RunAsCode(Config(), f"movie{ending}", "TYX"))
     assert f"movie{ending}" in text
     assert "#" not in text
 
 
 def test_the_series_is_written():
-    assert "read_image('a.tif', 'YX', series=2)" in as_python(Config(), "a.tif", "YX", series=2)
-    words = shlex.split(as_command(Config(), "a.tif", "YX", series=0))
+    script = RunAsCode(Config(), "a.tif", "YX", series=2).script()
+    assert "read_image('a.tif', 'YX', series=2)" in script
+    words = shlex.split(RunAsCode(Config(), "a.tif", "YX", series=0).command())
     assert words[words.index("--series") + 1] == "0"
     # A saved layer has one series.
-    assert "series" not in as_command(Config(), None, "YX", series=2)
+    assert "series" not in RunAsCode(Config(), None, "YX", series=2).command()

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from napari_redenoise import Config, Redenoiser, measure_noise
-from napari_redenoise.model import as_command
+from napari_redenoise.model import RunAsCode
 from napari_redenoise.model._noise_reports import pretrained_residual
 
 INSTANT = Config(training={"steps": 0})
@@ -57,10 +57,10 @@ def test_instant_refuses_a_network_without_pretrained_weights(redenoise, image, 
 
 
 def test_the_command_of_such_a_run_says_instant():
-    words = shlex.split(as_command(INSTANT, "a.tif", "YX"))
+    words = shlex.split(RunAsCode(INSTANT, "a.tif", "YX").command())
     assert words[-1] == "--instant"
     # Seed and objective belong to a training, beside which the command refuses --instant.
-    seeded = as_command(INSTANT.replace({"training.seed": 3}), "a.tif", "YX")
+    seeded = RunAsCode(INSTANT.replace({"training.seed": 3}), "a.tif", "YX").command()
     assert shlex.split(seeded)[-4:] == ["--steps", "0", "--seed", "3"]
 
 

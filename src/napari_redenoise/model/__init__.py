@@ -17,7 +17,7 @@ from napari_redenoise.model._prediction import Result
 from napari_redenoise.model._pretrained import PAIRED, is_fine_tuned, resolve_start
 from napari_redenoise.model._previews import PREVIEW_SHARE, PreviewDone, Window
 from napari_redenoise.model._redenoiser import Redenoiser
-from napari_redenoise.model._reproduce import as_command, as_python
+from napari_redenoise.model._reproduce import RunAsCode
 from napari_redenoise.model._run import TrainingEvent
 from napari_redenoise.model._session import Session
 from napari_redenoise.model._snapshots import Snapshot
@@ -53,6 +53,7 @@ __all__ = [
     "PreviewDone",
     "Redenoiser",
     "Result",
+    "RunAsCode",
     "RunTime",
     "Session",
     "Snapshot",
@@ -62,8 +63,6 @@ __all__ = [
     "TrainingImages",
     "TrainingPlan",
     "Window",
-    "as_command",
-    "as_python",
     "channel_stack",
     "check_export",
     "compare_usable",

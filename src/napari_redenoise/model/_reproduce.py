@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -15,8 +16,8 @@ from napari_redenoise.config import Config, ObjectiveConfig, TrainingConfig
 from napari_redenoise.data import IMAGE_SUFFIXES
 
 _READABLE = (*IMAGE_SUFFIXES, ".btf", ".tf8", ".tf2", ".lsm", ".stk")
-PLACEHOLDER, TARGET_PLACEHOLDER = "image.tif", "target.tif"
-OUT = "denoised.tif"
+_IMAGE, _TARGET = "image.tif", "target.tif"
+_OUT, _MASK = "denoised.tif", "denoised-mask.tif"
 
 _OPTIONS = {
     "network.kind": "--backbone",
@@ -27,23 +28,11 @@ _OPTIONS = {
 """Fields that have an option of `redenoise denoise`."""
 
 
-def as_python(
-    config: Config,
-    source: str | None,
-    axes: str,
-    *,
-    target: str | None = None,
-    device: str | None = None,
-    region: str | None = None,
-    stop_after: int | None = None,
-    model: str | None = None,
-    as_source: bool = False,
-    series: int | None = None,
-    out: str = OUT,
-) -> str:
-    """Write the script that reproduces a run.
+@dataclass(frozen=True)
+class RunAsCode:
+    """A run, and the code that reproduces it.
 
-    Parameters
+    Attributes
     ----------
     config : Config
         Configuration as the user gave it: ``asked`` in the result's provenance.
@@ -52,143 +41,122 @@ def as_python(
         ``image.tif``, with a comment to save the layer there.
     axes : str
         One letter per axis of the image.
-    target : str, optional
+    target : str or None
         File of the other shot, for Noise2Noise.
-    device : str, optional
+    device : str or None
         Default the fastest available.
-    region : str, optional
-        File of a mask that is nonzero in the training region.
-    stop_after : int, optional
+    stop_after : int or None
         Step after which the training was stopped.
-    model : str, optional
+    model : str or None
         File of a trained model, which is not trained again.
     as_source : bool
         Whether the result has the integer dtype of its source.
-    series : int, optional
+    series : int or None
         Series of the file. Default the largest.
-    out : str
-        File for the denoised image, .tif; the fusion mask is saved beside it.
     """
-    image, other, lines = _files(source, target)
-    series = series if image == source else None
-    number = "" if series is None else f", series={series}"
-    writers = ["cast_like"] if as_source else []
-    lines += [
-        "from napari_redenoise import Config, Redenoiser",
-        f"from napari_redenoise.io import {', '.join([*writers, 'read_image', 'write_tiff'])}",
-        "",
-        f"image = read_image({image!r}, {axes!r}{number})",
-    ]
-    if model is not None:
-        lines += [f"model = Redenoiser.load({model!r}{_device(device)})"]
-    else:
-        lines += _training(config, device, axes, other, region, stop_after)
-    lines += ["result = model.predict(image.array, image.axes)"]
-    denoised = "result.denoised"
-    if as_source:
-        denoised = "cast_like(image.array, image.axes, result.denoised)"
-    lines += [f"write_tiff({out!r}, {denoised}, image)"]
-    if config.network.kind == "adarenet":
-        lines += [f"write_tiff({_mask_name(out)!r}, result.mask, image)"]
-    return "\n".join(lines) + "\n"
 
+    config: Config
+    source: str | None
+    axes: str
+    target: str | None = None
+    device: str | None = None
+    stop_after: int | None = None
+    model: str | None = None
+    as_source: bool = False
+    series: int | None = None
 
-def _training(
-    config: Config,
-    device: str | None,
-    axes: str,
-    target: str | None,
-    region: str | None,
-    stop_after: int | None,
-) -> list[str]:
-    """Write the lines that train a model on the image."""
-    changes = [f"        {field!r}: {value!r}," for field, value in _changes(config).items()]
-    lines = ["config = Config().replace(", "    {", *changes, "    }", ")"] if changes else []
-    arguments = "image.array, image.axes"
-    if target is not None:
-        lines += [f"target = read_image({target!r}, {axes!r})"]
-        arguments += ", target=target.array"
-    if region is not None:
-        lines += [f"region = read_image({region!r}).array != 0"]
-        arguments += ", mask=region"
-    settings = "config" if changes else "Config()"
-    lines += [f"model = Redenoiser({settings}{_device(device)})"]
-    if stop_after is None:
-        return [*lines, f"model.fit({arguments})"]
-    return [
-        *lines,
-        f"for event in model.fit_events({arguments}):",
-        f"    if event.step == {stop_after}:",
-        "        break",
-    ]
+    def script(self) -> str:
+        """Write the Python script."""
+        image, other, lines = _files(self.source, self.target)
+        number = "" if self._series is None else f", series={self._series}"
+        writers = ["cast_like"] if self.as_source else []
+        lines += [
+            "from napari_redenoise import Config, Redenoiser",
+            f"from napari_redenoise.io import {', '.join([*writers, 'read_image', 'write_tiff'])}",
+            "",
+            f"image = read_image({image!r}, {self.axes!r}{number})",
+        ]
+        if self.model is not None:
+            lines += [f"model = Redenoiser.load({self.model!r}{self._device_argument()})"]
+        else:
+            lines += self._training(other)
+        lines += ["result = model.predict(image.array, image.axes)"]
+        denoised = "result.denoised"
+        if self.as_source:
+            denoised = "cast_like(image.array, image.axes, result.denoised)"
+        lines += [f"write_tiff({_OUT!r}, {denoised}, image)"]
+        if self.config.network.kind == "adarenet":
+            lines += [f"write_tiff({_MASK!r}, result.mask, image)"]
+        return "\n".join(lines) + "\n"
 
+    def _training(self, target: str | None) -> list[str]:
+        """Write the lines that train a model on the image."""
+        changed = _changes(self.config).items()
+        changes = [f"        {field!r}: {value!r}," for field, value in changed]
+        lines = ["config = Config().replace(", "    {", *changes, "    }", ")"] if changes else []
+        arguments = "image.array, image.axes"
+        if target is not None:
+            lines += [f"target = read_image({target!r}, {self.axes!r})"]
+            arguments += ", target=target.array"
+        settings = "config" if changes else "Config()"
+        lines += [f"model = Redenoiser({settings}{self._device_argument()})"]
+        if self.stop_after is None:
+            return [*lines, f"model.fit({arguments})"]
+        return [
+            *lines,
+            f"for event in model.fit_events({arguments}):",
+            f"    if event.step == {self.stop_after}:",
+            "        break",
+        ]
 
-def _device(device: str | None) -> str:
-    return "" if device is None else f", device={device!r}"
+    def _device_argument(self) -> str:
+        return "" if self.device is None else f", device={self.device!r}"
 
+    @property
+    def _series(self) -> int | None:
+        """The series, unless the layer has to be saved first, in a file of one."""
+        return self.series if self.source is not None and _is_readable(self.source) else None
 
-def as_command(
-    config: Config,
-    source: str | None,
-    axes: str,
-    *,
-    target: str | None = None,
-    device: str | None = None,
-    region: str | None = None,
-    stop_after: int | None = None,
-    model: str | None = None,
-    as_source: bool = False,
-    series: int | None = None,
-    out: str = OUT,
-) -> str:
-    """Write the ``redenoise denoise`` command, quoted for a POSIX shell, that reproduces a run.
-
-    The parameters are those of `as_python`.
-    """
-    image, other, lines = _files(source, target)
-    series = series if image == source else None
-    # A name that begins with a dash would be an option.
-    names = (f"./{name}" if name.startswith("-") else name for name in (image, out))
-    words = ["redenoise", "denoise", *names, "--axes", axes]
-    words += [] if series is None else ["--series", str(series)]
-    if config.network.kind == "adarenet":
-        words += ["--mask", _mask_name(out)]
-    if model is not None:
-        given = {"--model": model, "--device": device}
-    else:
-        given = {"--target": other, "--region": region, "--device": device}
-        given["--stop-after"] = None if stop_after is None else str(stop_after)
-    for option, value in given.items():
-        words += [] if value is None else [option, value]
-    words += ["--as-source"] if as_source else []
-    changes = {} if model is not None else _changes(config)
-    if _is_instant(config) and "training.steps" in changes:
-        del changes["training.steps"]
-        words += ["--instant"]
-    for field, value in changes.items():
-        words += _option(field, value)
-    return "\n".join([*lines, shlex.join(words)]) + "\n"
+    def command(self) -> str:
+        """Write the command ``redenoise denoise``, quoted for a POSIX shell."""
+        image, other, lines = _files(self.source, self.target)
+        # A name that begins with a dash would be an option.
+        image = f"./{image}" if image.startswith("-") else image
+        words = ["redenoise", "denoise", image, _OUT, "--axes", self.axes]
+        words += [] if self._series is None else ["--series", str(self._series)]
+        if self.config.network.kind == "adarenet":
+            words += ["--mask", _MASK]
+        if self.model is not None:
+            given = {"--model": self.model, "--device": self.device}
+        else:
+            given = {"--target": other, "--device": self.device}
+            given["--stop-after"] = None if self.stop_after is None else str(self.stop_after)
+        for option, value in given.items():
+            words += [] if value is None else [option, value]
+        words += ["--as-source"] if self.as_source else []
+        changes = {} if self.model is not None else _changes(self.config)
+        if _is_instant(self.config) and "training.steps" in changes:
+            del changes["training.steps"]
+            words += ["--instant"]
+        for field, value in changes.items():
+            words += _option(field, value)
+        return "\n".join([*lines, shlex.join(words)]) + "\n"
 
 
 def _files(source: str | None, target: str | None) -> tuple[str, str | None, list[str]]:
     """File names of the image and its target, with comments on those that are not saved yet."""
     comments = []
-    image = source if source is not None and _is_readable(source) else PLACEHOLDER
+    image = source if source is not None and _is_readable(source) else _IMAGE
     if image != source:
-        comments.append(f"# Save the image layer as {PLACEHOLDER} first.")
-    other = target if target is None or _is_readable(target) else TARGET_PLACEHOLDER
+        comments.append(f"# Save the image layer as {_IMAGE} first.")
+    other = target if target is None or _is_readable(target) else _TARGET
     if other != target:
-        comments.append(f"# Save the target layer as {TARGET_PLACEHOLDER} first.")
+        comments.append(f"# Save the target layer as {_TARGET} first.")
     return image, other, comments
 
 
 def _is_readable(path: str) -> bool:
     return PurePath(path).suffix.lower() in _READABLE
-
-
-def _mask_name(out: str) -> str:
-    path = PurePath(out)
-    return str(path.with_name(f"{path.stem}-mask{path.suffix}"))
 
 
 def _changes(config: Config) -> dict[str, Any]:

@@ -44,7 +44,7 @@ from napari_redenoise.assessment import QualityReport, as_denoiser, assess, pixe
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.io import series_of_array
-from napari_redenoise.model import as_command, as_python
+from napari_redenoise.model import RunAsCode
 from napari_redenoise.noise import NoiseReport
 
 logger = logging.getLogger(__name__)
@@ -434,19 +434,19 @@ class FinishedRun(QObject):
 
     def copy_python(self) -> None:
         """Copy a script that repeats the run."""
-        self._copy(as_python, "script")
+        self._copy(RunAsCode.script, "script")
 
     def copy_command(self) -> None:
         """Copy a command line that repeats the run."""
-        self._copy(as_command, "command line")
+        self._copy(RunAsCode.command, "command line")
 
-    def _copy(self, write: Callable[..., str], what: str) -> None:
+    def _copy(self, write: Callable[[RunAsCode], str], what: str) -> None:
         """Copy code, after the series of the layer is found in its file."""
         source = self.job.source
 
         def copy(series: int | None) -> None:
             if not self._stop.is_set():
-                text = write(**run_as_code(self.job, self.provenance, series))
+                text = write(run_as_code(self.job, self.provenance, series))
                 QApplication.clipboard().setText(text)
                 self.said.emit(f"Copied the {what}{self._to_save_first()}.")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise.config import Config
+from napari_redenoise.model import RunAsCode
 
 
 def is_repeatable(job: Job) -> bool:
@@ -18,8 +19,8 @@ def is_repeatable(job: Job) -> bool:
     return is_first and not job.others and job.region is None
 
 
-def run_as_code(job: Job, provenance: dict[str, Any], series: int | None) -> dict[str, Any]:
-    """Make the arguments of `as_python` and `as_command` for a finished run.
+def run_as_code(job: Job, provenance: dict[str, Any], series: int | None) -> RunAsCode:
+    """Make the code of a finished run.
 
     Parameters
     ----------
@@ -30,14 +31,14 @@ def run_as_code(job: Job, provenance: dict[str, Any], series: int | None) -> dic
         Series of the file that the layer shows.
     """
     steps, config = provenance["steps"], Config(**provenance["config"])
-    return {
-        "config": Config(**provenance["asked"]),
-        "source": job.source.file,
-        "axes": job.source.axes,
-        "target": None if job.target is None else job.target.file or "",
-        "device": str(job.denoiser.device),
-        "stop_after": steps if 0 < steps < config.training.total_steps else None,
-        "model": None if is_repeatable(job) else "model.safetensors",
-        "as_source": job.as_source or job.source.colour,
-        "series": series,
-    }
+    return RunAsCode(
+        config=Config(**provenance["asked"]),
+        source=job.source.file,
+        axes=job.source.axes,
+        target=None if job.target is None else job.target.file or "",
+        device=str(job.denoiser.device),
+        stop_after=steps if 0 < steps < config.training.total_steps else None,
+        model=None if is_repeatable(job) else "model.safetensors",
+        as_source=job.as_source or job.source.colour,
+        series=series,
+    )
