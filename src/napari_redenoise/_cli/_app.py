@@ -55,6 +55,10 @@ Seed = Annotated[
 Steps = Annotated[
     int | None, typer.Option(help="Training steps; default: depends on the start.", min=0)
 ]
+Axes = Annotated[
+    str | None,
+    typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
+]
 Series = Annotated[
     int | None,
     typer.Option(

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from napari_redenoise._cli._app import Device, Series, app, read_noted
+from napari_redenoise._cli._app import Axes, Device, Series, app, read_noted
 from napari_redenoise._cli._interruption import print_result
 from napari_redenoise._cli._json_events import json_text
-from napari_redenoise.assessment import as_denoiser, assess, pixel_size_of
+from napari_redenoise.assessment import assess_file
 from napari_redenoise.data import ArrayLike
 from napari_redenoise.io import ImageFile
 from napari_redenoise.model import Redenoiser
@@ -22,10 +22,7 @@ def check(
     denoised: Annotated[
         Path, typer.Argument(help="Its denoised version, in the same grey levels.")
     ],
-    axes: Annotated[
-        str | None,
-        typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
-    ] = None,
+    axes: Axes = None,
     series: Series = None,
     model: Annotated[
         Path | None,
@@ -36,12 +33,10 @@ def check(
 ) -> None:
     """Compare the residual of DENOISED with the noise of NOISY; a pass is no proof."""
     source = read_noted(noisy, axes, series)
-    report = assess(
-        source.array,
+    report = assess_file(
+        source,
         _in_order(read_noted(denoised), source.axes),
-        source.axes,
-        denoiser=None if model is None else as_denoiser(Redenoiser.load(model, device)),
-        pixel_size=pixel_size_of(source),
+        None if model is None else Redenoiser.load(model, device),
     )
     if as_json:
         print_result(json_text(report.as_dict(), indent=2))

@@ -10,6 +10,7 @@ import typer
 
 from napari_redenoise._cli._app import (
     AsJson,
+    Axes,
     Backbone,
     Device,
     Overwrite,
@@ -65,10 +66,7 @@ def denoise(
             "results beyond 4 GiB, TIFF for others.",
         ),
     ] = None,
-    axes: Annotated[
-        str | None,
-        typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
-    ] = None,
+    axes: Axes = None,
     series: Series = None,
     mask: Annotated[
         Path | None,

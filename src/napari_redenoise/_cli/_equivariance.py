@@ -10,6 +10,7 @@ import typer
 from tqdm import tqdm
 
 from napari_redenoise._cli._app import (
+    Axes,
     Device,
     Overwrite,
     Series,
@@ -32,10 +33,7 @@ def equivariance(
     angle: Annotated[
         float, typer.Option(help="Degrees, counter-clockwise; multiples of 90 are exact.")
     ] = 90.0,
-    axes: Annotated[
-        str | None,
-        typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
-    ] = None,
+    axes: Axes = None,
     series: Series = None,
     plane: Annotated[int, typer.Option(help="Plane of a stack, counted from 0.", min=0)] = 0,
     out: Annotated[

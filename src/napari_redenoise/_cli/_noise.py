@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_redenoise._cli._app import Overwrite, Series, app, read_noted
+from napari_redenoise._cli._app import Axes, Overwrite, Series, app, read_noted
 from napari_redenoise._cli._interruption import print_result
 from napari_redenoise.config import Config
 from napari_redenoise.data import LazyArray, Planes
@@ -32,10 +32,7 @@ PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 @app.command()
 def noise(
     image: Annotated[Path, typer.Argument(help="Noisy image: TIFF, OME-Zarr, PNG or JPEG.")],
-    axes: Annotated[
-        str | None,
-        typer.Option(help="One letter per axis, e.g. TYX, ZCYX; Y, X: plane; C: channels."),
-    ] = None,
+    axes: Axes = None,
     series: Series = None,
     repeats: Annotated[
         bool, typer.Option("--repeats", help="The frames are repeats of one still scene.")

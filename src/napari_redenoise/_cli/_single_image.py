@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from napari_redenoise._cli._app import check_targets, read_noted, train_on
 from napari_redenoise._cli._interruption import Interruption, interruption
 from napari_redenoise._cli._results import Delivery, Targets
 from napari_redenoise._cli._resuming import unfinished_run
 from napari_redenoise._cli._workers import predict_by_workers, refuse_draws
-from napari_redenoise.assessment import as_denoiser, assess, pixel_size_of
+from napari_redenoise.assessment import assess_file
 from napari_redenoise.config import Config
 from napari_redenoise.distributed import Cluster
 from napari_redenoise.errors import ConfigError
@@ -106,7 +104,10 @@ class SingleImage:
                 if keeps and not asked.ends_at_once:
                     delivery.keep_model()
             if self.has_report and result is not None:
-                _report(denoiser, source, result.denoised, asked)
+                report = assess_file(source, result.denoised, denoiser)
+                asked.emit("quality", report=report.as_dict())
+                if not asked.as_json:
+                    asked.say("\n".join(report.sentences()))
         return delivery.exit_code
 
     def _denoiser(self) -> Redenoiser:
@@ -206,19 +207,3 @@ def _plan(
         )
     except Interrupted:
         return None
-
-
-def _report(
-    denoiser: Redenoiser, source: ImageFile, denoised: np.ndarray, asked: Interruption
-) -> None:
-    """Print the quality checks of a result."""
-    report = assess(
-        source.array,
-        denoised,
-        source.axes,
-        denoiser=as_denoiser(denoiser),
-        pixel_size=pixel_size_of(source),
-    )
-    asked.emit("quality", report=report.as_dict())
-    if not asked.as_json:
-        asked.say("\n".join(report.sentences()))

@@ -6,7 +6,7 @@ from napari_redenoise.assessment._equivariance import (
     equivariance,
     percent,
 )
-from napari_redenoise.assessment._file_checks import file_checks
+from napari_redenoise.assessment._file_checks import assess_file, file_checks
 from napari_redenoise.assessment._report import QualityReport, assess
 from napari_redenoise.assessment._resolution import (
     Band,
@@ -39,6 +39,7 @@ __all__ = [
     "Resolution",
     "as_denoiser",
     "assess",
+    "assess_file",
     "central_window",
     "equivariance",
     "file_checks",
