@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from napari_redenoise.io._channels import RGB, Channel, known_channels
 from napari_redenoise.io._czi_reading import read_czi
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._lazy_images import whole_or_lazy
-from napari_redenoise.io._series_choice import choose_series
+from napari_redenoise.io._series_choice import choose_series, sizes_in_words
 from napari_redenoise.io._spatial_metadata import as_number
 from napari_redenoise.io._unreadable import UNREADABLE, quiet
 
@@ -119,12 +121,18 @@ def _is_installed(package: str) -> bool:
 def _choose(reader: Any, number: int | None) -> tuple[int, tuple[str, ...]]:
     """Choose a scene: by its number, or else the one with the most pixels."""
     names = list(reader.scenes)
-    shapes = []
-    # Of one scene, or of one that is given, the shape is not needed.
-    for place in range(len(names)) if len(names) > 1 and number is None else ():
+
+    @cache
+    def shape(place: int) -> tuple[int, ...]:
         reader.set_scene(place)
-        shapes.append(tuple(map(int, reader.shape)))
-    return choose_series(names, shapes, number)
+        return tuple(map(int, reader.shape))
+
+    return choose_series(
+        number,
+        len(names),
+        lambda place: math.prod(shape(place)),
+        lambda place: f"{names[place]}, {sizes_in_words(shape(place))}",
+    )
 
 
 def _channels(reader: Any) -> tuple[Channel, ...]:

@@ -16,7 +16,7 @@ from napari_redenoise.errors import InputError
 from napari_redenoise.io._channels import RGB, Channel, czi_channels
 from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._lazy_images import whole_or_lazy
-from napari_redenoise.io._series_choice import choose_series
+from napari_redenoise.io._series_choice import choose_series, sizes_in_words
 from napari_redenoise.io._spatial_metadata import as_number
 
 _TYPES = {
@@ -127,7 +127,12 @@ def read_czi(path: Path, number: int | None = None) -> ImageFile:
         metadata = ElementTree.fromstring(file.raw_metadata or "<none/>")
         scenes, missing = _scenes(path, file)
     names = [_name(metadata, scene.scene) for scene in scenes]
-    number, notes = choose_series(names, [scene.shape for scene in scenes], number)
+    number, notes = choose_series(
+        number,
+        len(scenes),
+        lambda place: math.prod(scenes[place].shape),
+        lambda place: f"{names[place]}, {sizes_in_words(scenes[place].shape)}",
+    )
     pixels = scenes[number]
     if missing[number]:
         notes += (f"{missing[number]} of its planes are missing, and are 0",)

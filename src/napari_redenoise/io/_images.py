@@ -30,9 +30,9 @@ from napari_redenoise.io._other_formats import read_other
 from napari_redenoise.io._output_names import check_output
 from napari_redenoise.io._own_results import SOFTWARE
 from napari_redenoise.io._safe_writing import write_atomically
+from napari_redenoise.io._series_choice import check_series
 from napari_redenoise.io._spatial_metadata import Scale, per_centimetre, scale_of
 from napari_redenoise.io._tiff_reading import is_tiff, read_tiff
-from napari_redenoise.io._tiff_series import check_series
 from napari_redenoise.io._unreadable import UNREADABLE
 from napari_redenoise.io._zarr_source import ZarrSource, local_path
 

@@ -14,10 +14,10 @@ import tifffile
 
 from napari_redenoise.errors import InputError, error_text
 from napari_redenoise.io._ome_companion import companion_metadata, companion_of
+from napari_redenoise.io._series_choice import choose_series, sizes_in_words
 from napari_redenoise.io._tiff_planes import plane_count
 from napari_redenoise.io._unreadable import UNREADABLE, quiet
 
-_MOST_LISTED = 8
 # Without them, pages of one kind are a series.
 _NO_METADATA: dict[str, Any] = {f"is_{name}": False for name in (
     "shaped", "mmstack", "ome", "imagej", "ndtiff", "fluoview", "sis", "scanimage", "nih", "mdgel",
@@ -48,52 +48,16 @@ class OpenTiff:
     notes: tuple[str, ...]
 
     def choose(self, number: int | None) -> tuple[int, tuple[str, ...]]:
-        """Choose a series: by its number, or else the one with the most pixels.
-
-        Parameters
-        ----------
-        number : int or None
-            Counted from 0.
-
-        Returns
-        -------
-        number : int
-        notes : tuple of str
-            Which other series there are.
-
-        Raises
-        ------
-        InputError
-            When there is no such series.
-        """
+        """Choose a series, see `choose_series`."""
         count = len(self.series)
-        if number is not None:
-            check_series(number, count)
-            return number, ()
         here = [index for index in range(count) if _is_in(self.file, self.series[index])]
-        largest = max(here or range(count), key=lambda index: _pixels(self.series[index]))
-        if count == 1:
-            return largest, ()
-        where = " in this file" if 0 < len(here) < count else ""
-        listed = ", ".join(map(_describe, range(count), self.series[:_MOST_LISTED]))
-        more = f" and {count - _MOST_LISTED} more" if count > _MOST_LISTED else ""
-        return largest, (
-            f"it holds {count} series: {listed}{more}; series {largest}, the largest{where}, "
-            "is read: give another number with --series for the others",
+        return choose_series(
+            number,
+            count,
+            lambda index: _pixels(self.series[index]),
+            lambda index: _in_words(self.series[index]),
+            here,
         )
-
-
-def check_series(number: int, count: int) -> None:
-    """Refuse the number of a series that a file does not hold.
-
-    Raises
-    ------
-    InputError
-        When there is no such series.
-    """
-    if not 0 <= number < count:
-        most = f"a number from 0 to {count - 1}" if count > 1 else "0 or none"
-        raise InputError(f"there is no series {number} in it: give {most}")
 
 
 @contextmanager
@@ -275,6 +239,5 @@ def _pixels(series: tifffile.TiffPageSeries) -> int:
     return math.prod(size for axis, size in sizes if axis != "S")
 
 
-def _describe(number: int, series: tifffile.TiffPageSeries) -> str:
-    shape = " × ".join(map(str, series.shape))
-    return f"{number} ({shape}, {series.dtype})"
+def _in_words(series: tifffile.TiffPageSeries) -> str:
+    return f"{sizes_in_words(series.shape)}, {series.dtype}"
