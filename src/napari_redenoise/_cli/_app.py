@@ -67,11 +67,6 @@ Series = Annotated[
 ]
 
 
-def make_config(**given: object) -> Config:
-    """The default configuration with changes to dotted fields; None is ignored."""
-    return Config().replace({name: value for name, value in given.items() if value is not None})
-
-
 def assigned(assignments: Sequence[str], given: Collection[str]) -> dict[str, object]:
     """Parse ``FIELD=VALUE`` into dotted fields and values, which are JSON or else strings.
 

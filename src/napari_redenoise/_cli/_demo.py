@@ -21,10 +21,10 @@ from napari_redenoise._cli._app import (
     Seed,
     Steps,
     app,
-    make_config,
     predict_all,
     train_on,
 )
+from napari_redenoise.config import Config
 from napari_redenoise.io import ImageFile, check_folder, refuse_existing, write_tiff
 from napari_redenoise.metrics import psnr
 from napari_redenoise.model import Redenoiser
@@ -51,7 +51,8 @@ def demo(
         check_folder(path)
     clean, noisy = demo_image(seed or 0)
     source = ImageFile(noisy, "YX")
-    denoiser = Redenoiser(make_config(**{"training.steps": steps, "training.seed": seed}), device)
+    config = Config().replace({"training.steps": steps, "training.seed": seed or 0})
+    denoiser = Redenoiser(config, device)
     train_on(denoiser, source)
     result = predict_all(denoiser, source)
     for path, array in zip(paths, (noisy, result.denoised, result.mask), strict=True):

@@ -34,15 +34,11 @@ class BlockDone:
     Attributes
     ----------
     block : Block
-    number, blocks : int
-        How many are written, of how many.
     workers : int
         Number of workers.
     """
 
     block: Block
-    number: int
-    blocks: int
     workers: int
 
 
@@ -86,13 +82,12 @@ class _Run:
 
     def __init__(self, client: Client, job: Job, blocks: Sequence[Block]) -> None:
         self._client, self._job = client, job
-        self._waiting, self._count = deque(blocks), len(blocks)
+        self._waiting = deque(blocks)
         self._futures: dict[Any, Block] = {}
         self._finished: SimpleQueue[Any] = SimpleQueue()
         self._workers, self._counted = 0, -_COUNT_SECONDS
 
     def events(self, should_stop: Callable[[], bool]) -> Iterator[BlockDone]:
-        done = 0
         while (self._waiting or self._futures) and not should_stop():
             self._count_workers()
             self._submit()
@@ -102,8 +97,7 @@ class _Run:
                 continue
             block = self._futures.pop(future)
             self._check(future)
-            done += 1
-            yield BlockDone(block, done, self._count, self._workers)
+            yield BlockDone(block, self._workers)
 
     def _count_workers(self) -> None:
         """Ask for the number of workers from time to time; a scheduler that is lost is noticed."""
