@@ -25,7 +25,7 @@ from napari_redenoise.assessment._resolution import (
 from napari_redenoise.assessment._thresholds import CLIPPED
 from napari_redenoise.data import Planes
 from napari_redenoise.errors import InputError
-from napari_redenoise.io import ImageFile
+from napari_redenoise.io import ImageFile, unit_symbol
 from napari_redenoise.model import Window
 from napari_redenoise.noise import NoiseModel, NoiseReport, diagnose, noise_model
 
@@ -256,9 +256,8 @@ def pixel_size_of(image: ImageFile) -> PixelSize | None:
     (float, str) or None
         Side of a pixel and its unit.
     """
-    unit = str(image.metadata.get("unit") or "").replace("\\u00B5", "µ")
-    unit = {"micron": "µm", "um": "µm", "micrometer": "µm"}.get(unit, unit)
-    if image.resolution is None or unit in ("", "pixel", "pixels"):
+    unit = unit_symbol(image.metadata.get("unit") or "pixel")
+    if image.resolution is None or unit in (None, "", "pixel"):
         return None
     x, y = (1 / part if part else 0.0 for part in image.resolution)
     return (x, unit) if x > 0 and math.isclose(x, y, rel_tol=0.01) else None

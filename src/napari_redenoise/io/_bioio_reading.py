@@ -17,6 +17,7 @@ from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._lazy_images import whole_or_lazy
 from napari_redenoise.io._series_choice import choose_series, sizes_in_words
 from napari_redenoise.io._spatial_metadata import as_number
+from napari_redenoise.io._units import ImagejScale, in_micrometres
 from napari_redenoise.io._unreadable import UNREADABLE, quiet
 
 _CZI = b"ZISRAWFILE"
@@ -143,17 +144,10 @@ def _channels(reader: Any) -> tuple[Channel, ...]:
     return known_channels(Channel(str(name)) for name in names)
 
 
-def _scale(reader: Any) -> tuple[dict[str, Any], tuple[float, float] | None, int | None]:
-    """Scale in ImageJ's terms; sizes that bioio gives are in micrometres."""
+def _scale(reader: Any) -> ImagejScale:
+    """The scale; sizes that bioio gives are in micrometres."""
     sizes = reader.physical_pixel_sizes
     x, y, z = (as_number(getattr(sizes, axis)) for axis in "XYZ")
-    metadata: dict[str, Any] = {}
-    if z:
-        metadata["spacing"] = z
     interval = reader.time_interval
     seconds = as_number(getattr(interval, "total_seconds", lambda: interval)())
-    if seconds:
-        metadata["finterval"] = seconds
-    if not x or not y:
-        return metadata, None, None
-    return {**metadata, "unit": "µm"}, (1 / x, 1 / y), 1
+    return in_micrometres((1 / x, 1 / y) if x and y else None, z, seconds)

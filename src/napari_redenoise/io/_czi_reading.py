@@ -18,6 +18,7 @@ from napari_redenoise.io._image_file import ImageFile
 from napari_redenoise.io._lazy_images import whole_or_lazy
 from napari_redenoise.io._series_choice import choose_series, sizes_in_words
 from napari_redenoise.io._spatial_metadata import as_number
+from napari_redenoise.io._units import ImagejScale, in_micrometres
 
 _TYPES = {
     "Gray8": (np.uint8, 1),
@@ -207,21 +208,13 @@ def _name(metadata: ElementTree.Element, scene: int | None) -> str:
     return (None if found is None else found.get("Name")) or f"scene {scene or 0}"
 
 
-def _scale(
-    metadata: ElementTree.Element,
-) -> tuple[dict[str, Any], tuple[float, float] | None, int | None]:
-    """Scale in ImageJ's terms; the file has metres and seconds."""
+def _scale(metadata: ElementTree.Element) -> ImagejScale:
+    """The scale; the file has metres and seconds."""
 
     def value(path: str) -> float | None:
         return as_number(metadata.findtext(path))
 
     x, y, z = (value(f".//Scaling/Items/Distance[@Id='{axis}']/Value") for axis in "XYZ")
-    found: dict[str, Any] = {}
-    if z:
-        found["spacing"] = round(z * 1e6, 9)
     seconds = value(".//Dimensions/T/Positions/Interval/Increment")
-    if seconds:
-        found["finterval"] = seconds
-    if not x or not y:
-        return found, None, None
-    return {**found, "unit": "µm"}, (1e-6 / x, 1e-6 / y), 1
+    resolution = (1e-6 / x, 1e-6 / y) if x and y else None
+    return in_micrometres(resolution, z and round(z * 1e6, 9), seconds)

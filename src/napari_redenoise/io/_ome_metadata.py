@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from napari_redenoise.data import default_axes
 from napari_redenoise.io._spatial_metadata import as_number
-from napari_redenoise.io._units import SECOND, in_one_unit, unit_symbol
+from napari_redenoise.io._units import SECOND, ImagejScale, in_one_unit, unit_symbol
 
 VERSION = "0.5"
 
@@ -116,14 +116,6 @@ class OmeMetadata:
         """Remove the channel axis and what belongs to it."""
         axes = tuple(axis for axis in self.axes if axis.letter != "C")
         return OmeMetadata(axes, self.name)
-
-
-class ImagejScale(NamedTuple):
-    """A scale in ImageJ's terms, as in an `ImageFile`."""
-
-    metadata: dict[str, Any]
-    resolution: tuple[float, float] | None
-    resolution_unit: int | None
 
 
 def parse_multiscales(ome: Mapping[str, Any], ndim: int) -> tuple[OmeMetadata, tuple[str, ...]]:

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tifffile
 
 from napari_redenoise.io._spatial_metadata import as_number, per_unit
-from napari_redenoise.io._units import SECOND, conversion, in_one_unit
+from napari_redenoise.io._units import SECOND, ImagejScale, conversion, in_one_unit
 from napari_redenoise.io._unreadable import UNREADABLE
 
 _NO_UNIT = int(tifffile.RESUNIT.NONE)
 _LENGTHS = {int(tifffile.RESUNIT.INCH): "in", int(tifffile.RESUNIT.CENTIMETER): "cm"}
 
 
-class TiffScale(NamedTuple):
-    """The scale of a series, in ImageJ's terms."""
-
-    metadata: dict[str, Any]
-    resolution: tuple[float, float] | None = None
-    unit: int | None = None
-
-
-def tiff_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> TiffScale:
+def tiff_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> ImagejScale:
     """Read the scale of a series.
 
     Parameters
@@ -38,10 +30,10 @@ def tiff_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> Tiff
 
     Returns
     -------
-    TiffScale
+    ImagejScale
         Without what the file does not tell, or tells in damaged metadata.
     """
-    readers: tuple[Callable[[], TiffScale | None], ...] = (
+    readers: tuple[Callable[[], ImagejScale | None], ...] = (
         lambda: _ome_scale(file, page, number, of),
         lambda: _lsm_scale(file),
         lambda: _stk_scale(file),
@@ -56,7 +48,7 @@ def tiff_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> Tiff
             continue
         if found is not None:
             return found
-    return TiffScale({})
+    return ImagejScale({})
 
 
 def ome_images(xml: str) -> list[Mapping[str, Any]]:
@@ -88,7 +80,7 @@ def ome_number(file: tifffile.TiffFile, page: Any, number: int, of: int) -> int 
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _ome_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> TiffScale | None:
+def _ome_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> ImagejScale | None:
     found = ome_number(file, page, number, of)
     if found is None:
         return None
@@ -108,10 +100,10 @@ def _ome_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> Tiff
     resolution = None
     if sizes["X"] is not None or sizes["Y"] is not None:
         resolution = (_inverse(sizes["X"]), _inverse(sizes["Y"]))
-    return TiffScale(*in_one_unit(known, resolution, units), _NO_UNIT)
+    return ImagejScale(*in_one_unit(known, resolution, units), _NO_UNIT)
 
 
-def _lsm_scale(file: tifffile.TiffFile) -> TiffScale | None:
+def _lsm_scale(file: tifffile.TiffFile) -> ImagejScale | None:
     found = file.lsm_metadata
     if not found:
         return None
@@ -119,10 +111,10 @@ def _lsm_scale(file: tifffile.TiffFile) -> TiffScale | None:
     x, y, z = (float(f"{found[f'VoxelSize{axis}'] * 1e6:.12g}") for axis in "XYZ")
     metadata = {"unit": "µm", "spacing": z, "finterval": float(found.get("TimeIntervall", 0))}
     known = {key: value for key, value in metadata.items() if value}
-    return TiffScale(known, (_inverse(x), _inverse(y)), _NO_UNIT)
+    return ImagejScale(known, (_inverse(x), _inverse(y)), _NO_UNIT)
 
 
-def _stk_scale(file: tifffile.TiffFile) -> TiffScale | None:
+def _stk_scale(file: tifffile.TiffFile) -> ImagejScale | None:
     found = file.stk_metadata
     if not found or not found.get("XCalibration"):
         return None
@@ -131,20 +123,20 @@ def _stk_scale(file: tifffile.TiffFile) -> TiffScale | None:
     if distances.size == 1 and distances[0]:
         metadata["spacing"] = float(distances[0])
     resolution = (_inverse(found["XCalibration"]), _inverse(found.get("YCalibration")))
-    return TiffScale(metadata, resolution, _NO_UNIT)
+    return ImagejScale(metadata, resolution, _NO_UNIT)
 
 
-def _imagej_scale(file: tifffile.TiffFile, page: Any) -> TiffScale | None:
+def _imagej_scale(file: tifffile.TiffFile, page: Any) -> ImagejScale | None:
     metadata = file.imagej_metadata
     if metadata is None:
         return None
     named = {"Y": "yunit", "Z": "zunit", "T": "tunit"}
     units = {axis: str(metadata[name]) for axis, name in named.items() if name in metadata}
     _, resolution, unit = _tag_scale(page)
-    return TiffScale(*in_one_unit(metadata, resolution, units), unit)
+    return ImagejScale(*in_one_unit(metadata, resolution, units), unit)
 
 
-def _shaped_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> TiffScale | None:
+def _shaped_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> ImagejScale | None:
     """Scale of a series that tifffile wrote."""
     found = file.shaped_metadata
     if not found:
@@ -154,19 +146,19 @@ def _shaped_scale(file: tifffile.TiffFile, page: Any, number: int, of: int) -> T
     length = _LENGTHS.get(unit) if unit else None
     factor = None if length is None else conversion(metadata.get("unit"), length)
     if resolution is None or factor is None:
-        return TiffScale(metadata, resolution, unit)
+        return ImagejScale(metadata, resolution, unit)
     # The tags have a unit of their own.
     across, down = (float(f"{factor * one:.12g}") for one in resolution)
-    return TiffScale(metadata, (across, down), _NO_UNIT)
+    return ImagejScale(metadata, (across, down), _NO_UNIT)
 
 
-def _tag_scale(page: Any) -> TiffScale:
+def _tag_scale(page: Any) -> ImagejScale:
     x, y, known = (
         page.tags.valueof(name) for name in ("XResolution", "YResolution", "ResolutionUnit")
     )
     across, down = per_unit(x), per_unit(y)
     resolution = None if across is None or down is None else (across, down)
-    return TiffScale({}, resolution, None if known is None else int(as_number(known) or 0))
+    return ImagejScale({}, resolution, None if known is None else int(as_number(known) or 0))
 
 
 def _inverse(size: Any) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 SECOND = "s"
 
@@ -62,6 +62,25 @@ _SYMBOLS |= {
     for prefix, short in _PREFIXES.items()
     for name, symbol in (("meter", "m"), ("metre", "m"), ("second", SECOND))
 }
+
+
+class ImagejScale(NamedTuple):
+    """A scale in ImageJ's terms, as in an `ImageFile`."""
+
+    metadata: dict[str, Any]
+    resolution: tuple[float, float] | None = None
+    resolution_unit: int | None = None
+
+
+def in_micrometres(
+    resolution: tuple[float, float] | None, spacing: float | None, seconds: float | None
+) -> ImagejScale:
+    """The scale of a microscope's own file, in pixels per µm, µm and seconds, as far as known."""
+    sizes = {"spacing": spacing, "finterval": seconds}
+    metadata: dict[str, Any] = {name: size for name, size in sizes.items() if size}
+    if resolution is None:
+        return ImagejScale(metadata)
+    return ImagejScale({**metadata, "unit": "µm"}, resolution, 1)
 
 
 def in_one_unit(
