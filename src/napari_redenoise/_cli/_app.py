@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from napari_redenoise._cli._commands import app as app
 from napari_redenoise._cli._interruption import Interruption
-from napari_redenoise._cli._json_events import finite_or_none
+from napari_redenoise._cli._json_events import event_fields
 from napari_redenoise.config import Config, NoiseConfig
 from napari_redenoise.devices import get_device, refused_devices
 from napari_redenoise.errors import ConfigError, OutputError
@@ -156,9 +156,7 @@ def train_on(
                 judgement = event
             if isinstance(event, StepDone):
                 asked.keeps = True
-                asked.emit(
-                    "step", step=event.step, steps=event.steps, loss=finite_or_none(event.loss)
-                )
+                asked.emit(**event_fields(event))
                 bar.total = event.steps
                 bar.set_postfix(loss=f"{event.loss:.4f}", refresh=False)
                 bar.update()
@@ -169,7 +167,7 @@ def train_on(
         events.close()
     judgement = judgement or denoiser.session.apply_judgement(asked.is_set)
     if judgement is not None:
-        asked.emit("judgement", judgement=judgement.as_json())
+        asked.emit(**event_fields(judgement))
         asked.say(f"{judgement.in_words()}.")
 
 
@@ -196,7 +194,7 @@ def predict_all(
     )
     with tqdm(desc="denoising", unit="tile", file=asked.bar_stream()) as bar:
         for event in events:
-            asked.emit("tile", tile=event.tile, tiles=event.tiles)
+            asked.emit(**event_fields(event))
             bar.total = event.tiles
             bar.update(event.tile - bar.n)
     return Result(**outputs, provenance=denoiser.session.provenance)

@@ -11,7 +11,7 @@ import typer
 from tqdm import tqdm
 
 from napari_redenoise._cli._interruption import PARTIAL, Interruption, interruption
-from napari_redenoise._cli._json_events import finite_or_none
+from napari_redenoise._cli._json_events import event_fields
 from napari_redenoise.assessment import file_checks
 from napari_redenoise.errors import ConfigError
 from napari_redenoise.model import Judgement, TileDone
@@ -108,11 +108,8 @@ class _Outcome:
     def _emit(self, event: BatchEvent) -> None:
         """Print an event as JSON, if requested."""
         match event:
-            case StepDone():
-                loss = finite_or_none(event.loss)
-                self.asked.emit("step", step=event.step, steps=event.steps, loss=loss)
-            case TileDone():
-                self.asked.emit("tile", tile=event.tile, tiles=event.tiles)
+            case StepDone() | TileDone() | Judgement():
+                self.asked.emit(**event_fields(event))
             case FileSkipped():
                 self.asked.emit("file_skipped", image=str(event.file.image))
             case FileStarted():
@@ -123,8 +120,6 @@ class _Outcome:
                 self.asked.emit("plan", image=source, plan=event.plan.as_json())
             case ModelTrained():
                 self.asked.emit("model_trained", record=event.record)
-            case Judgement():
-                self.asked.emit("judgement", judgement=event.as_json())
             case FileDone():
                 self.asked.emit("file_done", image=str(event.file.image), record=event.record)
             case FileFailed():

@@ -14,6 +14,9 @@ import typer
 
 from napari_redenoise import __version__
 from napari_redenoise.errors import RedenoiseError, error_text
+from napari_redenoise.inference import TileDone
+from napari_redenoise.model import Judgement
+from napari_redenoise.training import StepDone
 
 _Parameters = ParamSpec("_Parameters")
 _USAGE = 2
@@ -22,6 +25,21 @@ _USAGE = 2
 def write_event(event: str, **fields: Any) -> None:
     """Print an event."""
     typer.echo(json_text({"event": event, **fields}))
+
+
+def event_fields(event: StepDone | TileDone | Judgement) -> dict[str, Any]:
+    """The arguments of `write_event` for an event of training or prediction."""
+    match event:
+        case StepDone(step=step, steps=steps):
+            return {
+                "event": "step",
+                "step": step,
+                "steps": steps,
+                "loss": finite_or_none(event.loss),
+            }
+        case TileDone(tile=tile, tiles=tiles):
+            return {"event": "tile", "tile": tile, "tiles": tiles}
+    return {"event": "judgement", "judgement": event.as_json()}
 
 
 def json_text(value: object, **options: Any) -> str:

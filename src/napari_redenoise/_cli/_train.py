@@ -13,7 +13,7 @@ from tqdm import tqdm
 from napari_redenoise._cli._app import AsJson, Backbone, Device, app
 from napari_redenoise._cli._folders import Subfolders, left_out, refuse_among_images
 from napari_redenoise._cli._interruption import Interruption, interruption
-from napari_redenoise._cli._json_events import finite_or_none, with_json_events
+from napari_redenoise._cli._json_events import event_fields, finite_or_none, with_json_events
 from napari_redenoise.config import Config, FolderConfig, NoiseKind, TrainedObjective
 from napari_redenoise.devices import get_device
 from napari_redenoise.errors import ConfigError, OutputError
@@ -236,7 +236,7 @@ def _run(
 def _report_step(
     training: FolderTraining, event: StepDone, interval: int, asked: Interruption
 ) -> None:
-    asked.emit("step", step=event.step, steps=event.steps, loss=finite_or_none(event.loss))
+    asked.emit(**event_fields(event))
     if event.note is not None:
         asked.say(event.note, err=True)
     if event.step % interval == 0 and not asked.as_json:
