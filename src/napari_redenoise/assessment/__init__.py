@@ -12,14 +12,12 @@ from napari_redenoise.assessment._resolution import (
     Band,
     Denoiser,
     Noise,
-    NoiseResponse,
     Resolution,
     map_unsupported_detail,
     measure_resolution,
     measure_response,
 )
 from napari_redenoise.assessment._support import (
-    PixelSize,
     as_denoiser,
     central_window,
     pixel_size_of,
@@ -32,8 +30,6 @@ __all__ = [
     "EquivarianceResult",
     "Mark",
     "Noise",
-    "NoiseResponse",
-    "PixelSize",
     "QualityCheck",
     "QualityReport",
     "Resolution",

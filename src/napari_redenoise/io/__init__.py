@@ -9,7 +9,7 @@ from napari_redenoise.io._images import lost_metadata, read_image, write_tiff
 from napari_redenoise.io._inspection import inspect_file
 from napari_redenoise.io._model_file import ModelFile, load_model, save_model
 from napari_redenoise.io._ome_companion import ome_files
-from napari_redenoise.io._ome_form import OmeForm, ome_form
+from napari_redenoise.io._ome_form import ome_form
 from napari_redenoise.io._ome_metadata import ome_of_sizes
 from napari_redenoise.io._ome_zarr_blocks import OmeZarrBlocks
 from napari_redenoise.io._ome_zarr_writing import (
@@ -61,7 +61,6 @@ __all__ = [
     "RGB",
     "ImageFile",
     "ModelFile",
-    "OmeForm",
     "OmeZarrBlocks",
     "OmeZarrStream",
     "RoundingArray",

@@ -1,7 +1,6 @@
 """Training on folders as in the paper, batch processing, and pretraining."""
 
 from napari_redenoise.recipes._added_noise import noise_config
-from napari_redenoise.recipes._checkpoint_file import load_checkpoint, save_checkpoint
 from napari_redenoise.recipes._evaluation import ImageDone, evaluate, scale_normalisation
 from napari_redenoise.recipes._folder_training import EpochDone, FolderTraining
 from napari_redenoise.recipes.batch import (
@@ -15,7 +14,6 @@ from napari_redenoise.recipes.batch import (
     FileStarted,
     ModelTrained,
     OutputFormat,
-    ResultChecks,
     TrainingPlanned,
     find_images,
 )
@@ -38,12 +36,9 @@ __all__ = [
     "OutputFormat",
     "Pretraining",
     "Recipe",
-    "ResultChecks",
     "TrainingPlanned",
     "evaluate",
     "find_images",
-    "load_checkpoint",
     "noise_config",
-    "save_checkpoint",
     "scale_normalisation",
 ]

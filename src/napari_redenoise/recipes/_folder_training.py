@@ -235,12 +235,8 @@ class FolderTraining:
             When the memory of the device is exhausted.
         """
         training = self.config.training
-        with explain_out_of_memory(self.device):
-            yield from self._events(training_dtype(self.device, training.precision))
-
-    def _events(self, dtype: torch.dtype) -> Iterator[StepDone | EpochDone]:
-        training = self.config.training
-        with closing(self.batches()) as batches:
+        with explain_out_of_memory(self.device), closing(self.batches()) as batches:
+            dtype = training_dtype(self.device, training.precision)
             steps = train(self.state, batches, self._objective(), training, dtype)
             began = time.perf_counter()
             for step in steps:

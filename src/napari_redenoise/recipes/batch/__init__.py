@@ -9,7 +9,6 @@ from napari_redenoise.recipes.batch._events import (
     ModelTrained,
     TrainingPlanned,
 )
-from napari_redenoise.recipes.batch._file_work import ResultChecks
 from napari_redenoise.recipes.batch._files import BatchFile, find_images
 from napari_redenoise.recipes.batch._run import BatchRun
 from napari_redenoise.recipes.batch._settings import BatchSettings, OutputFormat
@@ -25,7 +24,6 @@ __all__ = [
     "FileStarted",
     "ModelTrained",
     "OutputFormat",
-    "ResultChecks",
     "TrainingPlanned",
     "find_images",
 ]
