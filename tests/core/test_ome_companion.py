@@ -9,6 +9,7 @@ import tifffile
 
 from napari_redenoise.errors import InputError, OutputError
 from napari_redenoise.io import read_image
+from napari_redenoise.recipes import BatchSettings
 from napari_redenoise.recipes.batch._files import name_results
 
 PIXELS = np.random.default_rng(0).poisson(50, (2, 3, 32, 40)).astype(np.uint16)
@@ -92,4 +93,4 @@ def test_a_result_never_replaces_a_file_of_the_image(redenoise, folder, image, r
 def test_a_result_in_a_batch_replaces_no_plane(folder):
     images = {folder / "t0.ome.tif": Path("t1.ome.tif")}
     with pytest.raises(OutputError, match=r"t1\.ome\.tif is read by this run: choose another"):
-        name_results(images, folder)
+        name_results(images, folder, BatchSettings())
