@@ -43,8 +43,6 @@ WHITE = NoiseReport(
 )
 UNKNOWN = replace(WHITE, misfit=0.3)
 SMEARED = replace(WHITE, autocorrelation=Autocorrelation(ZEROS, (0.25, 0.1, *ZEROS[2:]), 0.005))
-REPEATED = (-0.8, 0.9, *ZEROS[2:])
-MOSAIC = replace(WHITE, autocorrelation=Autocorrelation(REPEATED, ZEROS, 0.005))
 GREY = NoiseModel(1.5, 98.0, 4.0)
 
 
@@ -83,9 +81,9 @@ def residual(**changes: object) -> ResidualNoise:
             "r2r",
             "noise2void",
         ),
-        # It alternates from pixel to pixel, as a colour mosaic.
+        # It is a repeated pattern, as fringes or a colour mosaic, whatever else.
         (
-            replace(MOSAIC, residual=residual(correlation=(-0.5, -0.4))),
+            replace(SMEARED, residual=residual(ratio=0.6, pattern=0.6)),
             "unknown structure",
             "r2r",
             "noise2void",

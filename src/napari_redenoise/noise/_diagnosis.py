@@ -13,9 +13,9 @@ from napari_redenoise.config import JsonDataclass, Lines, NoiseConfig
 from napari_redenoise.errors import InputError
 from napari_redenoise.noise._report import NoiseModel, NoiseReport, ResidualNoise
 from napari_redenoise.noise._thresholds import (
-    ALTERNATING,
     LARGE_MISFIT,
     NEXT_ONLY,
+    PATTERN,
     SIGNIFICANT,
     SMOOTH,
     STRUCTURED_RESIDUAL,
@@ -196,7 +196,9 @@ def _has_white_residual(report: NoiseReport) -> bool:
     It does not if the noise is smooth.
     """
     residual = _fitted_residual(report)
-    if residual is None or max(residual.correlation) > WHITE_RESIDUAL or _alternates(report):
+    if residual is None or max(residual.correlation) > WHITE_RESIDUAL:
+        return False
+    if residual.pattern > PATTERN:
         return False
     noise = report.autocorrelation
     return all(
@@ -209,20 +211,11 @@ def _has_unknown_structure(report: NoiseReport) -> bool:
     """Whether the residual holds structure, which the denoiser then does not know."""
     if report.residual is None or _has_white_residual(report):
         return False
-    if _alternates(report):
+    if report.residual.pattern > PATTERN:
         return True
     # The residual of smooth noise is rightly larger than the measured noise.
     is_smooth = max(report.autocorrelation.y[0], report.autocorrelation.x[0]) >= SMOOTH
     return not is_smooth and (report.residual.is_strong or _is_more_correlated(report))
-
-
-def _alternates(report: NoiseReport) -> bool:
-    """Whether the residual changes its sign from pixel to pixel, and goes on: noise does not."""
-    residual = _fitted_residual(report)
-    if residual is None:
-        return False
-    both = zip(residual.correlation, report.autocorrelation.without_lines(), strict=True)
-    return any(own <= -ALTERNATING and abs(along[1]) >= ALTERNATING for own, along in both)
 
 
 def _is_more_correlated(report: NoiseReport) -> bool:

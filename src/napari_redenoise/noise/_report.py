@@ -169,6 +169,8 @@ class ResidualNoise:
         Share of the pixels that are darker than photon noise alone allows.
     smooth_scales : int
         Coarser scales at which the denoiser leaves smooth noise, see `smooth_noise_scales`.
+    pattern : float
+        Share of its power in the strongest frequencies, 1 in 500: a repeated pattern has much.
     """
 
     ratio: float
@@ -176,6 +178,7 @@ class ResidualNoise:
     correlation: tuple[float, float]
     below: float
     smooth_scales: int = 0
+    pattern: float = 0.0
 
     @property
     def is_strong(self) -> bool:

@@ -34,6 +34,9 @@ _ROUNDS = 10
 _ENDS = (0.02, 0.98)
 """Quantiles of the levels that count as the darkest and the brightest."""
 
+_STRONGEST = 1 / 500
+"""Share of the frequencies in which a repeated pattern has its power."""
+
 
 def residual_noise(
     plane: Floats, report: NoiseReport, denoise: Denoiser, *, is_one_of_many: bool = False
@@ -75,7 +78,18 @@ def residual_noise(
     )
     ratio = float(np.sqrt(np.median(own / np.maximum(expected, np.finfo(np.float32).tiny))))
     found = _fit(plane, residual, denoised.astype(np.float64), report, ratio)
-    return replace(found, smooth_scales=smooth_noise_scales(plane, denoised, denoise, report))
+    scales = smooth_noise_scales(plane, denoised, denoise, report)
+    return replace(found, smooth_scales=scales, pattern=_pattern(residual))
+
+
+def _pattern(residual: Floats) -> float:
+    """Share of the power in the strongest frequencies, of values cut off at four deviations."""
+    rest = np.nan_to_num(residual)
+    limit = OUTLIER * 1.4826 * float(np.median(np.abs(rest)))
+    taper = np.outer(*(np.hanning(size) for size in rest.shape))
+    power = np.abs(np.fft.rfft2(np.clip(rest, -limit, limit) * taper)).ravel() ** 2
+    strongest = np.sort(power)[-max(1, round(power.size * _STRONGEST)) :]
+    return float(strongest.sum() / power.sum()) if power.any() else 0.0
 
 
 def _is_measurable(blocks: Floats) -> Mask:
