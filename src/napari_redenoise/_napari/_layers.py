@@ -6,7 +6,8 @@ layer data tuples.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,6 @@ def read_layer(layer: Any, axes: str | None = None) -> LayerImage:
         When the layer cannot be denoised.
     """
     array = layer.data[0] if layer.multiscale else layer.data
-    keywords = layer.as_layer_data_tuple()[1]
     colour = bool(layer.rgb)
     if colour:
         if array.ndim != 3:
@@ -188,13 +188,51 @@ def read_layer(layer: Any, axes: str | None = None) -> LayerImage:
         array,
         axes,
         colour,
-        {key: keywords[key] for key in SPATIAL if key in keywords},
-        {} if colour else {key: keywords[key] for key in DISPLAY if key in keywords},
+        _keywords(layer, SPATIAL),
+        {} if colour else _keywords(layer, DISPLAY),
         _file(layer),
     )
     _check_size(image)
     Planes(image.array, image.axes)
     return image
+
+
+def _keywords(layer: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    """Keyword arguments of a layer with the same attributes."""
+    keywords = layer.as_layer_data_tuple()[1]
+    return {name: keywords[name] for name in names if name in keywords}
+
+
+def placed_now(
+    source: LayerImage, layers: Collection[Any], noisy: Any, result: Any = None
+) -> LayerImage:
+    """A layer that was read, with its name and position of now; call it on the main thread.
+
+    Without the noisy layer, the position is that of its result. Axes and pixels stay.
+
+    Parameters
+    ----------
+    source : LayerImage
+    layers : collection of napari.layers.Layer
+        The layers in the viewer.
+    noisy, result : napari.layers.Image
+        The layer of ``source``, and its denoised one, if there is one.
+    """
+    if noisy in layers:
+        source = replace(source, name=str(noisy.name))
+    axes = len(_spatial_axes(source))
+    for shown in (noisy, result):
+        # Other data may have other axes.
+        if shown is not None and shown in layers and shown.ndim == axes:
+            return replace(source, spatial=_keywords(shown, SPATIAL))
+    return source
+
+
+def move(layer: Any, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Give a layer what has changed of the position of its source, and leave the rest."""
+    for name, value in now.items():
+        if name not in before or not np.array_equal(before[name], value):
+            setattr(layer, name, value)
 
 
 def _check_size(image: LayerImage) -> None:

@@ -229,7 +229,7 @@ class DenoiseWidget(DenoiseForm):
             return
         self._question = ClosingQuestion(
             self._main_window,
-            self.run.job.source.name,
+            self.run.source.name,
             answered,
             left_out=len(self._queue),
             model=str(model_beside(self.run.image_place())) if closes_viewer else "",
@@ -379,7 +379,7 @@ class DenoiseWidget(DenoiseForm):
             return
         self._sentences = self._sentences if follows else list(notes)
         self._details = self._details if follows else ""
-        title = f"{ACTIONS[job.action]} '{job.source.name}'"
+        title = f"{ACTIONS[job.action]} '{layer.name}'"
         self._result_tabs.hide(title, follows=follows)
         self.keeps_tab = self._batch.has_running_layers
         self.denoiser = job.denoiser

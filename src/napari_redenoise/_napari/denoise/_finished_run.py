@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 from napari_redenoise._napari import _garbage_collection
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._background_task import Task
-from napari_redenoise._napari._layers import LayerData, method_of
+from napari_redenoise._napari._layers import LayerData, LayerImage, method_of, placed_now
 from napari_redenoise._napari._maps import window_placement
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari._words import file_name, listed, refusal
@@ -104,6 +104,7 @@ class FinishedRun(QObject):
         self.layer: Image = outcome.layer
         self.result: Any = outcome.result
         self.job: Job = outcome.job
+        self._source: LayerImage = outcome.source
         self.provenance: dict[str, Any] = dict(outcome.provenance or {})
         self.mask: Any = outcome.mask
         self._viewer = viewer
@@ -134,7 +135,14 @@ class FinishedRun(QObject):
     @property
     def source_name(self) -> str:
         """Name of the noisy layer, or the one it had before it was deleted."""
-        return str(self.layer.name) if self.has_source else self.job.source.name
+        return str(self.layer.name) if self.has_source else self._source.name
+
+    @property
+    def source(self) -> LayerImage:
+        """The noisy image, with the name and position of its layer now, else of the result."""
+        layers = self._viewer.layers
+        self._source = placed_now(self._source, layers, self.layer, self.result)
+        return self._source
 
     @property
     def covers(self) -> tuple[Any, ...]:
@@ -196,7 +204,7 @@ class FinishedRun(QObject):
 
     def check_quality(self) -> None:
         """Run the quality checks in the background; `assessed` follows."""
-        source, denoised, reports = self.job.source, self.result.data, self._reports
+        source, denoised, reports = self.source, self.result.data, self._reports
         self.is_checking = True
 
         def run_checks() -> QualityReport:
@@ -235,7 +243,7 @@ class FinishedRun(QObject):
 
     def add(self, kind: ExtraKind) -> None:
         """Compute further layers of a kind in the background; they are added hidden."""
-        source = self.job.source
+        source = self.source
         window = placed = None
         if self.is_busy:
             self.said.emit("Other layers are being computed: wait for them.")
@@ -330,7 +338,7 @@ class FinishedRun(QObject):
         if not name:
             return
         target = with_ending(str(name), kind, offered)
-        source = self.job.source
+        source = self.source
         if source.file is not None and target.resolve() == Path(source.file).resolve():
             self.said.emit("That file is the noisy image itself: choose another name.")
             return
@@ -346,7 +354,7 @@ class FinishedRun(QObject):
 
     def save_model(self, path: str | Path | None = None) -> None:
         """Write the trained model in the background; without ``path`` a dialog asks for it."""
-        wanted = f"{file_name(self.job.source.name)}.safetensors"
+        wanted = f"{file_name(self.source_name)}.safetensors"
         name = path or self._ask("Save the model", wanted, "*.safetensors")[0]
         if not name:
             return
@@ -363,7 +371,7 @@ class FinishedRun(QObject):
         """
         if self.is_busy:
             return
-        wanted = self._folder() / file_name(self.job.source.name)
+        wanted = self._folder() / file_name(self.source_name)
         target = ask_package(self.parent(), wanted) if path is None else Path(path)
         if target is None:
             return
@@ -383,7 +391,7 @@ class FinishedRun(QObject):
         exits = Event()
         files = RunFiles(
             self.title,
-            self.job.source,
+            self.source,
             self.result.data,
             self.mask,
             self.job.denoiser,

@@ -16,9 +16,12 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_redenoise._napari import _garbage_collection
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._layers import (
+    LayerImage,
     denoised_layer,
     denoised_name,
     mask_layer,
+    move,
+    placed_now,
     provenance_of,
 )
 from napari_redenoise._napari._trained_models import keep_model, remember
@@ -88,6 +91,7 @@ class LayerRun(QObject):
         self._began_denoising = 0.0
         self._notes: list[str] = []
         self._viewer, self.layer, self._source = viewer, layer, job.source
+        self._placed = job.source.spatial
         self._canvas: Any = None
         self._drawn: Any = None
         self._finished: Finished | None = None
@@ -139,6 +143,12 @@ class LayerRun(QObject):
     def mask(self) -> Any:
         """Fusion mask of the result; None without one."""
         return None if self._finished is None else self._finished.mask
+
+    @property
+    def source(self) -> LayerImage:
+        """The noisy image, with the name and position of its layer, while that is in the viewer."""
+        self._source = placed_now(self._source, self._viewer.layers, self.layer, self.result)
+        return self._source
 
     @property
     def covers(self) -> tuple[Any, ...]:
@@ -246,11 +256,13 @@ class LayerRun(QObject):
 
     def _show(self) -> None:
         """Draw the canvas; a layer that was deleted, or given other data, is added again."""
-        shown = self.result
+        source, shown = self.source, self.result
+        before, self._placed = self._placed, source.spatial
         if shown is not None and shown in self._viewer.layers and shown.data is self._drawn:
+            move(shown, before, source.spatial)
             shown.refresh()
             return
-        data, keywords, _ = denoised_layer(self._source, self._canvas)
+        data, keywords, _ = denoised_layer(source, self._canvas)
         self.result = add_image(self._viewer, data, keywords)
         self._drawn = self.result.data
 
@@ -261,7 +273,7 @@ class LayerRun(QObject):
 
     def _on_errored(self, error: Exception) -> None:
         if isinstance(error, RedenoiseError):
-            self._sentence = f"Cannot denoise '{self._source.name}': {error}."
+            self._sentence = f"Cannot denoise '{self.source.name}': {error}."
             return
         logger.error("denoising failed", exc_info=error)
         self.details = "".join(traceback.format_exception(error))
@@ -294,7 +306,7 @@ class LayerRun(QObject):
     def _add_mask(self) -> None:
         finished = self._finished
         if finished is not None and finished.mask is not None:
-            data, keywords, _ = mask_layer(self._source, finished.mask, finished.provenance)
+            data, keywords, _ = mask_layer(self.source, finished.mask, finished.provenance)
             mask = add_image(self._viewer, data, keywords)
             layers = self._viewer.layers
             if self.result in layers:
@@ -314,11 +326,10 @@ class LayerRun(QObject):
                 if finished.as_source is not None:
                     self.result.data = finished.as_source
                 # Before the name: its listeners read the metadata.
-                self.result.metadata = provenance_of(
-                    self._source, finished.provenance, "denoised image"
-                )
-                self.result.name = denoised_name(self._source, finished.provenance)
-                success = self._success(finished.provenance, self.result.name)
+                source, provenance = self.source, finished.provenance
+                self.result.metadata = provenance_of(source, provenance, "denoised image")
+                self.result.name = denoised_name(source, provenance)
+                success = self._success(provenance, self.result.name)
                 self._sentence = " ".join([success, *self._notes])
         self._end()
 

@@ -9,7 +9,7 @@ from qtpy.QtCore import QObject
 
 from napari_redenoise._napari._add_layers import add_image
 from napari_redenoise._napari._background_task import Task
-from napari_redenoise._napari._layers import LayerImage, denoised_layer, expand_axes
+from napari_redenoise._napari._layers import LayerImage, denoised_layer, expand_axes, placed_now
 from napari_redenoise._napari._maps import window_placement
 from napari_redenoise._napari._view import current_window
 from napari_redenoise.model import PreviewDone, Redenoiser
@@ -74,18 +74,19 @@ class SnapshotViewer(QObject):
         step, self._wanted = self._wanted, None
         if step is None or self._over or self._layer not in self._viewer.layers:
             return
-        window = current_window(self._viewer, self._layer, self._source)
+        source = placed_now(self._source, self._viewer.layers, self._layer)
+        window = current_window(self._viewer, self._layer, source)
         if window is None:
             return
-        placed = window_placement(self._layer, self._source, window)
+        placed = window_placement(self._layer, source, window)
 
         def preview() -> PreviewDone:
             session = self._denoiser.session
-            return session.preview(self._source.array, self._source.axes, window, step=step)
+            return session.preview(source.array, source.axes, window, step=step)
 
         def returned(done: PreviewDone) -> None:
             if not self._over:
-                self._draw(step, placed, done)
+                self._draw(source, step, placed, done)
 
         def errored(error: Exception) -> None:
             logger.error("a snapshot could not be shown", exc_info=error)
@@ -96,9 +97,11 @@ class SnapshotViewer(QObject):
 
         self._task = Task(preview, returned=returned, errored=errored, finished=finished)
 
-    def _draw(self, step: int, placed: dict[str, Any], done: PreviewDone) -> None:
+    def _draw(
+        self, source: LayerImage, step: int, placed: dict[str, Any], done: PreviewDone
+    ) -> None:
         self._remove()
-        _, keywords, _ = denoised_layer(self._source, done.denoised)
-        name = f"{self._source.name} at step {step}"
-        shown = expand_axes(self._source, done.denoised)
+        _, keywords, _ = denoised_layer(source, done.denoised)
+        name = f"{source.name} at step {step}"
+        shown = expand_axes(source, done.denoised)
         self.shown = add_image(self._viewer, shown, {**keywords, **placed, "name": name})
