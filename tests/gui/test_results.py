@@ -255,8 +255,9 @@ def test_a_result_has_the_present_name_of_its_layer(dock, noisy):
     assert dock.widget.layer_choice.value == layer
     dock.wait_for_end()
     assert dock.widget.finished_run.title.startswith("nuclei: ")
+    # Also after it was deleted.
     dock.viewer.layers.remove("nuclei")
-    assert dock.widget.finished_run.title.startswith("cells: ")
+    assert dock.widget.finished_run.title.startswith("nuclei: ")
 
 
 def test_the_worst_result_has_the_worst_mark() -> None:

@@ -208,7 +208,8 @@ def placed_now(
 ) -> LayerImage:
     """A layer that was read, with its name and position of now; call it on the main thread.
 
-    Without the noisy layer, the position is that of its result. Axes and pixels stay.
+    Without the noisy layer, the position is that of its result. Axes and pixels stay. A deleted
+    layer keeps its name.
 
     Parameters
     ----------
@@ -218,8 +219,7 @@ def placed_now(
     noisy, result : napari.layers.Image
         The layer of ``source``, and its denoised one, if there is one.
     """
-    if noisy in layers:
-        source = replace(source, name=str(noisy.name))
+    source = replace(source, name=str(noisy.name))
     axes = len(_spatial_axes(source))
     for shown in (noisy, result):
         # Other data may have other axes.

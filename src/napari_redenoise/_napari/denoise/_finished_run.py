@@ -104,7 +104,6 @@ class FinishedRun(QObject):
         self.layer: Image = outcome.layer
         self.result: Any = outcome.result
         self.job: Job = outcome.job
-        self._source: LayerImage = outcome.source
         self.provenance: dict[str, Any] = dict(outcome.provenance or {})
         self.mask: Any = outcome.mask
         self._viewer = viewer
@@ -135,14 +134,12 @@ class FinishedRun(QObject):
     @property
     def source_name(self) -> str:
         """Name of the noisy layer, or the one it had before it was deleted."""
-        return str(self.layer.name) if self.has_source else self._source.name
+        return str(self.layer.name)
 
     @property
     def source(self) -> LayerImage:
         """The noisy image, with the name and position of its layer now, else of the result."""
-        layers = self._viewer.layers
-        self._source = placed_now(self._source, layers, self.layer, self.result)
-        return self._source
+        return placed_now(self.job.source, self._viewer.layers, self.layer, self.result)
 
     @property
     def covers(self) -> tuple[Any, ...]:

@@ -146,9 +146,8 @@ class LayerRun(QObject):
 
     @property
     def source(self) -> LayerImage:
-        """The noisy image, with the name and position of its layer, while that is in the viewer."""
-        self._source = placed_now(self._source, self._viewer.layers, self.layer, self.result)
-        return self._source
+        """The noisy image, with the name and position of its layer now, else of the result."""
+        return placed_now(self._source, self._viewer.layers, self.layer, self.result)
 
     @property
     def covers(self) -> tuple[Any, ...]:
