@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from napari_redenoise._napari._layers import LayerImage
+from napari_redenoise._napari._layers import LayerImage, read_layer
 from napari_redenoise._napari._view import MOST_PREVIEWED, current_window
 
 
@@ -57,10 +57,31 @@ def test_corners_of_a_coarse_level_are_brought_to_the_finest():
     assert window.columns.start == 2000 - MOST_PREVIEWED // 2
 
 
-def test_the_slice_is_the_nearest_and_within_the_stack():
+def test_the_slice_is_the_nearest():
     corners = [(0, 0, 0), (0, 29, 39)]
     assert shown((5, 30, 40), "TYX", corners, (2.6, 0, 0)).sample == (3,)
-    assert shown((5, 30, 40), "TYX", corners, (99.0, 0, 0)).sample == (4,)
+    assert shown((5, 30, 40), "TYX", corners, (4.4, 0, 0)).sample == (4,)
+
+
+@pytest.mark.parametrize("point", [-0.6, 4.6, 99.0])
+def test_beside_a_stack_there_is_no_plane(point):
+    # napari shows nothing of the stack there.
+    assert shown((5, 30, 40), "TYX", [(0, 0, 0), (0, 29, 39)], (point, 0, 0)) is None
+
+
+@pytest.mark.parametrize("point", [1.0, 6.2, 10.0])
+def test_of_a_sheared_stack_the_plane_in_view_is_previewed(dock, noisy, point):
+    stack = np.stack([noisy + 10_000 * number for number in range(12)])
+    affine = np.array([[1, 0.05, 0, 0], [0.8, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    layer = dock.viewer.add_image(stack, name="cells", affine=affine)
+    dock.viewer.dims.set_point(0, point)
+    window = current_window(dock.viewer, layer, read_layer(layer))
+    # What napari has drawn; of the inverse of the affine, it uses 1 / (1 - 0.05 * 0.8) alone.
+    drawn = np.asarray(dock.viewer.__wrapped__.layers[0]._slice.image.raw)
+    np.testing.assert_array_equal(drawn, stack[window.sample[0]])
+    assert window.sample == (round(dock.viewer.dims.point[0] / 0.96),)
+    dock.viewer.dims.set_point(0, 13)
+    assert current_window(dock.viewer, layer, read_layer(layer)) is None
 
 
 def test_channels_and_colours_are_no_samples():

@@ -17,19 +17,18 @@ def current_window(viewer: Any, layer: Any, source: LayerImage) -> Window | None
     """Window of ``source`` that the viewer shows, or None where it shows no plane of it.
 
     It is the whole of a small plane, and the middle of the visible part of a large one. A layer
-    whose array was replaced by one of other axes shows none.
+    whose array was replaced by one of other axes shows none, nor does a stack beside its planes.
     """
     was_replaced = layer.ndim != len(source.axes) - source.colour
     if was_replaced or not shows_planes(viewer):
         return None
     planes = source.planes
-    position = np.asarray(layer.world_to_data(viewer.dims.point))
     leading = [axis for axis in source.axes if axis not in "YX" and not source.colour]
-    sample = tuple(
-        int(np.clip(round(float(position[number])), 0, size - 1))
-        for number, (axis, size) in enumerate(zip(leading, source.array.shape, strict=False))
-        if axis != "C"
-    )
+    index = _slice_index(viewer, layer)[: len(leading)]
+    sizes = zip(index, source.array.shape, strict=False)
+    if not all(0 <= number < size for number, size in sizes):
+        return None
+    sample = tuple(number for number, axis in zip(index, leading, strict=True) if axis != "C")
     corners = np.asarray(layer.corner_pixels)
     if layer.multiscale:
         # Corners are pixels of the visible level; the source is the finest level.
@@ -38,6 +37,16 @@ def current_window(viewer: Any, layer: Any, source: LayerImage) -> Window | None
     rows = _side(corners[:, 0], planes.height)
     columns = _side(corners[:, 1], planes.width)
     return Window(sample, rows, columns)
+
+
+def _slice_index(viewer: Any, layer: Any) -> list[int]:
+    """Index of the plane of a layer that napari shows.
+
+    napari leaves out how y and x move the plane of a sheared stack: it shows whole planes.
+    """
+    point = np.array(viewer.dims.point, float)
+    point[-2:] = 0
+    return [round(float(number)) for number in layer.world_to_data(point)]
 
 
 def shows_planes(viewer: Any) -> bool:

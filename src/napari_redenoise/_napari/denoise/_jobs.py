@@ -232,7 +232,8 @@ def _region(
     window = current_window(viewer, layer, source)
     if window is None:
         raise InputError(
-            "the viewer shows no plane: show y and x in the 2-D view to train on a slice"
+            "the viewer shows no plane of the layer: show its y and x in the 2-D view to "
+            "train on a slice"
         )
     sizes = zip(source.axes, source.array.shape, strict=True)
     return one_sample(tuple(int(n) for axis, n in sizes if axis != "C"), window.sample)

@@ -264,7 +264,9 @@ class EquivarianceWidget(QWidget):
             return
         window = current_window(self._viewer, layer, source)
         if window is None:
-            self.status.setText("The comparison needs a plane: switch to the 2-D view of y and x.")
+            self.status.setText(
+                "The comparison needs a plane of the layer: show its y and x in the 2-D view."
+            )
             return
         self._start(layer, source, window)
 
