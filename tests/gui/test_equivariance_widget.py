@@ -83,6 +83,41 @@ def test_a_model_of_the_denoise_dock_is_compared(dock, widget, press, noisy):
     assert expected.errors["equivariant"] < 1e-5 < expected.errors["standard"]
 
 
+def test_the_network_that_denoised_a_layer_is_compared(dock, widget, press, train, noisy):
+    first = train(dock.viewer.add_image(noisy, name="cells"))
+    second = train(dock.viewer.add_image(noisy + 1, name="nuclei"))
+    dock.viewer.add_image(noisy[::-1], name="other")
+    network = dock.widget.options.model.box
+    dock.widget.options.model.offer()
+    network.setCurrentIndex(network.findText("trained on 'nuclei'"))
+    dock.run()
+    assert dock.widget.status.text().startswith("Done, without training.")
+    choice = widget.model_choice
+    assert [choice.itemText(n) for n in range(choice.count())] == [
+        "trained on 'nuclei'",
+        "trained on 'cells'",
+    ]
+    assert choice.currentData() is second
+    press()
+    assert "pixels of 'other'" in widget.status.text()
+    # Each layer begins with its own.
+    for name, model in (("cells", first), ("other", second), ("nuclei", second)):
+        dock.viewer.layers.selection.active = dock.viewer.layers[name]
+        assert choice.currentData() is model
+
+
+def test_a_network_from_a_file_is_known_by_its_result(dock, widget, train, noisy, tmp_path):
+    path = train(dock.viewer.add_image(noisy, name="cells")).save(tmp_path / "a.safetensors")
+    dock.viewer.add_image(noisy[::-1], name="other")
+    dock.widget.options.model.open_file(path)
+    dock.run()
+    dock.viewer.layers.remove("cells")
+    dock.viewer.layers.selection.active = dock.viewer.layers["other"]
+    assert widget.model_choice.currentText() == "used on 'other'"
+    assert widget.model_choice.currentData() is dock.widget.denoiser
+    assert widget.button.isEnabled()
+
+
 def test_maps_share_contrast_limits_and_have_provenance(dock, widget, press, train, noisy):
     before = noisy.copy()
     layer = dock.viewer.add_image(noisy, name="cells")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from napari_redenoise.errors import OutputError
 from napari_redenoise.io import model_beside, write_under_free_name
@@ -25,6 +26,9 @@ class Remembered(NamedTuple):
 
 
 _models: dict[Hashable, Remembered] = {}
+
+_used: WeakValueDictionary[Hashable, Redenoiser] = WeakValueDictionary()
+"""Trained models that denoised a layer without training on it, as long as its result is kept."""
 
 
 def remember(layer: Any, model: Redenoiser) -> None:
@@ -51,6 +55,20 @@ def recall(layer: Any) -> Redenoiser | None:
     """Return the latest model of a layer, or None."""
     found = _models.get(layer.unique_id)
     return None if found is None else found.model
+
+
+def note_use(layer: Any, model: Redenoiser) -> None:
+    """Note that a trained model has denoised a layer."""
+    _used[layer.unique_id] = model
+
+
+def models_for(layer: Any, layers: Iterable[Any]) -> list[tuple[str, Redenoiser]]:
+    """Labels and models: of a layer, the one that denoised it, and those of other layers."""
+    trained = {model: f"trained on '{one.name}'" for one in layers if (model := recall(one))}
+    own, used = recall(layer), _used.get(layer.unique_id)
+    first = [model for model in (own, used) if model is not None]
+    labels = {**dict.fromkeys(first, f"used on '{layer.name}'"), **trained}
+    return [(label, model) for model, label in labels.items()]
 
 
 def remembered() -> tuple[Remembered, ...]:

@@ -24,7 +24,7 @@ from napari_redenoise._napari._layers import (
     placed_now,
     provenance_of,
 )
-from napari_redenoise._napari._trained_models import keep_model, remember
+from napari_redenoise._napari._trained_models import keep_model, note_use, remember
 from napari_redenoise._napari._view import current_window, shows_planes
 from napari_redenoise._napari._words import counted, duration, file_name
 from napari_redenoise._napari._worker import in_words, start_worker
@@ -320,6 +320,8 @@ class LayerRun(QObject):
             # Not earlier: until the layer is complete, no other run may use the network.
             if self.job.trains and finished.provenance["steps"]:
                 remember(self.layer, self.denoiser)
+            elif self.job.action == "apply":
+                note_use(self.layer, self.denoiser)
             self._show()
             if self.result is not None:
                 if finished.as_source is not None:

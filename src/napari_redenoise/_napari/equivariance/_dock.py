@@ -27,7 +27,7 @@ from napari_redenoise._napari._eliding_box import ElidingBox, narrow
 from napari_redenoise._napari._layers import LayerData, LayerImage
 from napari_redenoise._napari._maps import disagreement_layers, window_placement
 from napari_redenoise._napari._scrolling import scrolled
-from napari_redenoise._napari._trained_models import recall
+from napari_redenoise._napari._trained_models import models_for
 from napari_redenoise._napari._view import current_window
 from napari_redenoise._napari._words import WrappedLabel, refusal, short_name
 from napari_redenoise._napari._worker import in_words
@@ -65,6 +65,7 @@ class EquivarianceWidget(QWidget):
         super().__init__()
         self._viewer = viewer
         self._files: dict[Path, Redenoiser] = {}
+        self._offered: tuple[Any, ...] = ()
         self._stop = Event()
         self._pending: list[LayerData] = []
         self._sentence = ""
@@ -191,12 +192,14 @@ class EquivarianceWidget(QWidget):
         self._on_layer()
 
     def _on_layer(self, _: Any = None) -> None:
-        """List the model trained on the layer first, then models from files."""
-        layer = self.layer_choice.value
-        trained = None if layer is None else recall(layer)
-        entries = [] if trained is None else [(f"trained on '{layer.name}'", trained)]
+        """List the models of the layer first, then those of other layers and from files."""
+        layer, chosen = self.layer_choice.value, self.model_choice.currentData()
+        entries = [] if layer is None else models_for(layer, self._viewer.layers)
         entries += [(short_name(path, self._files), model) for path, model in self._files.items()]
-        self.model_choice.offer(entries, keep=self.model_choice.currentData())
+        # A new first model, or that of another layer, counts more than the choice before.
+        before, self._offered = self._offered, (layer, *(model for _, model in entries[:1]))
+        stays = before == self._offered or chosen in self._files.values()
+        self.model_choice.offer(entries, keep=chosen if stays else None)
         self._describe()
 
     def _choose_file(self) -> None:
