@@ -5,6 +5,7 @@ from threading import Event
 import numpy as np
 import pytest
 import tifffile
+from napari.layers._layer_actions import _duplicate_layer
 
 from napari_redenoise._napari._layers import read_layer
 from napari_redenoise._napari.denoise import _file_axes
@@ -52,6 +53,20 @@ def test_axes_that_no_file_names_are_to_be_checked(dock, tmp_path, counts):
     dock.viewer.add_image(counts[0, 0], name="plane")
     assert CHECK_AXES not in dock.widget.plan.text()
     assert not dock.widget.axes.isVisibleTo(dock.widget)
+
+
+def test_a_duplicate_has_the_axes_of_the_file_of_its_original(dock, tmp_path, counts):
+    open_file(dock, tmp_path / "a.tif", counts[:, 0], "ZYX", imagej=True)
+    layers = dock.viewer.__wrapped__.layers
+    for name in ("a copy", "a copy copy"):
+        _duplicate_layer(layers)
+        layers.selection.active = layers[name]
+        assert dock.widget.layer_choice.value.name == name
+        assert chosen(dock) == "ZYX"
+        assert dock.widget.axes.label.text() == ORIGINS["file"]
+    layers["a copy"].data = counts[:2, 0]
+    layers.selection.active = layers["a copy"]
+    assert dock.widget.axes.label.text() == ORIGINS["guess"]
 
 
 def test_labels_and_users_count_more_than_the_file(dock, tmp_path, counts):

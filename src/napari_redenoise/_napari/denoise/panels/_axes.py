@@ -53,7 +53,8 @@ def axes_file(layer: Any) -> str | None:
     """The file whose axes are asked for; None where they are known, or there is no file."""
     if layer.rgb or layer.ndim < 3 or has_named_axes(layer) or _of_file(layer) in _of_files:
         return None
-    return None if layer.source.path is None else str(layer.source.path)
+    path = _original(layer).source.path
+    return None if path is None else str(path)
 
 
 def read_file_axes(layer: Any, path: str) -> Callable[[], None]:
@@ -70,6 +71,13 @@ def read_file_axes(layer: Any, path: str) -> Callable[[], None]:
             _of_files[key] = found
 
     return read
+
+
+def _original(layer: Any) -> Any:
+    """The layer of which a layer is a duplicate, else itself."""
+    while layer.source.parent is not None and (parent := layer.source.parent()) is not None:
+        layer = parent
+    return layer
 
 
 def _of_file(layer: Any) -> tuple[Any, ...]:
