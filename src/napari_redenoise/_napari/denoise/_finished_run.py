@@ -39,11 +39,14 @@ from napari_redenoise._napari.denoise._result_files import (
     write_image,
 )
 from napari_redenoise._napari.denoise._run import Job
-from napari_redenoise._napari.denoise._run_as_code import is_repeatable, run_as_code
+from napari_redenoise._napari.denoise._run_as_code import (
+    find_files,
+    is_repeatable,
+    run_as_code,
+)
 from napari_redenoise.assessment import QualityReport, as_denoiser, assess, pixel_size_of
 from napari_redenoise.config import Config
 from napari_redenoise.errors import RedenoiseError
-from napari_redenoise.io import series_of_array
 from napari_redenoise.model import RunAsCode
 from napari_redenoise.noise import NoiseReport
 
@@ -446,30 +449,28 @@ class FinishedRun(QObject):
         self._copy(RunAsCode.command, "command line")
 
     def _copy(self, write: Callable[[RunAsCode], str], what: str) -> None:
-        """Copy code, after the series of the layer is found in its file."""
-        source = self.job.source
+        """Copy code, after the files of its layers were compared with them."""
 
-        def copy(series: int | None) -> None:
+        def copy(found: tuple[Job, int | None]) -> None:
             if not self._stop.is_set():
-                text = write(run_as_code(self.job, self.provenance, series))
+                job, series = found
+                text = write(run_as_code(job, self.provenance, series))
                 QApplication.clipboard().setText(text)
-                self.said.emit(f"Copied the {what}{self._to_save_first()}.")
+                self.said.emit(f"Copied the {what}{_to_save_first(job)}.")
 
-        if source.file is None:
-            copy(None)
-            return
-        Task(
-            partial(series_of_array, source.file, source.array),
-            returned=copy,
-            errored=self._on_errored,
-        )
+        Task(partial(find_files, self.job), returned=copy, errored=self._on_errored)
 
-    def _to_save_first(self) -> str:
-        """What has to be saved before the copied code runs, in words."""
-        beside = "" if self.job.source.file else "; save the layer under the name in it first"
-        if not is_repeatable(self.job):
-            beside += "; save the model as model.safetensors, with Save model"
-        return beside
+
+def _to_save_first(job: Job) -> str:
+    """What has to be saved before the copied code runs, in words."""
+    unsaved = [one for one in (job.source, job.target) if one is not None and not one.file]
+    beside = ""
+    if unsaved:
+        layers, names = ("layer", "name") if len(unsaved) == 1 else ("layers", "names")
+        beside = f"; save the {layers} under the {names} in it first"
+    if not is_repeatable(job):
+        beside += "; save the model as model.safetensors, with Save model"
+    return beside
 
 
 def _added_in_words(names: Sequence[str]) -> str:
