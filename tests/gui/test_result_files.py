@@ -175,6 +175,30 @@ def test_results_larger_than_memory_are_saved_as_ome_zarr(dock, noisy, tmp_path,
 def test_a_layer_name_becomes_a_file_name():
     assert file_name("day 1/cells: a?") == "day 1_cells_ a_"
     assert file_name("..") == "image"
+    assert file_name("a" * 300) == "a" * 180
+    assert file_name("\u00e9" * 118) == "\u00e9" * 90
+    assert file_name("\udcff" * 200) == "\udcff" * 180
+
+
+def test_long_names_are_cut_and_all_files_are_written(dock, noisy, tmp_path, monkeypatch):
+    dock.viewer.add_image(noisy, name="\u00e9" * 118)
+    dock.run()
+    dock.wait(lambda: dock.widget.finished_run.is_checked)
+    stem = "\u00e9" * 90
+    monkeypatch.setattr(f"{DIALOG}.getSaveFileName", lambda *asked: (asked[2], asked[3]))
+    monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path)
+    for button, ending in (("Save image...", "tif"), ("Save model...", "safetensors")):
+        dock.widget.result.buttons[button].click()
+        dock.wait((tmp_path / f"{stem}.{ending}").exists)
+    made = save_all(dock, tmp_path, monkeypatch)
+    assert "not written" not in dock.widget.status.text()
+    assert len(list(made.iterdir())) == 7
+
+
+def test_a_typed_name_that_is_too_long_is_refused(done, tmp_path, monkeypatch):
+    choose(monkeypatch, tmp_path / f"{'a' * 300}.tif", KINDS[TIFF])
+    done.widget.result.buttons["Save image..."].click()
+    done.wait(lambda: "cannot be written" in done.widget.status.text())
 
 
 @pytest.mark.parametrize(

@@ -113,11 +113,16 @@ def device_name(kind: str) -> str:
 
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+LONGEST_NAME = 180
+"""Bytes; file systems allow 255, with the endings and words that follow."""
 
 
 def file_name(name: str) -> str:
-    """A layer's name without the characters that file systems refuse."""
-    return _FORBIDDEN.sub("_", name).strip(" .") or "image"
+    """A layer's name without the characters that file systems refuse, cut where it is too long."""
+    kept = _FORBIDDEN.sub("_", name).strip(" .")[:LONGEST_NAME]
+    while len(kept.encode(errors="replace")) > LONGEST_NAME:
+        kept = kept[:-1]
+    return kept.rstrip(" .") or "image"
 
 
 def short_name(path: Path, paths: Collection[Path]) -> str:

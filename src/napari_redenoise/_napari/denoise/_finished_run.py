@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -343,7 +344,8 @@ class FinishedRun(QObject):
             self.said.emit("That file is the noisy image itself: choose another name.")
             return
         # The dialog confirmed overwriting for the name as it was entered, but not of folders.
-        overwrite = path is None and target == Path(name) and not target.is_dir()
+        # os.path instead of Path: it returns False for names that are too long.
+        overwrite = path is None and target == Path(name) and not os.path.isdir(target)
 
         def write() -> str:
             like = file_like(source)
