@@ -169,7 +169,7 @@ def test_a_label_keeps_its_text():
 
 def test_rich_text_keeps_its_tags():
     text = f"<p><b>Brightness</b>:</p><p><i>{'x' * 30}&lt;</i></p>"
-    label = WrappedLabel(text)
+    label = WrappedLabel(text, rich=True)
     assert label.text() == text
     raw = QLabel.text(label)
     assert raw.startswith("<p><b>Brightness</b>:</p><p><i>x\u200bx")

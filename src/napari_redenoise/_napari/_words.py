@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QDialog,
@@ -29,17 +30,20 @@ LONG_WORD = 24
 class WrappedLabel(QLabel):
     """A label with word wrap, which keeps the height of its text in a low dock.
 
-    Names of layers and files may be long, without a space: they may break everywhere.
+    Names of layers and files may be long, without a space: they may break everywhere. They may
+    look like tags, which only ``rich`` text has.
     """
 
-    def __init__(self, text: str = "") -> None:
+    def __init__(self, text: str = "", *, rich: bool = False) -> None:
         super().__init__()
+        self._long = _LONG_RICH if rich else _LONG
+        self.setTextFormat(Qt.TextFormat.RichText if rich else Qt.TextFormat.PlainText)
         self.setWordWrap(True)
         self.setText(text)
 
     def setText(self, text: str | None) -> None:
         """Set the text and ask for its height."""
-        super().setText(_breakable(text or ""))
+        super().setText(self._long.sub(_breakable, text or ""))
         self._fit()
 
     def text(self) -> str:
@@ -62,12 +66,18 @@ _BREAK = "\u200b"
 """A zero-width space."""
 
 
-_LONG = re.compile(rf"<[^<>]*>|&\w+;|[^\s<&]{{{LONG_WORD},}}")
-"""Tags and entities of rich text, which stay whole, and long words."""
+_LONG = re.compile(rf"()\S{{{LONG_WORD},}}")
+_LONG_RICH = re.compile(rf"(<[^<>]*>|&\w+;)|[^\s<&]{{{LONG_WORD},}}")
+"""Long words, and as a group the tags and entities of rich text, which stay whole."""
 
 
-def _breakable(text: str) -> str:
-    return _LONG.sub(lambda part: part[0] if part[0][0] in "<&" else _BREAK.join(part[0]), text)
+def _breakable(part: re.Match[str]) -> str:
+    return part[1] or _BREAK.join(part[0])
+
+
+def as_tooltip(text: str) -> str:
+    """A text as a tooltip, in which Qt takes no name of a layer or file for tags."""
+    return re.sub(f"(<|&(?=lt;))(?!{_BREAK})", rf"\1{_BREAK}", text)
 
 
 def counted(number: int, noun: str) -> str:
@@ -113,6 +123,7 @@ def device_name(kind: str) -> str:
 
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+
 LONGEST_NAME = 180
 """Bytes; file systems allow 255, with the endings and words that follow."""
 
@@ -140,7 +151,7 @@ def _end(path: Path, length: int) -> Path:
 def set_available(widget: QWidget, reason: str, tooltip: str) -> None:
     """Disable a widget where there is a reason, which its tooltip gives then."""
     widget.setEnabled(not reason)
-    widget.setToolTip(reason or tooltip)
+    widget.setToolTip(as_tooltip(reason or tooltip))
 
 
 def show_text(parent: QWidget, title: str, text: str) -> None:

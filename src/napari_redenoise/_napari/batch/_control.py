@@ -14,7 +14,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_redenoise._napari._background_task import Task
-from napari_redenoise._napari._words import counted, duration, refusal
+from napari_redenoise._napari._words import as_tooltip, counted, duration, refusal
 from napari_redenoise._napari.batch._choices import RunOptions
 from napari_redenoise._napari.batch._file_layers import FileLayer, read_pair
 from napari_redenoise._napari.batch._panel import NO_IMAGES, BatchPanel
@@ -194,7 +194,7 @@ class BatchControl(QObject):
         if not self._panel.inputs and not self._panel.has_layers:
             self._panel.chosen.setText(NO_IMAGES)
         self._panel.button.setEnabled(bool(self._panel.table.keys) and not self._refusal)
-        self._panel.button.setToolTip(self._refusal)
+        self._panel.button.setToolTip(as_tooltip(self._refusal))
 
     # -- running ------------------------------------------------------------------------------
 

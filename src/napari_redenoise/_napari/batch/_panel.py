@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_redenoise._napari._eliding_box import ElidingBox
-from napari_redenoise._napari._words import WrappedLabel, counted, set_available
+from napari_redenoise._napari._words import WrappedLabel, as_tooltip, counted, set_available
 from napari_redenoise._napari.batch._choices import BatchChoices, Training
 from napari_redenoise._napari.batch._table import BatchTable
 from napari_redenoise.io import is_zarr
@@ -279,7 +279,7 @@ class BatchPanel(QWidget):
         self._list(images)
         where = self._images_folder()
         self.chosen.setText(f"{counted(len(images), 'image')} of '{where.name}'.")
-        self.chosen.setToolTip(str(where))
+        self.chosen.setToolTip(as_tooltip(str(where)))
 
     def _list(self, names: Mapping[Any, str]) -> None:
         self.table.list_images(names)

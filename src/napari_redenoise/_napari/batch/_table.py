@@ -12,6 +12,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QBrush, QColor, QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 
+from napari_redenoise._napari._words import as_tooltip
 from napari_redenoise._napari.denoise.panels._quality import (
     BY_WEIGHT,
     COLOURS,
@@ -62,7 +63,7 @@ class BatchTable(QTableWidget):
                 self.setItem(row, column, QTableWidgetItem())
             item = self._item(row, IMAGE)
             item.setText(name)
-            item.setToolTip(str(key) if isinstance(key, Path) else name)
+            item.setToolTip(as_tooltip(str(key) if isinstance(key, Path) else name))
             item.setIcon(icons.get(key, QIcon()))
             self.show_state(key, WAITING)
 
@@ -125,7 +126,7 @@ class BatchTable(QTableWidget):
             lines.append(_in_words(quality))
             details += ["", *quality["sentences"]]
         item.setText("\n".join(lines))
-        item.setToolTip("\n".join(details))
+        item.setToolTip(as_tooltip("\n".join(details)))
         mark = "bad" if state == FAILED else worst_mark(quality) if quality else "unknown"
         item.setForeground(QBrush() if mark == "unknown" else QColor(COLOURS[mark]))
 

@@ -44,6 +44,8 @@ class ClosingQuestion(QMessageBox):
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setIcon(QMessageBox.Icon.Question)
+        # Names of layers may look like tags.
+        self.setTextFormat(Qt.TextFormat.PlainText)
         self.setWindowTitle("Close napari" if model else "Close the dock")
         self.setText(f"The training on '{source}' is in progress.")
         more = f" Layers that follow and are left out: {left_out}." if left_out else ""

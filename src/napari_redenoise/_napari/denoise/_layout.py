@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_redenoise._napari._eliding_box import narrow
 from napari_redenoise._napari._scrolling import scrolled
-from napari_redenoise._napari._words import WrappedLabel
+from napari_redenoise._napari._words import WrappedLabel, as_tooltip
 from napari_redenoise._napari.batch._panel import BatchPanel
 from napari_redenoise._napari.denoise.panels._axes import AxesChoice
 from napari_redenoise._napari.denoise.panels._noise import NoisePanel
@@ -103,7 +103,7 @@ class DenoiseLayout(QWidget):
     def say(self, sentence: str, *, tooltip: str = "") -> None:
         """Show a message below the button; without one, hide its label."""
         self.status.setText(sentence)
-        self.status.setToolTip(tooltip)
+        self.status.setToolTip(as_tooltip(tooltip))
         self.status.setVisible(bool(sentence))
 
     def refuse(self, sentence: str, *, tooltip: str = "") -> None:

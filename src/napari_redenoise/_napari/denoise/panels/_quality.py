@@ -44,7 +44,7 @@ class QualityPanel(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.title, self.rows, self.words = WrappedLabel(), WrappedLabel(), WrappedLabel()
+        self.title, self.rows, self.words = (WrappedLabel(rich=True) for _ in range(3))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         for label in (self.rows, self.title, self.words):
@@ -57,7 +57,7 @@ class QualityPanel(QWidget):
     def say(self, sentence: str) -> None:
         """Show a message instead of a report."""
         self.report = None
-        self.words.setText(sentence)
+        self.words.setText(escape(sentence, quote=False))
 
     def show_title(self, title: str, rows: Sequence[Row] = ()) -> None:
         """Name the result, and list all results of its run where there are several."""

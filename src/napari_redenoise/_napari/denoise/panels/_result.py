@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_redenoise._napari._eliding_box import ElidingBox
-from napari_redenoise._napari._words import WrappedLabel, set_available
+from napari_redenoise._napari._words import WrappedLabel, as_tooltip, set_available
 from napari_redenoise._napari.denoise._extra_layers import EXTRAS, OF_VIEW, ExtraKind
 
 LEGEND = (
@@ -181,9 +181,10 @@ class ResultPanel(QWidget):
         self.choice.addItems(list(titles))
         for number, title in enumerate(titles):
             # A narrow dock cuts the method and the time off.
-            self.choice.setItemData(number, title, Qt.ItemDataRole.ToolTipRole)
+            self.choice.setItemData(number, as_tooltip(title), Qt.ItemDataRole.ToolTipRole)
         self.choice.setCurrentIndex(-1 if shown is None else shown)
-        self.choice.setToolTip(CHOICE if shown is None else f"{titles[shown]}. {CHOICE}")
+        shown_title = "" if shown is None else f"{titles[shown]}. "
+        self.choice.setToolTip(as_tooltip(f"{shown_title}{CHOICE}"))
         self.choice.setVisible(bool(titles))
 
     def offer(
