@@ -13,6 +13,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
+    QLabel,
     QLineEdit,
     QProgressBar,
     QPushButton,
@@ -102,9 +103,9 @@ class BatchPanel(QWidget):
         self.has_layers = False
         self._suggested = ""
         self._trained_name = ""
-        self.folder_button = QPushButton("&Folder...")
-        self.files_button = QPushButton("F&iles...")
-        self.layers_button = QPushButton("&Layers")
+        self.folder_button = QPushButton("F&older...")
+        self.files_button = QPushButton("Fil&es...")
+        self.layers_button = QPushButton("La&yers")
         self.chosen = WrappedLabel(NO_IMAGES)
         self.pattern = QLineEdit()
         self.subfolders = QCheckBox("subfolders")
@@ -115,7 +116,7 @@ class BatchPanel(QWidget):
         self.format = ElidingBox()
         self.hint = WrappedLabel(HINT)
         self.button = QPushButton("&Start")
-        self.open_button = QPushButton("&Open result")
+        self.open_button = QPushButton("Open result")
         self.progress = QProgressBar()
         self.status = WrappedLabel()
         self.table = BatchTable()
@@ -152,6 +153,7 @@ class BatchPanel(QWidget):
     def _lay_out(self) -> None:
         self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.output_button.setMaximumWidth(NARROW)
+        self.output_button.setAccessibleName("Choose the folder for the results")
         for label, widgets in (
             ("Images", (self.folder_button, self.files_button, self.layers_button)),
             ("&Names", (self.pattern, self.subfolders)),
@@ -160,7 +162,9 @@ class BatchPanel(QWidget):
             ("&Results in", (self.output, self.output_button)),
             ("For&mat", (self.format,)),
         ):
-            self._form.addRow(label, _row(widgets))
+            name = QLabel(label)
+            name.setBuddy(widgets[0])
+            self._form.addRow(name, _row(widgets))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._form)

@@ -150,7 +150,7 @@ class DenoiseLayout(QWidget):
         self.layer_choice.enabled = False
         for part in (self.axes, self.options):
             part.setEnabled(False)
-        self.button.setText("&Stop and denoise" if trains else "Cancel")
+        self.button.setText("Stop and &denoise" if trains else "Cancel")
         self.button.setEnabled(True)
         self.details_button.setVisible(False)
         self.say("Reading the image.")
@@ -159,7 +159,7 @@ class DenoiseLayout(QWidget):
 
     def show_paused(self, *, paused: bool) -> None:
         """Show whether the run is paused."""
-        self.pause_button.setText("&Resume" if paused else "Pa&use")
+        self.pause_button.setText("Res&ume" if paused else "Pa&use")
 
     def show_idle(self) -> None:
         """Show the controls before a run."""

@@ -34,7 +34,7 @@ class ModelChoice(QObject):
             "The network that denoises. A network from another layer or from a file denoises "
             "without training; it suits images of the same kind and the same settings."
         )
-        form.addRow("&Network", self.box)
+        form.addRow("Networ&k", self.box)
         self._number = 0
         self.offer()
         self.box.currentIndexChanged.connect(self._on_choice)

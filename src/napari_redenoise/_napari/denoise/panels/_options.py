@@ -184,7 +184,7 @@ class OptionsForm(QWidget):
 
     def _lay_out(self, form: QFormLayout) -> None:
         rows = (
-            ("&Preset", self.preset, ""),
+            ("Pre&set", self.preset, ""),
             ("Sta&rt", self.start, ""),
             ("&Neighbours", self.context, ""),
             (
