@@ -200,9 +200,24 @@ class ObjectiveConfig(_Frozen):
     )
 
     @property
+    def needs_target(self) -> bool:
+        """Whether it learns from a second shot."""
+        return self.kind == "noise2noise"
+
+    @property
+    def sees_neighbours(self) -> bool:
+        """Whether neighbouring planes may be shown: not where other frames or pixels teach."""
+        return self.kind not in ("noise2noise", "neighbor2neighbor")
+
+    @property
+    def draws_noise(self) -> bool:
+        """Whether it draws from a noise model."""
+        return self.kind == "r2r"
+
+    @property
     def depends_on_noise(self) -> bool:
         """Whether a setting depends on the noise of the image."""
-        return self.kind == "auto" or (self.kind == "r2r" and self.noise is None)
+        return self.kind == "auto" or (self.draws_noise and self.noise is None)
 
     @model_validator(mode="after")
     def _mask_shape_is_valid(self) -> ObjectiveConfig:
@@ -219,7 +234,7 @@ class ObjectiveConfig(_Frozen):
             raise ValueError("the mask shape is at most 31 pixels long")
         if self.kind != "noise2void" and rows != ("1",):
             raise ValueError("only noise2void has a mask shape: choose it as the objective")
-        if self.kind != "r2r" and self.noise is not None:
+        if self.noise is not None and not self.draws_noise:
             raise ValueError("only r2r draws from the noise: choose it as the objective")
         return self
 

@@ -14,7 +14,7 @@ from napari_redenoise.model._judgement import Judgement, judgement_in_words
 from napari_redenoise.model._noise_reports import channel_stack, noise_reports
 from napari_redenoise.model._plan import LINES_IN_WORDS, NOT_TRAINED, TrainingPlan
 from napari_redenoise.model._prediction import Result
-from napari_redenoise.model._pretrained import PAIRED, is_fine_tuned, resolve_start
+from napari_redenoise.model._pretrained import is_fine_tuned, resolve_start
 from napari_redenoise.model._previews import PREVIEW_SHARE, PreviewDone, Window
 from napari_redenoise.model._redenoiser import Redenoiser
 from napari_redenoise.model._reproduce import RunAsCode
@@ -44,7 +44,6 @@ __all__ = [
     "LINES_IN_WORDS",
     "MIN_STEPS",
     "NOT_TRAINED",
-    "PAIRED",
     "PREVIEW_SHARE",
     "Corrections",
     "Event",

@@ -211,7 +211,7 @@ def make_plan(
         reports = _measure(images, ask_denoiser=fine_tuning) or reports
         diagnosis = diagnose(reports, fine_tuning=fine_tuning)
     changes = _settings(corrections)
-    if trains and objective.kind == "r2r":
+    if trains and objective.draws_noise:
         # Without a report, the measurement raises the error again.
         changes |= {"objective.noise": sampling_noise(reports or images.noise())}
     elif trains:

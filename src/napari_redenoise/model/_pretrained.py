@@ -15,9 +15,6 @@ from napari_redenoise.errors import ConfigError
 from napari_redenoise.io import load_model
 from napari_redenoise.nn import DenoisingNetwork, build_network, with_context
 
-PAIRED = ("noise2noise", "neighbor2neighbor")
-"""Objectives whose target may be a neighbour."""
-
 MAX_CONTEXT = 2
 """Neighbours on either side by default."""
 
@@ -68,7 +65,7 @@ def for_image(config: Config, planes: Planes) -> Config:
         return resolve_start(config)
     seeing = config.replace({"network.context": MAX_CONTEXT})
     alone = config.replace({"network.context": 0})
-    is_stack = planes.context_axes and config.objective.kind not in PAIRED
+    is_stack = planes.context_axes and config.objective.sees_neighbours
     if not is_stack or config.network.variant != "default":
         return resolve_start(alone)
     has_weights = has_pretrained_weights(seeing.network)

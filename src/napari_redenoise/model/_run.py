@@ -178,7 +178,7 @@ class TrainingRun:
         if not plan.corrections or plan.config.training.total_steps == 0:
             return self._pool
         should_stop, objective = self._controls.should_stop, plan.config.objective
-        whole = objective.kind == "noise2noise"
+        whole = objective.needs_target
         images = self._images.corrected(
             plan.corrections, self._session.device, should_stop, whole=whole
         )

@@ -118,7 +118,7 @@ def _seconds(config: Config, planes: Planes, device: torch.device) -> tuple[floa
     steps = TRIAL_STEPS + (UNRECORDED_STEPS + 1 if device.type == "cuda" else 0)
     trial = config.training.model_copy(update={"steps": steps})
     objective = config.objective
-    if objective.kind == "r2r":
+    if objective.draws_noise:
         objective = objective.model_copy(update={"noise": _ANY_NOISE})
     tiling = TilingConfig(precision=config.tiling.precision)
     per_step, per_pixel = _speed(

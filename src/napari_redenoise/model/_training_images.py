@@ -167,7 +167,7 @@ def make_shots(planes: Planes, target: Planes | None, config: ObjectiveConfig) -
     InputError
         When Noise2Noise has no target.
     """
-    if config.kind != "noise2noise":
+    if not config.needs_target:
         if target is not None:
             raise ConfigError(
                 f"{config.kind} trains on one image: leave the target out, or choose noise2noise"
@@ -235,7 +235,7 @@ def should_recorrupt(config: Config) -> bool:
 
     R2R from random weights trains on nothing else. Fine-tuned networks denoise the image better.
     """
-    return config.objective.kind == "r2r" and config.training.start == "random"
+    return config.objective.draws_noise and config.training.start == "random"
 
 
 def make_draws(objective: Objective, count: int, seed: int) -> Draws:

@@ -62,7 +62,7 @@ def evaluate(
     InputError
         When none of the images can be read.
     """
-    if config.objective.kind == "r2r":
+    if config.objective.draws_noise:
         config = config.replace({"objective.noise": noise.model_dump()})
     for number, clean in images.readable():
         noisy = add_noise(clean, noise, np.random.default_rng([seed, number]))

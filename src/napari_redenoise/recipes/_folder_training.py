@@ -116,7 +116,7 @@ class FolderTraining:
         self.batch_size = min(training.patches_per_step, len(self.images))
         self.steps_per_epoch = -(-len(self.images) // self.batch_size)
         noise = noise_config(folder.noise_type, folder.valid_level)
-        is_r2r = config.objective.kind == "r2r"
+        is_r2r = config.objective.draws_noise
         self.config = config.replace(
             {
                 "network.channels": channels,
@@ -137,7 +137,7 @@ class FolderTraining:
             self.batch_size,
             self.config.training.patch_side,
             self.config.training.seed,
-            is_paired=self.config.objective.kind == "noise2noise",
+            is_paired=self.config.objective.needs_target,
             is_pinned=self.device.type == "cuda",
         )
 
@@ -304,7 +304,7 @@ class FolderTraining:
 
     def _objective(self) -> Callable[[FolderBatch, torch.Generator], Sample]:
         config = self.config.objective
-        if config.kind == "r2r":
+        if config.draws_noise:
             return lambda batch, generator: R2R(batch.noise, config.recorruption)(
                 batch.noisy, generator
             )
@@ -338,7 +338,7 @@ class FolderTraining:
 
 
 def _check(config: Config, folder: FolderConfig, workers: int | None) -> None:
-    if folder.clean_targets and config.objective.kind != "noise2noise":
+    if folder.clean_targets and not config.objective.needs_target:
         raise ConfigError(
             f"clean targets replace the second shot of noise2noise, which {config.objective.kind} "
             "does not use: leave --clean-targets out"

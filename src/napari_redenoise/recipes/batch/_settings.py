@@ -70,7 +70,7 @@ class BatchSettings:
                 "every image has its own model, and one was to be saved: omit its name, or train "
                 "on one image or on all"
             )
-        if self.train_on == ALL and self.config.objective.kind == "noise2noise":
+        if self.train_on == ALL and self.config.objective.needs_target:
             raise ConfigError(
                 "noise2noise trains on consecutive frames of one image: choose the image to train "
                 "on, or another objective"

@@ -22,7 +22,7 @@ from napari_redenoise._napari.denoise.panels._objective import ObjectiveChoice
 from napari_redenoise._napari.denoise.panels._region import TrainingRegionChoice
 from napari_redenoise.config import Config
 from napari_redenoise.devices import available_devices
-from napari_redenoise.model import PAIRED, resolve_start
+from napari_redenoise.model import resolve_start
 
 Preset = Literal["fast", "balanced", "best"]
 Context = Literal["auto", 0]
@@ -262,7 +262,7 @@ class OptionsForm(QWidget):
         kind = COLOURS if is_colour else "" if is_integer else FLOATS
         symmetry = NO_SYMMETRY if config.network.kind == "standard" else ""
         alone = "" if has_neighbours else NO_NEIGHBOURS
-        paired = OTHER_FRAMES if config.objective.kind in PAIRED else ""
+        paired = "" if config.objective.sees_neighbours else OTHER_FRAMES
         self.enable(trained, start=note if scratch else "", group=symmetry, context=alone or paired)
         set_available(self.as_source, kind, self._tooltips[self.as_source])
 
