@@ -10,7 +10,7 @@ from napari_redenoise._napari.denoise._pretrained_words import why_not_pretraine
 from napari_redenoise.config import Config
 from napari_redenoise.errors import ConfigError, InputError
 from napari_redenoise.model import Redenoiser
-from napari_redenoise.recipes import BatchSettings, OutputFormat, find_images
+from napari_redenoise.recipes import BatchSettings, NoImagesError, OutputFormat, find_images
 
 Training = Literal["each", "one", "all", "none", "given"]
 
@@ -79,9 +79,15 @@ class BatchChoices:
         if not self.inputs:
             raise InputError(f"there are no images to denoise: {NO_INPUT}")
         folders = [self.folder] if self.folder.name else []
-        return find_images(
-            self.inputs, folders, subfolders=self.subfolders, pattern=self.pattern or None
-        )
+        pattern = self.pattern or None
+        try:
+            return find_images(self.inputs, folders, subfolders=self.subfolders, pattern=pattern)
+        except NoImagesError as error:
+            places = ", ".join(map(str, self.inputs))
+            inside = "" if self.subfolders else ", or tick subfolders"
+            raise InputError(
+                f"there are no images to denoise in {places}: choose another folder{inside}"
+            ) from error
 
     def settings(self, options: RunOptions, model: Path | None) -> BatchSettings:
         """Settings of the run; ``model`` is the file of the trained network of the options.

@@ -40,6 +40,8 @@ from napari_redenoise.recipes import (
 )
 from napari_redenoise.training import StepDone
 
+LISTING = "Listing the images."
+NO_OUTPUT = "There is no folder for the results: choose one."
 NO_LAYER = "No image layer is selected: select one or several in the layer list."
 REASON = "rest the pointer on the state for the reason."
 
@@ -93,7 +95,7 @@ class BatchControl(QObject):
         self._current: Path | None = None
         self._counts: Counter[str] = Counter()
         self._seconds: list[float] = []
-        self._listing = 0
+        self._listing, self._is_listing = 0, False
         self._refusal = ""
         self._has_left = False
         self._thumbnails = Thumbnails(self)
@@ -102,6 +104,7 @@ class BatchControl(QObject):
         self._view.setInterval(VIEW_MS)
         self._view.timeout.connect(self._want_thumbnails)
         panel.inputs_changed.connect(self.list_images)
+        panel.output.textChanged.connect(self._describe)
         panel.layers_button.clicked.connect(self.list_layers)
         panel.button.clicked.connect(self._pressed)
         panel.open_button.clicked.connect(self.open_chosen)
@@ -141,9 +144,10 @@ class BatchControl(QObject):
         if not choices.inputs or self.is_running:
             return
         self._listing += 1
-        number = self._listing
+        number, self._is_listing = self._listing, True
         self._panel.say("")
-        self._panel.chosen.setText("Listing the images.")
+        self._panel.chosen.setText(LISTING)
+        self._describe()
         Task(
             choices.find,
             returned=partial(self._on_listed, number),
@@ -158,6 +162,7 @@ class BatchControl(QObject):
             return
         # A listing of files may be in progress.
         self._listing += 1
+        self._is_listing = False
         self._layers = WeakValueDictionary({layer.unique_id: layer for layer in layers})
         self._panel.say("")
         self._panel.show_layers({key: str(layer.name) for key, layer in self._layers.items()})
@@ -177,7 +182,7 @@ class BatchControl(QObject):
         self._panel.chosen.setText(refusal(error))
 
     def _show(self, names: dict[Path, str]) -> None:
-        self._names, self._results = names, {}
+        self._names, self._results, self._is_listing = names, {}, False
         self._panel.show_images(names)
         self._view.start()
         self._describe()
@@ -187,14 +192,23 @@ class BatchControl(QObject):
         if table.isVisibleTo(table.window()):
             self._thumbnails.want(table.visible_keys())
 
-    def _describe(self) -> None:
+    def _describe(self, _: str = "") -> None:
         """Enable the button where a batch can start."""
         if self.is_running or self.has_running_layers:
             return
         if not self._panel.inputs and not self._panel.has_layers:
             self._panel.chosen.setText(NO_IMAGES)
-        self._panel.button.setEnabled(bool(self._panel.table.keys) and not self._refusal)
-        self._panel.button.setToolTip(as_tooltip(self._refusal))
+        reason = self._why_not()
+        self._panel.button.setEnabled(bool(self._panel.table.keys) and not reason)
+        self._panel.button.setToolTip(as_tooltip(reason))
+
+    def _why_not(self) -> str:
+        """Why no batch can start; empty where one can."""
+        if self._refusal or self._panel.has_layers:
+            return self._refusal
+        if self._is_listing:
+            return LISTING
+        return "" if self._panel.has_output else NO_OUTPUT
 
     # -- running ------------------------------------------------------------------------------
 
@@ -211,7 +225,7 @@ class BatchControl(QObject):
 
     def start(self) -> None:
         """Denoise the images that are not up to date; errors are shown."""
-        if self.is_running or self._refusal:
+        if self.is_running or self._why_not():
             return
         if self._panel.has_layers:
             self._start_layers()
@@ -295,9 +309,10 @@ class BatchControl(QObject):
         return f", about {duration(images * mean(self._seconds))} left"
 
     def _on_files(self, files: tuple[BatchFile, ...]) -> None:
-        self._panel.table.list_images(
-            {file.image: self._names.get(file.image, file.image.name) for file in files}
-        )
+        names = {file.image: self._names.get(file.image, file.image.name) for file in files}
+        self._panel.describe_images(len(names), [key for key in self._names if key not in names])
+        self._names = names
+        self._panel.table.list_images(names)
         self._results = {file.image: file.output for file in files}
         self._panel.progress.setRange(0, len(files))
         self._panel.progress.setValue(0)

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_redenoise._napari._eliding_box import ElidingBox
-from napari_redenoise._napari._words import WrappedLabel, as_tooltip, counted, set_available
+from napari_redenoise._napari._words import WrappedLabel, as_tooltip, counted, listed, set_available
 from napari_redenoise._napari.batch._choices import BatchChoices, Training
 from napari_redenoise._napari.batch._table import BatchTable
 from napari_redenoise.io import is_zarr
@@ -76,6 +76,9 @@ _ROWS_OF_FILES = (1, 4, 5)
 
 NARROW = 32
 """Pixels; width of a button without words."""
+
+MOST_NAMED = 3
+"""Most missing images that are named."""
 
 TYPING_MS = 400
 """Milliseconds without a key before a pattern is applied."""
@@ -239,6 +242,11 @@ class BatchPanel(QWidget):
         """Whether a folder is chosen, and not files."""
         return len(self.inputs) == 1 and self.inputs[0].is_dir()
 
+    @property
+    def has_output(self) -> bool:
+        """Whether there is a folder for the results."""
+        return bool(self.output.text().strip())
+
     def _images_folder(self) -> Path:
         return self.inputs[0] if self.has_folder else self.inputs[0].parent
 
@@ -281,8 +289,17 @@ class BatchPanel(QWidget):
     def show_images(self, images: Mapping[Path, str]) -> None:
         """List the images that would be denoised."""
         self._list(images)
+        self.describe_images(len(images))
+
+    def describe_images(self, number: int, missing: Sequence[Path] = ()) -> None:
+        """Say how many images would be denoised, and which listed ones are missing now."""
         where = self._images_folder()
-        self.chosen.setText(f"{counted(len(images), 'image')} of '{where.name}'.")
+        said = [f"{counted(number, 'image')} of '{where.name}'."]
+        if missing:
+            names = [f"'{path.name}'" for path in missing[:MOST_NAMED]]
+            more = len(missing) - len(names)
+            said.append(f"Missing now: {listed([*names, f'{more} more'] if more else names)}.")
+        self.chosen.setText(" ".join(said))
         self.chosen.setToolTip(as_tooltip(str(where)))
 
     def _list(self, names: Mapping[Any, str]) -> None:

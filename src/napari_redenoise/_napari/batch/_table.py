@@ -55,17 +55,18 @@ class BatchTable(QTableWidget):
     def list_images(self, names: Mapping[Any, str]) -> None:
         """Show these images; those that were shown keep their icons."""
         icons = {key: self._item(row, IMAGE).icon() for key, row in self._rows.items()}
+        shown = {key: self._item(row, IMAGE).text() for key, row in self._rows.items()}
+        is_same = list(shown.items()) == list(names.items())
         self._rows = {key: row for row, key in enumerate(names)}
+        # Items are filled before they are in the table, which follows every change of them.
+        self.setUpdatesEnabled(False)
         self.setRowCount(len(names))
-        for key, name in names.items():
-            row = self._rows[key]
-            for column in range(len(COLUMNS)):
-                self.setItem(row, column, QTableWidgetItem())
-            item = self._item(row, IMAGE)
-            item.setText(name)
-            item.setToolTip(as_tooltip(str(key) if isinstance(key, Path) else name))
-            item.setIcon(icons.get(key, QIcon()))
-            self.show_state(key, WAITING)
+        for row, (key, name) in enumerate(names.items()):
+            if not is_same:
+                self.setItem(row, IMAGE, _image_item(key, name, icons.get(key, QIcon())))
+            if not is_same or self.state(key) != WAITING:
+                self.setItem(row, STATE, _state_item())
+        self.setUpdatesEnabled(True)
 
     @property
     def keys(self) -> tuple[Any, ...]:
@@ -118,17 +119,7 @@ class BatchTable(QTableWidget):
         """
         if key not in self._rows:
             return
-        item = self._item(self._rows[key], STATE)
-        item.setData(_WORDS, state)
-        item.setData(_QUALITY, quality)
-        lines, details = [state], [tooltip or state]
-        if quality:
-            lines.append(_in_words(quality))
-            details += ["", *quality["sentences"]]
-        item.setText("\n".join(lines))
-        item.setToolTip(as_tooltip("\n".join(details)))
-        mark = "bad" if state == FAILED else worst_mark(quality) if quality else "unknown"
-        item.setForeground(QBrush() if mark == "unknown" else QColor(COLOURS[mark]))
+        _fill_state(self._item(self._rows[key], STATE), state, tooltip, quality)
 
     def show_thumbnail(self, key: Any, pixels: npt.NDArray[np.uint8]) -> None:
         """Show a thumbnail (rows, columns, 3)."""
@@ -138,6 +129,33 @@ class BatchTable(QTableWidget):
     def _item(self, row: int, column: int) -> QTableWidgetItem:
         found = self.item(row, column)
         return QTableWidgetItem() if found is None else found
+
+
+def _image_item(key: Any, name: str, icon: QIcon) -> QTableWidgetItem:
+    item = QTableWidgetItem(icon, name)
+    item.setToolTip(as_tooltip(str(key) if isinstance(key, Path) else name))
+    return item
+
+
+def _state_item() -> QTableWidgetItem:
+    item = QTableWidgetItem()
+    _fill_state(item, WAITING, "", None)
+    return item
+
+
+def _fill_state(
+    item: QTableWidgetItem, state: str, tooltip: str, quality: Mapping[str, Any] | None
+) -> None:
+    item.setData(_WORDS, state)
+    item.setData(_QUALITY, quality)
+    lines, details = [state], [tooltip or state]
+    if quality:
+        lines.append(_in_words(quality))
+        details += ["", *quality["sentences"]]
+    item.setText("\n".join(lines))
+    item.setToolTip(as_tooltip("\n".join(details)))
+    mark = "bad" if state == FAILED else worst_mark(quality) if quality else "unknown"
+    item.setForeground(QBrush() if mark == "unknown" else QColor(COLOURS[mark]))
 
 
 def worst_mark(quality: Mapping[str, Any]) -> Mark:

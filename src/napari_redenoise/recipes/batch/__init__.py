@@ -9,7 +9,7 @@ from napari_redenoise.recipes.batch._events import (
     ModelTrained,
     TrainingPlanned,
 )
-from napari_redenoise.recipes.batch._files import BatchFile, find_images
+from napari_redenoise.recipes.batch._files import BatchFile, NoImagesError, find_images
 from napari_redenoise.recipes.batch._run import BatchRun
 from napari_redenoise.recipes.batch._settings import BatchSettings, OutputFormat
 
@@ -23,6 +23,7 @@ __all__ = [
     "FileSkipped",
     "FileStarted",
     "ModelTrained",
+    "NoImagesError",
     "OutputFormat",
     "TrainingPlanned",
     "find_images",

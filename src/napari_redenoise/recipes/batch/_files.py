@@ -29,6 +29,10 @@ _TIFF_SUFFIXES = (".tif", ".tiff")
 _SUFFIXES = (*IMAGE_SUFFIXES, ".zarr", ".nd2", ".lif", ".czi")
 
 
+class NoImagesError(InputError):
+    """No name in the folders ends as those of images do."""
+
+
 @dataclass(frozen=True, eq=False)
 class BatchFile:
     """An image of a batch, and the files of its results.
@@ -105,7 +109,7 @@ def find_images(
                 f"there are no images to denoise in {places} whose names match {pattern}: check "
                 "the pattern"
             )
-        raise InputError(
+        raise NoImagesError(
             f"there are no images to denoise in {places}: give files, patterns, or folders of "
             f"files ending in {', '.join(_SUFFIXES)}"
         )
