@@ -8,6 +8,7 @@ from npe2 import PluginManager
 from napari_redenoise._napari import DenoiseWidget, denoise_selected_layer
 from napari_redenoise._napari._menu import open_dock
 from napari_redenoise._napari._words import TITLE
+from napari_redenoise._napari.denoise._layer_choice import LayerChoice
 from napari_redenoise._napari.denoise._layout import LOWEST_TABS
 
 from .conftest import TINY
@@ -49,6 +50,21 @@ def test_a_dock_that_a_script_opened_is_reused(dock):
 
 def only(dock, *names):
     dock.viewer.layers.selection = {dock.viewer.layers[name] for name in names}
+
+
+def test_left_out_layers_are_named_in_their_order(dock, noisy):
+    viewer = dock.viewer
+    names = [f"points {number}" for number in range(9)]
+    for name in names:
+        viewer.add_points(name=name)
+    viewer.layers.selection = set(viewer.layers)
+    denoise_selected_layer(viewer)
+    said = dock.widget.status.text()
+    assert [name for name in said.split("'") if name in names] == names
+    viewer.add_image(noisy, name="cells")
+    viewer.layers.selection = set(viewer.layers)
+    found = LayerChoice(viewer, dock.widget.layer_choice).left_out()
+    assert found == [f"'{name}' (a Points layer)" for name in names]
 
 
 def started_on(dock):

@@ -7,6 +7,7 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel
 
 from napari_redenoise._napari._layers import DISAGREEMENT_CONTENT, METADATA_KEY
+from napari_redenoise._napari._plots import LossPlot
 from napari_redenoise._napari._words import WrappedLabel, in_short
 
 DENOISED = "cells denoised (AdaReNet, N2S)"
@@ -165,6 +166,23 @@ def test_a_long_name_does_not_widen_the_dock(dock, noisy):
 def test_a_label_keeps_its_text():
     label = WrappedLabel("x" * 80)
     assert label.text() == "x" * 80
+
+
+def test_no_line_breaks_between_a_number_and_its_unit():
+    text = "About 2 s, 100 % of the contrast; 3 steps"
+    label = WrappedLabel(text)
+    assert label.text() == text
+    shown = "About 2\u00a0s, 100\u00a0% of the contrast; 3 steps"
+    assert QLabel.text(label) == shown
+
+
+def test_a_short_training_shows_its_largest_loss(qtbot):
+    plot = LossPlot()
+    qtbot.addWidget(plot)
+    plot.show_losses([(1, 9.0), (2, 1.0), (3, 1.0), (4, 1.0)])
+    assert plot.getViewBox().viewRange()[1][1] >= 9
+    plot.show_losses([(step, 100.0 if step < 5 else 1.0) for step in range(1, 41)])
+    assert plot.getViewBox().viewRange()[1][1] == pytest.approx(1.5, rel=0.2)
 
 
 def test_rich_text_keeps_its_tags():

@@ -87,10 +87,12 @@ class LossPlot(Plot):
         """Draw all losses."""
         self._raw.setData(np.asarray(self._steps), np.asarray(self._losses))
         self._smooth.setData(np.asarray(self._steps), np.asarray(self._averages))
-        settled = self._losses[SETTLED:] or self._losses
+        settled = self._losses[SETTLED:]
         if settled:
             # The first losses are far larger than the others.
             self.setYRange(0, 1.5 * float(np.median(settled)))
+        elif self._losses:
+            self.setYRange(0, max(self._losses))
 
     @property
     def losses(self) -> tuple[tuple[int, float], ...]:

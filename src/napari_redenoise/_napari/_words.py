@@ -43,12 +43,14 @@ class WrappedLabel(QLabel):
 
     def setText(self, text: str | None) -> None:
         """Set the text and ask for its height."""
-        super().setText(self._long.sub(_breakable, text or ""))
+        self._text = text or ""
+        whole = _UNIT.sub("\N{NO-BREAK SPACE}", self._text)
+        super().setText(self._long.sub(_breakable, whole))
         self._fit()
 
     def text(self) -> str:
         """The text as it was set."""
-        return super().text().replace(_BREAK, "")
+        return self._text
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Ask for the height of the text in the new width."""
@@ -66,6 +68,9 @@ _BREAK = "\u200b"
 """A zero-width space."""
 
 
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|s|min|h|px|nm|µm|mm|dB|MB|GB|GiB)(?!\w))")
+"""The space between a number and its unit, where no line breaks."""
+
 _LONG = re.compile(rf"()\S{{{LONG_WORD},}}")
 _LONG_RICH = re.compile(rf"(<[^<>]*>|&\w+;)|[^\s<&]{{{LONG_WORD},}}")
 """Long words, and as a group the tags and entities of rich text, which stay whole."""
@@ -75,9 +80,12 @@ def _breakable(part: re.Match[str]) -> str:
     return part[1] or _BREAK.join(part[0])
 
 
+_TAG_BEGINS = re.compile(f"(?<=<)(?!{_BREAK})|(?<=&)(?=lt;)")
+
+
 def as_tooltip(text: str) -> str:
     """A text as a tooltip, in which Qt takes no name of a layer or file for tags."""
-    return re.sub(f"(<|&(?=lt;))(?!{_BREAK})", rf"\1{_BREAK}", text)
+    return _TAG_BEGINS.sub(_BREAK, text)
 
 
 def counted(number: int, noun: str) -> str:

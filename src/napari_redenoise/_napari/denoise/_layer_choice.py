@@ -53,15 +53,18 @@ class LayerChoice:
         """Choose a selected image layer; return why there is none, else an empty text."""
         images, selection = self.images(), self._viewer.layers.selection
         if not any(layer in selection for layer in images):
-            return why_not(images, selection)
+            return why_not(images, self._all_selected())
         self._box.value = choose_layer(images, selection, None)
         return ""
 
     def left_out(self) -> list[str]:
         """Selected layers that cannot be denoised, in words."""
         images = self.images()
-        selection = self._viewer.layers.selection
-        return [describe_layer(layer) for layer in selection if layer not in images]
+        return [describe_layer(layer) for layer in self._all_selected() if layer not in images]
+
+    def _all_selected(self) -> list[Any]:
+        """All selected layers, in the order of the layer list: the selection has none."""
+        return [one for one in self._viewer.layers if one in self._viewer.layers.selection]
 
 
 def choose_layer(images: Sequence[Any], selection: Any, current: Any) -> Any:
