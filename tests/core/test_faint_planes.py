@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from napari_redenoise import Config, Redenoiser
-from napari_redenoise.data import Normalisation, Planes, plane_normalisation
+from napari_redenoise.data import Normalisation, Planes, PlaneScales
 from napari_redenoise.errors import InputError
 from napari_redenoise.model._previews import Window
 
@@ -47,14 +47,15 @@ def test_only_far_fainter_planes_have_their_own_scale() -> None:
     noisy = positions(10.0)
     stack = Planes(noisy, "SYX")
     usual = Normalisation((float(noisy.mean()),), (float(noisy.std()),))
-    assert plane_normalisation(stack, (0,), usual) is usual
+    assert PlaneScales(stack, usual).normalisation((0,)) is usual
     bright = Normalisation((1e4,), (100 * float(noisy[0].std()),))
-    own = plane_normalisation(stack, (0,), bright)
+    own = PlaneScales(stack, bright).normalisation((0,))
     assert own.mean[0] == pytest.approx(noisy[0].mean())
     assert own.std[0] == pytest.approx(noisy[0].std())
     # As in a single image; a constant plane has no scale.
-    assert plane_normalisation(Planes(noisy[0], "YX"), (), bright).std == own.std
-    assert plane_normalisation(Planes(np.ones((2, 40, 40)), "SYX"), (0,), bright) is bright
+    assert PlaneScales(Planes(noisy[0], "YX"), bright).normalisation(()).std == own.std
+    constant = Planes(np.ones((2, 40, 40)), "SYX")
+    assert PlaneScales(constant, bright).normalisation((0,)) is bright
 
 
 def test_a_bright_object_of_a_dark_field_keeps_its_scale() -> None:
@@ -62,9 +63,9 @@ def test_a_bright_object_of_a_dark_field_keeps_its_scale() -> None:
     trained = Normalisation((1e4,), (2e3,))
     field[50, 50] = 1e4
     hot = Planes(field.copy(), "YX")
-    assert plane_normalisation(hot, (), trained).std[0] < 10
+    assert PlaneScales(hot, trained).normalisation(()).std[0] < 10
     field[50:58, 50:58] = 1e4
-    assert plane_normalisation(Planes(field, "YX"), (), trained) is trained
+    assert PlaneScales(Planes(field, "YX"), trained).normalisation(()) is trained
 
 
 def test_a_model_of_a_long_exposure_denoises_a_short_one() -> None:
@@ -108,3 +109,34 @@ def test_a_region_without_light_refuses_no_image() -> None:
     mask[:40] = True
     model = Redenoiser(PLAIN, "cpu").fit(noisy, mask=mask)
     assert np.isfinite(model.predict(noisy).denoised).all()
+
+
+def frames(*factors: float) -> np.ndarray:
+    """Frames of one scene with these brightnesses, (T, 96, 96)."""
+    return np.random.default_rng(2).poisson(np.array(factors)[:, None, None] * light())
+
+
+def test_a_flash_and_an_empty_frame_are_no_neighbours() -> None:
+    usual = Normalisation((10.0,), (10.0,))
+    scales = PlaneScales(Planes(frames(1, 4, 20, 1, 1), "TYX", context=2), usual)
+    assert scales.neighbours((0,)) == (None, None, (1,), None)
+    assert scales.neighbours((1,)) == (None, (0,), (2,), (3,))
+    assert scales.neighbours((2,)) == (None, (1,), None, None)
+    empty = frames(1, 1, 1, 1, 1)
+    empty[2] = np.random.default_rng(3).poisson(0.5, empty[2].shape)
+    scales = PlaneScales(Planes(empty, "TYX", context=2), usual)
+    assert scales.neighbours((2,)) == (None,) * 4
+    assert scales.neighbours((1,)) == (None, (0,), None, (3,))
+    # Of a black frame nothing is measured: it is missing as a whole.
+    empty[2] = 0
+    assert PlaneScales(Planes(empty, "TYX", context=1), usual).neighbours((1,)) == ((0,), (2,))
+
+
+def test_frames_beside_a_flash_keep_their_brightness() -> None:
+    noisy = frames(1, 1, 60, 1, 1, 1)
+    seeing = Config(training={"steps": 0}, network={"context": 2})
+    found = Redenoiser(seeing, "cpu").fit(noisy, "TYX").predict(noisy, "TYX").denoised
+    others = [0, 1, 3, 4, 5]
+    means = (found[others].mean((1, 2)), noisy[others].mean((1, 2)))
+    np.testing.assert_allclose(*means, rtol=0.005)
+    assert max(map(error, found[others])) < 0.5 * error(noisy[0])

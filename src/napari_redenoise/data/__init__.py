@@ -17,10 +17,10 @@ from napari_redenoise.data._normalisation import (
     GreyScale,
     NetworkInput,
     Normalisation,
+    PlaneScales,
     check_scale,
     grey_scale,
     measure,
-    plane_normalisation,
     result_dtype,
 )
 from napari_redenoise.data._patches import Patches, Pool, context_of, load_pool, patches
@@ -39,6 +39,7 @@ __all__ = [
     "NetworkInput",
     "Normalisation",
     "Patches",
+    "PlaneScales",
     "Planes",
     "Pool",
     "Shots",
@@ -56,7 +57,6 @@ __all__ = [
     "measure",
     "middle_window",
     "patches",
-    "plane_normalisation",
     "read_middle",
     "representative_runs",
     "representative_subset",

@@ -17,8 +17,8 @@ from napari_redenoise.data import (
     NetworkInput,
     Normalisation,
     Planes,
+    PlaneScales,
     context_of,
-    plane_normalisation,
 )
 from napari_redenoise.inference._tiles import Span, Tile, tiles, within
 from napari_redenoise.nn import DenoisingNetwork, Prediction, reflect_indices
@@ -83,14 +83,13 @@ def predict(
     """
     layout = tiles(planes.height, planes.width, tile, halo, network.stride)
     layout = layout if window is None else within(layout, *window)
-    context = _Context(planes, layout)
+    scales = PlaneScales(planes, normalisation)
+    context = _Context(planes, scales, layout)
     chosen = list(planes.indices()) if samples is None else samples
     done = 0
     for sample in chosen:
         # Draws are made for the normalisation of the whole image.
-        scale = (
-            plane_normalisation(planes, sample, normalisation) if draws is None else normalisation
-        )
+        scale = scales.normalisation(sample) if draws is None else normalisation
         for number, place in enumerate(layout):
             pixels = _read(planes, sample, place)
             beside = context.of(sample, number, place, scale)
@@ -259,8 +258,8 @@ MOST_BYTES_PREPARED = 2**29
 class _Context:
     """Neighbours of the tiles of a stack, each prepared once while it is needed."""
 
-    def __init__(self, planes: Planes, layout: list[Tile]) -> None:
-        self._planes = planes
+    def __init__(self, planes: Planes, scales: PlaneScales, layout: list[Tile]) -> None:
+        self._planes, self._scales = planes, scales
         self._prepared: OrderedDict[tuple[Any, ...], Tensor | None] = OrderedDict()
         pixels = sum(
             math.prod(stop - start for start, stop in (one.rows.read, one.columns.read))
@@ -274,7 +273,7 @@ class _Context:
         self, sample: tuple[int, ...], number: int, place: Tile, scale: Normalisation
     ) -> Tensor | None:
         """Network inputs beside a tile; None without neighbours."""
-        neighbours = self._planes.neighbours(sample)
+        neighbours = self._scales.neighbours(sample)
         if not neighbours:
             return None
         around = [

@@ -15,7 +15,7 @@ from napari_redenoise.data import (
     GreyScale,
     Normalisation,
     Planes,
-    plane_normalisation,
+    PlaneScales,
     result_dtype,
 )
 from napari_redenoise.devices import on_the_cpu, training_dtype
@@ -266,10 +266,11 @@ class Session:
             return corrected.read((), slice(None), slice(None))
 
         pixels = read(window.sample)
-        around = [None if one is None else read(one) for one in planes.neighbours(window.sample)]
+        scales = PlaneScales(planes, normalisation)
+        around = [None if one is None else read(one) for one in scales.neighbours(window.sample)]
         draws = self.draws(1)
         if draws is None:
-            normalisation = plane_normalisation(planes, window.sample, normalisation)
+            normalisation = scales.normalisation(window.sample)
         context = normalised_context(around, pixels, normalisation)
         arrays = predict_tile(network, pixels, normalisation, dtype, draws, context=context)
         return PreviewDone(step, window, arrays.denoised, arrays.mask)
