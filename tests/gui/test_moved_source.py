@@ -48,8 +48,15 @@ def units(layer):
 
 def test_a_source_moved_during_a_run_takes_its_result_along(running):
     source = running.viewer.layers["cells"]
+    running.widget.pause_button.click()
     source.scale, source.translate, source.units = SCALE, (5, 6), UNITS
+    together = []
+    running.viewer.layers.events.inserted.connect(
+        lambda _: together.append({tuple(units(layer)) for layer in running.viewer.layers})
+    )
     stop(running)
+    # napari warns of layers with other units.
+    assert together == [{("micrometer", "micrometer")}]
     for name in (DENOISED, MASK):
         layer = running.viewer.layers[name]
         np.testing.assert_allclose(layer.scale, SCALE)

@@ -255,15 +255,23 @@ class LayerRun(QObject):
 
     def _show(self) -> None:
         """Draw the canvas; a layer that was deleted, or given other data, is added again."""
-        source, shown = self.source, self.result
-        before, self._placed = self._placed, source.spatial
-        if shown is not None and shown in self._viewer.layers and shown.data is self._drawn:
-            move(shown, before, source.spatial)
+        source = self.source
+        shown = self._moved_along(source)
+        if shown is not None:
             shown.refresh()
             return
         data, keywords, _ = denoised_layer(source, self._canvas)
         self.result = add_image(self._viewer, data, keywords)
         self._drawn = self.result.data
+
+    def _moved_along(self, source: LayerImage) -> Image | None:
+        """The layer of the canvas, after it was moved with its source; None where it is gone."""
+        before, self._placed = self._placed, source.spatial
+        shown = self.result
+        if shown is None or shown not in self._viewer.layers or shown.data is not self._drawn:
+            return None
+        move(shown, before, source.spatial)
+        return shown
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -305,7 +313,10 @@ class LayerRun(QObject):
     def _add_mask(self) -> None:
         finished = self._finished
         if finished is not None and finished.mask is not None:
-            data, keywords, _ = mask_layer(self.source, finished.mask, finished.provenance)
+            source = self.source
+            # Before: napari warns of layers with other units.
+            self._moved_along(source)
+            data, keywords, _ = mask_layer(source, finished.mask, finished.provenance)
             mask = add_image(self._viewer, data, keywords)
             layers = self._viewer.layers
             if self.result in layers:
