@@ -27,18 +27,19 @@ from napari_redenoise.errors import InputError, check_grey_scale
 _SHOWN = 40.0
 """Standard deviations from the mean at which a network's input is clipped."""
 
-_FAINT = 16.0
+_FAINT = 8.0
 """Standard deviations of a stack over that of a plane, above which the plane is normalised by its
-own: at 20 it loses 0.2 dB otherwise, at 60 5 dB."""
+own: at 60 it loses 5 dB otherwise. At 12, beside a flash, it loses 0.5 dB and its mean shifts by
+0.8 %."""
 
 _BRIGHT = 5e-4
 """Share of the pixels of a faint plane beyond `_SHOWN`, above which it has the scale of its model:
 these are more than hot pixels, and the model may have been trained on such a bright region."""
 
-_UNLIKE = 6.0
-"""Ratio of the standard deviations of two planes from which they are no neighbours: beside a flash
-of 5 times neighbours gain 1.5 dB, beside one of 20 times the mean shifts by 1.2 %. In stacks of
-every kind the planes next to each other differ by at most 1.9."""
+_OUTSHINES = 6.0
+"""Standard deviation of a plane over that of another, above which it is not its neighbour: beside a
+flash of 5 times neighbours gain 1.5 dB, beside one of 20 times the mean shifts by 1.2 %. In stacks
+of every kind the planes next to each other differ by at most 1.9."""
 
 _MOST_KEPT = 4096
 """Planes whose scale is remembered."""
@@ -226,8 +227,8 @@ class PlaneScales:
         """The normalisation of the model, or that of a plane which is far fainter.
 
         Beside a bright position or a flash, or with a model of longer exposures, the noise of a
-        faint plane is too small for the network: it stays, and the mean shifts. Up to a sixteenth
-        of the standard deviation, a plane is denoised in a stack as well as alone.
+        faint plane is too small for the network: it stays, and the mean shifts. Up to an eighth of
+        the standard deviation, a plane is denoised in a stack as well as alone.
         """
         own = self._scale(sample)
         if own is None or own.is_clipped:
@@ -237,20 +238,20 @@ class PlaneScales:
         return own.normalisation if is_faint else self._usual
 
     def neighbours(self, sample: tuple[int, ...]) -> tuple[tuple[int, ...] | None, ...]:
-        """Neighbours of a plane, None where there is none, or one of far other contrast.
+        """Neighbours of a plane, None where there is none, or one of far more contrast.
 
         A flash shifts the brightness of the planes beside it, and an empty plane would get a ghost
         of its neighbours.
         """
         found = self._planes.neighbours(sample)
-        return tuple(one if one and self._are_alike(sample, one) else None for one in found)
+        return tuple(one if one and not self._outshines(one, sample) else None for one in found)
 
-    def _are_alike(self, sample: tuple[int, ...], other: tuple[int, ...]) -> bool:
-        one, two = self._scale(sample), self._scale(other)
-        if one is None or two is None:
-            return True
-        ratios = np.divide(one.normalisation.std, two.normalisation.std)
-        return bool(np.all(np.abs(np.log(ratios)) < math.log(_UNLIKE)))
+    def _outshines(self, one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+        bright, faint = self._scale(one), self._scale(other)
+        if bright is None or faint is None:
+            return False
+        pairs = zip(bright.normalisation.std, faint.normalisation.std, strict=True)
+        return any(more > _OUTSHINES * less for more, less in pairs)
 
     def _measure(self, sample: tuple[int, ...]) -> _Scale | None:
         """Measure a plane; None for one that is too large, or constant."""
@@ -265,8 +266,10 @@ class PlaneScales:
             own = measure([levels])
         except InputError:
             return None
+        mean, std = own._columns(len(levels))
         # What little is bright would be clipped.
-        return _Scale(own, bool((np.abs(own.apply(levels)) > _SHOWN).mean() > _BRIGHT))
+        is_clipped = float((np.abs(levels - mean) > _SHOWN * std).mean()) > _BRIGHT
+        return _Scale(own, is_clipped)
 
 
 def result_dtype(planes: Planes) -> npt.DTypeLike:
