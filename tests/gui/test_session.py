@@ -3,6 +3,7 @@
 import re
 import runpy
 import shlex
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,12 @@ from scipy import ndimage
 from napari_redenoise._cli import app
 from napari_redenoise._napari import DenoiseWidget, denoise_selected_layer
 from napari_redenoise._napari.denoise import _survey
-from napari_redenoise._napari.denoise._survey import survey
+from napari_redenoise._napari.denoise._survey import Survey, survey
 from napari_redenoise._napari.denoise.panels._options import Options
 from napari_redenoise._napari.denoise.panels._quality import summary
 from napari_redenoise.config import Config
 from napari_redenoise.io import _result_arrays, set_results_folder
-from napari_redenoise.model import RunTime
+from napari_redenoise.model import RunTime, measure_noise
 from napari_redenoise.model._redenoiser import Redenoiser
 
 KEY = "napari-redenoise"
@@ -168,6 +169,26 @@ def test_best_has_larger_batches_or_more_steps():
 
 
 # -- during a run -----------------------------------------------------------------------------
+
+
+def test_noise_that_is_known_late_is_shown_in_the_run(dock, noisy, monkeypatch):
+    measured = threading.Event()
+
+    def late(_, source, *others):
+        assert measured.wait(60)
+        return Survey(5.0, measure_noise(source.array, source.axes))
+
+    monkeypatch.setattr("napari_redenoise._napari.denoise._surveys.survey", late)
+    dock.use(**{"training.steps": 2000})
+    dock.viewer.add_image(noisy, name="cells")
+    dock.press()
+    dock.wait_for_step(1)
+    assert dock.widget.noise.words.text() == "Measuring the noise."
+    measured.set()
+    dock.wait(lambda: "Recommended:" in dock.widget.noise.words.text())
+    assert dock.widget.run is not None
+    dock.press()
+    dock.wait_for_end()
 
 
 def test_pause_makes_no_step_and_the_preview_follows(dock, noisy):

@@ -139,6 +139,9 @@ class DenoiseForm(DenoiseLayout):
         trained = "" if self.options.model.model is None else self.options.model.name
         self._batch.show_available(A_RUN if self.run is not None else "", trained)
         if self.run is not None:
+            if self.noise.is_waiting:
+                # The measurement ended during the run.
+                self._show_noise(self.run.layer, self.run.job.source, self.run.denoiser)
             return
         layer = self.layer_choice.value
         self._listen(layer)

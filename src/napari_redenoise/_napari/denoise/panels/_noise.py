@@ -64,6 +64,11 @@ class NoisePanel(QWidget):
         layout.addStretch()
         self.say(NO_LAYER)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it says that the noise is being measured."""
+        return self.words.text() == MEASURING
+
     def say(self, sentence: str) -> None:
         """Show a message instead of a report."""
         self.words.setText(sentence)
