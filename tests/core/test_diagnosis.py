@@ -88,6 +88,12 @@ def residual(**changes: object) -> ResidualNoise:
             "r2r",
             "noise2void",
         ),
+        (
+            replace(without_noise(), residual=residual(pattern=0.6)),
+            "clean",
+            "noise2self",
+            "noise2self",
+        ),
         # Sharpened noise does not repeat.
         (
             replace(UNKNOWN, residual=residual(correlation=(-0.4, -0.4))),

@@ -196,9 +196,7 @@ def _has_white_residual(report: NoiseReport) -> bool:
     It does not if the noise is smooth.
     """
     residual = _fitted_residual(report)
-    if residual is None or max(residual.correlation) > WHITE_RESIDUAL:
-        return False
-    if residual.pattern > PATTERN:
+    if residual is None or max(residual.correlation) > WHITE_RESIDUAL or _has_pattern(report):
         return False
     noise = report.autocorrelation
     return all(
@@ -211,11 +209,17 @@ def _has_unknown_structure(report: NoiseReport) -> bool:
     """Whether the residual holds structure, which the denoiser then does not know."""
     if report.residual is None or _has_white_residual(report):
         return False
-    if report.residual.pattern > PATTERN:
+    if _has_pattern(report):
         return True
     # The residual of smooth noise is rightly larger than the measured noise.
     is_smooth = max(report.autocorrelation.y[0], report.autocorrelation.x[0]) >= SMOOTH
     return not is_smooth and (report.residual.is_strong or _is_more_correlated(report))
+
+
+def _has_pattern(report: NoiseReport) -> bool:
+    """Whether the residual repeats; what is left of an image without noise may always do so."""
+    residual = report.residual
+    return residual is not None and residual.pattern > PATTERN and not report.is_clean
 
 
 def _is_more_correlated(report: NoiseReport) -> bool:
