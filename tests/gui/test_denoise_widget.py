@@ -452,14 +452,6 @@ def test_layers_may_be_deleted_during_a_run(dock, noisy):
     assert {DENOISED, "cells fusion mask"} <= set(dock.names)
 
 
-def test_results_keep_the_name_of_a_source_renamed_during_a_run(dock, noisy):
-    source = dock.viewer.add_image(noisy, name="cells")
-    dock.press()
-    source.name = "renamed"
-    dock.wait_for_end()
-    assert dock.names == ["renamed", "cells fusion mask", DENOISED]
-
-
 def test_the_loss_curve_has_every_step(dock, noisy):
     dock.viewer.add_image(noisy)
     dock.run()
