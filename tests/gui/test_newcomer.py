@@ -52,6 +52,7 @@ def test_a_listed_result_is_readable_in_a_narrow_dock(done):
 def test_a_batch_says_how_long_it_takes(dock, tmp_path):
     control, panel = dock.widget._batch, dock.widget.batch
     files = [SimpleNamespace(image=tmp_path / f"{n}.tif", output=tmp_path) for n in range(4)]
+    panel.inputs = (tmp_path,)
     control._on_files(files)
     control._on_event(FileStarted(files[0], 1, 4))
     assert panel.status.text() == "Image 1 of 4: 0.tif"
