@@ -15,7 +15,7 @@ from napari_redenoise.errors import InputError
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two shots of a scene, of which the first has the size, the channels and the region."""
+    """Two shots of a scene; size, channels and training region are those of the first."""
 
     first: Planes
 

@@ -209,7 +209,7 @@ class _Scale:
 
 
 class PlaneScales:
-    """The scales of the planes of an image, of which some may be far fainter than others.
+    """The scales of the planes of an image; some may be far fainter than others.
 
     Parameters
     ----------

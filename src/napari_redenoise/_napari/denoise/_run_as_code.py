@@ -10,7 +10,7 @@ import numpy as np
 from napari_redenoise._napari._layers import LayerImage
 from napari_redenoise._napari.denoise._run import Job
 from napari_redenoise.config import Config
-from napari_redenoise.data import Planes
+from napari_redenoise.data import Planes, middle_window, spread_evenly
 from napari_redenoise.errors import RedenoiseError
 from napari_redenoise.io import read_image, series_of_array
 from napari_redenoise.model import RunAsCode
@@ -64,25 +64,13 @@ def _is_same(first: Planes, second: Planes) -> bool:
     types = {np.dtype(one.array.dtype).newbyteorder("=") for one in (first, second)}
     if len(types) > 1:
         return False
-    rows, columns = _middle(first.height), _middle(first.width)
     most = max(FEWEST_PLANES, MOST_COMPARED // (first.channels * first.height * first.width))
-    numbers = np.unique(np.linspace(0, len(first) - 1, min(most, len(first))).astype(int))
+    samples = spread_evenly(list(first.indices()), most)
+    window = middle_window(first, samples[0], LONGEST_SIDE)
     return all(
-        np.array_equal(
-            first.read(sample, rows, columns), second.read(sample, rows, columns), equal_nan=True
-        )
-        for sample in (_sample(first, number) for number in numbers)
+        np.array_equal(first.read(sample, *window), second.read(sample, *window), equal_nan=True)
+        for sample in samples
     )
-
-
-def _middle(size: int) -> slice:
-    start = max(0, (size - LONGEST_SIDE) // 2)
-    return slice(start, min(size, start + LONGEST_SIDE))
-
-
-def _sample(planes: Planes, number: int) -> tuple[int, ...]:
-    shape = planes.sample_shape
-    return tuple(int(place) for place in np.unravel_index(number, shape)) if shape else ()
 
 
 def run_as_code(job: Job, provenance: dict[str, Any], series: int | None) -> RunAsCode:

@@ -74,7 +74,7 @@ def read_file_axes(layer: Any, path: str) -> Callable[[], None]:
 
 
 def _original(layer: Any) -> Any:
-    """The layer of which a layer is a duplicate, else itself."""
+    """The layer that a layer was duplicated from, else itself."""
     while layer.source.parent is not None and (parent := layer.source.parent()) is not None:
         layer = parent
     return layer
