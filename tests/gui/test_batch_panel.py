@@ -497,6 +497,22 @@ def test_selected_layers_are_denoised_one_after_the_other(layers):
     layers.dock.wait(lambda: "\n" in layers.table.item(2, 1).text())
 
 
+@pytest.mark.parametrize("training", ["each", "all"])
+def test_a_layer_that_is_refused_does_not_keep_the_others(layers, training):
+    viewer = layers.dock.viewer
+    viewer.layers.remove("flat")
+    tiny = viewer.add_image(np.ones((8, 8), np.float32), name="tiny")
+    viewer.layers.selection = {tiny, viewer.layers["a"], viewer.layers["c"]}
+    layers.panel.layers_button.click()
+    layers.train(training)
+    layers.press()
+    wait_for_layers(layers)
+    assert layer_states(layers) == {"a": "done", "c": "done", "tiny": "failed"}
+    assert "too small, 8 × 8 pixels" in layers.table.item(2, 1).toolTip()
+    assert layers.panel.status.text().startswith("Denoised 2 of 3 layers. 1 failed:")
+    assert "too small" in layers.dock.widget.status.toolTip()
+
+
 def test_one_network_denoises_the_selected_layers(layers):
     layers.dock.viewer.layers.remove("flat")
     layers.panel.layers_button.click()

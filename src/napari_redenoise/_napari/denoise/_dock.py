@@ -26,7 +26,7 @@ from napari_redenoise._napari.denoise._closing import (
 )
 from napari_redenoise._napari.denoise._finished_run import FinishedRun
 from napari_redenoise._napari.denoise._form import A_BATCH, A_RUN, DenoiseForm
-from napari_redenoise._napari.denoise._jobs import layer_jobs, make_job
+from napari_redenoise._napari.denoise._jobs import layer_jobs, make_job, read_all
 from napari_redenoise._napari.denoise._layer_rows import LayerRows
 from napari_redenoise._napari.denoise._layer_run import LayerRun
 from napari_redenoise._napari.denoise._result_tabs import ResultTabs
@@ -340,10 +340,14 @@ class DenoiseWidget(DenoiseForm):
         if self._file_axes.is_reading:
             return "The axes of the files are being read: try again in a moment."
         try:
-            jobs = layer_jobs(layers, self.options, self.config, training)
+            images, refused = read_all(layers)
+            jobs = layer_jobs(images, self.options, self.config, training)
         except RedenoiseError as error:
             return refusal(error)
-        self._run_jobs(jobs, notes)
+        reasons = {layer: refusal(error) for layer, error in refused.items()}
+        for layer, reason in reasons.items():
+            self._layer_rows.fail(layer, reason)
+        self._run_jobs(jobs, (*notes, *reasons.values()))
         return ""
 
     def _run_jobs(self, jobs: list[tuple[Any, Job]], notes: Sequence[str]) -> None:

@@ -133,15 +133,34 @@ def make_job(
     )
 
 
+def read_all(layers: Sequence[Any]) -> tuple[dict[Any, LayerImage], dict[Any, InputError]]:
+    """Read layers: those that can be denoised, and why others cannot.
+
+    Raises
+    ------
+    InputError
+        When none can be denoised.
+    """
+    sources, refused = {}, {}
+    for layer in layers:
+        try:
+            sources[layer] = read(layer)
+        except InputError as error:
+            refused[layer] = error
+    if refused and not sources:
+        raise next(iter(refused.values()))
+    return sources, refused
+
+
 def layer_jobs(
-    layers: Sequence[Any], options: OptionsForm, config: Config, training: Training
+    images: dict[Any, LayerImage], options: OptionsForm, config: Config, training: Training
 ) -> list[tuple[Any, Job]]:
     """Make the jobs of several layers, in the order in which they run.
 
     Parameters
     ----------
-    layers : sequence of layers
-        The first one is trained on, where one network is trained on ``one``.
+    images : dict
+        By layer; the first one is trained on, where one network is trained on ``one``.
     options : OptionsForm
         Its training region and second shot have no effect.
     config : Config
@@ -153,8 +172,8 @@ def layer_jobs(
     RedenoiseError
         When a layer cannot be used, or one network cannot denoise all.
     """
-    sources, as_source = [read(layer) for layer in layers], options.value().as_source
-    seconds = options.value().seconds
+    layers, sources = list(images), list(images.values())
+    seconds, as_source = options.value().seconds, options.value().as_source
     if training == "none":
         without_training(options.value().apply(config))
         return [
