@@ -240,7 +240,7 @@ def test_fringes_are_structure_that_the_network_does_not_know(period: int) -> No
     fringes = 1 + np.cos(2 * np.pi / period * (0.955 * x + 0.296 * y))
     noisy = np.random.default_rng(0).poisson(20 + 50 * fringes)
     (report,) = noise_reports(Planes(noisy, "YX"))
-    assert report.residual.pattern > 0.8
+    assert report.residual.pattern > 0.7
     assert diagnosed(report).case == "unknown structure"
     flat = np.random.default_rng(0).poisson(70, (128, 128))
     (report,) = noise_reports(Planes(flat, "YX"), always=True)
@@ -384,9 +384,10 @@ def test_structure_is_told_from_correlated_noise(rough) -> None:
     assert "white (independent from pixel to pixel), so it is the noise" in texts
     assert "Correlated" not in texts
     objective = resolve(ObjectiveConfig(), planes, fine_tuning=True)
-    assert objective.noise.gain == (0.0,)
+    noise = objective.noise
+    variance = noise.gain[0] * (rough.mean() - noise.offset[0]) + noise.read_noise[0] ** 2
     # The structure counts as noise in part, in what is removed less than in what was measured.
-    assert 2 < objective.noise.read_noise[0] < 0.9 * report.noise_std
+    assert 2 < np.sqrt(variance) < 0.9 * report.noise_std
 
 
 @pytest.mark.parametrize("photons_at_white", [100, 1000])

@@ -18,11 +18,13 @@ from napari_redenoise.recipes.pretraining import (
     Camera,
     Pretraining,
     Recipe,
+    _patterns,
     draw_camera,
     draw_scene,
     record_scenes,
 )
 from napari_redenoise.recipes.pretraining._clean_scenes import CleanScenes
+from napari_redenoise.recipes.pretraining._patterns import with_patterns
 from napari_redenoise.recipes.pretraining._photographs import crop_photograph, photograph_planes
 from napari_redenoise.recipes.pretraining._recipe import gain_loss, make_batch
 from napari_redenoise.recipes.pretraining._scenes import through_optics
@@ -63,6 +65,36 @@ def test_some_optics_leave_details_as_fine_as_pixels() -> None:
     # A Gaussian of half a pixel leaves 0.62 of a point, one of a pixel 0.16.
     assert (kept > 0.6).mean() == pytest.approx(0.2, abs=0.07)
     assert np.median(kept) < 0.16
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_gratings_have_a_period_of_some_pixels(seed: int, monkeypatch) -> None:
+    monkeypatch.setattr(_patterns, "GRATED", 1.0)
+    monkeypatch.setattr(_patterns, "LABELLED", 0.0)
+    grated = with_patterns(np.ones((96, 96), np.float32), rng(seed))
+    assert grated.dtype == np.float32
+    assert grated.min() >= 0
+    power = np.abs(np.fft.rfft2(grated - grated.mean())) ** 2
+    # Coarser than a grating is where it is and how deep.
+    coarse = np.hypot(np.fft.fftfreq(96)[:, None], np.fft.rfftfreq(96)) < 1 / 12
+    fine = np.sort(power[~coarse])
+    assert fine[-50:].sum() > 0.8 * fine.sum() > 0
+
+
+def test_labels_are_thin_and_leave_the_rest(monkeypatch) -> None:
+    monkeypatch.setattr(_patterns, "GRATED", 0.0)
+    monkeypatch.setattr(_patterns, "LABELLED", 1.0)
+    scene = draw_scene(96, rng(3))
+    for seed in range(6):
+        changed = with_patterns(scene, rng(seed)) != scene
+        assert 0.002 < changed.mean() < 0.3
+    np.testing.assert_array_equal(scene, draw_scene(96, rng(3)))
+
+
+def test_most_scenes_have_no_pattern() -> None:
+    scene = np.ones((48, 48), np.float32)
+    plain = [with_patterns(scene, rng(seed)) is scene for seed in range(200)]
+    assert 0.8 < np.mean(plain) < 0.95
 
 
 def test_every_photograph_of_scikit_image_has_a_licence() -> None:

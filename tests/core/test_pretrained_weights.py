@@ -17,7 +17,7 @@ SUMS = {
     "adarenet-C4-stack.safetensors": (
         "6b6fa5f9d8fa075cf89894d94977957f67c756831d83da7278e0f9860ef2db80"
     ),
-    "adarenet-C4.safetensors": "1b9218e75512a292d811bd9a8e8ae3e22da4b32017f6c55ffa08e9a2c732ecf6",
+    "adarenet-C4.safetensors": "1605c2fe3b9b9a60c9fcf10cb1d684584daca97269bd7d9a3781ad60b7592019",
 }
 MOST_BYTES = 8 * 10**6
 shipped = pytest.mark.parametrize("name", SUMS)

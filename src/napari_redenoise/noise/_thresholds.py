@@ -43,7 +43,7 @@ blurred by half a pixel 0.19 and more."""
 
 PATTERN = 0.4
 """Share of the residual's power in its strongest frequencies, 1 in 500, above which it holds a
-repeated pattern. Fringes and lattices of 3 to 5 pixels, which the pretrained network erases, have
+repeated pattern. Fringes and lattices of 3 to 5 pixels, which the pretrained network weakens, have
 0.41 to 0.95, colour (Bayer) mosaics 0.46 to 0.75 where it alters them. Real images have 0.01 to
 0.13, smooth noise up to 0.17."""
 
@@ -63,10 +63,10 @@ VERY_SMOOTH = 0.5
 """Correlation at lag 1 along both axes above which noise cannot be told from structure without a
 denoiser: noise blurred by 0.7 pixels has 0.5, sections of tissue (ssTEM) up to 0.65."""
 
-KEPT_SMOOTH_NOISE = 0.7
+KEPT_SMOOTH_NOISE = 0.6
 """Residual of a denoiser at half the size of the image, over the residual of the image that is
 denoised at that size, below which the denoiser keeps smooth noise: images with white noise have
-0.76 to 1.9, noise blurred by 1.2 pixels and more 0.04 to 0.46."""
+0.76 to 1.9, a page of text 0.65, noise blurred by 1.2 pixels and more 0.04 to 0.46."""
 
 SURELY_SMOOTH = 0.7
 """Correlation at lag 1 along both axes from which noise is smooth, so that any of it that is kept

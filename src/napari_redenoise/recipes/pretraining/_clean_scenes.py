@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_redenoise.recipes.pretraining._patterns import with_patterns
 from napari_redenoise.recipes.pretraining._photographs import crop_photograph
 from napari_redenoise.recipes.pretraining._scenes import Scene, draw_scene
 
@@ -23,7 +24,9 @@ _CHUNK = 32
 def clean_scene(number: int, side: int, photographs: float, seed: int) -> Scene:
     """Draw the scene of a number: procedural, or a crop of a photograph of scikit-image."""
     rng = np.random.default_rng([seed, number])
-    return crop_photograph(side, rng) if rng.random() < photographs else draw_scene(side, rng)
+    is_photograph = rng.random() < photographs
+    scene = crop_photograph(side, rng) if is_photograph else draw_scene(side, rng)
+    return with_patterns(scene, rng)
 
 
 class CleanScenes:

@@ -38,12 +38,12 @@ def draw_scene(side: int, rng: np.random.Generator) -> Scene:
         bright = drawn.max() if rng.random() < 0.5 else np.percentile(drawn, 99.5)
         light += rng.uniform(0.2, 1.0) * drawn / (bright if bright > 0 else max(drawn.max(), 1e-9))
     if rng.random() < 0.4:
-        light *= 1 - rng.uniform(0, 0.8) * _smooth(side, rng, side / 4)
+        light *= 1 - rng.uniform(0, 0.8) * smooth_field(side, rng, side / 4)
     if rng.random() < 0.3:
         light *= _cells(side, rng)
     light = through_optics(light, rng).astype(np.float64)
     if rng.random() < 0.6:
-        light += rng.uniform(0, 0.5) * light.max() * _smooth(side, rng, side / 3)
+        light += rng.uniform(0, 0.5) * light.max() * smooth_field(side, rng, side / 3)
     light -= light.min()
     bright = np.percentile(light, 99.8)
     return np.asarray(light / (bright if bright > 0 else max(light.max(), 1e-9)), np.float32)
@@ -125,7 +125,7 @@ def nuclei(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     light: npt.NDArray[np.float64] = np.zeros((side, side))
     radius = float(np.exp(rng.uniform(np.log(side / 40), np.log(side / 5))))
     rows, columns = np.mgrid[:side, :side]
-    texture = rng.uniform(0, 0.9) * _smooth(side, rng, rng.uniform(1.0, radius / 2 + 1))
+    texture = rng.uniform(0, 0.9) * smooth_field(side, rng, rng.uniform(1.0, radius / 2 + 1))
     for _ in range(int(rng.integers(2, 4 + int(0.5 * (side / radius) ** 2 / np.pi)))):
         y, x = rng.uniform(0, side, 2)
         top, bottom = (int(np.clip(v, 0, side)) for v in (y - 2 * radius, y + 2 * radius + 1))
@@ -151,7 +151,7 @@ def membranes(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     places = np.moveaxis(np.mgrid[:side, :side].astype(float), 0, -1)
     amplitude = rng.uniform(0, 12)
     for axis in (0, 1):
-        places[..., axis] += amplitude * (2 * _smooth(side, rng, rng.uniform(6, 30)) - 1)
+        places[..., axis] += amplitude * (2 * smooth_field(side, rng, rng.uniform(6, 30)) - 1)
     distances, nearest = cKDTree(points).query(places.reshape(-1, 2), k=2)
     gap = (distances[:, 1] - distances[:, 0]).reshape(side, side)
     walls = np.exp(-((gap / rng.uniform(1.0, 4.0)) ** 2))
@@ -166,7 +166,7 @@ def tissue(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     smallest = rng.uniform(1.5, 4)
     radii = smallest * (1 - rng.uniform(0, 1, int(rng.integers(100, 800)))) ** -0.8
     rim = rng.uniform(0.3, 1.0) * (rng.random() < 0.5)
-    grain = rng.uniform(0, 0.4) * _smooth(side, rng, rng.uniform(0.6, 2))
+    grain = rng.uniform(0, 0.4) * smooth_field(side, rng, rng.uniform(0.6, 2))
     for radius in np.sort(np.minimum(radii, side / 4))[::-1]:
         window, depth, _ = _ellipse(side, radius, int(2 * radius) + 2, 0.5, rng)
         inside = np.clip(depth + 0.5, 0, 1)
@@ -181,7 +181,7 @@ def neuropil(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     places = np.moveaxis(np.mgrid[:side, :side].astype(float), 0, -1)
     for width, amplitude in ((rng.uniform(12, 40), rng.uniform(0, 25)), (4, rng.uniform(0, 4))):
         for axis in (0, 1):
-            places[..., axis] += amplitude * (2 * _smooth(side, rng, width) - 1)
+            places[..., axis] += amplitude * (2 * smooth_field(side, rng, width) - 1)
     # Small cells between large ones: points are denser in places.
     count = int(np.exp(rng.uniform(np.log(15), np.log(500))))
     points = rng.uniform(-0.2, 1.2, (count, 2)) * side
@@ -196,7 +196,7 @@ def neuropil(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     grey -= rng.uniform(0, 0.4) * uneven / max(float(np.ptp(uneven)), 1e-9)
     for _ in range(int(np.exp(rng.uniform(np.log(3), np.log(200))))):
         _organelle(grey, rng)
-    depth = rng.uniform(0.3, 1.0) * (0.6 + 0.8 * _smooth(side, rng, rng.uniform(2, 10)))
+    depth = rng.uniform(0.3, 1.0) * (0.6 + 0.8 * smooth_field(side, rng, rng.uniform(2, 10)))
     grey *= 1 - np.clip(depth, 0, 1) * np.exp(-((gap / rng.uniform(0.7, 3.5)) ** 2))
     grain = rng.normal(size=(side, side))
     grain = ndimage.gaussian_filter(grain, rng.uniform(0.5, 1.5))
@@ -258,7 +258,7 @@ def texture(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 def _cells(side: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Blobs of value 1 with soft edges on a background of 0."""
-    values = _smooth(side, rng, rng.uniform(side / 10, side / 3))
+    values = smooth_field(side, rng, rng.uniform(side / 10, side / 3))
     level = np.quantile(values, rng.uniform(0.2, 0.8))
     steepness = rng.uniform(10, 80)
     return np.asarray(1 / (1 + np.exp(np.clip((level - values) * steepness, -30, 30))))
@@ -297,7 +297,7 @@ def _lines(
     return light
 
 
-def _smooth(side: int, rng: np.random.Generator, width: float) -> npt.NDArray[np.float64]:
+def smooth_field(side: int, rng: np.random.Generator, width: float) -> npt.NDArray[np.float64]:
     """Blurred noise from 0 to 1."""
     values = ndimage.gaussian_filter(rng.normal(size=(side, side)), width, mode="wrap")
     span = float(np.ptp(values))
