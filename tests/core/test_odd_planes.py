@@ -61,7 +61,8 @@ def test_an_odd_plane_costs_its_neighbours_nothing(name: str) -> None:
     gained = dict(zip(known, 10 * np.log10(alone / beside), strict=True))
     beside_it = {number: gain for number, gain in gained.items() if number != ODD}
     assert min(beside_it.values()) > -0.05, gained
-    assert gained.get(ODD, 0) > -0.1, gained
+    # The network for stacks is older than that for single planes, which has gained 0.07 dB here.
+    assert gained.get(ODD, 0) > -0.15, gained
     # Brightness stays in its plane.
     low, high = np.percentile(noisy[known], (0.1, 99.9))
     shift = (results[1] - noisy)[known].mean((1, 2)) / (high - low)
