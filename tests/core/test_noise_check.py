@@ -236,11 +236,11 @@ def test_the_residual_is_measured_where_it_matters(photons) -> None:
 @pytest.mark.parametrize("period", [4, 5])
 def test_fringes_are_structure_that_the_network_does_not_know(period: int) -> None:
     """As of structured illumination: the residual is mostly fringes, at one frequency."""
-    y, x = np.indices((128, 128))
+    y, x = np.indices((256, 256))
     fringes = 1 + np.cos(2 * np.pi / period * (0.955 * x + 0.296 * y))
     noisy = np.random.default_rng(0).poisson(20 + 50 * fringes)
     (report,) = noise_reports(Planes(noisy, "YX"))
-    assert report.residual.pattern > 0.7
+    assert report.residual.pattern > 0.8
     assert diagnosed(report).case == "unknown structure"
     flat = np.random.default_rng(0).poisson(70, (128, 128))
     (report,) = noise_reports(Planes(flat, "YX"), always=True)

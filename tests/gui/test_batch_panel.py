@@ -513,6 +513,19 @@ def test_a_layer_that_is_refused_does_not_keep_the_others(layers, training):
     assert "too small" in layers.dock.widget.status.toolTip()
 
 
+def test_no_other_layer_is_trained_on_than_the_chosen_one(layers):
+    viewer = layers.dock.viewer
+    tiny = viewer.add_image(np.ones((8, 8), np.float32), name="tiny")
+    viewer.layers.selection = {tiny, viewer.layers["a"]}
+    layers.panel.layers_button.click()
+    layers.train("one")
+    layers.panel.train_on.setCurrentIndex(layers.panel.train_on.findText("tiny"))
+    layers.press()
+    wait_for_layers(layers)
+    assert "'tiny' is too small" in layers.panel.status.text()
+    assert not any("denoised" in name for name in layers.dock.names)
+
+
 def test_one_network_denoises_the_selected_layers(layers):
     layers.dock.viewer.layers.remove("flat")
     layers.panel.layers_button.click()

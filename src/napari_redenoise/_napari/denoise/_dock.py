@@ -341,6 +341,9 @@ class DenoiseWidget(DenoiseForm):
             return "The axes of the files are being read: try again in a moment."
         try:
             images, refused = read_all(layers)
+            if training == "one" and layers[0] in refused:
+                # No other layer takes the place of the one that was chosen.
+                raise refused[layers[0]]
             jobs = layer_jobs(images, self.options, self.config, training)
         except RedenoiseError as error:
             return refusal(error)
